@@ -1,0 +1,73 @@
+//! What a lane should be: resources as their provider spells them.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::digest::Digest;
+use crate::error::{Diagnostic, Place};
+use crate::name::{Identity, Kind, Lane, ResourceRef};
+use crate::plugin::PluginRef;
+use crate::resource::{Notify, OnRemove};
+use crate::revision::Revision;
+use crate::stack::Stack;
+
+/// One resource of a lane, checked and normalised.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct DesiredResource {
+    /// `kind/name`.
+    pub id: ResourceRef,
+    /// What it is on its target.
+    pub identity: Identity,
+    /// Identities that exist once this one does.
+    pub provides: Vec<Identity>,
+    /// Identities that must exist before.
+    pub requires: Vec<Identity>,
+    /// Resources of the stack that must be there before.
+    pub needs: Vec<ResourceRef>,
+    /// The spec, defaults filled in, contents replaced, spelled as the target would.
+    pub spec: Value,
+    /// What happens when it leaves Git; `None` where nothing was said.
+    pub on_remove: Option<OnRemove>,
+    /// Never deleted or replaced while set.
+    pub protect: bool,
+    /// JSON pointers that are left alone.
+    pub ignore: Vec<String>,
+    /// Whom a change notifies.
+    pub notify: Vec<Notify>,
+    /// Where Git said so.
+    pub place: Place,
+}
+
+/// Everything that a lane should hold at a revision.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Desired {
+    /// The lane.
+    pub lane: Lane,
+    /// The stack.
+    pub stack: Stack,
+    /// The revision.
+    pub revision: Revision,
+    /// In the order of rendering; identities and ids are unique.
+    pub resources: Vec<DesiredResource>,
+    /// The plugins that had a part: renderer first.
+    pub plugins: Vec<PluginRef>,
+    /// Digest of the stack's settings, values and policies that the plan rests on.
+    pub settings: Digest,
+    /// Warnings to show with the plan.
+    pub warnings: Vec<Diagnostic>,
+}
+
+impl Desired {
+    /// Resources by identity.
+    #[must_use]
+    pub fn by_identity(&self) -> BTreeMap<&Identity, &DesiredResource> {
+        self.resources.iter().map(|resource| (&resource.identity, resource)).collect()
+    }
+
+    /// Kinds in use.
+    pub fn kinds(&self) -> impl Iterator<Item = &Kind> {
+        self.resources.iter().map(|resource| &resource.id.kind)
+    }
+}

@@ -1,0 +1,147 @@
+//! Events: the one thing that output, logs, metrics and tests listen to.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::error::Diagnostic;
+use crate::name::{Address, Lane};
+use crate::plan::Action;
+use crate::revision::SourceNotice;
+use crate::run::{RunCounts, RunEnd};
+
+/// An event as it is stored: with its number and time.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct StoredEvent {
+    /// Without gaps, from 1.
+    pub seq: u64,
+    /// When.
+    pub at: Timestamp,
+    /// The run, where it belongs to one.
+    pub run: Option<String>,
+    /// The lane, where it belongs to one.
+    pub lane: Option<Lane>,
+    /// What happened.
+    #[serde(flatten)]
+    pub event: RunEvent,
+}
+
+/// What happens in a run, as it happens.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "kebab-case")]
+pub enum RunEvent {
+    /// A revision came into force for a source.
+    Fetched {
+        /// The commit.
+        revision: String,
+        /// Its subject.
+        subject: String,
+        /// Its author.
+        author: String,
+    },
+    /// Something about the source that an operator should know.
+    SourceNotice {
+        /// What.
+        #[serde(flatten)]
+        notice: SourceNotice,
+    },
+    /// A lane was rendered.
+    Rendered {
+        /// Resources.
+        resources: usize,
+        /// Whether the cache answered.
+        cached: bool,
+    },
+    /// Git says something that cannot be planned.
+    Rejected {
+        /// What is wrong.
+        diagnostics: Vec<Diagnostic>,
+    },
+    /// A target was looked at.
+    Observed {
+        /// Subjects.
+        subjects: usize,
+    },
+    /// A plan was made.
+    Planned {
+        /// Changes but `none`.
+        changes: usize,
+        /// The lane's digest.
+        digest: String,
+    },
+    /// The plan waits.
+    Waiting {
+        /// Why, a sentence each.
+        reasons: Vec<String>,
+    },
+    /// The gate refused.
+    Refused {
+        /// Why, a sentence each.
+        reasons: Vec<String>,
+    },
+    /// Someone said yes.
+    Approved {
+        /// Who.
+        who: String,
+        /// How.
+        how: String,
+    },
+    /// An apply began.
+    ApplyBegan {
+        /// Groups.
+        groups: usize,
+        /// Effects.
+        effects: usize,
+    },
+    /// A change ended.
+    ChangeEnded {
+        /// Where.
+        address: Address,
+        /// What was done.
+        action: Action,
+        /// `done`, `failed`, `skipped`, `unknown`.
+        end: String,
+        /// Why, where it was not done.
+        why: Option<String>,
+    },
+    /// After the apply, something is not as planned.
+    Mismatch {
+        /// Where.
+        address: Address,
+        /// What differs.
+        why: String,
+    },
+    /// An open intent of a dead process was settled.
+    Recovered {
+        /// The run that died.
+        run: String,
+        /// Changes found done.
+        done: usize,
+        /// Changes found not done.
+        not_done: usize,
+    },
+    /// A plugin said something.
+    PluginLog {
+        /// Who.
+        plugin: String,
+        /// How loud.
+        level: String,
+        /// What, tamed.
+        message: String,
+    },
+    /// A plugin broke a rule or a limit, and was stopped.
+    PluginFault {
+        /// Who.
+        plugin: String,
+        /// Which call.
+        call: String,
+        /// What, tamed.
+        message: String,
+    },
+    /// A run ended.
+    Ended {
+        /// How.
+        end: RunEnd,
+        /// Changes by what came of them.
+        counts: RunCounts,
+    },
+}

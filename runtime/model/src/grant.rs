@@ -1,0 +1,288 @@
+//! What the operator gave, and the one function that decides by it.
+
+use globset::{GlobBuilder, GlobMatcher};
+use serde::{Deserialize, Serialize};
+
+use crate::effect::{EffectBody, shown};
+use crate::error::{Blame, Fault};
+
+/// A grant as the operator writes it: `[grants.server]`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GrantDecl {
+    /// Names or globs of targets.
+    pub targets: Vec<String>,
+    /// Patterns of absolute paths that may be read and written.
+    #[serde(default)]
+    pub paths: Vec<String>,
+    /// Commands that may be run: each a list of word patterns, `*` for one word
+    /// and `**` at the end for the rest.
+    #[serde(default)]
+    pub exec: Vec<Vec<String>>,
+}
+
+/// What a plugin wants to do.
+#[derive(Debug, Clone, Copy)]
+pub enum Access<'a> {
+    /// Look at a path.
+    Read(&'a str),
+    /// Write a path.
+    Write(&'a str),
+    /// Run a command.
+    Exec(&'a [String]),
+}
+
+/// The grants of one plugin on one target, and the paths that no grant opens.
+#[derive(Debug, Clone, Default)]
+pub struct Grant {
+    plugin: String,
+    target: String,
+    paths: Vec<GlobMatcher>,
+    exec: Vec<Vec<WordPattern>>,
+    /// Tidelock's own files: refused whatever `paths` says. Absolute, as the
+    /// *target* sees them.
+    own: Vec<String>,
+}
+
+#[derive(Debug, Clone)]
+enum WordPattern {
+    Word(GlobMatcher),
+    Rest,
+}
+
+impl Grant {
+    /// Joins what was granted to a plugin on a target. `own` are paths that stay shut.
+    ///
+    /// # Errors
+    /// A pattern that cannot be read, or a path pattern that is not absolute.
+    pub fn new<'a>(
+        plugin: &str,
+        target: &str,
+        decls: impl IntoIterator<Item = &'a GrantDecl>,
+        own: Vec<String>,
+    ) -> Result<Self, Fault> {
+        let mut grant = Self { plugin: plugin.to_owned(), target: target.to_owned(), paths: vec![], exec: vec![], own };
+        for decl in decls {
+            for pattern in &decl.paths {
+                if !pattern.starts_with('/') {
+                    return Err(invalid(format!("grants.{plugin}.paths: {pattern:?} is not absolute")));
+                }
+                grant.paths.push(glob(pattern, true)?);
+            }
+            for argv in &decl.exec {
+                let mut words = Vec::new();
+                for (i, word) in argv.iter().enumerate() {
+                    if word == "**" {
+                        if i == 0 || i + 1 != argv.len() {
+                            return Err(invalid(format!("grants.{plugin}.exec: `**` may only end a command")));
+                        }
+                        words.push(WordPattern::Rest);
+                    } else {
+                        words.push(WordPattern::Word(glob(word, false)?));
+                    }
+                }
+                if !argv.first().is_some_and(|program| program.starts_with('/')) {
+                    return Err(invalid(format!("grants.{plugin}.exec: a command starts with an absolute path")));
+                }
+                grant.exec.push(words);
+            }
+        }
+        Ok(grant)
+    }
+
+    /// The plugin that the grant is for.
+    #[must_use]
+    pub fn plugin(&self) -> &str {
+        &self.plugin
+    }
+
+    /// Decides. Every read, every proposal and every performed effect comes by here.
+    ///
+    /// # Errors
+    /// `denied`, with the lines that would grant it.
+    pub fn decide(&self, access: Access<'_>) -> Result<(), Fault> {
+        match access {
+            Access::Read(path) | Access::Write(path) => self.path(path, matches!(access, Access::Write(_))),
+            Access::Exec(argv) => self.command(argv),
+        }
+    }
+
+    /// Decides on an effect: every path and command in it.
+    ///
+    /// # Errors
+    /// `denied`, with the lines that would grant it.
+    pub fn decide_effect(&self, body: &EffectBody) -> Result<(), Fault> {
+        match body {
+            EffectBody::Exec { argv, cwd, .. } => {
+                self.decide(Access::Exec(argv))?;
+                cwd.as_deref().map_or(Ok(()), |cwd| self.decide(Access::Read(cwd)))
+            }
+            EffectBody::PutFile { path, validate, backup, .. } => {
+                self.decide(Access::Write(path))?;
+                if let Some(suffix) = backup {
+                    if suffix.is_empty() || suffix.contains('/') {
+                        return Err(invalid(format!("backup suffix {suffix:?} is empty or holds a slash")));
+                    }
+                    self.decide(Access::Write(&format!("{path}{suffix}")))?;
+                }
+                validate.as_deref().map_or(Ok(()), |argv| self.decide(Access::Exec(argv)))
+            }
+            other => other.path().map_or(Ok(()), |path| self.decide(Access::Write(path))),
+        }
+    }
+
+    fn path(&self, path: &str, write: bool) -> Result<(), Fault> {
+        well_formed(path)?;
+        let verb = if write { "write" } else { "read" };
+        if self.own.iter().any(|own| within(path, own) || (write && within(own, path))) {
+            return Err(Fault::new(
+                "denied",
+                Blame::Target,
+                format!("{path} holds Tidelock's own files; no grant lets a plugin {verb} it"),
+            ));
+        }
+        if self.paths.iter().any(|pattern| pattern.is_match(path)) {
+            return Ok(());
+        }
+        let folder = path.rsplit_once('/').map_or("", |(folder, _)| folder);
+        Err(Fault::new(
+            "denied",
+            Blame::Target,
+            format!("plugin {} may not {verb} {path} on target {}", self.plugin, self.target),
+        )
+        .hint(format!(
+            "grant it in tidelock.toml:\n\n[grants.{}]\ntargets = [\"{}\"]\npaths = [\"{folder}/**\"]",
+            self.plugin, self.target
+        )))
+    }
+
+    fn command(&self, argv: &[String]) -> Result<(), Fault> {
+        if self.exec.iter().any(|pattern| fits(pattern, argv)) {
+            return Ok(());
+        }
+        let words = argv.iter().map(|word| format!("{word:?}")).collect::<Vec<_>>().join(", ");
+        Err(Fault::new(
+            "denied",
+            Blame::Target,
+            format!("plugin {} may not run `{}` on target {}", self.plugin, shown(argv), self.target),
+        )
+        .hint(format!(
+            "grant it in tidelock.toml:\n\n[grants.{}]\ntargets = [\"{}\"]\nexec = [[{words}]]",
+            self.plugin, self.target
+        )))
+    }
+}
+
+/// Whether `path` is `folder` or lies below it.
+#[must_use]
+pub fn within(path: &str, folder: &str) -> bool {
+    let folder = folder.trim_end_matches('/');
+    path == folder || path.strip_prefix(folder).is_some_and(|rest| rest.starts_with('/'))
+}
+
+/// Checks that a path is absolute and holds no empty, `.` or `..` part and no NUL.
+///
+/// # Errors
+/// `invalid`.
+pub fn well_formed(path: &str) -> Result<(), Fault> {
+    let bad = |why: &str| Err(invalid(format!("path {path:?} {why}")));
+    let Some(rest) = path.strip_prefix('/') else { return bad("is not absolute") };
+    if path.contains('\0') {
+        return bad("holds a NUL");
+    }
+    if path.len() > 4095 {
+        return bad("is longer than 4095 bytes");
+    }
+    if path != "/" && rest.split('/').any(|part| matches!(part, "" | "." | "..")) {
+        return bad("holds an empty, `.` or `..` part");
+    }
+    Ok(())
+}
+
+fn fits(pattern: &[WordPattern], argv: &[String]) -> bool {
+    for (i, part) in pattern.iter().enumerate() {
+        match part {
+            WordPattern::Rest => return true,
+            WordPattern::Word(glob) => {
+                if !argv.get(i).is_some_and(|word| glob.is_match(word)) {
+                    return false;
+                }
+            }
+        }
+    }
+    pattern.len() == argv.len()
+}
+
+/// Compiles a pattern. With `path`, `*` stops at slashes.
+///
+/// # Errors
+/// `invalid`, quoting the pattern.
+pub fn glob(pattern: &str, path: bool) -> Result<GlobMatcher, Fault> {
+    GlobBuilder::new(pattern)
+        .literal_separator(path)
+        .build()
+        .map(|glob| glob.compile_matcher())
+        .map_err(|error| invalid(format!("pattern {pattern:?}: {}", error.kind())))
+}
+
+fn invalid(message: String) -> Fault {
+    Fault::new("invalid", Blame::Target, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn grant() -> Grant {
+        let decl = GrantDecl {
+            targets: vec!["web-1".into()],
+            paths: vec!["/etc/app/**".into(), "/etc/motd".into(), "/var/lib/tidelock/**".into()],
+            exec: vec![
+                vec!["/usr/sbin/nginx".into(), "-t".into()],
+                vec!["/bin/systemctl".into(), "reload".into(), "*".into()],
+                vec!["/bin/echo".into(), "**".into()],
+            ],
+        };
+        Grant::new("server", "web-1", [&decl], vec!["/var/lib/tidelock".into()]).unwrap()
+    }
+
+    fn argv(words: &[&str]) -> Vec<String> {
+        words.iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn paths_are_denied_unless_granted() {
+        let grant = grant();
+        assert!(grant.decide(Access::Write("/etc/motd")).is_ok());
+        assert!(grant.decide(Access::Write("/etc/app/a/b")).is_ok());
+        let fault = grant.decide(Access::Write("/etc/shadow")).unwrap_err();
+        assert_eq!(fault.code, "denied");
+        assert!(fault.hint.unwrap().contains("paths = [\"/etc/**\"]"));
+    }
+
+    #[test]
+    fn paths_that_climb_are_refused_before_patterns_are_asked() {
+        for path in ["/etc/app/../shadow", "etc/motd", "/etc//motd", "/etc/app/./x", "/etc/app/\0", ""] {
+            assert_eq!(grant().decide(Access::Read(path)).unwrap_err().code, "invalid", "{path:?}");
+        }
+    }
+
+    #[test]
+    fn own_files_stay_shut_whatever_is_granted() {
+        let grant = grant();
+        for path in ["/var/lib/tidelock", "/var/lib/tidelock/tidelock.db", "/var/lib"] {
+            assert!(grant.decide(Access::Write(path)).unwrap_err().message.contains("own files"), "{path}");
+        }
+    }
+
+    #[test]
+    fn commands_match_word_by_word() {
+        let grant = grant();
+        assert!(grant.decide(Access::Exec(&argv(&["/usr/sbin/nginx", "-t"]))).is_ok());
+        assert!(grant.decide(Access::Exec(&argv(&["/bin/systemctl", "reload", "nginx"]))).is_ok());
+        assert!(grant.decide(Access::Exec(&argv(&["/bin/echo", "a", "b"]))).is_ok());
+        for bad in [&["/usr/sbin/nginx"][..], &["/usr/sbin/nginx", "-t", "-x"], &["/bin/sh", "-c", "x"], &[]] {
+            assert!(grant.decide(Access::Exec(&argv(bad))).is_err(), "{bad:?}");
+        }
+    }
+}

@@ -1,0 +1,270 @@
+//! Plans: immutable values that can be printed, compared, stored and checked.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::digest::Digest;
+use crate::effect::Effect;
+use crate::error::{Diagnostic, Place};
+use crate::inventory::Ownership;
+use crate::name::{Address, Identity, Kind, Lane, Name};
+use crate::plugin::PluginRef;
+use crate::revision::Revision;
+
+/// The format that this version writes.
+pub const FORMAT: &str = "tidelock.plan/1";
+
+/// What is to become of a resource.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Action {
+    /// Make it.
+    Create,
+    /// Change it.
+    Update,
+    /// Remove it and make it anew.
+    Replace,
+    /// Remove it.
+    Delete,
+    /// It is there and equal: own it from now on.
+    Adopt,
+    /// It is there and differs: overwrite it and own it.
+    TakeOver,
+    /// It has another name or stack now; nothing is done to it.
+    Move,
+    /// It stays and is no longer ours.
+    Release,
+    /// Do what a `notify` asks.
+    Trigger,
+    /// Nothing.
+    None,
+    /// Not known before something else is done.
+    Deferred,
+}
+
+/// Why a change is planned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Cause {
+    /// Git says something new.
+    Revision,
+    /// The target changed by itself.
+    Drift,
+    /// A plugin changed.
+    Plugin,
+    /// A secret changed.
+    Secret,
+    /// The operator's config changed.
+    Config,
+    /// An older revision is wanted back.
+    Rollback,
+}
+
+/// One field that differs.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct FieldChange {
+    /// JSON pointer.
+    pub path: String,
+    /// What was seen; `None` where there was nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before: Option<Value>,
+    /// What should be; `None` where nothing should.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<Value>,
+    /// Whether both are withheld.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub sensitive: bool,
+}
+
+/// One planned action on one resource.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Change {
+    /// Where.
+    pub address: Address,
+    /// The target: also in the address, here for programs.
+    pub target: Name,
+    /// The kind.
+    pub kind: Kind,
+    /// The name.
+    pub name: Name,
+    /// What it is on its target.
+    pub identity: Identity,
+    /// What is to become of it.
+    pub action: Action,
+    /// Why; `None` for `none`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cause: Option<Cause>,
+    /// One sentence of why, for people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// For a move: where it was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub moved_from: Option<Address>,
+    /// The managed part of what was seen; `None` where it was absent.
+    pub before: Option<Value>,
+    /// What should be; `None` where it should go.
+    pub after: Option<Value>,
+    /// Fields that differ, in order of their pointers.
+    pub fields: Vec<FieldChange>,
+    /// Fields that could not be seen.
+    pub unknown: Vec<String>,
+    /// Fields that are withheld.
+    pub sensitive: Vec<String>,
+    /// Whether it loses something.
+    pub destructive: bool,
+    /// The group that performs it; `None` where nothing is performed.
+    pub group: Option<u32>,
+    /// Where Git said so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub place: Option<Place>,
+}
+
+impl Change {
+    /// Whether anything comes of it, be it only in the ledger.
+    #[must_use]
+    pub fn is_change(&self) -> bool {
+        self.action != Action::None
+    }
+}
+
+/// What an effect looks like to a person. Not part of any digest.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Preview {
+    /// A unified diff, or a few lines. Empty where the summary says it all.
+    pub text: String,
+    /// Whether it was cut.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub cut: bool,
+}
+
+/// An effect with its words for people.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct PlannedEffect {
+    /// The effect.
+    #[serde(flatten)]
+    pub effect: Effect,
+    /// One line.
+    pub summary: String,
+    /// What it looks like.
+    #[serde(default)]
+    pub preview: Preview,
+    /// Whether it loses something, told from its type and from what is there.
+    pub destructive: bool,
+}
+
+/// Effects that belong together: the unit of apply.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Group {
+    /// Unique in the plan, from 1, in an order that respects `after`.
+    pub id: u32,
+    /// The lane.
+    pub lane: Lane,
+    /// Whether all of it happens or none.
+    pub atomic: bool,
+    /// Groups that must be done before.
+    pub after: Vec<u32>,
+    /// What is performed, in order.
+    pub effects: Vec<PlannedEffect>,
+}
+
+/// Why a lane does not go on: data for `why`, one per reason.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Wait {
+    /// A stable word: `first-contact`, `take-over`, `budget-destroy`, `plugin-changed`, `empty-render`, ...
+    pub code: String,
+    /// One sentence.
+    pub message: String,
+    /// What ends it.
+    pub hint: Option<String>,
+    /// Whether a caller's yes ends it; else it takes something else, or nothing does.
+    pub approvable: bool,
+}
+
+/// A lane's part of a plan.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct LanePlan {
+    /// The lane.
+    pub lane: Lane,
+    /// Covers desired, plugins, settings, fingerprint, and each change but `none`.
+    pub digest: Digest,
+    /// The target's fingerprint.
+    pub fingerprint: String,
+    /// Whether the lane has a finished run in this store.
+    pub ownership: Ownership,
+    /// Digest of the settings, values and policies that it rests on.
+    pub settings: Digest,
+    /// Resources that are as they should be.
+    pub unchanged: usize,
+    /// Why it waits, as far as the plan itself says.
+    pub waits: Vec<Wait>,
+}
+
+/// Numbers of a plan.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Summary {
+    /// Changes by action, `none` left out.
+    pub actions: BTreeMap<String, usize>,
+    /// Resources that are as they should be.
+    pub unchanged: usize,
+    /// Effects.
+    pub effects: usize,
+    /// Effects that lose something.
+    pub destructive: usize,
+}
+
+/// What would be done, and nothing else: what is applied is exactly this.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Plan {
+    /// [`FORMAT`].
+    pub format: String,
+    /// The source.
+    pub source: Name,
+    /// The revision.
+    pub revision: Revision,
+    /// The stacks, sorted.
+    pub stacks: Vec<Name>,
+    /// The lanes, sorted.
+    pub lanes: Vec<LanePlan>,
+    /// Hash of the lanes' digests.
+    pub digest: Digest,
+    /// `unknown` where any lane's is.
+    pub ownership: Ownership,
+    /// Whether nothing is deferred and nothing failed to be seen.
+    pub complete: bool,
+    /// The plugins that had a part.
+    pub plugins: Vec<PluginRef>,
+    /// Every change but `none`, in order of lane, then of groups.
+    pub changes: Vec<Change>,
+    /// The groups, in an order that respects their edges.
+    pub groups: Vec<Group>,
+    /// Numbers.
+    pub summary: Summary,
+    /// What could not be planned, and why.
+    pub errors: Vec<Diagnostic>,
+    /// Remarks.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<Diagnostic>,
+}
+
+impl Plan {
+    /// Whether anything would come of it.
+    #[must_use]
+    pub fn has_changes(&self) -> bool {
+        self.changes.iter().any(Change::is_change)
+    }
+
+    /// Whether any effect would be performed.
+    #[must_use]
+    pub fn has_effects(&self) -> bool {
+        self.groups.iter().any(|group| !group.effects.is_empty())
+    }
+
+    /// The changes of a lane.
+    pub fn changes_of<'a>(&'a self, lane: &'a Lane) -> impl Iterator<Item = &'a Change> {
+        self.changes.iter().filter(move |change| {
+            change.target == lane.target && change.address.stack == lane.stack && change.address.source == lane.source
+        })
+    }
+}

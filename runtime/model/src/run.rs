@@ -1,0 +1,246 @@
+//! Runs, intents and outcomes: what was about to happen, and what did.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::digest::Digest;
+use crate::effect::Effect;
+use crate::error::Fault;
+use crate::inventory::InventoryEntry;
+use crate::name::{Address, Identity, Lane, ResourceRef};
+use crate::plan::{Action, Cause};
+
+/// Where a lane stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Status {
+    /// As Git says.
+    Converged,
+    /// Git says something new.
+    Pending,
+    /// The target changed by itself.
+    Drifted,
+    /// Waits for a person, a window or another lane.
+    Waiting,
+    /// The last run failed.
+    Failed,
+    /// As Git says, but a resource is broken.
+    Degraded,
+    /// Left alone on purpose.
+    Suspended,
+    /// Its stack or target is gone.
+    Orphaned,
+    /// Never looked at.
+    Unknown,
+}
+
+/// How a run ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RunEnd {
+    /// Everything that was planned was done and seen to hold.
+    Done,
+    /// Nothing was to be done.
+    Nothing,
+    /// Some of it was done.
+    Partly,
+    /// None of it was done.
+    Failed,
+    /// Waits for approval.
+    Waiting,
+    /// The gate refused.
+    Refused,
+    /// The process died; found by the next one.
+    Interrupted,
+}
+
+/// One run over a lane.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Run {
+    /// Unique, and in order of time.
+    pub id: String,
+    /// The lane.
+    pub lane: Lane,
+    /// When it began.
+    pub began: Timestamp,
+    /// When it ended; `None` while it goes on, or where the process died.
+    pub ended: Option<Timestamp>,
+    /// How.
+    pub end: Option<RunEnd>,
+    /// Who asked for it: a user, or `timer`.
+    pub who: String,
+    /// The commit.
+    pub revision: String,
+    /// The commit's author.
+    pub author: String,
+    /// Who signed it.
+    pub signer: Option<String>,
+    /// Who approved, and how.
+    pub approver: Option<String>,
+    /// The lane's digest.
+    pub digest: Digest,
+    /// Changes by what came of them.
+    pub counts: RunCounts,
+    /// What went wrong, where something did.
+    pub fault: Option<String>,
+}
+
+/// Changes of a run by what came of them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunCounts {
+    /// Done.
+    pub done: usize,
+    /// Failed.
+    pub failed: usize,
+    /// Not tried, since something that they need failed.
+    pub skipped: usize,
+    /// Not known.
+    pub unknown: usize,
+}
+
+/// Something is about to happen. Durable before its first effect.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Intent {
+    /// The run.
+    pub run: String,
+    /// The group, unique in the run.
+    pub group: u32,
+    /// The changes that the group serves.
+    pub changes: Vec<IntentChange>,
+    /// What will be performed, in order.
+    pub effects: Vec<Effect>,
+    /// What the changes notify: made due with the intent.
+    pub triggers: Vec<Trigger>,
+}
+
+/// A change that an intent serves, with what the ledger will say once it is done.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct IntentChange {
+    /// Where.
+    pub address: Address,
+    /// What it is on its target.
+    pub identity: Identity,
+    /// What is to become of it.
+    pub action: Action,
+    /// Why.
+    pub cause: Cause,
+    /// The ledger's new line; `None` where the line goes.
+    pub entry: Option<InventoryEntry>,
+    /// For a move: where it was before.
+    pub moved_from: Option<Address>,
+}
+
+/// Something that a change asks of another resource; due until it is done.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Trigger {
+    /// The resource that is asked.
+    pub to: Address,
+    /// What is asked.
+    pub ask: String,
+    /// Who asks.
+    pub from: ResourceRef,
+}
+
+/// What came of one effect.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "is", rename_all = "kebab-case")]
+pub enum EffectEnd {
+    /// Performed.
+    Done,
+    /// Tried and failed; the target is as before, as far as its type can promise.
+    Failed {
+        /// Why.
+        fault: Fault,
+    },
+    /// Not begun.
+    NotReached,
+    /// Begun, and not known how it ended.
+    Unknown {
+        /// Why it is not known.
+        why: String,
+    },
+}
+
+/// What came of a group.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Outcome {
+    /// The run.
+    pub run: String,
+    /// The group.
+    pub group: u32,
+    /// One for each effect, in order.
+    pub effects: Vec<EffectEnd>,
+}
+
+impl Outcome {
+    /// Whether every effect was performed.
+    #[must_use]
+    pub fn is_done(&self) -> bool {
+        self.effects.iter().all(|end| *end == EffectEnd::Done)
+    }
+
+    /// Whether no effect was begun.
+    #[must_use]
+    pub fn is_untouched(&self) -> bool {
+        self.effects.iter().all(|end| matches!(end, EffectEnd::NotReached))
+    }
+
+    /// The first fault.
+    #[must_use]
+    pub fn fault(&self) -> Option<&Fault> {
+        self.effects.iter().find_map(|end| match end {
+            EffectEnd::Failed { fault } => Some(fault),
+            _ => None,
+        })
+    }
+}
+
+/// Someone's yes to a plan.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Approval {
+    /// The lane's digest that was approved.
+    pub digest: Digest,
+    /// The lane.
+    pub lane: Lane,
+    /// Who.
+    pub who: String,
+    /// When.
+    pub at: Timestamp,
+    /// How: `terminal`, `--yes`, `approve`.
+    pub how: String,
+    /// What they said.
+    pub comment: Option<String>,
+}
+
+/// One line of `history`: what was done to one resource.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct HistoryLine {
+    /// When the outcome was known.
+    pub at: Timestamp,
+    /// The run.
+    pub run: String,
+    /// Where.
+    pub address: Address,
+    /// What it is on its target.
+    pub identity: Identity,
+    /// What was done.
+    pub action: Action,
+    /// Why.
+    pub cause: Cause,
+    /// Whether it was: `done`, `failed`, `unknown`, `not-begun`.
+    pub end: String,
+    /// The commit.
+    pub revision: String,
+    /// Its author.
+    pub author: String,
+    /// Who signed it.
+    pub signer: Option<String>,
+    /// Who asked for the run.
+    pub who: String,
+    /// Who approved.
+    pub approver: Option<String>,
+    /// The plugin.
+    pub plugin: Option<String>,
+    /// Why it failed.
+    pub fault: Option<String>,
+}
