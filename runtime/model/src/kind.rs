@@ -23,6 +23,9 @@ pub struct Roles {
     /// A list of identities found beneath the resource that the spec does not name.
     #[serde(default)]
     pub strays: bool,
+    /// Says how to bring the resource about, not what it should be: never observed, never compared.
+    #[serde(default)]
+    pub how: bool,
 }
 
 /// One field of a kind that needs more than its schema says.
