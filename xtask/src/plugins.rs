@@ -1,0 +1,6 @@
+//! placeholder
+use crate::workspace::Workspace;
+use anyhow::Result;
+pub(crate) fn build(_w: &Workspace) -> Result<()> {
+    Ok(())
+}
