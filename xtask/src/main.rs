@@ -12,11 +12,16 @@
     reason = "telling a person what happens is this program's purpose"
 )]
 
-mod plugins;
+mod check;
+mod dependencies;
+mod guests;
+mod packages;
 mod process;
+mod test;
 mod wasm_std;
 mod workspace;
 
+use std::ffi::OsString;
 use std::process::ExitCode;
 
 use anyhow::Result;
@@ -38,6 +43,16 @@ enum Task {
     WasmStd,
     /// Build the first-party plugins into target/plugins/*.wasm
     Plugins,
+    /// Build everything and run all tests
+    Test {
+        /// For `cargo test` of the runtime's workspace, such as `-p tidelock-plan` or `-- NAME`
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<OsString>,
+    },
+    /// Check formatting, lints, documentation and dependencies
+    Check,
+    /// What the build server runs: `test`, then `check`
+    Ci,
 }
 
 fn main() -> ExitCode {
@@ -54,6 +69,9 @@ fn run(task: Task) -> Result<()> {
     let workspace = Workspace::locate()?;
     match task {
         Task::WasmStd => wasm_std::ensure(&workspace).map(|std| println!("{std}")),
-        Task::Plugins => plugins::build(&workspace).map(drop),
+        Task::Plugins => guests::plugins(&workspace),
+        Task::Test { arguments } => test::test(&workspace, &arguments),
+        Task::Check => check::check(&workspace),
+        Task::Ci => check::ci(&workspace),
     }
 }

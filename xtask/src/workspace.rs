@@ -39,6 +39,11 @@ impl Workspace {
         self.target.join("plugins")
     }
 
+    /// Where the components of `tests/guests` are.
+    pub(crate) fn test_components(&self) -> PathBuf {
+        self.target.join("test-guests")
+    }
+
     /// Cargo's target directory of all guest workspaces: one, so that what
     /// they have in common is compiled once.
     pub(crate) fn guest_target(&self) -> PathBuf {
@@ -50,5 +55,20 @@ impl Workspace {
         let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
         cargo.current_dir(&self.root);
         cargo
+    }
+
+    /// A call of cargo in a guest workspace.
+    pub(crate) fn guest_cargo(&self, folder: &Path) -> Command {
+        let mut cargo = self.cargo();
+        cargo.current_dir(folder).env("CARGO_TARGET_DIR", self.guest_target());
+        cargo
+    }
+
+    /// Makes a build of the binary take up the finished components.
+    ///
+    /// Every build of the runtime goes through here, so that none makes the
+    /// binary of another stale.
+    pub(crate) fn embedding<'c>(&self, cargo: &'c mut Command) -> &'c mut Command {
+        cargo.env("TIDELOCK_EMBED", self.components())
     }
 }

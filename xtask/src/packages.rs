@@ -1,0 +1,72 @@
+//! The system's packages that the tests and the demo need: the one list.
+
+use std::process::Command;
+
+use anyhow::{Result, bail};
+
+use crate::process;
+
+/// A program, and the Debian package that has it.
+struct Need {
+    program: &'static str,
+    package: &'static str,
+    /// What we use it for, for the person who has to install it by hand.
+    reason: &'static str,
+}
+
+const NEEDS: [Need; 3] = [
+    Need { program: "cc", package: "gcc", reason: "compiles the embedded SQLite" },
+    Need { program: "git", package: "git", reason: "makes the repositories that tests fetch from, and serves them" },
+    Need { program: "ssh-keygen", package: "openssh-client", reason: "makes keys and signs the commits of tests" },
+];
+
+/// Installs what is missing where that is possible without asking: with apt,
+/// as root or with a sudo that wants no password.
+pub(crate) fn ensure() -> Result<()> {
+    let missing: Vec<&Need> = NEEDS.iter().filter(|need| !process::exists(need.program)).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let Some(apt) = apt_as_root() else {
+        let list: Vec<_> = missing.iter().map(|need| format!("  {} ({})", need.program, need.reason)).collect();
+        let packages: Vec<_> = missing.iter().map(|need| need.package).collect();
+        bail!("these programs are missing:\n{}\non Debian: apt-get install {}", list.join("\n"), packages.join(" "));
+    };
+    let packages: Vec<_> = missing.iter().map(|need| need.package).collect();
+    println!("Installing {}", packages.join(" "));
+    process::read(apt.command().arg("update"))?;
+    process::read(apt.command().args(["install", "--yes", "--no-install-recommends"]).args(packages))?;
+    Ok(())
+}
+
+/// apt-get, run with the rights to install.
+struct Apt {
+    sudo: bool,
+}
+
+impl Apt {
+    fn command(&self) -> Command {
+        let mut command = if self.sudo {
+            let mut sudo = Command::new("sudo");
+            sudo.args(["--non-interactive", "env", "DEBIAN_FRONTEND=noninteractive", "apt-get"]);
+            sudo
+        } else {
+            Command::new("apt-get")
+        };
+        command.env("DEBIAN_FRONTEND", "noninteractive").arg("-q");
+        command
+    }
+}
+
+fn apt_as_root() -> Option<Apt> {
+    if !process::exists("apt-get") {
+        return None;
+    }
+    let is_root = process::read(Command::new("id").arg("-u")).is_ok_and(|id| id.trim() == "0");
+    if is_root {
+        return Some(Apt { sudo: false });
+    }
+    let may_sudo =
+        process::exists("sudo") && process::read(Command::new("sudo").args(["--non-interactive", "true"])).is_ok();
+    may_sudo.then_some(Apt { sudo: true })
+}

@@ -1,0 +1,49 @@
+//! `cargo xtask test`: everything that a test needs, then all tests.
+
+use std::ffi::OsString;
+
+use anyhow::Result;
+
+use crate::workspace::Workspace;
+use crate::{guests, packages, process};
+
+/// Builds the guests and the binary, and runs the tests of every workspace.
+///
+/// `arguments` go to `cargo test` of the runtime's workspace; with any, that is
+/// all that runs, because they choose tests there.
+pub(crate) fn test(workspace: &Workspace, arguments: &[OsString]) -> Result<()> {
+    packages::ensure()?;
+    binary(workspace)?;
+    if workspace.root().join("tests/guests/Cargo.toml").is_file() {
+        println!("Building the guests of the tests");
+        guests::test_guests(workspace)?;
+    }
+
+    let mut cargo = workspace.cargo();
+    cargo.args(["test", "--workspace", "--locked", "--no-fail-fast"]).args(arguments);
+    process::run(workspace.embedding(&mut cargo))?;
+    if arguments.is_empty() {
+        guest_tests(workspace)?;
+    }
+    Ok(())
+}
+
+/// Builds the plugins, and the binary of the development profile with them in it.
+///
+/// The tests are built in the same call: cargo chooses features for all that
+/// one call builds, and a second choice would compile the dependencies twice.
+pub(crate) fn binary(workspace: &Workspace) -> Result<()> {
+    println!("Building the plugins");
+    guests::plugins(workspace)?;
+    println!("Building the binary with the plugins embedded");
+    let mut cargo = workspace.cargo();
+    cargo.args(["build", "--workspace", "--bins", "--tests", "--locked"]);
+    process::run(workspace.embedding(&mut cargo))
+}
+
+/// The plugins' own tests, which run natively with the SDK's test kit.
+fn guest_tests(workspace: &Workspace) -> Result<()> {
+    println!("Testing the plugins natively");
+    let mut cargo = workspace.guest_cargo(&workspace.root().join("plugins"));
+    process::run(cargo.args(["test", "--workspace", "--locked", "--no-fail-fast"]))
+}
