@@ -1,0 +1,8 @@
+//! The fetch child by itself, for this crate's tests. The shipped one is `tidelock`
+//! with a hidden subcommand, which calls the same function.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    tidelock_source::fetch_child(std::io::stdin().lock(), std::io::stdout().lock())
+}

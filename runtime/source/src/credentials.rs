@@ -1,0 +1,135 @@
+//! How a source signs in: values come from the environment or a file, never from the
+//! config itself, and go over plain http only where the operator says so.
+
+use std::path::Path;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use tidelock_model::config::AuthDecl;
+use tidelock_model::port::SourceError;
+
+use crate::fault;
+
+/// The value of an `Authorization` header. Read anew for each fetch, so that a rotated
+/// secret counts from the next poll on.
+pub(crate) fn authorization(decl: &AuthDecl, base: &Path, tls: bool) -> Result<Option<String>, SourceError> {
+    let token = secret(decl.token_env.as_deref(), decl.token_file.as_deref(), "token", base)?;
+    let password = secret(decl.password_env.as_deref(), decl.password_file.as_deref(), "password", base)?;
+    let value = match (token, password) {
+        (Some(_), Some(_)) => return Err(invalid("both a token and a password are given", "keep one of them")),
+        (Some(_), None) if decl.username.is_some() => {
+            return Err(invalid(
+                "a username goes with a password, not with a token",
+                "use password_env, or remove username",
+            ));
+        }
+        (Some(token), None) => format!("Bearer {token}"),
+        (None, Some(password)) => {
+            let user = decl.username.as_deref().unwrap_or_default();
+            if user.is_empty() || user.contains(':') {
+                return Err(invalid("a password needs a username without a colon", "add username = \"...\""));
+            }
+            format!("Basic {}", STANDARD.encode(format!("{user}:{password}")))
+        }
+        (None, None) if decl.username.is_some() => {
+            return Err(invalid("a username is given, but no password", "add password_env or password_file"));
+        }
+        (None, None) => return Ok(None),
+    };
+    if !tls && !decl.insecure {
+        return Err(SourceError::new(
+            "auth",
+            "credentials are not sent over plain http://, where anyone on the way reads them",
+        )
+        .hint("use the https:// url; or, on a network that you trust, add insecure = true to auth"));
+    }
+    Ok(Some(value))
+}
+
+fn invalid(message: &str, hint: &str) -> SourceError {
+    SourceError::new("invalid", format!("auth of the source: {message}")).hint(hint)
+}
+
+fn secret(env: Option<&str>, file: Option<&str>, what: &str, base: &Path) -> Result<Option<String>, SourceError> {
+    let (text, place) = match (env, file) {
+        (None, None) => return Ok(None),
+        (Some(_), Some(_)) => {
+            return Err(invalid(&format!("{what}_env and {what}_file are both given"), "keep one of them"));
+        }
+        (Some(name), None) => {
+            let text = std::env::var(name).map_err(|_| {
+                SourceError::new("auth", format!("{what}_env names {name}, which is not set in the environment"))
+                    .hint(format!("export {name} before tidelock starts"))
+            })?;
+            (text, format!("the environment variable {name}"))
+        }
+        (None, Some(file)) => {
+            let path = base.join(file);
+            let text = std::fs::read_to_string(&path)
+                .map_err(|error| fault::io(&format!("cannot read {what}_file"), &path, &error))?;
+            (text, path.display().to_string())
+        }
+    };
+    let text = text.trim_end_matches(['\r', '\n']);
+    if text.is_empty() || text.chars().any(char::is_control) {
+        return Err(SourceError::new("auth", format!("the {what} in {place} is empty or holds control characters"))
+            .hint("one line that holds the secret alone is expected"));
+    }
+    Ok(Some(text.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn dir() -> tempfile::TempDir {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("secret"), "hunter2\n").unwrap();
+        std::fs::write(dir.path().join("empty"), "\n").unwrap();
+        std::fs::write(dir.path().join("two"), "a\nX-Evil: b\n").unwrap();
+        dir
+    }
+
+    fn password() -> AuthDecl {
+        AuthDecl { username: Some("bot".into()), password_file: Some("secret".into()), ..AuthDecl::default() }
+    }
+
+    #[test]
+    fn basic_and_bearer() {
+        let dir = dir();
+        assert_eq!(
+            authorization(&password(), dir.path(), true).unwrap().as_deref(),
+            Some(format!("Basic {}", STANDARD.encode("bot:hunter2")).as_str())
+        );
+        let token = AuthDecl { token_file: Some("secret".into()), ..AuthDecl::default() };
+        assert_eq!(authorization(&token, dir.path(), true).unwrap().as_deref(), Some("Bearer hunter2"));
+        assert_eq!(authorization(&AuthDecl::default(), dir.path(), false).unwrap(), None);
+    }
+
+    #[test]
+    fn plain_http_needs_a_word() {
+        let dir = dir();
+        let error = authorization(&password(), dir.path(), false).unwrap_err();
+        assert_eq!(error.code, "auth");
+        let insecure = AuthDecl { insecure: true, ..password() };
+        assert!(authorization(&insecure, dir.path(), false).unwrap().is_some());
+    }
+
+    #[test]
+    fn half_a_sign_in_is_an_error() {
+        let dir = dir();
+        let file = |name: &str| Some(name.to_owned());
+        for (decl, code) in [
+            (AuthDecl { username: file("bot"), ..AuthDecl::default() }, "invalid"),
+            (AuthDecl { password_file: file("secret"), ..AuthDecl::default() }, "invalid"),
+            (AuthDecl { token_file: file("secret"), ..password() }, "invalid"),
+            (AuthDecl { token_file: file("secret"), token_env: file("X"), ..AuthDecl::default() }, "invalid"),
+            (AuthDecl { token_file: file("missing"), ..AuthDecl::default() }, "io"),
+            (AuthDecl { token_file: file("empty"), ..AuthDecl::default() }, "auth"),
+            (AuthDecl { token_file: file("two"), ..AuthDecl::default() }, "auth"),
+            (AuthDecl { token_env: file("TIDELOCK_TEST_NEVER_SET"), ..AuthDecl::default() }, "auth"),
+        ] {
+            assert_eq!(authorization(&decl, dir.path(), true).unwrap_err().code, code, "{decl:?}");
+        }
+    }
+}

@@ -1,0 +1,61 @@
+//! What parent and fetch child say to each other: one JSON value each way.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+use tidelock_model::port::SourceError;
+
+/// What to fetch. The child learns secrets here and nowhere else.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct Request {
+    /// The repository.
+    pub(crate) url: String,
+    /// The bare repository to fetch into; made where it is missing.
+    pub(crate) dir: PathBuf,
+    /// Names on the server, best first: full ref names, or a commit's id.
+    pub(crate) names: Vec<String>,
+    /// The `Authorization` header.
+    pub(crate) authorization: Option<String>,
+    /// PEM certificates to trust besides the system's.
+    pub(crate) ca: Option<String>,
+    /// Address space in bytes.
+    pub(crate) memory: u64,
+    /// Bytes of one file that is written.
+    pub(crate) file_size: u64,
+    /// Bytes of one object.
+    pub(crate) object: u64,
+    /// The parent's wall clock, in seconds.
+    pub(crate) timeout: u64,
+}
+
+/// What came of it.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(tag = "is", rename_all = "kebab-case")]
+pub(crate) enum Answer {
+    /// The objects are in the cache.
+    Fetched {
+        /// The name that was found first.
+        name: String,
+        /// The object's id in hexadecimal.
+        id: String,
+        /// Whether a pack came.
+        received: bool,
+    },
+    /// It failed.
+    Failed {
+        /// As [`SourceError::code`].
+        code: String,
+        /// As [`SourceError::message`].
+        message: String,
+        /// As [`SourceError::hint`].
+        hint: Option<String>,
+        /// As [`SourceError::retryable`].
+        retryable: bool,
+    },
+}
+
+impl From<SourceError> for Answer {
+    fn from(error: SourceError) -> Self {
+        Self::Failed { code: error.code, message: error.message, hint: error.hint, retryable: error.retryable }
+    }
+}
