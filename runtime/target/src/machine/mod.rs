@@ -1,0 +1,194 @@
+//! A machine: files and commands of the system that this process runs on, all of it
+//! or the part below a root.
+//!
+//! Start at [`Machine::open`]. Reads are in `look`, `command` runs programs, and
+//! `perform` is the only module that writes. `folder` is all that the others know of a
+//! file system: directories as handles and one name at a time, so that no path, link
+//! or race leads out of the root. Paths are absolute as the target sees them.
+
+mod cap;
+mod command;
+mod fault;
+mod fingerprint;
+mod folder;
+mod look;
+mod names;
+mod perform;
+mod preview;
+mod sweep;
+mod temporary;
+mod walk;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tidelock_model::config::TargetDecl;
+use tidelock_model::effect::{Effect, PathState};
+use tidelock_model::error::{Blame, Fault};
+use tidelock_model::grant::Grant;
+use tidelock_model::name::Name;
+use tidelock_model::plan::{Group, Preview};
+use tidelock_model::port::{Blobs, Target};
+use tidelock_model::run::Outcome;
+
+pub use self::command::Ended;
+use self::command::Order;
+use self::folder::{Folder as _, Opened};
+
+/// How a machine is looked at and written. Sizes are bytes, times milliseconds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MachineOptions {
+    /// Whether `perform` returns only once all is durable. Off: faster, for tests and play.
+    pub fsync: bool,
+    /// Threads that look at long lists.
+    pub threads: usize,
+    /// Threads that wait for the disk. More than processors: the disk gathers them.
+    pub sync_threads: usize,
+    /// The largest file that is digested.
+    pub largest: u64,
+    /// What is kept of each output of a command.
+    pub output: usize,
+    /// The time that the command of `validate` may take.
+    pub validate_ms: u32,
+    /// Staged files that are renamed together; a larger atomic group is still one.
+    pub batch: usize,
+}
+
+impl Default for MachineOptions {
+    fn default() -> Self {
+        Self {
+            fsync: true,
+            threads: std::thread::available_parallelism().map_or(1, |n| n.get().min(4)),
+            sync_threads: 16,
+            largest: 4 << 30,
+            output: 64 << 10,
+            validate_ms: 60_000,
+            batch: 4096,
+        }
+    }
+}
+
+/// A machine with the grants on it. See the module. Cheap to clone.
+#[derive(Clone)]
+pub struct Machine {
+    name: Name,
+    root: Arc<Opened>,
+    /// The root's path on this system, without links.
+    real: Arc<PathBuf>,
+    /// Whether there is a root other than `/`.
+    below: bool,
+    grants: Arc<BTreeMap<String, Grant>>,
+    options: MachineOptions,
+}
+
+/// What is at a path.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stat {
+    /// What it is.
+    pub state: PathState,
+    /// Bytes of a file or of a link's text, else 0.
+    pub size: u64,
+}
+
+impl Machine {
+    /// Opens a machine. Everything later happens below the directory that `root` names now.
+    ///
+    /// # Errors
+    /// The root is missing, no directory, or not readable.
+    pub fn open(
+        name: &Name,
+        decl: &TargetDecl,
+        grants: Vec<Grant>,
+        options: MachineOptions,
+    ) -> Result<Arc<Self>, Fault> {
+        let root = decl.root.as_deref().unwrap_or("/");
+        let failed = |error: std::io::Error| {
+            let message = format!("target {name}: {}", fault::io("open the root", root, &error).message);
+            fault::fault("root", message)
+                .hint(format!("make the directory {root}, or change `root` of [targets.{name}]"))
+        };
+        let real = std::fs::canonicalize(root).map_err(failed)?;
+        let folder = Opened::open_root(&real).map_err(failed)?;
+        let below = real != std::path::Path::new("/");
+        let grants = Arc::new(grants.into_iter().map(|grant| (grant.plugin().to_owned(), grant)).collect());
+        Ok(Arc::new(Self { name: name.clone(), root: Arc::new(folder), real: Arc::new(real), below, grants, options }))
+    }
+
+    /// The target's name.
+    #[must_use]
+    pub fn name(&self) -> &Name {
+        &self.name
+    }
+
+    /// What a plugin may do here; `None` where nothing was granted to it.
+    #[must_use]
+    pub fn grant(&self, plugin: &str) -> Option<&Grant> {
+        self.grants.get(plugin)
+    }
+
+    /// Runs a command that only looks: unprivileged where this process may change who
+    /// it is, with an environment of our own. The caller has decided on the grant. The
+    /// whole process group is killed after `timeout_ms` and when the future is dropped.
+    ///
+    /// # Errors
+    /// `not-found`; `timeout`; it cannot be started.
+    pub async fn probe(&self, argv: &[String], timeout_ms: u32) -> Result<Ended, Fault> {
+        let (cancel, alive) = std::io::pipe().map_err(|error| fault::fault("io", format!("no pipe: {error}")))?;
+        let argv = argv.to_vec();
+        let root = self.real.to_string_lossy().into_owned();
+        let output = self.options.output;
+        let report = blocking(move || {
+            command::run(Order {
+                argv: &argv,
+                env: &[],
+                root: &root,
+                start: PathBuf::from("/"),
+                timeout: Duration::from_millis(timeout_ms.into()),
+                looks: true,
+                cancel: Some(cancel),
+                output,
+            })
+        })
+        .await?;
+        drop(alive);
+        report.map(|report| report.ended)
+    }
+
+    fn root(&self) -> Arc<Opened> {
+        Arc::clone(&self.root)
+    }
+}
+
+/// Runs what may wait for a disk or a child away from the threads that serve others. It
+/// is not stopped when the future is dropped.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Fault> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(|error| Fault::new("panic", Blame::Host, format!("work on a target did not end: {error}")))
+}
+
+#[async_trait]
+impl Target for Machine {
+    async fn fingerprint(&self) -> Result<String, Fault> {
+        let machine = self.clone();
+        blocking(move || fingerprint::read(&machine)).await?
+    }
+
+    async fn preview(&self, effect: &Effect, blobs: &dyn Blobs) -> Result<Preview, Fault> {
+        let content = preview::content(effect, blobs)?;
+        let (machine, effect) = (self.clone(), effect.clone());
+        blocking(move || preview::preview(&machine, &effect, content.as_deref())).await?
+    }
+
+    async fn perform(&self, run: &str, groups: &[Group], blobs: &dyn Blobs) -> Vec<Outcome> {
+        perform::perform(self, run, groups, blobs).await
+    }
+
+    async fn sweep(&self, effects: &[Effect]) -> Result<usize, Fault> {
+        let (machine, effects) = (self.clone(), effects.to_vec());
+        blocking(move || sweep::sweep(&machine, &effects)).await?
+    }
+}

@@ -1,0 +1,170 @@
+//! What an effect would look like to a person: a diff like git's for text, digests and
+//! sizes for the rest. Reads only.
+
+use similar::TextDiff;
+use std::time::Duration;
+use tidelock_model::digest::Digest;
+use tidelock_model::effect::{Attributes, Effect, EffectBody, PathState, shown};
+use tidelock_model::error::{Fault, tame};
+use tidelock_model::plan::Preview;
+use tidelock_model::port::Blobs;
+
+use super::Machine;
+use super::fault::fault;
+use super::look::Looker;
+use super::perform::tree;
+
+/// Larger contents are shown by digest.
+const TEXT_MAX: usize = 1 << 20;
+/// A preview ends after this.
+const SHOWN_MAX: usize = 64 << 10;
+
+/// The content that the effect puts in place.
+pub(super) fn content(effect: &Effect, blobs: &dyn Blobs) -> Result<Option<Vec<u8>>, Fault> {
+    match &effect.body {
+        EffectBody::PutFile { content, .. } => blobs.read(content).map(Some),
+        _ => Ok(None),
+    }
+}
+
+pub(super) fn preview(machine: &Machine, effect: &Effect, content: Option<&[u8]>) -> Result<Preview, Fault> {
+    let mut lines = String::new();
+    let here = |path: &str, digest| Looker::new(machine)?.stat(path, digest);
+    match &effect.body {
+        EffectBody::PutFile { path, content: digest, attributes, .. } => {
+            let new = content.ok_or_else(|| fault("invalid", format!("the content of {path} is missing")))?;
+            let before = here(path, true)?;
+            let old = match &before.state {
+                PathState::File { size, .. } if *size <= TEXT_MAX as u64 => machine.content(path, TEXT_MAX as u64)?,
+                _ => None,
+            };
+            lines.push_str(&replaced(&before.state));
+            lines.push_str(&attribute_lines(&before.state, attributes));
+            lines.push_str(&contents(path, &before.state, old.as_deref(), digest, new));
+        }
+        EffectBody::SetAttributes { path, attributes } => {
+            lines.push_str(&attribute_lines(&here(path, false)?.state, attributes));
+        }
+        EffectBody::MakeDirectory { path, attributes, .. } => {
+            let state = here(path, false)?.state;
+            if state == PathState::Absent {
+                lines.push_str(&format!("+ {path}/\n"));
+            }
+            lines.push_str(&attribute_lines(&state, attributes));
+        }
+        EffectBody::Link { path, to } => {
+            match here(path, false)?.state {
+                PathState::Symlink { to } => lines.push_str(&format!("-{path} -> {to}\n")),
+                other => lines.push_str(&replaced(&other)),
+            }
+            lines.push_str(&format!("+{path} -> {to}\n"));
+        }
+        EffectBody::Remove { path, tree } => lines.push_str(&removal(machine, path, *tree, &here(path, false)?.state)?),
+        EffectBody::Exec { argv, cwd, env, timeout_ms } => {
+            for (name, value) in env {
+                lines.push_str(&format!("{name}={} ", shown(std::slice::from_ref(value))));
+            }
+            lines.push_str(&shown(argv));
+            if let Some(cwd) = cwd {
+                lines.push_str(&format!("\n  in {cwd}"));
+            }
+            lines.push_str(&format!("\n  for {timeout_ms} ms at most\n"));
+        }
+    }
+    Ok(fit(&lines))
+}
+
+/// Cuts at the end of a line, with control sequences taken out.
+fn fit(text: &str) -> Preview {
+    let text = tame(text, usize::MAX);
+    if text.len() <= SHOWN_MAX {
+        return Preview { text, cut: false };
+    }
+    let mut end = SHOWN_MAX;
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    let end = text[..end].rfind('\n').map_or(end, |line| line + 1);
+    Preview { text: text[..end].to_owned(), cut: true }
+}
+
+/// A line for what is not a file and gives way to one.
+fn replaced(state: &PathState) -> String {
+    match state {
+        PathState::Symlink { to } => format!("- symbolic link to {to}\n"),
+        PathState::Directory { .. } => "- directory\n".to_owned(),
+        PathState::Other => "- device, socket or pipe\n".to_owned(),
+        PathState::Absent | PathState::File { .. } => String::new(),
+    }
+}
+
+fn attribute_lines(before: &PathState, attributes: &Attributes) -> String {
+    let (mode, owner, group) = match before {
+        PathState::File { mode, owner, group, .. } | PathState::Directory { mode, owner, group } => {
+            (Some(format!("{mode:04o}")), Some(owner.clone()), Some(group.clone()))
+        }
+        _ => (None, None, None),
+    };
+    let wanted = [
+        ("mode", mode, attributes.mode.map(|mode| format!("{mode:04o}"))),
+        ("owner", owner, attributes.owner.clone()),
+        ("group", group, attributes.group.clone()),
+    ];
+    let mut out = String::new();
+    for (what, before, after) in wanted {
+        match (before, after) {
+            (Some(before), Some(after)) if before != after => out.push_str(&format!("{what} {before} -> {after}\n")),
+            (None, Some(after)) => out.push_str(&format!("{what} {after}\n")),
+            _ => {}
+        }
+    }
+    out
+}
+
+fn contents(path: &str, before: &PathState, old: Option<&[u8]>, digest: &Digest, new: &[u8]) -> String {
+    let (old_digest, old_size) = match before {
+        PathState::File { digest: Some(old), .. } if old == digest => return String::new(),
+        PathState::File { digest: Some(old), size, .. } => (Some(old.short()), *size),
+        _ => (None, 0),
+    };
+    let old = match (&old_digest, old) {
+        (None, _) => Some(""),
+        (Some(_), bytes) => bytes.and_then(text),
+    };
+    let (Some(old), Some(new_text)) = (old, text(new)) else {
+        let line = |sign: char, digest: &str, size: u64| format!("{sign} {digest} ({size} bytes)\n");
+        let before = old_digest.as_ref().map(|old| line('-', old, old_size)).unwrap_or_default();
+        return before + &line('+', &digest.short(), new.len() as u64);
+    };
+    let from = if old_digest.is_some() { format!("a{path}") } else { "/dev/null".to_owned() };
+    // Bounds what two hostile contents can cost; a diff past it is right but not minimal.
+    TextDiff::configure()
+        .timeout(Duration::from_millis(500))
+        .diff_lines(old, new_text)
+        .unified_diff()
+        .context_radius(3)
+        .header(&from, &format!("b{path}"))
+        .to_string()
+}
+
+/// Contents that a person can read.
+fn text(bytes: &[u8]) -> Option<&str> {
+    if bytes.len() > TEXT_MAX || bytes.contains(&0) { None } else { std::str::from_utf8(bytes).ok() }
+}
+
+fn removal(machine: &Machine, path: &str, tree: bool, state: &PathState) -> Result<String, Fault> {
+    Ok(match state {
+        PathState::Absent => String::new(),
+        PathState::File { size, .. } => format!("- {path} ({size} bytes)\n"),
+        PathState::Symlink { to } => format!("- {path} -> {to}\n"),
+        PathState::Other => format!("- {path} (device, socket or pipe)\n"),
+        PathState::Directory { .. } if tree => {
+            let counts = tree::count(machine, path)?;
+            format!(
+                "- {path}/ with {} files, {} directories and {} other entries, {} bytes\n",
+                counts.files, counts.directories, counts.others, counts.bytes
+            )
+        }
+        PathState::Directory { .. } => format!("- {path}/\n"),
+    })
+}
