@@ -1,0 +1,11 @@
+//! The component glue: from the contract's words to the SDK's and back. Compiled for
+//! wasm32 only; nothing here decides anything.
+
+pub mod bindings;
+pub(crate) mod host;
+mod panic;
+mod provider;
+mod renderer;
+
+pub use provider::Provided;
+pub use renderer::Rendering;

@@ -1,0 +1,190 @@
+//! From a spec's JSON to a typed spec, with every unknown key found and a name offered for it.
+
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use serde_path_to_error::{Path, Segment};
+
+use crate::error::{Diagnostic, nearest};
+
+/// More unknown keys than this in one spec are not worth listing.
+const MOST_UNKNOWN_KEYS: usize = 20;
+
+/// Reads a typed spec.
+///
+/// # Errors
+/// One remark for each unknown key, and one for the first thing that does not fit.
+pub fn read<T: DeserializeOwned>(json: &str) -> Result<T, Vec<Diagnostic>> {
+    let value = serde_json::from_str(json)
+        .map_err(|error| vec![Diagnostic::error(format!("the spec is not JSON: {error}"))])?;
+    read_value(value)
+}
+
+/// As [`read`], from a value.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_value<T: DeserializeOwned>(mut value: Value) -> Result<T, Vec<Diagnostic>> {
+    let mut found = Vec::new();
+    // serde stops at the first unknown key. It is noted and taken out, and the rest is
+    // read again, so that one look at the plan shows them all.
+    while found.len() < MOST_UNKNOWN_KEYS {
+        let error = match serde_path_to_error::deserialize::<_, T>(&value) {
+            Ok(spec) if found.is_empty() => return Ok(spec),
+            Ok(_) => return Err(found),
+            Err(error) => error,
+        };
+        let message = error.inner().to_string();
+        let at = pointer(error.path());
+        if let Some(key) = quoted_after(&message, "unknown field ") {
+            // Some deserializers count the key itself as part of the path.
+            let parent = at.strip_suffix(&format!("/{}", escape(key))).unwrap_or(&at).to_owned();
+            let removed = value
+                .pointer_mut(&parent)
+                .and_then(Value::as_object_mut)
+                .is_some_and(|object| object.shift_remove(key).is_some());
+            found.push(unknown_key(key, &parent, &message));
+            if removed {
+                continue;
+            }
+        } else {
+            found.push(misfit(&message, &at));
+        }
+        return Err(found);
+    }
+    Err(found)
+}
+
+fn unknown_key(key: &str, parent: &str, message: &str) -> Diagnostic {
+    let known: Vec<&str> = message.split_once("expected").map_or("", |(_, rest)| rest).split('`').skip(1).step_by(2).collect();
+    let remark = Diagnostic::error(format!("unknown key `{key}`")).at(format!("{parent}/{}", escape(key)));
+    match nearest(key, known.iter().copied()) {
+        Some(name) => remark.hint(format!("did you mean `{name}`?")),
+        None if known.is_empty() => remark,
+        None => remark.hint(format!("the keys are {}", known.join(", "))),
+    }
+}
+
+fn misfit(message: &str, at: &str) -> Diagnostic {
+    if let Some(key) = quoted_after(message, "missing field ") {
+        return Diagnostic::error(format!("`{key}` is missing")).at(format!("{at}/{}", escape(key)));
+    }
+    let remark = if let Some(word) = quoted_after(message, "unknown variant ") {
+        let known = message.split_once("expected").map_or("", |(_, rest)| rest).split('`').skip(1).step_by(2);
+        let remark = Diagnostic::error(message.to_owned());
+        match nearest(word, known) {
+            Some(name) => remark.hint(format!("did you mean `{name}`?")),
+            None => remark,
+        }
+    } else {
+        Diagnostic::error(message.to_owned())
+    };
+    if at.is_empty() { remark } else { remark.at(at) }
+}
+
+/// The text between backticks that follows `prefix` at the start of a message.
+fn quoted_after<'m>(message: &'m str, prefix: &str) -> Option<&'m str> {
+    let rest = message.strip_prefix(prefix)?.strip_prefix('`')?;
+    // A key may hold backticks itself: the list of expected names begins after `, `.
+    let end = rest.find("`, ").or_else(|| rest.rfind('`'))?;
+    Some(&rest[..end])
+}
+
+fn pointer(path: &Path) -> String {
+    path.iter().fold(String::new(), |mut out, segment| {
+        match segment {
+            Segment::Seq { index } => out.push_str(&format!("/{index}")),
+            Segment::Map { key } => out.push_str(&format!("/{}", escape(key))),
+            Segment::Enum { .. } | Segment::Unknown => {}
+        }
+        out
+    })
+}
+
+/// A key as a part of a JSON pointer.
+#[must_use]
+pub fn escape(key: &str) -> String {
+    key.replace('~', "~0").replace('/', "~1")
+}
+
+/// A string that must hold `T`, checked by `T`'s own reading: for newtypes of specs.
+///
+/// # Errors
+/// The deserializer's own, with the sentence that `parse` gave.
+pub fn from_text<'de, D, T>(deserializer: D, parse: impl FnOnce(String) -> Result<T, String>) -> Result<T, D::Error>
+where
+    D: serde::Deserializer<'de>,
+{
+    parse(String::deserialize(deserializer)?).map_err(serde::de::Error::custom)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, Deserialize, PartialEq)]
+    #[serde(deny_unknown_fields)]
+    struct Spec {
+        path: String,
+        #[serde(default)]
+        deep: Option<Deep>,
+        #[serde(default)]
+        how: How,
+    }
+    #[derive(Debug, Deserialize, PartialEq)]
+    #[serde(deny_unknown_fields)]
+    struct Deep {
+        colour: String,
+    }
+    #[derive(Debug, Default, Deserialize, PartialEq)]
+    #[serde(rename_all = "kebab-case")]
+    enum How {
+        #[default]
+        Slow,
+        Quick,
+    }
+
+    fn remarks(json: &str) -> Vec<(String, Option<String>, Option<String>)> {
+        read::<Spec>(json).unwrap_err().into_iter().map(|d| (d.message, d.field, d.hint)).collect()
+    }
+
+    #[test]
+    fn every_unknown_key_is_named_with_a_better_one() {
+        let found = remarks(r#"{"path":"/a","paht":1,"deep":{"color":"red","colour":"red"},"zzzzzz":2}"#);
+        let fields: Vec<_> = found.iter().map(|(_, field, _)| field.clone().unwrap()).collect();
+        assert_eq!(fields.len(), 3, "{found:?}");
+        for field in ["/paht", "/deep/color", "/zzzzzz"] {
+            assert!(fields.iter().any(|found| found == field), "{field} in {found:?}");
+        }
+        assert!(found.iter().any(|(_, _, hint)| hint.as_deref() == Some("did you mean `path`?")), "{found:?}");
+        assert!(found.iter().any(|(_, _, hint)| hint.as_deref() == Some("did you mean `colour`?")), "{found:?}");
+        assert!(found.iter().any(|(_, _, hint)| hint.as_deref() == Some("the keys are path, deep, how")), "{found:?}");
+    }
+
+    #[test]
+    fn what_does_not_fit_is_placed() {
+        assert_eq!(remarks("{}"), [("`path` is missing".into(), Some("/path".into()), None)]);
+        assert_eq!(
+            remarks(r#"{"path":"/a","deep":{}}"#),
+            [("`colour` is missing".into(), Some("/deep/colour".into()), None)]
+        );
+        let found = remarks(r#"{"path":7}"#);
+        assert_eq!(found[0].1.as_deref(), Some("/path"));
+        let found = remarks(r#"{"path":"/a","how":"quik"}"#);
+        assert_eq!((found[0].1.as_deref(), found[0].2.as_deref()), (Some("/how"), Some("did you mean `quick`?")));
+    }
+
+    #[test]
+    fn hostile_keys_end_in_remarks() {
+        assert_eq!(remarks("nonsense").len(), 1);
+        assert_eq!(remarks(r#"{"path":"/a","a`, `b/~":1}"#).len(), 1);
+        let many: String = (0..1000).map(|n| format!(r#""k{n}":1,"#)).collect();
+        assert_eq!(remarks(&format!(r#"{{{many}"path":"/a"}}"#)).len(), MOST_UNKNOWN_KEYS);
+    }
+
+    #[test]
+    fn a_good_spec_is_read() {
+        let spec: Spec = read(r#"{"path":"/a","how":"quick"}"#).unwrap();
+        assert_eq!(spec, Spec { path: "/a".into(), deep: None, how: How::Quick });
+    }
+}
