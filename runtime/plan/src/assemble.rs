@@ -1,0 +1,95 @@
+//! Parts of lanes put together to one plan.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use tidelock_model::inventory::Ownership;
+use tidelock_model::plan::{Action, FORMAT, Plan, Summary};
+use tidelock_model::revision::Revision;
+
+use crate::digest::plan_digest;
+use crate::ledger::Ledger;
+use crate::part::LanePart;
+
+/// Puts the parts of lanes together, in order of lane, and numbers their groups anew.
+#[must_use]
+pub fn plan(revision: &Revision, mut parts: Vec<LanePart>) -> (Plan, Ledger) {
+    parts.sort_by(|a, b| a.lane.lane.cmp(&b.lane.lane));
+    let mut plan = Plan {
+        format: FORMAT.to_owned(),
+        source: revision.source.clone(),
+        revision: revision.clone(),
+        stacks: Vec::new(),
+        lanes: Vec::new(),
+        digest: plan_digest(&[]),
+        ownership: Ownership::Known,
+        complete: true,
+        plugins: Vec::new(),
+        changes: Vec::new(),
+        groups: Vec::new(),
+        summary: Summary::default(),
+        errors: Vec::new(),
+        warnings: Vec::new(),
+    };
+    let mut ledger = Ledger::default();
+    let mut stacks = BTreeSet::new();
+    let mut plugins = BTreeSet::new();
+    for mut part in parts {
+        let before = u32::try_from(plan.groups.len()).unwrap_or(u32::MAX);
+        for group in &mut part.groups {
+            group.id += before;
+            group.after.iter_mut().for_each(|id| *id += before);
+        }
+        for change in &mut part.changes {
+            change.group = change.group.map(|id| id + before);
+        }
+        stacks.insert(part.lane.lane.stack.clone());
+        plugins.extend(part.plugins);
+        if part.lane.ownership == Ownership::Unknown {
+            plan.ownership = Ownership::Unknown;
+        }
+        plan.changes.extend(part.changes);
+        plan.groups.extend(part.groups);
+        plan.errors.extend(part.errors);
+        plan.warnings.extend(part.warnings);
+        plan.lanes.push(part.lane);
+        ledger.merge(part.ledger);
+    }
+    plan.stacks = stacks.into_iter().collect();
+    plan.plugins = plugins.into_iter().collect();
+    plan.digest = plan_digest(&plan.lanes);
+    plan.complete = plan.errors.is_empty() && plan.changes.iter().all(|change| change.action != Action::Deferred);
+    plan.summary = summary(&plan);
+    (plan, ledger)
+}
+
+/// The word for an action in plans.
+#[must_use]
+pub fn word(action: Action) -> &'static str {
+    match action {
+        Action::Create => "create",
+        Action::Update => "update",
+        Action::Replace => "replace",
+        Action::Delete => "delete",
+        Action::Adopt => "adopt",
+        Action::TakeOver => "take-over",
+        Action::Move => "move",
+        Action::Release => "release",
+        Action::Trigger => "trigger",
+        Action::None => "none",
+        Action::Deferred => "deferred",
+    }
+}
+
+fn summary(plan: &Plan) -> Summary {
+    let mut actions: BTreeMap<String, usize> = BTreeMap::new();
+    for change in &plan.changes {
+        *actions.entry(word(change.action).to_owned()).or_default() += 1;
+    }
+    let effects = || plan.groups.iter().flat_map(|group| &group.effects);
+    Summary {
+        actions,
+        unchanged: plan.lanes.iter().map(|lane| lane.unchanged).sum(),
+        effects: effects().count(),
+        destructive: effects().filter(|effect| effect.destructive).count(),
+    }
+}

@@ -1,0 +1,291 @@
+//! A plan as a person likes to read it: what destroys first, what waits last.
+//!
+//! Text of targets and guests was tamed where it came in; it is tamed again here,
+//! since this is the last stop before a terminal. Says nothing that the plan does not.
+
+mod change;
+mod value;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use tidelock_model::digest::canonical;
+use tidelock_model::error::Diagnostic;
+use tidelock_model::inventory::Ownership;
+use tidelock_model::name::{Address, Name};
+use tidelock_model::plan::{Action, Change, Plan, PlannedEffect};
+
+use value::plain;
+
+/// How to write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Style {
+    /// Whether to use colour.
+    pub color: bool,
+    /// Columns of the terminal; long values are cut to fit.
+    pub width: usize,
+    /// Everything: whole diffs, every target by name, the effects too.
+    pub full: bool,
+}
+
+impl Default for Style {
+    fn default() -> Self {
+        Self { color: false, width: 100, full: false }
+    }
+}
+
+/// The colours in use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ink {
+    Red,
+    Green,
+    Yellow,
+    Cyan,
+    Bold,
+    Dim,
+}
+
+impl Style {
+    pub(crate) fn paint(&self, ink: Ink, text: &str) -> String {
+        if !self.color || text.is_empty() {
+            return text.to_owned();
+        }
+        let code = match ink {
+            Ink::Red => "31",
+            Ink::Green => "32",
+            Ink::Yellow => "33",
+            Ink::Cyan => "36",
+            Ink::Bold => "1",
+            Ink::Dim => "2",
+        };
+        format!("\x1b[{code}m{text}\x1b[0m")
+    }
+}
+
+/// Writes a plan.
+#[must_use]
+pub fn text(plan: &Plan, style: &Style) -> String {
+    let mut out = header(plan, style);
+    let mut sections: Vec<String> = Vec::new();
+    let names = Names::of(plan);
+    let effects = effects_of(plan);
+    let stacks: BTreeSet<&Name> = plan.changes.iter().map(|change| &change.address.stack).collect();
+    for stack in &stacks {
+        let mut section = String::new();
+        if stacks.len() > 1 {
+            section.push_str(&format!("{}\n", style.paint(Ink::Bold, stack.as_str())));
+        }
+        let changes = plan.changes.iter().filter(|change| change.address.stack == **stack);
+        for alike in merged(changes, &effects) {
+            section.push_str(&change::lines(&alike, &names, style));
+        }
+        sections.push(section);
+    }
+    for (word, ink, list) in [("error", Ink::Red, &plan.errors), ("warning", Ink::Yellow, &plan.warnings)] {
+        let lines: String = list.iter().map(|diagnostic| remark(word, ink, diagnostic, style)).collect();
+        sections.push(lines);
+    }
+    sections.push(waits(plan, style));
+    sections.push(conclusion(plan, style));
+    sections.retain(|section| !section.is_empty());
+    out.push('\n');
+    out.push_str(&sections.join("\n"));
+    out
+}
+
+/// Changes that differ in their target alone, and their effects.
+pub(crate) struct Alike<'a> {
+    pub(crate) change: &'a Change,
+    pub(crate) effects: Vec<&'a PlannedEffect>,
+    pub(crate) targets: Vec<&'a Name>,
+}
+
+type Effects<'a> = BTreeMap<(u32, String), Vec<&'a PlannedEffect>>;
+
+/// Effects by group and by what they serve: one pass, whatever the number of changes.
+fn effects_of(plan: &Plan) -> Effects<'_> {
+    let mut out: Effects<'_> = BTreeMap::new();
+    for group in &plan.groups {
+        for planned in &group.effects {
+            let serves = serves(planned.effect.identity.as_str(), &planned.effect.resource.to_string());
+            out.entry((group.id, serves)).or_default().push(planned);
+        }
+    }
+    out
+}
+
+fn serves(identity: &str, resource: &str) -> String {
+    format!("{identity}\n{resource}")
+}
+
+/// Equal changes on many targets as one; what destroys first, else as planned.
+fn merged<'a>(changes: impl Iterator<Item = &'a Change>, effects: &Effects<'a>) -> Vec<Alike<'a>> {
+    let mut out: Vec<Alike<'a>> = Vec::new();
+    let mut known: BTreeMap<String, usize> = BTreeMap::new();
+    for change in changes {
+        let key = serves(change.identity.as_str(), &change.address.resource.to_string());
+        let own = change.group.and_then(|group| effects.get(&(group, key))).cloned().unwrap_or_default();
+        let at = *known.entry(likeness(change, &own)).or_insert(out.len());
+        match out.get_mut(at) {
+            Some(alike) => alike.targets.push(&change.target),
+            None => out.push(Alike { change, effects: own, targets: vec![&change.target] }),
+        }
+    }
+    out.sort_by_key(|alike| rank(alike.change));
+    out
+}
+
+fn rank(change: &Change) -> u8 {
+    match change.action {
+        Action::Delete | Action::Replace => 0,
+        Action::TakeOver => 1,
+        _ if change.destructive => 1,
+        Action::Deferred => 3,
+        _ => 2,
+    }
+}
+
+/// All that is shown of a change but its target.
+fn likeness(change: &Change, effects: &[&PlannedEffect]) -> String {
+    let mut out = format!(
+        "{}\n{}\n{:?}\n{:?}\n{:?}\n{:?}\n",
+        change.address.resource, change.identity, change.action, change.cause, change.unknown, change.reason
+    );
+    for field in &change.fields {
+        for side in [&field.before, &field.after] {
+            out.push_str(&side.as_ref().map(canonical).unwrap_or_default());
+            out.push('\n');
+        }
+        out.push_str(&field.path);
+        out.push('\n');
+    }
+    for planned in effects {
+        out.push_str(&planned.summary);
+        out.push_str(&planned.preview.text);
+        out.push('\n');
+    }
+    out
+}
+
+/// Which parts of an address must be said in this plan.
+pub(crate) struct Names {
+    targets: bool,
+}
+
+impl Names {
+    fn of(plan: &Plan) -> Self {
+        Self { targets: plan.lanes.iter().map(|lane| &lane.lane.target).collect::<BTreeSet<_>>().len() > 1 }
+    }
+
+    /// An address in its shortest form that is still clear here. The stack stands in
+    /// the section's heading.
+    pub(crate) fn short(&self, address: &Address, targets: &[&Name], style: &Style) -> String {
+        let shown = if style.full { targets.len() } else { 3 };
+        let mut names: Vec<String> = targets.iter().take(shown).map(ToString::to_string).collect();
+        let more = targets.len().saturating_sub(names.len());
+        if more > 0 {
+            names.push(format!("{more} more"));
+        }
+        match targets {
+            [one] if self.targets => format!("{}@{one}", address.resource),
+            [_] | [] => address.resource.to_string(),
+            many => format!("{} on {} targets ({})", address.resource, many.len(), names.join(", ")),
+        }
+    }
+}
+
+fn header(plan: &Plan, style: &Style) -> String {
+    let targets: BTreeSet<&Name> = plan.lanes.iter().map(|lane| &lane.lane.target).collect();
+    let stacks: Vec<&str> = plan.stacks.iter().map(Name::as_str).collect();
+    let on = match targets.iter().collect::<Vec<_>>().as_slice() {
+        [one] => format!("on {one}"),
+        many => format!("on {} targets", many.len()),
+    };
+    let subject = plain(&plan.revision.subject, 72);
+    format!(
+        "{} {} {} at {} {}\n",
+        style.paint(Ink::Bold, "Plan for"),
+        stacks.join(", "),
+        on,
+        plan.revision.short(),
+        style.paint(Ink::Dim, &format!("({subject})")),
+    )
+}
+
+fn remark(word: &str, ink: Ink, diagnostic: &Diagnostic, style: &Style) -> String {
+    let place = diagnostic.place.as_ref().map(|place| format!("{place}: ")).unwrap_or_default();
+    let mut out = format!(
+        "{} {}{}\n",
+        style.paint(ink, &format!("{word}:")),
+        plain(&place, 400),
+        plain(&diagnostic.message, 2_000)
+    );
+    if let Some(hint) = &diagnostic.hint {
+        for line in value::tamed_lines(hint, 2_000) {
+            out.push_str(&format!("  {}\n", style.paint(Ink::Dim, &line)));
+        }
+    }
+    out
+}
+
+/// Why lanes wait; the same reason of several lanes once.
+fn waits(plan: &Plan, style: &Style) -> String {
+    let mut seen: BTreeMap<(&str, &str), usize> = BTreeMap::new();
+    let mut order = Vec::new();
+    for wait in plan.lanes.iter().flat_map(|lane| &lane.waits) {
+        let count = seen.entry((&wait.code, &wait.message)).or_insert(0);
+        *count += 1;
+        if *count == 1 {
+            order.push(wait);
+        }
+    }
+    order
+        .into_iter()
+        .map(|wait| {
+            let lanes = match seen.get(&(wait.code.as_str(), wait.message.as_str())) {
+                Some(count) if *count > 1 => format!(" ({count} lanes)"),
+                _ => String::new(),
+            };
+            let mut out = format!("{} {}{lanes}\n", style.paint(Ink::Yellow, "waits:"), plain(&wait.message, 1_000));
+            if let Some(hint) = &wait.hint {
+                out.push_str(&format!("  {}\n", style.paint(Ink::Dim, &plain(hint, 1_000))));
+            }
+            out
+        })
+        .collect()
+}
+
+fn conclusion(plan: &Plan, style: &Style) -> String {
+    let unchanged = plan.summary.unchanged;
+    let words = [
+        (Action::Create, "to create"),
+        (Action::Update, "to update"),
+        (Action::Replace, "to replace"),
+        (Action::Delete, "to delete"),
+        (Action::TakeOver, "to take over"),
+        (Action::Adopt, "to adopt"),
+        (Action::Move, "to move"),
+        (Action::Release, "to release"),
+        (Action::Trigger, "to trigger"),
+        (Action::Deferred, "not known yet"),
+    ];
+    let counted: Vec<String> = words
+        .iter()
+        .filter_map(|(action, words)| {
+            plan.summary.actions.get(crate::word(*action)).map(|count| format!("{count} {words}"))
+        })
+        .collect();
+    let mut out = if counted.is_empty() {
+        let are = if unchanged == 1 { "1 resource is".to_owned() } else { format!("{unchanged} resources are") };
+        let what = if plan.complete { "No changes" } else { "No changes are known" };
+        format!("{}; {are} as Git says.\n", style.paint(Ink::Bold, what))
+    } else {
+        format!("{} {}; {unchanged} unchanged.\n", style.paint(Ink::Bold, "Plan:"), counted.join(", "))
+    };
+    if plan.ownership == Ownership::Unknown {
+        out.push_str("The store has not known this target before: nothing is deleted.\n");
+    }
+    if !plan.complete {
+        out.push_str("This plan is not complete: see above for what could not be planned.\n");
+    }
+    out
+}

@@ -1,0 +1,157 @@
+//! What a plan waits for, told from the stack's and the operator's words.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use tidelock_model::digest::Digest;
+use tidelock_model::name::Lane;
+use tidelock_model::plan::{Action, Cause, Change, Plan, Wait};
+use tidelock_model::plugin::PluginRef;
+use tidelock_model::stack::{self, Amount, Budget};
+
+use crate::report;
+
+/// What the gate decides by.
+#[derive(Debug, Clone, Default)]
+pub struct Policy {
+    /// By lane. A lane that is missing was never contacted and allows nothing.
+    pub lanes: BTreeMap<Lane, LanePolicy>,
+    /// Plugins that were accepted for all lanes, by digest.
+    pub accepted: BTreeSet<Digest>,
+}
+
+/// What the gate decides by, for one lane.
+#[derive(Debug, Clone)]
+pub struct LanePolicy {
+    /// Whether a run has finished here.
+    pub contacted: bool,
+    /// The plugins of the last finished run with effects.
+    pub plugins: Vec<PluginRef>,
+    /// The stack's budget.
+    pub budget: Budget,
+    /// Whether the operator said yes beforehand to creates on first contact.
+    pub accept_new: bool,
+    /// How many resources the lane owns: what percentages are of.
+    pub owned: usize,
+    /// What the stack says of new revisions.
+    pub on_commit: stack::Policy,
+    /// What the stack says of drift.
+    pub on_drift: stack::Policy,
+}
+
+impl Default for LanePolicy {
+    fn default() -> Self {
+        Self {
+            contacted: false,
+            plugins: Vec::new(),
+            budget: Budget::default(),
+            accept_new: false,
+            owned: 0,
+            on_commit: stack::Policy::Ask,
+            on_drift: stack::Policy::Report,
+        }
+    }
+}
+
+/// Every reason to wait: those that the plan itself gives, and those of the policy. A
+/// lane without effects has none of the latter.
+#[must_use]
+pub fn waits(plan: &Plan, policy: &Policy) -> Vec<(Lane, Wait)> {
+    let fallback = LanePolicy::default();
+    let tallies = tally(plan);
+    let mut out = Vec::new();
+    for lane in &plan.lanes {
+        out.extend(lane.waits.iter().map(|wait| (lane.lane.clone(), wait.clone())));
+        let Some(tally) = tallies.get(&lane.lane).filter(|tally| tally.effects > 0) else { continue };
+        let rules = policy.lanes.get(&lane.lane).unwrap_or(&fallback);
+        for wait in of_lane(&lane.lane, plan, tally, rules, &policy.accepted) {
+            // The loop may have written them into the plan already, for people to read.
+            if !lane.waits.contains(&wait) {
+                out.push((lane.lane.clone(), wait));
+            }
+        }
+    }
+    out
+}
+
+/// What a lane's part of a plan would do, counted once.
+#[derive(Default)]
+struct Tally {
+    effects: usize,
+    destructive: usize,
+    take_over: usize,
+    /// Whether anything but creates, and what these trigger, is performed.
+    beyond_creates: bool,
+    causes: BTreeSet<Cause>,
+    moved_from: BTreeSet<Lane>,
+}
+
+fn tally(plan: &Plan) -> BTreeMap<Lane, Tally> {
+    let mut out: BTreeMap<Lane, Tally> = BTreeMap::new();
+    let mut taking: BTreeSet<(u32, &tidelock_model::name::Identity)> = BTreeSet::new();
+    let mut by_group: BTreeMap<u32, Vec<&Change>> = BTreeMap::new();
+    for change in &plan.changes {
+        if let Some(group) = change.group {
+            by_group.entry(group).or_default().push(change);
+            if change.action == Action::TakeOver {
+                taking.insert((group, &change.identity));
+            }
+        }
+    }
+    for group in plan.groups.iter().filter(|group| !group.effects.is_empty()) {
+        let tally = out.entry(group.lane.clone()).or_default();
+        for planned in &group.effects {
+            tally.effects += 1;
+            tally.destructive += usize::from(planned.destructive);
+            tally.take_over += usize::from(taking.contains(&(group.id, &planned.effect.identity)));
+        }
+        for change in by_group.get(&group.id).into_iter().flatten() {
+            tally.beyond_creates |= !matches!(change.action, Action::Create | Action::Trigger);
+            tally.causes.extend(change.cause.filter(|_| change.action != Action::Trigger));
+            let from = change.moved_from.as_ref().map(tidelock_model::name::Address::lane);
+            tally.moved_from.extend(from.filter(|from| *from != group.lane));
+        }
+    }
+    out
+}
+
+fn of_lane(lane: &Lane, plan: &Plan, tally: &Tally, rules: &LanePolicy, accepted: &BTreeSet<Digest>) -> Vec<Wait> {
+    let mut out = Vec::new();
+    if !rules.contacted && (tally.beyond_creates || !rules.accept_new) {
+        out.push(report::first_contact(lane));
+    }
+    if rules.contacted {
+        for plugin in &plan.plugins {
+            let was = rules.plugins.iter().find(|was| was.name == plugin.name);
+            if let Some(was) = was.filter(|was| was.digest != plugin.digest && !accepted.contains(&plugin.digest)) {
+                out.push(report::plugin_changed(&plugin.name, &was.digest.short(), &plugin.digest.short()));
+            }
+        }
+    }
+    let allowed = rules.budget.take_over.unwrap_or(Amount::Count(0)).of(rules.owned);
+    if tally.take_over > allowed {
+        out.push(report::take_over(tally.take_over, allowed));
+    }
+    if let Some(allowed) = rules.budget.destroy.map(|amount| amount.of(rules.owned))
+        && tally.destructive > allowed
+    {
+        out.push(report::budget_destroy(tally.destructive, allowed));
+    }
+    out.extend(tally.moved_from.iter().map(report::moved));
+    // First contact asks already, and `accept_new` has answered it.
+    if rules.contacted {
+        let drift = tally.causes.contains(&Cause::Drift);
+        let other = tally.causes.iter().any(|cause| *cause != Cause::Drift);
+        out.extend(ask("on-commit", rules.on_commit).filter(|_| other));
+        out.extend(ask("on-drift", rules.on_drift).filter(|_| drift));
+    }
+    out
+}
+
+fn ask(on: &str, says: stack::Policy) -> Option<Wait> {
+    let word = match says {
+        stack::Policy::Apply => return None,
+        stack::Policy::Ask => "ask",
+        stack::Policy::Report => "report",
+    };
+    Some(report::asks(on, word))
+}

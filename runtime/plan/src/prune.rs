@@ -1,0 +1,193 @@
+//! What becomes of a resource that Git no longer wants.
+//!
+//! The careful half of the planner: nothing that anybody claims, protects or still
+//! stands on is deleted, nothing is deleted for an empty render, and nothing of other
+//! lanes is ever touched.
+
+use std::collections::BTreeMap;
+
+use tidelock_model::error::{Diagnostic, Severity};
+use tidelock_model::inventory::{InventoryEntry, Ownership};
+use tidelock_model::name::Identity;
+use tidelock_model::observation::Observation;
+use tidelock_model::plan::{Action, Cause, Wait};
+use tidelock_model::resource::OnRemove;
+
+use crate::check::unseen;
+use crate::input::{Index, is_of};
+use crate::item::{Item, Origin};
+use crate::report;
+use crate::spec::{shown, shown_before};
+use crate::strays::{Spoken, listed_by, sift};
+use crate::wanted::in_doubt;
+
+/// What pruning gave.
+#[derive(Default)]
+pub(crate) struct Pruned {
+    pub(crate) items: Vec<Item>,
+    pub(crate) waits: Vec<Wait>,
+    pub(crate) errors: Vec<Diagnostic>,
+    pub(crate) warnings: Vec<Diagnostic>,
+}
+
+/// Whether the store knows what the lane owns.
+pub(crate) fn ownership(index: &Index<'_>) -> Ownership {
+    let contacted = index.input.record.is_some_and(|record| record.contacted);
+    if contacted || index.own().next().is_some() { Ownership::Known } else { Ownership::Unknown }
+}
+
+/// What is to become of an entry that Git no longer wants.
+#[derive(Clone, PartialEq)]
+enum Fate {
+    Delete,
+    Release(String),
+    /// Stays in the ledger.
+    Stays,
+}
+
+/// Plans what is to be removed.
+pub(crate) fn plan(index: &Index<'_>, spoken: Option<&Spoken>) -> Pruned {
+    let mut out = Pruned::default();
+    let left: Vec<&InventoryEntry> =
+        index.own().filter(|entry| !index.by_identity.contains_key(&entry.identity)).collect();
+    if index.input.desired.resources.is_empty() && !left.is_empty() {
+        out.waits.push(report::empty_render(index.lane, left.len()));
+        return out;
+    }
+    let mut fates: Vec<Fate> = left.iter().map(|entry| fate(index, entry, &mut out)).collect();
+    spare_what_others_stand_on(index, &left, &mut fates);
+    for (entry, fate) in left.into_iter().zip(fates) {
+        let (action, reason) = match fate {
+            Fate::Stays => continue,
+            Fate::Delete => (Action::Delete, "it is no longer in Git".to_owned()),
+            Fate::Release(reason) => (Action::Release, reason),
+        };
+        let item = removal(index, entry, action, reason, spoken, &mut out.errors);
+        out.items.push(item);
+    }
+    out
+}
+
+fn fate(index: &Index<'_>, entry: &InventoryEntry, out: &mut Pruned) -> Fate {
+    if let Some(rival) = index.rivals.get(&entry.identity) {
+        let message = format!(
+            "{} left this stack and is claimed by {}:{} as {}; it moves there when that stack is applied",
+            entry.address.resource, rival.source, rival.stack, rival.resource
+        );
+        out.warnings.push(Diagnostic { severity: Severity::Warning, ..Diagnostic::error(message, None) });
+        return Fate::Stays;
+    }
+    if entry.protect {
+        out.waits.push(report::protected(&entry.address));
+        return Fate::Stays;
+    }
+    match entry.removal() {
+        OnRemove::Delete => Fate::Delete,
+        OnRemove::Release if entry.on_remove.is_some() => {
+            Fate::Release("it is no longer in Git, and `on_remove` says release".to_owned())
+        }
+        OnRemove::Release if entry.holds_data => {
+            Fate::Release("it is no longer in Git, and holds data; `on_remove: delete` would delete it".to_owned())
+        }
+        OnRemove::Release => Fate::Release(
+            "it is no longer in Git, and was there before us; `on_remove: delete` would delete it".to_owned(),
+        ),
+    }
+}
+
+/// What stays may stand on what would go: a file in a directory. Then that is only
+/// released, and so on downwards. Each entry is looked at once.
+fn spare_what_others_stand_on(index: &Index<'_>, left: &[&InventoryEntry], fates: &mut [Fate]) {
+    let mut holders: BTreeMap<&Identity, usize> = BTreeMap::new();
+    for (i, entry) in left.iter().enumerate() {
+        holders.extend(entry.provides.iter().map(|identity| (identity, i)));
+    }
+    holders.extend(left.iter().enumerate().map(|(i, entry)| (&entry.identity, i)));
+
+    let mut stands: Vec<(&Identity, String)> = Vec::new();
+    for resource in &index.input.desired.resources {
+        stands.extend(resource.requires.iter().map(|identity| (identity, resource.id.to_string())));
+    }
+    for entry in index.owned.values().filter(|entry| !is_of(entry, index.lane)) {
+        stands.extend(entry.requires.iter().map(|identity| (identity, entry.address.to_string())));
+    }
+    for (entry, fate) in left.iter().zip(fates.iter()) {
+        if *fate != Fate::Delete {
+            stands.extend(entry.requires.iter().map(|identity| (identity, entry.address.resource.to_string())));
+        }
+    }
+    while let Some((identity, user)) = stands.pop() {
+        let Some(i) = holders.get(identity).copied() else { continue };
+        if fates[i] != Fate::Delete {
+            continue;
+        }
+        fates[i] = Fate::Release(format!("it is no longer in Git, but {user} still stands on it"));
+        let name = left[i].address.resource.to_string();
+        stands.extend(left[i].requires.iter().map(|identity| (identity, name.clone())));
+    }
+}
+
+fn removal(
+    index: &Index<'_>,
+    entry: &InventoryEntry,
+    action: Action,
+    reason: String,
+    spoken: Option<&Spoken>,
+    errors: &mut Vec<Diagnostic>,
+) -> Item {
+    let info = index.info(&entry.address.resource.kind);
+    let mut item = Item::new(Origin::Left, entry.address.clone(), entry.identity.clone(), action);
+    item.cause = Some(index.input.cause_hint.unwrap_or(Cause::Revision));
+    item.reason = Some(reason);
+    item.last = Some(entry.applied.clone());
+    item.handle = entry.handle.clone();
+    if action == Action::Release {
+        item.before = Some(shown(&entry.applied, info));
+        return item;
+    }
+    if index.doubtful.contains(&entry.identity) {
+        item.defer(in_doubt(&entry.address));
+        return item;
+    }
+    match index.input.observed.get(&entry.identity) {
+        Some(Observation::Present { observed, handle, seen, .. }) => {
+            let mut observed = observed.clone();
+            if let Some(spoken) = spoken {
+                let purges = sift(&mut observed, &entry.identity, info, spoken);
+                // Strays go with a directory only where it was ours to purge.
+                item.beneath = if listed_by(info) && purged(entry, info) { purges } else { Vec::new() };
+            }
+            item.before = Some(shown_before(&entry.applied, &observed, info));
+            item.observed = Some(observed);
+            item.handle = handle.clone().or(item.handle.take());
+            item.seen.clone_from(seen);
+            item.ask_for(Action::Delete);
+            if !index.input.plugins.contains_key(entry.address.resource.kind.plugin()) {
+                let why = format!("the plugin {:?} is not loaded", entry.address.resource.kind.plugin());
+                errors.push(unseen(&entry.address.resource, None, &why, None));
+                item.defer(why);
+            }
+        }
+        Some(Observation::Absent { .. }) => {
+            item.reason = Some("it is no longer in Git, and already gone from the target".to_owned());
+        }
+        Some(Observation::Waits { on, why }) => item.defer(format!("waits for {on}: {why}")),
+        Some(Observation::Failed { fault }) => {
+            errors.push(unseen(&entry.address.resource, None, &fault.message, fault.hint.as_deref()));
+            item.defer(format!("could not be looked at: {}", fault.message));
+        }
+        None => {
+            errors.push(unseen(&entry.address.resource, None, "its provider gave no answer", None));
+            item.defer("was not looked at".to_owned());
+        }
+    }
+    item
+}
+
+fn purged(entry: &InventoryEntry, info: Option<&tidelock_model::kind::KindInfo>) -> bool {
+    info.is_some_and(|info| {
+        info.fields.iter().any(|field| {
+            field.roles.strays && (entry.applied.pointer(&field.path).is_some() || field.default.is_some())
+        })
+    })
+}

@@ -1,0 +1,78 @@
+//! Why a lane waits, in words: one function per reason.
+//!
+//! A wait is data for `why` and for programs: its code is stable, its sentence is for
+//! people, its hint says what ends it.
+
+use tidelock_model::name::{Address, Lane};
+use tidelock_model::plan::Wait;
+
+/// The codes of waits that do not hold up the rest of the lane.
+const ASIDE: [&str; 2] = ["protected", "in-doubt"];
+
+/// Whether a wait holds up the whole lane.
+pub(crate) fn holds_up(wait: &Wait) -> bool {
+    !ASIDE.contains(&wait.code.as_str())
+}
+
+fn wait(code: &str, message: String, hint: impl Into<Option<String>>, approvable: bool) -> Wait {
+    Wait { code: code.to_owned(), message, hint: hint.into(), approvable }
+}
+
+pub(crate) fn empty_render(lane: &Lane, owned: usize) -> Wait {
+    let message = format!(
+        "{lane} rendered to nothing while {owned} of its resources exist; that is never taken for \"delete them all\""
+    );
+    let hint = "mend the stack's files or values; to remove a stack on purpose there is `tidelock destroy`";
+    wait("empty-render", message, hint.to_owned(), false)
+}
+
+pub(crate) fn protected(address: &Address) -> Wait {
+    let message = format!("{} is protected and is not deleted, though it is no longer in Git", address.resource);
+    let hint = "to lift it, bring it back with `protect: false`, apply that, and remove it then";
+    wait("protected", message, hint.to_owned(), false)
+}
+
+pub(crate) fn protected_replace(address: &Address) -> Wait {
+    let message = format!("{} is protected and is not replaced", address.resource);
+    let hint = "to lift it, set `protect: false` without any other change to it, apply that, and change it then";
+    wait("protected", message, hint.to_owned(), false)
+}
+
+pub(crate) fn in_doubt(address: &Address) -> Wait {
+    let message = format!("it is not known what an earlier run did to {}", address.resource);
+    wait("in-doubt", message, format!("look, and say `tidelock resolve {address} done|redo`"), false)
+}
+
+const YES: &str = "read the plan, then apply it with your yes (`tidelock apply`, or `--yes` without a terminal)";
+
+pub(crate) fn first_contact(lane: &Lane) -> Wait {
+    wait("first-contact", format!("{lane} was never applied from this store"), YES.to_owned(), true)
+}
+
+pub(crate) fn plugin_changed(name: &str, was: &str, is: &str) -> Wait {
+    let message = format!("plugin {name} is not the one that was used here last ({was}, now {is})");
+    wait("plugin-changed", message, format!("{YES}, or accept it for all lanes: `tidelock plugin accept {name}`"), true)
+}
+
+pub(crate) fn take_over(effects: usize, allowed: usize) -> Wait {
+    let message = format!("{} overwrite what was there before Tidelock; the budget is {allowed}", effects_of(effects));
+    wait("take-over", message, YES.to_owned(), true)
+}
+
+pub(crate) fn budget_destroy(effects: usize, allowed: usize) -> Wait {
+    let message = format!("{} destroy something; the budget is {allowed}", effects_of(effects));
+    wait("budget-destroy", message, format!("{YES}, or raise `budget.destroy`"), true)
+}
+
+pub(crate) fn moved(from: &Lane) -> Wait {
+    let message = format!("resources move here from {from} and change on the way");
+    wait("moved-between-stacks", message, YES.to_owned(), true)
+}
+
+pub(crate) fn asks(on: &str, says: &str) -> Wait {
+    wait(on, format!("the stack says `{}: {says}`", on.replace('-', "_")), YES.to_owned(), true)
+}
+
+fn effects_of(n: usize) -> String {
+    if n == 1 { "1 effect would".to_owned() } else { format!("{n} effects would") }
+}
