@@ -1,0 +1,111 @@
+//! What is known of lanes, targets and sources: one row each, the newest wins.
+//!
+//! A write that would change nothing touches no page, so that a pass that finds
+//! everything as it was costs no flush.
+
+use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
+use tidelock_model::name::{Lane, Name};
+use tidelock_model::port::LaneRecord;
+use tidelock_model::revision::Revision;
+
+use crate::column::{self, from_json, from_word, json, maybe_time, word};
+use crate::error::Kept;
+
+const LANE: &str =
+    "SELECT source, stack, target, status, why, applied, planned, plugins, contacted, seen, last_run FROM lanes";
+
+/// One lane.
+pub(crate) fn lane(connection: &Connection, lane: &Lane) -> Kept<Option<LaneRecord>> {
+    let mut select = connection.prepare_cached(&format!("{LANE} WHERE source = ?1 AND stack = ?2 AND target = ?3"))?;
+    let mut rows = select.query(params![lane.source.as_str(), lane.stack.as_str(), lane.target.as_str()])?;
+    rows.next()?.map(record).transpose()
+}
+
+/// Every lane, in the model's order.
+pub(crate) fn lanes(connection: &Connection) -> Kept<Vec<LaneRecord>> {
+    let mut select = connection.prepare_cached(&format!("{LANE} ORDER BY source, stack, target"))?;
+    let mut rows = select.query([])?;
+    let mut records = Vec::new();
+    while let Some(row) = rows.next()? {
+        records.push(record(row)?);
+    }
+    Ok(records)
+}
+
+fn record(row: &Row<'_>) -> Kept<LaneRecord> {
+    let revision = |text: Option<String>| text.map(|text| from_json("a lane's revision", &text)).transpose();
+    Ok(LaneRecord {
+        lane: column::lane(row.get(0)?, row.get(1)?, row.get(2)?)?,
+        status: from_word("a lane's status", row.get(3)?)?,
+        why: row.get(4)?,
+        applied: revision(row.get(5)?)?,
+        planned: revision(row.get(6)?)?,
+        plugins: from_json("a lane's plugins", &row.get::<_, String>(7)?)?,
+        contacted: row.get(8)?,
+        seen: maybe_time("a lane's time", row.get(9)?)?,
+        last_run: row.get(10)?,
+    })
+}
+
+/// Writes what is known of a lane.
+pub(crate) fn put_lane(transaction: &Transaction<'_>, record: &LaneRecord) -> Kept<()> {
+    let revision = |revision: &Option<Revision>| revision.as_ref().map(|it| json("a revision", it)).transpose();
+    transaction
+        .prepare_cached(
+            "INSERT INTO lanes (source, stack, target, status, why, applied, planned, plugins, contacted, seen, last_run)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)
+             ON CONFLICT (source, stack, target) DO UPDATE SET status = excluded.status, why = excluded.why,
+               applied = excluded.applied, planned = excluded.planned, plugins = excluded.plugins,
+               contacted = excluded.contacted, seen = excluded.seen, last_run = excluded.last_run",
+        )?
+        .execute(params![
+            record.lane.source.as_str(),
+            record.lane.stack.as_str(),
+            record.lane.target.as_str(),
+            word(&record.status)?,
+            record.why,
+            revision(&record.applied)?,
+            revision(&record.planned)?,
+            json("a lane's plugins", &record.plugins)?,
+            record.contacted,
+            record.seen.map(|at| at.to_string()),
+            record.last_run,
+        ])?;
+    Ok(())
+}
+
+/// A target's fingerprint.
+pub(crate) fn fingerprint(connection: &Connection, target: &Name) -> Kept<Option<String>> {
+    let mut select = connection.prepare_cached("SELECT fingerprint FROM fingerprints WHERE target = ?1")?;
+    Ok(select.query_row([target.as_str()], |row| row.get(0)).optional()?)
+}
+
+/// Keeps a target's fingerprint.
+pub(crate) fn put_fingerprint(transaction: &Transaction<'_>, target: &Name, fingerprint: &str) -> Kept<()> {
+    transaction
+        .prepare_cached(
+            "INSERT INTO fingerprints (target, fingerprint) VALUES (?1, ?2)
+             ON CONFLICT (target) DO UPDATE SET fingerprint = excluded.fingerprint
+             WHERE fingerprint != excluded.fingerprint",
+        )?
+        .execute([target.as_str(), fingerprint])?;
+    Ok(())
+}
+
+/// The revision in force.
+pub(crate) fn revision(connection: &Connection, source: &Name) -> Kept<Option<Revision>> {
+    let mut select = connection.prepare_cached("SELECT revision FROM revisions WHERE source = ?1")?;
+    let text: Option<String> = select.query_row([source.as_str()], |row| row.get(0)).optional()?;
+    text.map(|text| from_json("a source's revision", &text)).transpose()
+}
+
+/// Keeps the revision in force.
+pub(crate) fn put_revision(transaction: &Transaction<'_>, revision: &Revision) -> Kept<()> {
+    transaction
+        .prepare_cached(
+            "INSERT INTO revisions (source, revision) VALUES (?1, ?2)
+             ON CONFLICT (source) DO UPDATE SET revision = excluded.revision WHERE revision != excluded.revision",
+        )?
+        .execute([revision.source.as_str(), &json("a revision", revision)?])?;
+    Ok(())
+}

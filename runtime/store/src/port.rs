@@ -1,0 +1,173 @@
+//! The port, method by method, each with the durability that it needs.
+
+use jiff::Timestamp;
+use tidelock_model::digest::Digest;
+use tidelock_model::event::{RunEvent, StoredEvent};
+use tidelock_model::inventory::{Claim, InventoryEntry};
+use tidelock_model::name::{Lane, Name};
+use tidelock_model::plan::Plan;
+use tidelock_model::port::{Filter, LaneRecord, Lease, Rendered, Settled, Store, StoreError};
+use tidelock_model::revision::Revision;
+use tidelock_model::run::{Approval, HistoryLine, Intent, Run, Trigger};
+
+use crate::door::Durability::{Now, Soon};
+use crate::{
+    SqliteStore, approvals, claims, contents, events, history, intents, inventory, known, leases, plans, runs, settle,
+    triggers,
+};
+
+impl Store for SqliteStore {
+    // A token that a power cut takes back would be given out twice.
+    fn lease(&self, key: &str, who: &str, ttl_ms: u64) -> Result<Lease, StoreError> {
+        self.write(Now, |tx| leases::take(tx, key, who, ttl_ms))
+    }
+
+    // After a power cut the holder is dead, whatever its time was.
+    fn renew(&self, lease: &Lease, ttl_ms: u64) -> Result<(), StoreError> {
+        self.write(Soon, |tx| leases::renew(tx, lease, ttl_ms))
+    }
+
+    fn release(&self, lease: &Lease) -> Result<(), StoreError> {
+        self.write(Soon, |tx| leases::release(tx, lease))
+    }
+
+    fn lane(&self, lane: &Lane) -> Result<Option<LaneRecord>, StoreError> {
+        self.read(|connection| known::lane(connection, lane))
+    }
+
+    fn lanes(&self) -> Result<Vec<LaneRecord>, StoreError> {
+        self.read(known::lanes)
+    }
+
+    fn put_lane(&self, record: &LaneRecord) -> Result<(), StoreError> {
+        self.write(Now, |tx| known::put_lane(tx, record))
+    }
+
+    fn fingerprint(&self, target: &Name) -> Result<Option<String>, StoreError> {
+        self.read(|connection| known::fingerprint(connection, target))
+    }
+
+    fn put_fingerprint(&self, target: &Name, fingerprint: &str) -> Result<(), StoreError> {
+        self.write(Now, |tx| known::put_fingerprint(tx, target, fingerprint))
+    }
+
+    fn revision(&self, source: &Name) -> Result<Option<Revision>, StoreError> {
+        self.read(|connection| known::revision(connection, source))
+    }
+
+    fn put_revision(&self, revision: &Revision) -> Result<(), StoreError> {
+        self.write(Now, |tx| known::put_revision(tx, revision))
+    }
+
+    fn inventory(&self, target: &Name) -> Result<Vec<InventoryEntry>, StoreError> {
+        self.read(|connection| inventory::on(connection, target))
+    }
+
+    // Each pass gives them again.
+    fn put_claims(&self, lane: &Lane, revision: &str, claims: &[Claim]) -> Result<(), StoreError> {
+        self.write(Soon, |tx| claims::put(tx, lane, revision, claims))
+    }
+
+    fn claims(&self, target: &Name) -> Result<Vec<Claim>, StoreError> {
+        self.read(|connection| claims::on(connection, target))
+    }
+
+    // The intents that rely on it flush it with them.
+    fn begin_run(&self, run: &Run) -> Result<(), StoreError> {
+        self.write(Soon, |tx| runs::begin(tx, run))
+    }
+
+    fn end_run(&self, run: &Run) -> Result<(), StoreError> {
+        self.write(Now, |tx| runs::end(tx, run))
+    }
+
+    fn put_intents(&self, lease: &Lease, intents: &[Intent]) -> Result<(), StoreError> {
+        self.write(Now, |tx| {
+            leases::require_in_time(tx, lease)?;
+            intents.iter().try_for_each(|intent| intents::put(tx, intent).map(|_| ()))
+        })
+    }
+
+    fn settle(&self, lease: &Lease, at: Timestamp, settled: &[Settled]) -> Result<(), StoreError> {
+        self.write(Now, |tx| {
+            leases::require(tx, lease)?;
+            settled.iter().try_for_each(|settled| settle::settle(tx, at, settled))
+        })
+    }
+
+    fn open_intents(&self, lane: &Lane) -> Result<Vec<Intent>, StoreError> {
+        self.read(|connection| intents::open(connection, lane))
+    }
+
+    fn due_triggers(&self, lane: &Lane) -> Result<Vec<Trigger>, StoreError> {
+        self.read(|connection| triggers::due(connection, lane))
+    }
+
+    fn runs(&self, filter: &Filter) -> Result<Vec<Run>, StoreError> {
+        self.read(|connection| runs::list(connection, filter))
+    }
+
+    fn history(&self, filter: &Filter) -> Result<Vec<HistoryLine>, StoreError> {
+        self.read(|connection| history::lines(connection, filter))
+    }
+
+    fn put_event(
+        &self,
+        at: Timestamp,
+        run: Option<&str>,
+        lane: Option<&Lane>,
+        event: &RunEvent,
+    ) -> Result<u64, StoreError> {
+        self.write(Soon, |tx| events::add(tx, at, run, lane, event))
+    }
+
+    fn events(&self, filter: &Filter) -> Result<Vec<StoredEvent>, StoreError> {
+        self.read(|connection| events::list(connection, filter))
+    }
+
+    // Evidence, made again by each pass; an approval of it flushes it too.
+    fn put_plan(&self, at: Timestamp, plan: &Plan) -> Result<(), StoreError> {
+        self.write(Soon, |tx| plans::put(tx, at, plan))
+    }
+
+    fn plan(&self, digest: &Digest) -> Result<Option<Plan>, StoreError> {
+        self.read(|connection| plans::get(connection, digest))
+    }
+
+    fn put_approval(&self, approval: &Approval) -> Result<(), StoreError> {
+        self.write(Now, |tx| approvals::put(tx, approval))
+    }
+
+    fn approvals(&self, digest: &Digest) -> Result<Vec<Approval>, StoreError> {
+        self.read(|connection| approvals::of(connection, digest))
+    }
+
+    fn render(&self, key: &Digest) -> Result<Option<Rendered>, StoreError> {
+        self.read(|connection| contents::render(connection, key))
+    }
+
+    // A cache.
+    fn put_render(&self, key: &Digest, rendered: &Rendered) -> Result<(), StoreError> {
+        self.write(Soon, |tx| contents::put_render(tx, key, rendered))
+    }
+
+    fn blob(&self, digest: &Digest) -> Result<Option<Vec<u8>>, StoreError> {
+        self.read(|connection| contents::blob(connection, digest))
+    }
+
+    // The intent that overwrites the content on the target flushes it too.
+    fn put_blob(&self, digest: &Digest, content: &[u8]) -> Result<(), StoreError> {
+        self.write(Soon, |tx| contents::put_blob(tx, digest, content))
+    }
+}
+
+impl SqliteStore {
+    /// The revision at which each lane on a target last gave its claims: a prune waits
+    /// for lanes that are behind.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub fn claims_given_at(&self, target: &Name) -> Result<Vec<(Lane, String)>, StoreError> {
+        self.read(|connection| claims::given_at(connection, target))
+    }
+}

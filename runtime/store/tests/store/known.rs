@@ -1,0 +1,111 @@
+//! Lanes, fingerprints, revisions and claims.
+
+use tidelock_model::inventory::Claim;
+use tidelock_model::name::{Identity, Lane};
+use tidelock_model::port::{LaneRecord, Store};
+use tidelock_model::run::Status;
+use tidelock_store::SqliteStore;
+
+use crate::support::{at, code, lane, name, plugin, revision};
+
+fn record(lane: &Lane) -> LaneRecord {
+    LaneRecord {
+        lane: lane.clone(),
+        status: Status::Unknown,
+        why: None,
+        applied: None,
+        planned: None,
+        plugins: vec![],
+        contacted: false,
+        seen: None,
+        last_run: None,
+    }
+}
+
+#[test]
+fn lanes_are_kept_and_sorted() {
+    let store = SqliteStore::in_memory().unwrap();
+    let lanes = ["infra:web@local", "infra:db@local", "apps:web@local", "infra:web@a"].map(lane);
+    for lane in &lanes {
+        assert_eq!(store.lane(lane).unwrap(), None);
+        store.put_lane(&record(lane)).unwrap();
+    }
+    let mut sorted = lanes.to_vec();
+    sorted.sort();
+    let kept: Vec<Lane> = store.lanes().unwrap().into_iter().map(|record| record.lane).collect();
+    assert_eq!(kept, sorted);
+
+    let full = LaneRecord {
+        status: Status::Waiting,
+        why: Some("first contact".into()),
+        applied: Some(revision("a")),
+        planned: Some(revision("b")),
+        plugins: vec![plugin()],
+        contacted: true,
+        seen: Some(at(5)),
+        last_run: Some("r7".into()),
+        ..record(&lanes[0])
+    };
+    store.put_lane(&full).unwrap();
+    assert_eq!(store.lane(&lanes[0]).unwrap(), Some(full));
+    assert_eq!(store.lane(&lanes[1]).unwrap(), Some(record(&lanes[1])));
+}
+
+#[test]
+fn fingerprints_and_revisions_are_replaced() {
+    let store = SqliteStore::in_memory().unwrap();
+    assert_eq!(store.fingerprint(&name("local")).unwrap(), None);
+    for machine in ["one", "one", "two"] {
+        store.put_fingerprint(&name("local"), machine).unwrap();
+        assert_eq!(store.fingerprint(&name("local")).unwrap().as_deref(), Some(machine));
+    }
+    assert_eq!(store.fingerprint(&name("other")).unwrap(), None);
+
+    assert_eq!(store.revision(&name("infra")).unwrap(), None);
+    for id in ["a", "b"] {
+        store.put_revision(&revision(id)).unwrap();
+        assert_eq!(store.revision(&name("infra")).unwrap(), Some(revision(id)));
+    }
+}
+
+fn claim(lane: &Lane, n: u32) -> Claim {
+    Claim {
+        target: lane.target.clone(),
+        identity: Identity::new(format!("path:/srv/{n}")),
+        source: lane.source.clone(),
+        stack: lane.stack.clone(),
+        resource: format!("server.file/f{n}").parse().unwrap(),
+    }
+}
+
+#[test]
+fn claims_of_a_lane_are_replaced_whole() {
+    let store = SqliteStore::in_memory().unwrap();
+    let (web, db) = (lane("infra:web@local"), lane("infra:db@local"));
+    store.put_claims(&web, "r1", &[claim(&web, 2), claim(&web, 1)]).unwrap();
+    store.put_claims(&db, "r1", &[claim(&db, 1)]).unwrap();
+    // Two stacks claim one identity: both are kept, the planner names both.
+    assert_eq!(store.claims(&name("local")).unwrap(), [claim(&db, 1), claim(&web, 1), claim(&web, 2)]);
+
+    store.put_claims(&web, "r2", &[claim(&web, 3)]).unwrap();
+    assert_eq!(store.claims(&name("local")).unwrap(), [claim(&db, 1), claim(&web, 3)]);
+    let given = store.claims_given_at(&name("local")).unwrap();
+    assert_eq!(given, [(db.clone(), "r1".to_owned()), (web.clone(), "r2".to_owned())]);
+
+    // An equal set at a newer revision, in another order and with one line twice.
+    store.put_claims(&web, "r3", &[claim(&web, 3), claim(&web, 3)]).unwrap();
+    assert_eq!(store.claims(&name("local")).unwrap(), [claim(&db, 1), claim(&web, 3)]);
+    assert_eq!(store.claims_given_at(&name("local")).unwrap()[1].1, "r3");
+
+    store.put_claims(&web, "r4", &[]).unwrap();
+    assert_eq!(store.claims(&name("local")).unwrap(), [claim(&db, 1)]);
+    assert!(store.claims(&name("elsewhere")).unwrap().is_empty());
+}
+
+#[test]
+fn a_claim_in_anothers_name_is_refused() {
+    let store = SqliteStore::in_memory().unwrap();
+    let (web, db) = (lane("infra:web@local"), lane("infra:db@local"));
+    assert_eq!(code(store.put_claims(&web, "r1", &[claim(&web, 1), claim(&db, 1)])), "invalid");
+    assert!(store.claims(&name("local")).unwrap().is_empty());
+}

@@ -1,0 +1,291 @@
+//! Intents, outcomes, the inventory and triggers.
+
+use tidelock_model::inventory::Origin;
+use tidelock_model::name::{Identity, Lane};
+use tidelock_model::plan::Action;
+use tidelock_model::port::{Filter, Lease, Settled, Store};
+use tidelock_model::run::{Intent, Trigger};
+use tidelock_store::SqliteStore;
+
+use crate::support::{
+    address, apply, at, begin, change, code, create, entry, intent, lane, name, run, settled, trigger,
+};
+
+/// A store with a lane whose run `r1` has begun.
+fn begun() -> (SqliteStore, Lane, Lease) {
+    let store = SqliteStore::in_memory().unwrap();
+    let lane = lane("infra:web@local");
+    let lease = begin(&store, "r1", &lane);
+    (store, lane, lease)
+}
+
+fn identities(store: &SqliteStore) -> Vec<String> {
+    store.inventory(&name("local")).unwrap().iter().map(|entry| entry.identity.to_string()).collect()
+}
+
+#[test]
+fn an_intent_is_there_until_it_is_settled() {
+    let (store, lane, lease) = begun();
+    let mut first = create("r1", &lane, 1);
+    first.triggers = vec![trigger(&address("infra:web:server.command/reload@local"), "server.file/f1")];
+    let second = create("r1", &lane, 2);
+    store.put_intents(&lease, &[first.clone(), second.clone()]).unwrap();
+    assert_eq!(store.open_intents(&lane).unwrap(), [first.clone(), second.clone()]);
+    assert!(store.open_intents(&Lane { stack: name("db"), ..lane.clone() }).unwrap().is_empty());
+
+    store.settle(&lease, at(2), &[settled(&first, "done")]).unwrap();
+    assert_eq!(store.open_intents(&lane).unwrap(), [second]);
+}
+
+#[test]
+fn only_done_moves_the_ledger() {
+    let (store, lane, lease) = begun();
+    for (group, outcome) in (1..).zip(["done", "failed", "unknown", "not-begun"]) {
+        apply(&store, &lease, &[create("r1", &lane, group)], outcome);
+    }
+    assert_eq!(identities(&store), ["path:/srv/f00001"]);
+
+    // And the other way: a line stays until its end is known to be done.
+    store.begin_run(&run("r2", &lane)).unwrap();
+    let at_f1 = address("infra:web:server.file/f1@local");
+    for (group, outcome) in (1..).zip(["failed", "unknown", "not-begun", "done"]) {
+        assert_eq!(identities(&store).len(), 1);
+        let gone = intent("r2", group, change(&at_f1, "path:/srv/f00001", Action::Delete, None));
+        apply(&store, &lease, &[gone], outcome);
+    }
+    assert!(identities(&store).is_empty());
+}
+
+#[test]
+fn an_entry_survives_as_it_was_given() {
+    let (store, lane, lease) = begun();
+    let mut intent = create("r1", &lane, 1);
+    let wanted = {
+        let entry = intent.changes[0].entry.as_mut().unwrap();
+        entry.handle = Some("inode é\u{1f319}".into());
+        entry.protect = true;
+        entry.origin = Origin::TookOver;
+        entry.needs = vec!["server.directory/etc".parse().unwrap()];
+        entry.applied = serde_json::json!({ "z": 1, "a": [null, -0.5, 1e300, "\u{0}\n\""], "n": u64::MAX });
+        entry.clone()
+    };
+    apply(&store, &lease, &[intent], "done");
+    assert_eq!(store.inventory(&name("local")).unwrap(), [wanted]);
+}
+
+#[test]
+fn the_settled_entry_counts_since_it_may_know_the_handle() {
+    let (store, lane, lease) = begun();
+    let put = create("r1", &lane, 1);
+    store.put_intents(&lease, std::slice::from_ref(&put)).unwrap();
+    let mut done = settled(&put, "done");
+    done.intent.changes[0].entry.as_mut().unwrap().handle = Some("42".into());
+    store.settle(&lease, at(2), &[done]).unwrap();
+    assert_eq!(store.inventory(&name("local")).unwrap()[0].handle.as_deref(), Some("42"));
+}
+
+#[test]
+fn a_move_hands_the_identity_over() {
+    let (store, lane, lease) = begun();
+    apply(&store, &lease, &[create("r1", &lane, 1)], "done");
+    let new = address("infra:db:server.file/renamed@local");
+    let mut moved = change(&new, "path:/srv/f00001", Action::Move, Some(entry(&new, "path:/srv/f00001", "r1")));
+    moved.moved_from = Some(address("infra:web:server.file/f1@local"));
+    let ledger_only = Intent { effects: vec![], ..intent("r1", 2, moved) };
+    // Nothing is performed, so nothing had to be durable before.
+    store.settle(&lease, at(2), &[settled(&ledger_only, "done")]).unwrap();
+    let inventory = store.inventory(&name("local")).unwrap();
+    assert_eq!(inventory.len(), 1);
+    assert_eq!(inventory[0].address, new);
+}
+
+#[test]
+fn what_is_settled_stays_settled() {
+    let (store, lane, lease) = begun();
+    let intent = create("r1", &lane, 1);
+    apply(&store, &lease, std::slice::from_ref(&intent), "done");
+    // The same again is no news.
+    store.settle(&lease, at(3), &[settled(&intent, "done")]).unwrap();
+    assert_eq!(store.history(&Filter::default()).unwrap().len(), 1);
+    assert_eq!(code(store.settle(&lease, at(3), &[settled(&intent, "failed")])), "invalid");
+    assert_eq!(identities(&store).len(), 1);
+}
+
+#[test]
+fn what_was_unknown_may_be_found_out() {
+    let (store, lane, lease) = begun();
+    let intent = create("r1", &lane, 1);
+    apply(&store, &lease, std::slice::from_ref(&intent), "unknown");
+    assert!(store.open_intents(&lane).unwrap().is_empty());
+    store.settle(&lease, at(3), &[settled(&intent, "done")]).unwrap();
+    assert_eq!(identities(&store), ["path:/srv/f00001"]);
+    let ends: Vec<String> = store.history(&Filter::default()).unwrap().into_iter().map(|line| line.end).collect();
+    assert_eq!(ends, ["done", "unknown"]);
+}
+
+#[test]
+fn what_does_not_fit_is_refused_whole() {
+    let (store, lane, lease) = begun();
+    let good = create("r1", &lane, 1);
+    let stranger = create("never-begun", &lane, 1);
+    assert_eq!(code(store.put_intents(&lease, &[good.clone(), stranger])), "invalid");
+    assert!(store.open_intents(&lane).unwrap().is_empty());
+
+    store.put_intents(&lease, std::slice::from_ref(&good)).unwrap();
+    assert_eq!(code(store.put_intents(&lease, std::slice::from_ref(&good))), "invalid");
+
+    let too_few = Settled { intent: good.clone(), changes: vec![] };
+    let no_word = settled(&good, "perhaps");
+    let not_put = settled(&create("r1", &lane, 9), "done");
+    for wrong in [too_few, no_word, not_put] {
+        assert_eq!(code(store.settle(&lease, at(2), &[settled(&good, "done"), wrong])), "invalid");
+        assert!(identities(&store).is_empty(), "the good one must not be settled alone");
+    }
+    assert_eq!(store.open_intents(&lane).unwrap(), [good]);
+}
+
+#[test]
+fn a_target_is_told_from_another() {
+    let (store, _, lease) = begun();
+    for target in ["a", "b"] {
+        let lane = Lane { target: name(target), ..lane("infra:web@local") };
+        store.begin_run(&run(target, &lane)).unwrap();
+        apply(&store, &lease, &[create(target, &lane, 1)], "done");
+    }
+    assert_eq!(store.inventory(&name("a")).unwrap().len(), 1);
+    assert_eq!(store.inventory(&name("b")).unwrap().len(), 1);
+    assert!(store.inventory(&name("local")).unwrap().is_empty());
+}
+
+// ---- triggers -------------------------------------------------------------------
+
+const RELOAD: &str = "infra:web:server.command/reload@local";
+
+/// An intent of file `n` that asks for a reload.
+fn asks(lane: &Lane, group: u32) -> Intent {
+    let intent = create("r1", lane, group);
+    Intent { triggers: vec![trigger(&address(RELOAD), &format!("server.file/f{group}"))], ..intent }
+}
+
+fn reload(group: u32) -> Intent {
+    intent("r1", group, change(&address(RELOAD), "command:reload", Action::Trigger, None))
+}
+
+fn due(store: &SqliteStore, lane: &Lane) -> Vec<Trigger> {
+    store.due_triggers(lane).unwrap()
+}
+
+#[test]
+fn a_trigger_is_due_from_the_intent_until_it_is_done() {
+    let (store, lane, lease) = begun();
+    let asking = asks(&lane, 1);
+    store.put_intents(&lease, std::slice::from_ref(&asking)).unwrap();
+    assert_eq!(due(&store, &lane), asking.triggers);
+    store.settle(&lease, at(2), &[settled(&asking, "done")]).unwrap();
+    assert_eq!(due(&store, &lane), asking.triggers);
+
+    apply(&store, &lease, &[reload(2)], "failed");
+    assert_eq!(due(&store, &lane), asking.triggers, "tried is not done");
+    apply(&store, &lease, &[reload(3)], "done");
+    assert!(due(&store, &lane).is_empty());
+}
+
+#[test]
+fn what_failed_or_is_unknown_may_still_have_done_something() {
+    let (store, lane, lease) = begun();
+    apply(&store, &lease, &[asks(&lane, 1)], "failed");
+    apply(&store, &lease, &[asks(&lane, 2)], "unknown");
+    assert_eq!(due(&store, &lane).len(), 2);
+}
+
+#[test]
+fn what_was_not_begun_takes_its_own_word_back_only() {
+    let (store, lane, lease) = begun();
+    let mut twin = asks(&lane, 2);
+    twin.triggers.clone_from(&asks(&lane, 1).triggers);
+    twin.changes[0].address = asks(&lane, 1).changes[0].address.clone();
+    store.put_intents(&lease, &[asks(&lane, 1), twin.clone(), asks(&lane, 3)]).unwrap();
+    assert_eq!(due(&store, &lane).len(), 2, "two intents asked the same: once");
+
+    store.settle(&lease, at(2), &[settled(&asks(&lane, 1), "not-begun")]).unwrap();
+    assert_eq!(due(&store, &lane).len(), 2, "another intent still asks it");
+    store.settle(&lease, at(2), &[settled(&twin, "not-begun")]).unwrap();
+    assert_eq!(due(&store, &lane), asks(&lane, 3).triggers);
+}
+
+#[test]
+fn in_a_group_each_change_takes_back_what_it_asked() {
+    let (store, lane, lease) = begun();
+    let (mut both, second) = (asks(&lane, 1), asks(&lane, 2));
+    both.changes.extend(second.changes);
+    both.triggers.extend(second.triggers.clone());
+    store.put_intents(&lease, std::slice::from_ref(&both)).unwrap();
+    let known = Settled { intent: both, changes: vec![("not-begun".into(), None), ("failed".into(), None)] };
+    store.settle(&lease, at(2), &[known]).unwrap();
+    assert_eq!(due(&store, &lane), second.triggers);
+}
+
+#[test]
+fn what_was_asked_after_it_was_begun_is_still_due() {
+    let (store, lane, lease) = begun();
+    apply(&store, &lease, &[asks(&lane, 1)], "done");
+    store.put_intents(&lease, &[reload(2)]).unwrap();
+    apply(&store, &lease, &[asks(&lane, 3)], "done");
+    store.settle(&lease, at(2), &[settled(&reload(2), "done")]).unwrap();
+    assert_eq!(due(&store, &lane), asks(&lane, 3).triggers);
+}
+
+#[test]
+fn a_done_trigger_keeps_the_line_of_its_resource() {
+    let (store, lane, lease) = begun();
+    let to = address(RELOAD);
+    let made = change(&to, "command:reload", Action::Create, Some(entry(&to, "command:reload", "r1")));
+    apply(&store, &lease, &[intent("r1", 1, made)], "done");
+    apply(&store, &lease, &[asks(&lane, 2), reload(3)], "done");
+    assert!(identities(&store).contains(&"command:reload".to_owned()));
+    assert!(due(&store, &lane).is_empty());
+}
+
+#[test]
+fn a_trigger_follows_its_receiver_and_ends_with_it() {
+    let (store, lane, lease) = begun();
+    apply(&store, &lease, &[asks(&lane, 1)], "done");
+    let new = address("infra:web:server.command/restart@local");
+    let mut moved = change(&new, "command:reload", Action::Move, Some(entry(&new, "command:reload", "r1")));
+    moved.moved_from = Some(address(RELOAD));
+    apply(&store, &lease, &[intent("r1", 2, moved)], "done");
+    assert_eq!(due(&store, &lane)[0].to, new);
+
+    let gone = change(&new, "command:reload", Action::Delete, None);
+    apply(&store, &lease, &[intent("r1", 3, gone)], "done");
+    assert!(due(&store, &lane).is_empty());
+}
+
+// ---- history ----------------------------------------------------------------------
+
+#[test]
+fn history_tells_who_and_why() {
+    let (store, lane, lease) = begun();
+    let mut ended = run("r1", &lane);
+    ended.approver = Some("cy at a terminal".into());
+    let created = create("r1", &lane, 1);
+    apply(&store, &lease, std::slice::from_ref(&created), "done");
+    let deleted = intent("r1", 2, change(&created.changes[0].address, "path:/srv/f00001", Action::Delete, None));
+    store.put_intents(&lease, std::slice::from_ref(&deleted)).unwrap();
+    let why = Some("the disk is gone".to_owned());
+    store.settle(&lease, at(7), &[Settled { intent: deleted, changes: vec![("failed".into(), why.clone())] }]).unwrap();
+    store.end_run(&ended).unwrap();
+
+    let lines = store.history(&Filter::default()).unwrap();
+    let line = &lines[0];
+    assert_eq!((line.end.as_str(), line.action, line.at), ("failed", Action::Delete, at(7)));
+    assert_eq!(line.identity, Identity::new("path:/srv/f00001"));
+    assert_eq!(line.author, "Ann <ann@example.com>");
+    assert_eq!(line.signer.as_deref(), Some("ann@example.com"));
+    assert_eq!(line.approver.as_deref(), Some("cy at a terminal"));
+    assert_eq!((line.who.as_str(), line.revision.as_str()), ("ann", "c0ffee"));
+    assert_eq!(line.fault, why);
+    // A delete has no new line; the ledger still knows whose the old one was.
+    assert_eq!(line.plugin, lines[1].plugin);
+    assert!(line.plugin.as_ref().unwrap().starts_with("server 0.1.0 sha256:"));
+}

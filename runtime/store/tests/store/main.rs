@@ -1,0 +1,12 @@
+//! The store through its port, on real files.
+
+mod concurrency;
+mod crash;
+mod known;
+mod leases;
+mod ledger;
+mod model;
+mod opening;
+mod records;
+mod speed;
+mod support;
