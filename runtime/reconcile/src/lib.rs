@@ -1,1 +1,25 @@
-//! Skeleton.
+//! The heart: one pass from a revision to a record, over ports alone.
+//!
+//! ```text
+//! source --Revision--> render --Desired--> observe --Snapshot--> plan --Plan--> gate --ApprovedPlan--> apply --Outcome--> record
+//! ```
+//!
+//! [`run`] holds one file per arrow; [`run::plan`] and [`run::apply`] read as the table
+//! of contents of a pass. [`read`] turns what Git says into nouns, or into errors that
+//! name file, line and field. [`select`] decides which stacks and targets are meant,
+//! and whether the operator allows them.
+//!
+//! **Invariant.** This crate names no adapter: no Git, no Wasm, no SQL, no file system.
+//! The whole loop runs in tests with fakes.
+
+mod contents;
+mod error;
+pub mod read;
+mod recover;
+pub mod run;
+mod runtime;
+pub mod select;
+
+pub use error::RunError;
+pub use run::{Applied, Mismatch, apply, plan, render, values};
+pub use runtime::{Approver, PlanOptions, Runtime, Selection, Yes};

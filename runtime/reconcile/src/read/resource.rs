@@ -1,0 +1,140 @@
+//! Reads rendered documents into resources.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+use tidelock_model::error::{Diagnostic, Place};
+use tidelock_model::name::ResourceRef;
+use tidelock_model::port::Tree;
+use tidelock_model::resource::{RenderedDoc, Resource, ResourceDecl};
+
+use super::did_you_mean;
+
+/// Reads one document as a renderer gave it.
+///
+/// # Errors
+/// One diagnostic at the document's place.
+pub fn parse(doc: &RenderedDoc) -> Result<Resource, Diagnostic> {
+    let place = Some(doc.place.clone());
+    let value: Value = serde_json::from_str(&doc.document).map_err(|error| {
+        Diagnostic::error(format!("the renderer gave a document that is not JSON: {error}"), place.clone())
+    })?;
+    if !value.is_object() {
+        return Err(Diagnostic::error("a resource is a map with `kind`, `name` and `spec`", place));
+    }
+    let decl: ResourceDecl = serde_json::from_value(value).map_err(|error| {
+        let message = error.to_string();
+        Diagnostic { hint: did_you_mean(&message), ..Diagnostic::error(message, place.clone()) }
+    })?;
+    if !decl.spec.is_object() {
+        return Err(Diagnostic::error("`spec` must be a map", place).at("/spec"));
+    }
+    for pointer in &decl.ignore {
+        if !pointer.starts_with('/') {
+            return Err(Diagnostic::error(format!("{pointer:?} in `ignore` is not a JSON pointer"), place)
+                .at("/ignore")
+                .hint(format!("write /{pointer}")));
+        }
+    }
+    Ok(Resource { decl, place: doc.place.clone() })
+}
+
+/// Reads all documents of a lane; names are unique per kind.
+///
+/// # Errors
+/// Every problem, with the line of the file where the tree has it.
+pub fn all(docs: &[RenderedDoc], tree: &dyn Tree) -> Result<Vec<Resource>, Vec<Diagnostic>> {
+    let mut resources = Vec::with_capacity(docs.len());
+    let mut seen: BTreeMap<ResourceRef, Place> = BTreeMap::new();
+    let mut problems = Vec::new();
+    for doc in docs {
+        match parse(doc) {
+            Ok(resource) => {
+                let id = resource.decl.id();
+                if let Some(first) = seen.get(&id) {
+                    let message = format!("{id} is declared twice; first at {first}");
+                    problems.push(Diagnostic::error(message, Some(resource.place.clone())));
+                    continue;
+                }
+                seen.insert(id, resource.place.clone());
+                resources.push(resource);
+            }
+            Err(problem) => problems.push(problem),
+        }
+    }
+    if problems.is_empty() {
+        return Ok(resources);
+    }
+    for problem in &mut problems {
+        with_snippet(problem, tree);
+    }
+    Err(problems)
+}
+
+/// Adds the line of the file that a diagnostic is about, and finds the line of its
+/// field where only the document's start is known.
+pub fn with_snippet(diagnostic: &mut Diagnostic, tree: &dyn Tree) {
+    let Some(place) = &mut diagnostic.place else { return };
+    if diagnostic.snippet.is_some() || place.line == 0 {
+        return;
+    }
+    let Ok(Some(bytes)) = tree.read(&place.file) else { return };
+    let text = String::from_utf8_lossy(&bytes);
+    let key = diagnostic
+        .field
+        .as_deref()
+        .and_then(|field| field.rsplit('/').find(|part| part.parse::<usize>().is_err()))
+        .or_else(|| diagnostic.message.split('`').nth(1).filter(|_| diagnostic.message.starts_with("unknown field")))
+        .filter(|key| !key.is_empty());
+    let start = place.line as usize - 1;
+    let lines = text.lines().enumerate().skip(start);
+    if let Some(key) = key {
+        let found = lines
+            .take_while(|(i, line)| *i == start || !line.starts_with("---"))
+            .find_map(|(i, line)| column_of(line, key).map(|column| (i, column)));
+        if let Some((i, column)) = found {
+            place.line = u32::try_from(i + 1).unwrap_or(place.line);
+            place.column = column;
+        }
+    }
+    diagnostic.snippet = text.lines().nth(place.line as usize - 1).map(str::to_owned);
+}
+
+/// Where a line has `key:` as a YAML key, from 1.
+fn column_of(line: &str, key: &str) -> Option<u32> {
+    let at = line.find(key)?;
+    let before = line[..at].trim_start();
+    let fits = before.is_empty() || before.ends_with(['-', '{', ',', ' ', '"', '\'']);
+    let after = line[at + key.len()..].trim_start_matches(['"', '\'']);
+    (fits && after.starts_with(':')).then(|| u32::try_from(line[..at].chars().count() + 1).unwrap_or(1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn doc(document: &str) -> RenderedDoc {
+        RenderedDoc { document: document.to_owned(), place: Place { file: "a.yaml".into(), line: 1, column: 1 } }
+    }
+
+    #[test]
+    fn an_unknown_key_is_answered_with_the_nearest() {
+        let error = parse(&doc(r#"{"kind":"server.file","name":"a","nedds":[],"spec":{}}"#)).unwrap_err();
+        assert_eq!(error.hint.as_deref(), Some("did you mean `needs`?"));
+    }
+
+    #[test]
+    fn kinds_and_specs_are_checked() {
+        assert!(parse(&doc(r#"{"kind":"file","name":"a","spec":{}}"#)).unwrap_err().message.contains("is not a kind"));
+        assert!(parse(&doc(r#"{"kind":"a.b","name":"a","spec":3}"#)).unwrap_err().message.contains("must be a map"));
+        assert!(parse(&doc("[]")).is_err());
+        assert!(parse(&doc("{")).is_err());
+    }
+
+    #[test]
+    fn a_key_is_found_in_its_line() {
+        assert_eq!(column_of("  mode: 0644", "mode"), Some(3));
+        assert_eq!(column_of("spec: { path: /a, mode: x }", "mode"), Some(19));
+        assert_eq!(column_of("# no", "mode"), None);
+    }
+}

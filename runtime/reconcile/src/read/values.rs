@@ -1,0 +1,130 @@
+//! Values: files in layers. The last wins, maps merge, lists replace.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Map, Value};
+use tidelock_model::error::{Diagnostic, Place};
+use tidelock_model::port::Tree;
+use tidelock_model::stack::{Stack, resolve};
+
+use super::{stack, yaml};
+
+/// Merged values, and which file set each of them.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Layers {
+    /// The merged values; an object.
+    pub values: Value,
+    /// The file that set the value at each JSON pointer; leaves only.
+    pub set_by: BTreeMap<String, String>,
+    /// The files that were read, from the root.
+    pub files: Vec<String>,
+}
+
+/// Puts `upper` over `lower`: maps merge, everything else is replaced.
+pub fn merge(lower: &mut Value, upper: Value) {
+    match (lower, upper) {
+        (Value::Object(lower), Value::Object(upper)) => {
+            for (key, value) in upper {
+                match lower.get_mut(&key) {
+                    Some(place) => merge(place, value),
+                    None => {
+                        lower.insert(key, value);
+                    }
+                }
+            }
+        }
+        (lower, upper) => *lower = upper,
+    }
+}
+
+/// Reads and merges the values files of a stack for a target.
+///
+/// # Errors
+/// A file that must be there is not, or cannot be read.
+pub fn layers(tree: &dyn Tree, owner: &Stack, target: &str) -> Result<Layers, Vec<Diagnostic>> {
+    let mut layers = Layers { values: Value::Object(Map::new()), ..Layers::default() };
+    let mut problems = Vec::new();
+    let place = || {
+        let dir = &owner.dir;
+        Some(Place::file(if dir.is_empty() { stack::FILE.to_owned() } else { format!("{dir}/{}", stack::FILE) }))
+    };
+    for (i, path) in owner.decl.values.iter().enumerate() {
+        let may_be_missing = path.ends_with('?');
+        let path = resolve(&owner.dir, &path.trim_end_matches('?').replace("{target}", target));
+        let bytes = match tree.read(&path) {
+            Ok(Some(bytes)) => bytes,
+            Ok(None) if may_be_missing => continue,
+            Ok(None) => {
+                problems.push(
+                    Diagnostic::error(format!("the values file {path} does not exist"), place())
+                        .at(format!("/values/{i}"))
+                        .hint(format!("add it, or write `{path}?` if it may be missing")),
+                );
+                continue;
+            }
+            Err(error) => {
+                problems.push(Diagnostic::error(error.message, Some(Place::file(path))));
+                continue;
+            }
+        };
+        let Ok(text) = String::from_utf8(bytes) else {
+            problems.push(Diagnostic::error("the file is not UTF-8", Some(Place::file(path))));
+            continue;
+        };
+        match yaml::value(&text, &path) {
+            Ok(Value::Null) => layers.files.push(path),
+            Ok(Value::Object(map)) => {
+                note(&Value::Object(map.clone()), &path, &mut String::new(), &mut layers.set_by);
+                merge(&mut layers.values, Value::Object(map));
+                layers.files.push(path);
+            }
+            Ok(_) => problems.push(Diagnostic::error("a values file must hold a map", Some(Place::file(path)))),
+            Err(problem) => problems.push(problem),
+        }
+    }
+    if problems.is_empty() { Ok(layers) } else { Err(problems) }
+}
+
+fn note(value: &Value, file: &str, pointer: &mut String, set_by: &mut BTreeMap<String, String>) {
+    if let Value::Object(map) = value
+        && !map.is_empty()
+    {
+        // A map over a leaf takes the leaf away.
+        set_by.remove(pointer.as_str());
+        for (key, value) in map {
+            let length = pointer.len();
+            pointer.push('/');
+            pointer.push_str(&key.replace('~', "~0").replace('/', "~1"));
+            note(value, file, pointer, set_by);
+            pointer.truncate(length);
+        }
+        return;
+    }
+    let below = format!("{pointer}/");
+    set_by.retain(|known, _| !known.starts_with(&below));
+    set_by.insert(pointer.clone(), file.to_owned());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn maps_merge_and_lists_replace() {
+        let mut lower = json!({"a": {"x": 1, "y": 2}, "l": [1, 2], "s": "t"});
+        merge(&mut lower, json!({"a": {"y": 3}, "l": [9], "s": {"deep": true}}));
+        assert_eq!(lower, json!({"a": {"x": 1, "y": 3}, "l": [9], "s": {"deep": true}}));
+    }
+
+    #[test]
+    fn the_last_file_to_set_a_leaf_is_remembered() {
+        let mut set_by = BTreeMap::new();
+        note(&json!({"a": {"x": 1, "y": 2}}), "one", &mut String::new(), &mut set_by);
+        note(&json!({"a": {"y": 3}}), "two", &mut String::new(), &mut set_by);
+        assert_eq!(set_by["/a/x"], "one");
+        assert_eq!(set_by["/a/y"], "two");
+        note(&json!({"a": 5}), "three", &mut String::new(), &mut set_by);
+        assert_eq!(set_by.keys().collect::<Vec<_>>(), ["/a"]);
+    }
+}

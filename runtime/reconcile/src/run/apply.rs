@@ -1,0 +1,258 @@
+//! The sixth stage: performing what was approved.
+//!
+//! **Invariant.** Only an [`ApprovedPlan`] is performed, and only the gate makes one.
+//! An intent is durable before its first effect; an outcome follows every intent.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use tidelock_model::error::{Blame, Fault};
+use tidelock_model::event::RunEvent;
+use tidelock_model::inventory::InventoryEntry;
+use tidelock_model::name::{Address, Lane};
+use tidelock_model::plan::{Action, Cause, Change, Group, Plan};
+use tidelock_model::port::Settled;
+use tidelock_model::run::{EffectEnd, Intent, IntentChange, Outcome};
+use tidelock_plan::Ledger;
+use tidelock_plan::gate::ApprovedPlan;
+
+use super::gate::ApprovedPass;
+use super::record::{Leases, Runs};
+use crate::contents::BlobSet;
+use crate::error::RunError;
+use crate::runtime::Runtime;
+
+/// Groups of one batch: their intents are made durable, performed and settled together.
+const BATCH: usize = 256;
+
+/// What was performed.
+pub(super) struct Performed {
+    pub(super) runs: Runs,
+    /// Changes that were done.
+    pub(super) done: BTreeSet<Address>,
+    pub(super) failures: Vec<(Address, Fault)>,
+    pub(super) skipped: Vec<(Address, String)>,
+    pub(super) unknown: Vec<(Address, String)>,
+}
+
+/// Performs an approved plan, lane by lane.
+pub(super) async fn perform(
+    runtime: &Runtime,
+    leases: &Leases,
+    pass: &ApprovedPass,
+    blobs: &BlobSet,
+    who: &str,
+) -> Result<Performed, RunError> {
+    let approved = &pass.approved;
+    let runs = Runs::begin(runtime, approved, who)?;
+    let mut performed = Performed { runs, done: BTreeSet::new(), failures: vec![], skipped: vec![], unknown: vec![] };
+    for lane in approved.plan().lanes.iter().map(|lane| &lane.lane) {
+        if !performed.runs.has(lane) {
+            continue;
+        }
+        ledger_only(runtime, leases, approved, lane, &mut performed)?;
+        groups(runtime, leases, approved, lane, blobs, &mut performed).await?;
+    }
+    Ok(performed)
+}
+
+/// Changes without effects: adopted, moved and released resources.
+fn ledger_only(
+    runtime: &Runtime,
+    leases: &Leases,
+    approved: &ApprovedPlan,
+    lane: &Lane,
+    performed: &mut Performed,
+) -> Result<(), RunError> {
+    let silent = |change: &&Change| change.group.is_none() && !matches!(change.action, Action::None | Action::Deferred);
+    let changes: Vec<&Change> = approved.plan().changes_of(lane).filter(silent).collect();
+    if changes.is_empty() {
+        return Ok(());
+    }
+    let intent = Intent {
+        run: performed.runs.id(lane).to_owned(),
+        group: 0,
+        changes: changes
+            .iter()
+            .map(|change| intent_change(performed.runs.id(lane), change, approved.ledger()))
+            .collect(),
+        effects: vec![],
+        triggers: vec![],
+    };
+    let lease = leases.of(lane)?;
+    runtime.store.put_intents(lease, std::slice::from_ref(&intent))?;
+    let ends = changes.iter().map(|_| ("done".to_owned(), None)).collect();
+    runtime.store.settle(lease, runtime.clock.now(), &[Settled { intent, changes: ends }])?;
+    for change in changes {
+        ended(runtime, performed, lane, change, "done", None)?;
+    }
+    Ok(())
+}
+
+/// Performs a lane's groups in waves: each wave holds groups that depend on none of each other.
+#[tracing::instrument(name = "apply", skip_all, fields(lane = %lane))]
+async fn groups(
+    runtime: &Runtime,
+    leases: &Leases,
+    approved: &ApprovedPlan,
+    lane: &Lane,
+    blobs: &BlobSet,
+    performed: &mut Performed,
+) -> Result<(), RunError> {
+    let plan = approved.plan();
+    let groups: Vec<&Group> = plan.groups.iter().filter(|group| group.lane == *lane).collect();
+    let effects = groups.iter().map(|group| group.effects.len()).sum();
+    let run = performed.runs.id(lane).to_owned();
+    runtime.emit(Some(&run), Some(lane), &RunEvent::ApplyBegan { groups: groups.len(), effects })?;
+    let changes = by_group(plan, lane);
+    let target = runtime.targets.target(&lane.target)?;
+    let mut open: Vec<&Group> = groups;
+    let mut good: BTreeSet<u32> = BTreeSet::new();
+    let mut bad: BTreeMap<u32, String> = BTreeMap::new();
+    while !open.is_empty() {
+        let (ready, rest): (Vec<&Group>, Vec<&Group>) =
+            open.into_iter().partition(|group| group.after.iter().all(|id| good.contains(id) || bad.contains_key(id)));
+        open = rest;
+        if ready.is_empty() {
+            let ids: Vec<String> = open.iter().map(|group| group.id.to_string()).collect();
+            let message = format!("groups {} wait for each other", ids.join(", "));
+            return Err(Fault::new("invalid", Blame::Host, message).into());
+        }
+        let (doomed, ready): (Vec<&Group>, Vec<&Group>) =
+            ready.into_iter().partition(|group| group.after.iter().any(|id| bad.contains_key(id)));
+        for group in doomed {
+            let why = group.after.iter().find_map(|id| bad.get(id)).cloned().unwrap_or_default();
+            for change in changes.get(&group.id).into_iter().flatten() {
+                ended(runtime, performed, lane, change, "skipped", Some(format!("it needs {why}")))?;
+            }
+            bad.insert(group.id, why);
+        }
+        for batch in ready.chunks(BATCH) {
+            let intents: Vec<Intent> =
+                batch.iter().map(|group| intent(&run, group, &changes, approved.ledger())).collect();
+            let lease = leases.of(lane)?;
+            leases.renew(runtime)?;
+            runtime.store.put_intents(lease, &intents)?;
+            let owned: Vec<Group> = batch.iter().map(|group| (*group).clone()).collect();
+            let outcomes = target.perform(&run, &owned, blobs).await;
+            let settled: Vec<Settled> =
+                intents.into_iter().zip(&outcomes).map(|(intent, outcome)| settled(intent, outcome)).collect();
+            runtime.store.settle(lease, runtime.clock.now(), &settled)?;
+            for ((group, outcome), settled) in batch.iter().zip(&outcomes).zip(&settled) {
+                if outcome.is_done() {
+                    good.insert(group.id);
+                } else {
+                    let first = changes.get(&group.id).and_then(|changes| changes.first());
+                    bad.insert(group.id, first.map(|c| c.address.resource.to_string()).unwrap_or_default());
+                }
+                for (change, (end, why)) in changes.get(&group.id).into_iter().flatten().zip(&settled.changes) {
+                    let fault = outcome.fault().filter(|_| end == "failed");
+                    if let Some(fault) = fault {
+                        performed.failures.push((change.address.clone(), fault.clone()));
+                    }
+                    ended(runtime, performed, lane, change, end, why.clone())?;
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+fn by_group<'a>(plan: &'a Plan, lane: &'a Lane) -> BTreeMap<u32, Vec<&'a Change>> {
+    let mut changes: BTreeMap<u32, Vec<&Change>> = BTreeMap::new();
+    for change in plan.changes_of(lane) {
+        if let Some(group) = change.group {
+            changes.entry(group).or_default().push(change);
+        }
+    }
+    changes
+}
+
+fn intent(run: &str, group: &Group, changes: &BTreeMap<u32, Vec<&Change>>, ledger: &Ledger) -> Intent {
+    let changes = changes.get(&group.id).map_or(&[][..], Vec::as_slice);
+    Intent {
+        run: run.to_owned(),
+        group: group.id,
+        changes: changes.iter().map(|change| intent_change(run, change, ledger)).collect(),
+        effects: group.effects.iter().map(|planned| planned.effect.clone()).collect(),
+        triggers: changes
+            .iter()
+            .filter_map(|change| ledger.get(change))
+            .flat_map(|line| line.triggers.clone())
+            .collect(),
+    }
+}
+
+fn intent_change(run: &str, change: &Change, ledger: &Ledger) -> IntentChange {
+    let line = ledger.get(change);
+    // The planner knows what the ledger will say, and not in which run.
+    let entry = line.and_then(|line| line.entry.clone()).map(|entry| InventoryEntry { run: run.to_owned(), ..entry });
+    IntentChange {
+        address: change.address.clone(),
+        identity: change.identity.clone(),
+        action: change.action,
+        cause: change.cause.unwrap_or(Cause::Revision),
+        entry,
+        moved_from: line.and_then(|line| line.moved_from.clone()),
+    }
+}
+
+/// What an outcome says of each change of its intent.
+fn settled(intent: Intent, outcome: &Outcome) -> Settled {
+    let changes = intent
+        .changes
+        .iter()
+        .map(|change| {
+            let mine: Vec<&EffectEnd> = intent
+                .effects
+                .iter()
+                .zip(&outcome.effects)
+                .filter(|(effect, _)| effect.resource == change.address.resource)
+                .map(|(_, end)| end)
+                .collect();
+            of_change(&mine, outcome)
+        })
+        .collect();
+    Settled { intent, changes }
+}
+
+fn of_change(mine: &[&EffectEnd], outcome: &Outcome) -> (String, Option<String>) {
+    for end in mine {
+        match end {
+            EffectEnd::Failed { fault } => return ("failed".to_owned(), Some(fault.message.clone())),
+            EffectEnd::Unknown { why } => return ("unknown".to_owned(), Some(why.clone())),
+            EffectEnd::Done | EffectEnd::NotReached => {}
+        }
+    }
+    if mine.iter().all(|end| **end == EffectEnd::Done) && !mine.is_empty() {
+        return ("done".to_owned(), None);
+    }
+    let why = outcome.fault().map(|fault| format!("not reached: {}", fault.message));
+    if mine.iter().all(|end| matches!(end, EffectEnd::NotReached)) {
+        ("not-begun".to_owned(), why)
+    } else {
+        ("failed".to_owned(), why)
+    }
+}
+
+fn ended(
+    runtime: &Runtime,
+    performed: &mut Performed,
+    lane: &Lane,
+    change: &Change,
+    end: &str,
+    why: Option<String>,
+) -> Result<(), RunError> {
+    let address = change.address.clone();
+    match end {
+        "done" => {
+            performed.done.insert(address.clone());
+        }
+        "skipped" | "not-begun" => performed.skipped.push((address.clone(), why.clone().unwrap_or_default())),
+        "unknown" => performed.unknown.push((address.clone(), why.clone().unwrap_or_default())),
+        _ => {}
+    }
+    performed.runs.count(lane, end);
+    let event = RunEvent::ChangeEnded { address, action: change.action, end: end.to_owned(), why };
+    runtime.emit(Some(performed.runs.id(lane)), Some(lane), &event)?;
+    Ok(())
+}

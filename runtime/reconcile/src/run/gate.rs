@@ -1,0 +1,188 @@
+//! The fifth stage: from a plan to an approved plan. What decides is pure and lives in
+//! `tidelock_plan::gate`; here the caller is asked, and the answer is kept.
+
+use tidelock_model::event::RunEvent;
+use tidelock_model::grant::glob;
+use tidelock_model::name::Lane;
+use tidelock_model::plan::{Plan, Wait};
+use tidelock_model::run::{Approval, RunEnd};
+use tidelock_plan::Ledger;
+use tidelock_plan::gate::{self, ApprovedPlan, LanePolicy, Policy, Verdict};
+
+use super::plan::{Pass, PlannedLane};
+use super::{Applied, record};
+use crate::error::RunError;
+use crate::runtime::{Approver, Runtime};
+
+/// What came of the gate.
+pub(super) enum Passed {
+    /// Something may be performed.
+    Approved(ApprovedPass),
+    /// Nothing is to be performed, for better or worse.
+    Ended(Box<Applied>),
+}
+
+/// An approved plan with the lanes that it came from.
+pub(super) struct ApprovedPass {
+    pub(super) approved: ApprovedPlan,
+    pub(super) lanes: Vec<PlannedLane>,
+}
+
+/// Takes a plan through the gate, asking the caller where its yes is enough.
+pub(super) async fn pass(runtime: &Runtime, pass: Pass, approver: &dyn Approver) -> Result<Passed, RunError> {
+    let Pass { plan, ledger, lanes, policy, .. } = pass;
+    let mut approvals = stored(runtime, &plan)?;
+    let waits = match decide(&plan, &ledger, &policy, &approvals) {
+        Verdict::Approved(approved) => {
+            // Every lane was approved before; a caller that is present is asked all the same.
+            match approver.approve(&plan, &[]).await {
+                Some(_) => return Ok(Passed::Approved(ApprovedPass { approved, lanes })),
+                None => return ended(plan, RunEnd::Waiting, vec![]),
+            }
+        }
+        Verdict::Nothing => return ended(plan, RunEnd::Nothing, vec![]),
+        Verdict::Refused(waits) => {
+            tell(runtime, &waits, true)?;
+            return ended(plan, RunEnd::Refused, waits);
+        }
+        Verdict::Waits(waits) => waits,
+    };
+    let approvable = waits.iter().all(|(_, wait)| wait.approvable);
+    let yes = if approvable { approver.approve(&plan, &waits).await } else { None };
+    let Some(yes) = yes else {
+        tell(runtime, &waits, false)?;
+        return ended(plan, RunEnd::Waiting, waits);
+    };
+    for lane in &plan.lanes {
+        let approval = Approval {
+            digest: lane.digest,
+            lane: lane.lane.clone(),
+            who: yes.who.clone(),
+            at: runtime.clock.now(),
+            how: yes.how.clone(),
+            comment: yes.comment.clone(),
+        };
+        runtime.store.put_approval(&approval)?;
+        let event = RunEvent::Approved { who: yes.who.clone(), how: yes.how.clone() };
+        runtime.emit(None, Some(&lane.lane), &event)?;
+        approvals.push(approval);
+    }
+    match decide(&plan, &ledger, &policy, &approvals) {
+        Verdict::Approved(approved) => Ok(Passed::Approved(ApprovedPass { approved, lanes })),
+        Verdict::Nothing => ended(plan, RunEnd::Nothing, vec![]),
+        Verdict::Waits(waits) => ended(plan, RunEnd::Waiting, waits),
+        Verdict::Refused(waits) => ended(plan, RunEnd::Refused, waits),
+    }
+}
+
+fn decide(plan: &Plan, ledger: &Ledger, policy: &Policy, approvals: &[Approval]) -> Verdict {
+    gate::decide(plan.clone(), ledger.clone(), policy, approvals)
+}
+
+fn ended(plan: Plan, end: RunEnd, waits: Vec<(Lane, Wait)>) -> Result<Passed, RunError> {
+    Ok(Passed::Ended(Box::new(record::ended(plan, end, waits))))
+}
+
+fn tell(runtime: &Runtime, waits: &[(Lane, Wait)], refused: bool) -> Result<(), RunError> {
+    let mut lanes: Vec<&Lane> = waits.iter().map(|(lane, _)| lane).collect();
+    lanes.dedup();
+    for lane in lanes {
+        let reasons = waits.iter().filter(|(of, _)| of == lane).map(|(_, wait)| wait.message.clone()).collect();
+        let event = if refused { RunEvent::Refused { reasons } } else { RunEvent::Waiting { reasons } };
+        runtime.emit(None, Some(lane), &event)?;
+    }
+    Ok(())
+}
+
+fn stored(runtime: &Runtime, plan: &Plan) -> Result<Vec<Approval>, RunError> {
+    let mut approvals = Vec::new();
+    for lane in &plan.lanes {
+        approvals.extend(runtime.store.approvals(&lane.digest)?.into_iter().filter(|a| a.lane == lane.lane));
+    }
+    Ok(approvals)
+}
+
+/// What the gate decides by, from the config, the stacks and what is remembered.
+pub(super) fn policy(runtime: &Runtime, lanes: &[PlannedLane]) -> Result<Policy, RunError> {
+    let mut policy = Policy::default();
+    for lane in lanes {
+        let desired = &lane.rendered.desired;
+        let mut accept_new = false;
+        for pattern in &runtime.config.accept_new {
+            accept_new |= glob(pattern, false)?.is_match(desired.lane.target.as_str());
+        }
+        let decl = &desired.stack.decl;
+        let rules = LanePolicy {
+            contacted: lane.record.as_ref().is_some_and(|record| record.contacted),
+            plugins: lane.record.as_ref().map(|record| record.plugins.clone()).unwrap_or_default(),
+            budget: decl.budget,
+            accept_new,
+            owned: lane.owned,
+            on_commit: decl.on_commit,
+            on_drift: decl.on_drift,
+        };
+        policy.lanes.insert(desired.lane.clone(), rules);
+    }
+    Ok(policy)
+}
+
+/// Whether a saved plan is what would be done now.
+///
+/// # Errors
+/// `Stale` where something else would be done; `Forged` where the saved plan says the
+/// right digest over other contents.
+pub(super) fn same_as_saved(saved: &Plan, now: &Plan) -> Result<(), RunError> {
+    if saved.format != now.format {
+        return Err(RunError::Forged(format!("its format is {:?}; this version writes {}", saved.format, now.format)));
+    }
+    if saved.digest != now.digest {
+        let mut why = Vec::new();
+        for lane in &now.lanes {
+            match saved.lanes.iter().find(|other| other.lane == lane.lane) {
+                None => why.push(format!("{} was not in it", lane.lane)),
+                Some(other) if other.digest != lane.digest => why.push(difference(saved, now, &lane.lane)),
+                Some(_) => {}
+            }
+        }
+        for lane in saved.lanes.iter().filter(|lane| !now.lanes.iter().any(|other| other.lane == lane.lane)) {
+            why.push(format!("{} is not planned now", lane.lane));
+        }
+        if why.is_empty() {
+            return Err(RunError::Forged("its digest is not that of its lanes".to_owned()));
+        }
+        return Err(RunError::Stale { why: why.join("; "), now: now.lanes.clone() });
+    }
+    let bare = |plan: &Plan| {
+        let groups: Vec<_> = plan.groups.iter().map(|g| (g.id, &g.lane, g.atomic, &g.after)).collect();
+        let effects: Vec<_> = plan.groups.iter().flat_map(|g| &g.effects).map(|e| (&e.effect, e.destructive)).collect();
+        let changes: Vec<_> =
+            plan.changes.iter().map(|c| (&c.address, c.action, &c.before, &c.after, &c.fields, c.group)).collect();
+        format!("{groups:?}{effects:?}{changes:?}{:?}", plan.lanes)
+    };
+    if bare(saved) == bare(now) {
+        Ok(())
+    } else {
+        Err(RunError::Forged("its changes are not those of its digest".to_owned()))
+    }
+}
+
+/// One sentence of how a lane's plan is not what it was.
+fn difference(saved: &Plan, now: &Plan, lane: &Lane) -> String {
+    let of = |plan: &Plan| -> Vec<(String, String)> {
+        plan.changes_of(lane)
+            .map(|c| (c.address.resource.to_string(), format!("{:?} {:?}", c.action, c.fields)))
+            .collect()
+    };
+    let (before, after) = (of(saved), of(now));
+    let changed: Vec<&str> = after
+        .iter()
+        .filter(|one| !before.contains(one))
+        .chain(before.iter().filter(|one| !after.contains(one)))
+        .map(|(address, _)| address.as_str())
+        .collect();
+    match changed.first() {
+        Some(first) if changed.len() == 1 => format!("{lane}: {first} would be planned otherwise"),
+        Some(first) => format!("{lane}: {first} and {} more would be planned otherwise", changed.len() - 1),
+        None => format!("{lane}: what Git desires, a plugin or the target is not what it was"),
+    }
+}

@@ -1,0 +1,243 @@
+//! The fourth stage: from what should be and what is to what would be done.
+
+use std::collections::BTreeMap;
+
+use tidelock_model::error::{Blame, Diagnostic, Fault, Place};
+use tidelock_model::event::RunEvent;
+use tidelock_model::inventory::Claim;
+use tidelock_model::name::{Name, ResourceRef};
+use tidelock_model::plan::Plan;
+use tidelock_model::port::{Fetched, LaneRecord, StepAnswer, StepRequest};
+use tidelock_plan::gate::Policy;
+use tidelock_plan::{Draft, LaneInput, LanePart, Ledger, draft, lane_plan};
+
+use super::gate;
+use super::observe::{Snapshot, observe};
+use super::render::{self, RenderedLane};
+use super::source::Lanes;
+use crate::contents::BlobSet;
+use crate::error::RunError;
+use crate::runtime::Runtime;
+use crate::select::Selected;
+
+/// A planned pass: everything that the stages after it need.
+pub(super) struct Pass {
+    pub(super) plan: Plan,
+    pub(super) ledger: Ledger,
+    pub(super) blobs: BlobSet,
+    pub(super) lanes: Vec<PlannedLane>,
+    pub(super) policy: Policy,
+}
+
+/// What the gate and the proof need of a lane.
+pub(super) struct PlannedLane {
+    pub(super) rendered: RenderedLane,
+    pub(super) record: Option<LaneRecord>,
+    /// Resources that the lane owned before.
+    pub(super) owned: usize,
+}
+
+/// How often a provider may answer `needs-replace` before it is called a loop.
+const ROUNDS: usize = 4;
+
+/// Renders, looks and plans each lane. A lane that cannot be planned does not hold up
+/// the others: its problems stand in the plan's errors.
+pub(super) async fn pass(runtime: &Runtime, fetched: &Fetched, lanes: Lanes) -> Result<Pass, RunError> {
+    let mut errors = lanes.errors;
+    let mut rendered = Vec::new();
+    for selected in &lanes.selected {
+        match render::lane(runtime, fetched, selected).await {
+            Ok(lane) => rendered.push(lane),
+            Err(error) => hold(runtime, selected, error, lanes.selected.len(), &mut errors)?,
+        }
+    }
+    let claims = claims(runtime, fetched, &rendered)?;
+    let mut blobs = BlobSet::new(fetched.tree.clone(), runtime.store.clone());
+    let mut parts = Vec::new();
+    let mut planned = Vec::new();
+    for lane in rendered {
+        let selected = Selected { lane: lane.desired.lane.clone(), stack: lane.desired.stack.clone() };
+        match one(runtime, lane, &claims).await {
+            Ok((part, lane)) => {
+                blobs.extend(lane.rendered.blobs.clone());
+                parts.push(part);
+                planned.push(lane);
+            }
+            Err(error) => hold(runtime, &selected, error, lanes.selected.len(), &mut errors)?,
+        }
+    }
+    let (mut plan, ledger) = tidelock_plan::plan(&fetched.revision, parts);
+    plan.complete &= errors.is_empty();
+    plan.errors.extend(errors);
+    plan.warnings.splice(0..0, lanes.warnings);
+    let policy = gate::policy(runtime, &planned)?;
+    for (lane, wait) in tidelock_plan::gate::waits(&plan, &policy) {
+        // What the gate will say stands in the plan already, for people to read.
+        if let Some(part) = plan.lanes.iter_mut().find(|part| part.lane == lane)
+            && !part.waits.contains(&wait)
+        {
+            part.waits.push(wait);
+        }
+    }
+    Ok(Pass { plan, ledger, blobs, lanes: planned, policy })
+}
+
+/// Keeps a lane's error for the plan, or passes it on where it is the only lane or not the lane's.
+fn hold(
+    runtime: &Runtime,
+    selected: &Selected,
+    error: RunError,
+    lanes: usize,
+    errors: &mut Vec<Diagnostic>,
+) -> Result<(), RunError> {
+    if let RunError::Rejected(diagnostics) = &error {
+        runtime.emit(None, Some(&selected.lane), &RunEvent::Rejected { diagnostics: diagnostics.clone() })?;
+    }
+    match error {
+        error if lanes == 1 => Err(error),
+        RunError::Rejected(diagnostics) => {
+            errors.extend(diagnostics);
+            Ok(())
+        }
+        RunError::Fault(fault) => {
+            let dir = &selected.stack.dir;
+            let place = Place::file(if dir.is_empty() { "stack.yaml".to_owned() } else { format!("{dir}/stack.yaml") });
+            let message = format!("{}: {}", selected.lane, fault.message);
+            errors.push(Diagnostic { hint: fault.hint, ..Diagnostic::error(message, Some(place)) });
+            Ok(())
+        }
+        error => Err(error),
+    }
+}
+
+/// Claims on the targets of these lanes: what is stored, with these lanes' own put anew.
+fn claims(
+    runtime: &Runtime,
+    fetched: &Fetched,
+    rendered: &[RenderedLane],
+) -> Result<BTreeMap<Name, Vec<Claim>>, RunError> {
+    let mut claims: BTreeMap<Name, Vec<Claim>> = BTreeMap::new();
+    for lane in rendered {
+        let target = &lane.desired.lane.target;
+        if !claims.contains_key(target) {
+            claims.insert(target.clone(), runtime.store.claims(target)?);
+        }
+    }
+    for lane in rendered {
+        let key = &lane.desired.lane;
+        let own: Vec<Claim> = lane
+            .desired
+            .resources
+            .iter()
+            .map(|resource| Claim {
+                target: key.target.clone(),
+                identity: resource.identity.clone(),
+                source: key.source.clone(),
+                stack: key.stack.clone(),
+                resource: resource.id.clone(),
+            })
+            .collect();
+        // Only what is in force is written down; a revision that is merely looked at is not.
+        if runtime.store.revision(&key.source)?.is_some_and(|revision| revision.id == fetched.revision.id) {
+            runtime.store.put_claims(key, &fetched.revision.id, &own)?;
+        }
+        let all = claims.entry(key.target.clone()).or_default();
+        all.retain(|claim| !(claim.source == key.source && claim.stack == key.stack));
+        all.extend(own);
+    }
+    Ok(claims)
+}
+
+#[tracing::instrument(name = "plan", skip_all, fields(lane = %rendered.desired.lane))]
+async fn one(
+    runtime: &Runtime,
+    rendered: RenderedLane,
+    claims: &BTreeMap<Name, Vec<Claim>>,
+) -> Result<(LanePart, PlannedLane), RunError> {
+    let lane = &rendered.desired.lane;
+    let fingerprint = fingerprint(runtime, &lane.target).await?;
+    let record = runtime.store.lane(lane)?;
+    let inventory = runtime.store.inventory(&lane.target)?;
+    let due = runtime.store.due_triggers(lane)?;
+    let open_unknown = crate::recover::unknown(runtime, lane)?;
+    let subjects = tidelock_plan::observe::subjects(&rendered.desired, &inventory, &rendered.kinds);
+    let observed: Snapshot = observe(&rendered.providers, &subjects).await?;
+    runtime.emit(None, Some(lane), &RunEvent::Observed { subjects: subjects.len() })?;
+
+    let input = LaneInput {
+        desired: &rendered.desired,
+        observed: &observed,
+        inventory: &inventory,
+        claims: claims.get(&lane.target).map_or(&[][..], Vec::as_slice),
+        kinds: &rendered.kinds,
+        record: record.as_ref(),
+        due: &due,
+        open_unknown: &open_unknown,
+        fingerprint: &fingerprint,
+        plugins: render::plugins(&rendered.providers),
+        cause_hint: None,
+    };
+    let mut draft: Draft = draft(&input).map_err(RunError::Rejected)?;
+    let mut rounds = 0;
+    loop {
+        let requests = draft.requests();
+        let answers = ask(&rendered, requests).await?;
+        if !draft.answer(answers) {
+            break;
+        }
+        rounds += 1;
+        if rounds == ROUNDS {
+            let message = format!("{lane}: a provider asks for a replacement again and again");
+            return Err(Fault::new("invalid", Blame::Plugin, message).into());
+        }
+    }
+    let part = lane_plan(&input, draft).map_err(RunError::Rejected)?;
+    let owned = inventory.iter().filter(|entry| entry.address.lane() == *lane).count();
+    Ok((part, PlannedLane { rendered, record, owned }))
+}
+
+async fn ask(
+    rendered: &RenderedLane,
+    requests: Vec<(String, StepRequest)>,
+) -> Result<Vec<(ResourceRef, StepAnswer)>, RunError> {
+    let mut by_plugin: BTreeMap<String, Vec<StepRequest>> = BTreeMap::new();
+    for (plugin, request) in requests {
+        by_plugin.entry(plugin).or_default().push(request);
+    }
+    let mut answers = Vec::new();
+    for (plugin, requests) in by_plugin {
+        let Some(provider) = rendered.providers.get(&plugin) else {
+            let message = format!("no plugin {plugin} is installed");
+            return Err(Fault::new("not-found", Blame::Target, message).into());
+        };
+        let given = provider.steps(&requests).await?;
+        answers.extend(requests.into_iter().map(|request| request.address.resource).zip(given));
+    }
+    Ok(answers)
+}
+
+/// The target's fingerprint; another one than before stops its plans.
+async fn fingerprint(runtime: &Runtime, target: &Name) -> Result<String, RunError> {
+    let now = runtime.targets.target(target)?.fingerprint().await?;
+    match runtime.store.fingerprint(target)? {
+        Some(before) if before != now => Err(Fault::new(
+            "target-changed",
+            Blame::Target,
+            format!("target {target} is another system than before: it was {before}, and is now {now}"),
+        )
+        .hint("if that is meant, plan with a new target name")
+        .into()),
+        _ => Ok(now),
+    }
+}
+
+/// Adds to each effect what it looks like.
+pub(super) async fn with_previews(runtime: &Runtime, mut pass: Pass) -> Result<Pass, RunError> {
+    for group in &mut pass.plan.groups {
+        let target = runtime.targets.target(&group.lane.target)?;
+        for effect in &mut group.effects {
+            effect.preview = target.preview(&effect.effect, &pass.blobs).await?;
+        }
+    }
+    Ok(pass)
+}

@@ -1,0 +1,131 @@
+//! The proof: after an apply the host looks again, and compares what is there with
+//! what the plan said would be. No plugin is exempt.
+
+use std::collections::BTreeMap;
+
+use tidelock_model::event::RunEvent;
+use tidelock_model::kind::KindInfo;
+use tidelock_model::observation::{Observation, Readiness, Subject};
+use tidelock_model::plan::{Action, Change};
+
+use super::Mismatch;
+use super::apply::Performed;
+use super::gate::ApprovedPass;
+use super::observe::observe;
+use super::plan::PlannedLane;
+use crate::error::RunError;
+use crate::runtime::Runtime;
+
+/// What was performed, and what of it does not hold.
+pub(super) struct Proven {
+    pub(super) performed: Performed,
+    pub(super) mismatches: Vec<Mismatch>,
+}
+
+/// Looks again at what was done, and compares it with what the plan said would be.
+/// A kind with a settle time is looked at until the time is up.
+pub(super) async fn prove(runtime: &Runtime, pass: &ApprovedPass, performed: Performed) -> Result<Proven, RunError> {
+    let mut mismatches = Vec::new();
+    for lane in &pass.lanes {
+        let key = &lane.rendered.desired.lane;
+        let plan = pass.approved.plan();
+        let mut open: Vec<&Change> = plan
+            .changes_of(key)
+            .filter(|change| change.group.is_some() && change.action != Action::Trigger)
+            .filter(|change| performed.done.contains(&change.address))
+            .collect();
+        let mut waited = 0;
+        let mut pause = 50;
+        loop {
+            let failing = unlike(runtime, lane, &open).await?;
+            let patience = |change: &Change| {
+                lane.rendered.kinds.get(&change.kind).is_some_and(|info| u64::from(info.settle_ms) > waited)
+            };
+            let (patient, late): (Vec<_>, Vec<_>) = failing.into_iter().partition(|(change, _)| patience(change));
+            for (change, why) in late {
+                let mismatch = Mismatch { address: change.address.clone(), why };
+                let event = RunEvent::Mismatch { address: mismatch.address.clone(), why: mismatch.why.clone() };
+                runtime.emit(Some(performed.runs.id(key)), Some(key), &event)?;
+                mismatches.push(mismatch);
+            }
+            if patient.is_empty() {
+                break;
+            }
+            open = patient.into_iter().map(|(change, _)| change).collect();
+            runtime.clock.sleep(pause).await;
+            waited += pause;
+            pause = (pause * 2).min(2_000);
+        }
+    }
+    Ok(Proven { performed, mismatches })
+}
+
+/// The changes that are not as planned, and how.
+async fn unlike<'a>(
+    runtime: &Runtime,
+    lane: &PlannedLane,
+    changes: &[&'a Change],
+) -> Result<Vec<(&'a Change, String)>, RunError> {
+    if changes.is_empty() {
+        return Ok(vec![]);
+    }
+    let target = &lane.rendered.desired.lane.target;
+    let mut providers = BTreeMap::new();
+    for change in changes {
+        let plugin = change.kind.plugin();
+        if !providers.contains_key(plugin) {
+            providers.insert(plugin.to_owned(), runtime.plugins.provider(plugin, target).await?);
+        }
+    }
+    let subjects: Vec<Subject> = changes
+        .iter()
+        .map(|change| Subject {
+            identity: change.identity.clone(),
+            kind: change.kind.clone(),
+            handle: None,
+            fields: change
+                .after
+                .as_ref()
+                .map(|after| tidelock_plan::observe::managed(after, None, &[]))
+                .unwrap_or_default(),
+        })
+        .collect();
+    let seen = observe(&providers, &subjects).await?;
+    let mut failing = Vec::new();
+    for change in changes {
+        let info = lane.rendered.kinds.get(&change.kind);
+        if let Some(why) = differs(change, seen.get(&change.identity), info) {
+            failing.push((*change, why));
+        }
+    }
+    Ok(failing)
+}
+
+/// How what is there is not what the plan said would be; `None` where it is.
+fn differs(change: &Change, seen: Option<&Observation>, info: Option<&KindInfo>) -> Option<String> {
+    match (&change.after, seen) {
+        (None, Some(Observation::Absent { .. })) => None,
+        (None, Some(Observation::Present { .. })) => Some("it is still there".to_owned()),
+        (Some(_), Some(Observation::Absent { .. })) => {
+            Some(format!("it is not there: the plugin {} proposed effects that do not make it", change.kind.plugin()))
+        }
+        (Some(after), Some(Observation::Present { observed, readiness, .. })) => {
+            let fields = tidelock_plan::diff::fields(after, observed, info, &[]);
+            if let Some(field) = fields.first() {
+                let plugin = change.kind.plugin();
+                return Some(format!(
+                    "{} is not as planned after the apply: the plugin {plugin} is wrong, or something else changes it",
+                    field.path
+                ));
+            }
+            match readiness {
+                Readiness::Ready => None,
+                Readiness::Settling => Some("it is not ready yet".to_owned()),
+                Readiness::Broken => Some("it is there and broken".to_owned()),
+            }
+        }
+        (_, Some(Observation::Failed { fault })) => Some(format!("it could not be seen: {}", fault.message)),
+        (_, Some(Observation::Waits { why, .. })) => Some(format!("it waits: {why}")),
+        (_, None) => Some("it was not looked at".to_owned()),
+    }
+}

@@ -1,0 +1,319 @@
+//! The last stage: leases, runs, and where a lane stands.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use tidelock_model::digest::Digest;
+use tidelock_model::error::{Blame, Fault};
+use tidelock_model::event::RunEvent;
+use tidelock_model::name::{Lane, Name};
+use tidelock_model::plan::{Cause, Plan, Wait};
+use tidelock_model::port::{LaneRecord, Lease};
+use tidelock_model::revision::Signature;
+use tidelock_model::run::{Run, RunCounts, RunEnd, Status};
+use tidelock_plan::gate::ApprovedPlan;
+
+use super::Applied;
+use super::apply::Performed;
+use super::gate::ApprovedPass;
+use super::plan::Pass;
+use super::prove::Proven;
+use crate::error::RunError;
+use crate::runtime::Runtime;
+use crate::select::Selected;
+
+/// How long a lease lasts without being renewed.
+const LEASE_MS: u64 = 60_000;
+
+/// The leases of a pass; given back when it ends.
+pub(crate) struct Leases {
+    lanes: BTreeMap<Lane, Lease>,
+    targets: BTreeMap<Name, Lease>,
+    store: std::sync::Arc<dyn tidelock_model::port::Store>,
+}
+
+impl Leases {
+    /// Takes the leases of lanes and of their targets, in one order for everybody.
+    pub(crate) fn take(runtime: &Runtime, selected: &[Selected], who: &str) -> Result<Self, RunError> {
+        let mut leases = Self { lanes: BTreeMap::new(), targets: BTreeMap::new(), store: runtime.store.clone() };
+        let targets: BTreeSet<&Name> = selected.iter().map(|selected| &selected.lane.target).collect();
+        for target in targets {
+            let lease = runtime.store.lease(&format!("target:{target}"), who, LEASE_MS)?;
+            leases.targets.insert(target.clone(), lease);
+        }
+        for Selected { lane, .. } in selected {
+            let lease = runtime.store.lease(&format!("lane:{lane}"), who, LEASE_MS)?;
+            leases.lanes.insert(lane.clone(), lease);
+        }
+        Ok(leases)
+    }
+
+    /// A lane's lease.
+    pub(crate) fn of(&self, lane: &Lane) -> Result<&Lease, RunError> {
+        self.lanes
+            .get(lane)
+            .ok_or_else(|| Fault::new("fenced", Blame::Host, format!("no lease is held for {lane}")).into())
+    }
+
+    /// Keeps all of them for another while.
+    pub(crate) fn renew(&self, runtime: &Runtime) -> Result<(), RunError> {
+        for lease in self.targets.values().chain(self.lanes.values()) {
+            runtime.store.renew(lease, LEASE_MS)?;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Leases {
+    fn drop(&mut self) {
+        for lease in self.targets.values().chain(self.lanes.values()) {
+            // A lease that cannot be given back runs out by itself.
+            if let Err(error) = self.store.release(lease) {
+                tracing::warn!(lease = %lease.key, %error, "lease not given back");
+            }
+        }
+    }
+}
+
+/// The runs of a pass, one for each lane that has something to do.
+pub(super) struct Runs {
+    runs: BTreeMap<Lane, Run>,
+}
+
+impl Runs {
+    /// Begins a run in each lane that has changes.
+    pub(super) fn begin(runtime: &Runtime, approved: &ApprovedPlan, who: &str) -> Result<Self, RunError> {
+        let mut runs = BTreeMap::new();
+        for lane in &approved.plan().lanes {
+            if approved.plan().changes_of(&lane.lane).next().is_none() {
+                continue;
+            }
+            let approver = approved.approvals().iter().find(|approval| approval.lane == lane.lane);
+            let run = begun(runtime, approved.plan(), &lane.lane, lane.digest, who, approver.map(|a| a.who.clone()));
+            runtime.store.begin_run(&run)?;
+            runs.insert(lane.lane.clone(), run);
+        }
+        Ok(Self { runs })
+    }
+
+    pub(super) fn has(&self, lane: &Lane) -> bool {
+        self.runs.contains_key(lane)
+    }
+
+    pub(super) fn id(&self, lane: &Lane) -> &str {
+        self.runs.get(lane).map_or("", |run| &run.id)
+    }
+
+    pub(super) fn count(&mut self, lane: &Lane, end: &str) {
+        let Some(run) = self.runs.get_mut(lane) else { return };
+        let counts = &mut run.counts;
+        match end {
+            "done" => counts.done += 1,
+            "failed" => counts.failed += 1,
+            "unknown" => counts.unknown += 1,
+            _ => counts.skipped += 1,
+        }
+    }
+}
+
+fn begun(runtime: &Runtime, plan: &Plan, lane: &Lane, digest: Digest, who: &str, approver: Option<String>) -> Run {
+    let began = runtime.clock.now();
+    let salt = Digest::of(format!("{lane}{digest}{}", began.as_nanosecond()).as_bytes()).short();
+    Run {
+        id: format!("{}-{}", began.strftime("%Y%m%dT%H%M%S%3f"), &salt[..6]),
+        lane: lane.clone(),
+        began,
+        ended: None,
+        end: None,
+        who: who.to_owned(),
+        revision: plan.revision.id.clone(),
+        author: plan.revision.author.clone(),
+        signer: match &plan.revision.signature {
+            Signature::Verified { signer, .. } => Some(signer.clone()),
+            Signature::NotAsked | Signature::Worktree => None,
+        },
+        approver,
+        digest,
+        counts: RunCounts::default(),
+        fault: None,
+    }
+}
+
+/// Notes where each lane stands after a plan.
+pub(super) fn planned(runtime: &Runtime, pass: &Pass) -> Result<(), RunError> {
+    runtime.store.put_plan(runtime.clock.now(), &pass.plan)?;
+    for lane in &pass.lanes {
+        let key = &lane.rendered.desired.lane;
+        let changes: Vec<_> = pass.plan.changes_of(key).collect();
+        let digest = pass.plan.lanes.iter().find(|part| part.lane == *key).map(|part| part.digest.to_string());
+        let event = RunEvent::Planned { changes: changes.len(), digest: digest.unwrap_or_default() };
+        runtime.emit(None, Some(key), &event)?;
+        let status = if changes.is_empty() {
+            Status::Converged
+        } else if changes.iter().all(|change| change.cause == Some(Cause::Drift)) {
+            Status::Drifted
+        } else {
+            Status::Pending
+        };
+        // A lane that never finished a run is not converged by being looked at.
+        let contacted = lane.record.as_ref().is_some_and(|record| record.contacted);
+        let status = if status == Status::Converged && !contacted { Status::Pending } else { status };
+        let why = (!changes.is_empty()).then(|| format!("{} change(s) planned", changes.len()));
+        note(runtime, lane.record.as_ref(), key, &pass.plan, status, why, |_| {})?;
+    }
+    Ok(())
+}
+
+fn note(
+    runtime: &Runtime,
+    before: Option<&LaneRecord>,
+    lane: &Lane,
+    plan: &Plan,
+    status: Status,
+    why: Option<String>,
+    change: impl FnOnce(&mut LaneRecord),
+) -> Result<(), RunError> {
+    let mut record = before.cloned().unwrap_or_else(|| LaneRecord {
+        lane: lane.clone(),
+        status,
+        why: None,
+        applied: None,
+        planned: None,
+        plugins: vec![],
+        contacted: false,
+        seen: None,
+        last_run: None,
+    });
+    record.status = status;
+    record.why = why;
+    record.planned = Some(plan.revision.clone());
+    record.seen = Some(runtime.clock.now());
+    change(&mut record);
+    Ok(runtime.store.put_lane(&record)?)
+}
+
+/// An apply that ended at the gate.
+pub(super) fn ended(plan: Plan, end: RunEnd, waits: Vec<(Lane, Wait)>) -> Applied {
+    Applied { plan, runs: vec![], end, failures: vec![], skipped: vec![], mismatches: vec![], waits }
+}
+
+/// Records an apply that had nothing to perform, or may not.
+pub(super) fn without_effects(runtime: &Runtime, mut applied: Applied, who: &str) -> Result<Applied, RunError> {
+    runtime.store.put_plan(runtime.clock.now(), &applied.plan)?;
+    for part in &applied.plan.lanes {
+        let lane = &part.lane;
+        let before = runtime.store.lane(lane)?;
+        let first = before.as_ref().is_none_or(|record| !record.contacted);
+        let reason = applied.waits.iter().find(|(of, _)| of == lane).map(|(_, wait)| wait.message.clone());
+        let nothing = applied.end == RunEnd::Nothing;
+        let status = if nothing { Status::Converged } else { Status::Waiting };
+        // The first time that a lane is seen to be as Git says is a finished run too.
+        let run = if nothing && first {
+            let mut run = begun(runtime, &applied.plan, lane, part.digest, who, None);
+            runtime.store.begin_run(&run)?;
+            run.ended = Some(runtime.clock.now());
+            run.end = Some(RunEnd::Nothing);
+            runtime.store.end_run(&run)?;
+            Some(run)
+        } else {
+            None
+        };
+        let plan = &applied.plan;
+        note(runtime, before.as_ref(), lane, plan, status, reason, |record| {
+            if nothing {
+                record.contacted = true;
+                record.applied = Some(plan.revision.clone());
+                record.plugins.clone_from(&plan.plugins);
+            }
+            if let Some(run) = &run {
+                record.last_run = Some(run.id.clone());
+            }
+        })?;
+        if nothing {
+            runtime.store.put_fingerprint(&lane.target, &part.fingerprint)?;
+        }
+        applied.runs.extend(run);
+    }
+    if !applied.plan.errors.is_empty() && applied.end == RunEnd::Nothing {
+        applied.end = RunEnd::Partly;
+    }
+    Ok(applied)
+}
+
+/// Ends the runs and notes where each lane stands.
+pub(super) fn finish(
+    runtime: &Runtime,
+    leases: &Leases,
+    pass: ApprovedPass,
+    proven: Proven,
+) -> Result<Applied, RunError> {
+    let Proven { performed, mismatches } = proven;
+    let Performed { runs, failures, skipped, unknown, .. } = performed;
+    let plan = pass.approved.plan().clone();
+    runtime.store.put_plan(runtime.clock.now(), &plan)?;
+    let mut ended = Vec::new();
+    for lane in &pass.lanes {
+        let key = &lane.rendered.desired.lane;
+        let Some(part) = plan.lanes.iter().find(|part| part.lane == *key) else { continue };
+        let of = |address: &tidelock_model::name::Address| address.lane() == *key;
+        let wrong: Vec<String> = failures
+            .iter()
+            .filter(|(address, _)| of(address))
+            .map(|(address, fault)| format!("{}: {}", address.resource, fault.message))
+            .chain(unknown.iter().filter(|(address, _)| of(address)).map(|(a, why)| format!("{}: {why}", a.resource)))
+            .chain(mismatches.iter().filter(|m| of(&m.address)).map(|m| format!("{}: {}", m.address.resource, m.why)))
+            .collect();
+        let run = runs.runs.get(key).cloned();
+        let end = match &run {
+            None => RunEnd::Nothing,
+            Some(run) if wrong.is_empty() && run.counts.skipped == 0 => RunEnd::Done,
+            Some(run) if run.counts.done > 0 => RunEnd::Partly,
+            Some(_) => RunEnd::Failed,
+        };
+        let good = matches!(end, RunEnd::Done | RunEnd::Nothing);
+        let complete = !plan.changes_of(key).any(|change| change.action == tidelock_model::plan::Action::Deferred);
+        let status = match (good, complete) {
+            (true, true) => Status::Converged,
+            (true, false) => Status::Pending,
+            (false, _) => Status::Failed,
+        };
+        let run = match run {
+            Some(mut run) => {
+                run.ended = Some(runtime.clock.now());
+                run.end = Some(end);
+                run.fault = wrong.first().cloned();
+                runtime.store.end_run(&run)?;
+                runtime.emit(Some(&run.id), Some(key), &RunEvent::Ended { end, counts: run.counts })?;
+                Some(run)
+            }
+            None => None,
+        };
+        note(runtime, lane.record.as_ref(), key, &plan, status, wrong.first().cloned(), |record| {
+            // A run that went to its end, be it with failures, is contact.
+            record.contacted = true;
+            record.plugins.clone_from(&lane.rendered.desired.plugins);
+            if good {
+                record.applied = Some(plan.revision.clone());
+            }
+            if let Some(run) = &run {
+                record.last_run = Some(run.id.clone());
+            }
+        })?;
+        runtime.store.put_fingerprint(&key.target, &part.fingerprint)?;
+        ended.extend(run);
+    }
+    leases.renew(runtime)?;
+    let end = worst(&ended, &plan);
+    Ok(Applied { plan, runs: ended, end, failures, skipped, mismatches, waits: vec![] })
+}
+
+fn worst(runs: &[Run], plan: &Plan) -> RunEnd {
+    let ends: Vec<RunEnd> = runs.iter().filter_map(|run| run.end).collect();
+    let any = |end: RunEnd| ends.contains(&end);
+    let done = any(RunEnd::Done) || any(RunEnd::Partly);
+    match () {
+        () if any(RunEnd::Failed) && !done => RunEnd::Failed,
+        () if any(RunEnd::Failed) || any(RunEnd::Partly) || !plan.errors.is_empty() => RunEnd::Partly,
+        () if done => RunEnd::Done,
+        () => RunEnd::Nothing,
+    }
+}

@@ -1,0 +1,373 @@
+//! The second stage: from files to what a lane should be.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+use tidelock_model::desired::{Desired, DesiredResource};
+use tidelock_model::digest::Digest;
+use tidelock_model::error::{Diagnostic, Place, Severity};
+use tidelock_model::event::RunEvent;
+use tidelock_model::kind::KindInfo;
+use tidelock_model::name::{Kind, Lane};
+use tidelock_model::plugin::PluginRef;
+use tidelock_model::port::{Declared, Fetched, Provider, RenderInputs, Rendered, Renderer};
+use tidelock_model::reads::{Question, answer};
+use tidelock_model::resource::Resource;
+
+use crate::contents::{BlobSet, expand};
+use crate::error::RunError;
+use crate::read::values::{Layers, layers};
+use crate::read::{nearest, resource};
+use crate::runtime::{Runtime, Selection};
+use crate::select::{Selected, kind_allowed};
+
+/// The reserved settings key under which a renderer finds the values files of its module.
+const VALUES_FILES: &str = "$values";
+
+/// A lane, rendered.
+pub(super) struct RenderedLane {
+    pub(super) desired: Desired,
+    pub(super) blobs: BlobSet,
+    /// Providers of every kind that is desired or owned here, by name.
+    pub(super) providers: BTreeMap<String, Arc<dyn Provider>>,
+    pub(super) kinds: BTreeMap<Kind, KindInfo>,
+}
+
+/// Renders the lanes of a selection and stops there.
+///
+/// # Errors
+/// The first lane that cannot be rendered.
+pub async fn render(runtime: &Runtime, selection: &Selection) -> Result<Vec<Desired>, RunError> {
+    let fetched = super::source::fetch(runtime, selection).await?;
+    let lanes = super::source::lanes(runtime, selection, &fetched)?;
+    let mut all = Vec::new();
+    for selected in &lanes.selected {
+        all.push(lane(runtime, &fetched, selected).await?.desired);
+    }
+    Ok(all)
+}
+
+/// The merged values of the lanes of a selection.
+///
+/// # Errors
+/// The first lane whose values cannot be read.
+pub async fn values(runtime: &Runtime, selection: &Selection) -> Result<Vec<(Lane, Layers)>, RunError> {
+    let fetched = super::source::fetch(runtime, selection).await?;
+    let lanes = super::source::lanes(runtime, selection, &fetched)?;
+    lanes
+        .selected
+        .iter()
+        .map(|selected| {
+            layers(fetched.tree.as_ref(), &selected.stack, selected.lane.target.as_str())
+                .map(|layers| (selected.lane.clone(), layers))
+                .map_err(RunError::Rejected)
+        })
+        .collect()
+}
+
+/// Renders one lane.
+#[tracing::instrument(name = "render", skip_all, fields(lane = %selected.lane))]
+pub(super) async fn lane(runtime: &Runtime, fetched: &Fetched, selected: &Selected) -> Result<RenderedLane, RunError> {
+    let tree = fetched.tree.as_ref();
+    let renderer = runtime.plugins.renderer(&selected.stack.decl.renderer).await?;
+    let values = layers(tree, &selected.stack, selected.lane.target.as_str()).map_err(RunError::Rejected)?;
+    let inputs = inputs(runtime, fetched, selected, &values);
+    let (rendered, cached) = cached(runtime, renderer.as_ref(), &inputs, selected).await?;
+    let event = RunEvent::Rendered { resources: rendered.docs.len(), cached };
+    runtime.emit(None, Some(&selected.lane), &event)?;
+
+    let mut resources = resource::all(&rendered.docs, tree).map_err(RunError::Rejected)?;
+    resources.retain(|r| r.decl.target.as_ref().is_none_or(|target| *target == selected.lane.target));
+    let providers = providers(runtime, selected, &resources).await?;
+    let kinds = kinds_of(&providers).await?;
+    let mut blobs = BlobSet::new(fetched.tree.clone(), runtime.store.clone());
+    check_kinds(runtime, selected, &resources, &kinds).map_err(|problems| reject(problems, fetched))?;
+    complete(&mut resources, &kinds, &mut blobs).map_err(|problems| reject(problems, fetched))?;
+    let (resources, warnings) = spelled(resources, &providers, fetched).await?;
+
+    let mut plugins = vec![renderer.plugin().clone()];
+    plugins.extend(providers.values().map(|provider| provider.plugin().clone()));
+    let decl = &selected.stack.decl;
+    let policies = json!({ "on_commit": decl.on_commit, "on_drift": decl.on_drift, "budget": decl.budget });
+    let desired = Desired {
+        lane: selected.lane.clone(),
+        stack: selected.stack.clone(),
+        revision: fetched.revision.clone(),
+        resources,
+        plugins,
+        settings: Digest::of_json(&policies),
+        warnings,
+    };
+    Ok(RenderedLane { desired, blobs, providers, kinds })
+}
+
+fn inputs(runtime: &Runtime, fetched: &Fetched, selected: &Selected, values: &Layers) -> RenderInputs {
+    let module = selected.stack.module();
+    let prefix = if module.is_empty() { String::new() } else { format!("{module}/") };
+    let mut settings = match &selected.stack.decl.settings {
+        Value::Object(map) => map.clone(),
+        _ => serde_json::Map::new(),
+    };
+    let inside: Vec<&str> = values.files.iter().filter_map(|file| file.strip_prefix(&prefix)).collect();
+    settings.insert(VALUES_FILES.to_owned(), json!(inside));
+    let target = runtime.config.targets.get(&selected.lane.target);
+    RenderInputs {
+        tree: fetched.tree.clone(),
+        module,
+        settings: Value::Object(settings),
+        values: values.values.clone(),
+        target: selected.lane.target.clone(),
+        labels: target.map(|target| target.labels.clone()).unwrap_or_default(),
+        facts: target.map(|target| target.facts.clone()).unwrap_or_default(),
+    }
+}
+
+/// Renders, or takes what an earlier render gave when all that it read is unchanged.
+///
+/// Two keys are tried: one for all targets, which holds while nothing of the target was
+/// read, so that many equal targets render once; then the target's own.
+async fn cached(
+    runtime: &Runtime,
+    renderer: &dyn Renderer,
+    inputs: &RenderInputs,
+    selected: &Selected,
+) -> Result<(Rendered, bool), RunError> {
+    let key = |target: &str| {
+        let plugin = renderer.plugin().digest.to_string();
+        let parts = [selected.lane.source.as_str(), &plugin, &inputs.module, selected.stack.decl.name.as_str(), target];
+        Digest::of_parts(parts.iter().map(|part| part.as_bytes()))
+    };
+    let keys = [key(""), key(&format!("@{}", selected.lane.target))];
+    for key in &keys {
+        if let Some(rendered) = runtime.store.render(key)?
+            && still_holds(&rendered, inputs)?
+        {
+            return Ok((rendered, true));
+        }
+    }
+    let rendered = renderer.render(inputs).await?;
+    let of_target = |question: &Question| matches!(question, Question::Target | Question::Label(_) | Question::Fact(_));
+    let own = rendered.reads.iter().any(|read| of_target(&read.question));
+    runtime.store.put_render(&keys[usize::from(own)], &rendered)?;
+    Ok((rendered, false))
+}
+
+fn still_holds(rendered: &Rendered, inputs: &RenderInputs) -> Result<bool, RunError> {
+    for read in &rendered.reads {
+        if answer(&read.question, inputs)? != read.answer {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+async fn providers(
+    runtime: &Runtime,
+    selected: &Selected,
+    resources: &[Resource],
+) -> Result<BTreeMap<String, Arc<dyn Provider>>, RunError> {
+    let mut names: BTreeSet<String> = resources.iter().map(|r| r.decl.kind.plugin().to_owned()).collect();
+    let owned = runtime.store.inventory(&selected.lane.target)?;
+    names.extend(
+        owned
+            .iter()
+            .filter(|entry| entry.address.lane() == selected.lane)
+            .map(|entry| entry.address.resource.kind.plugin().to_owned()),
+    );
+    let mut providers = BTreeMap::new();
+    for name in names {
+        match runtime.plugins.provider(&name, &selected.lane.target).await {
+            Ok(provider) => {
+                providers.insert(name, provider);
+            }
+            // Not known at all: the kind is mistyped, or its plugin is not installed.
+            Err(fault) if fault.code == "not-found" => {
+                let users = resources.iter().filter(|r| r.decl.kind.plugin() == name);
+                let problems: Vec<Diagnostic> = users
+                    .map(|r| Diagnostic {
+                        hint: fault.hint.clone(),
+                        ..Diagnostic::error(
+                            format!("no plugin serves the kind {}: {}", r.decl.kind, fault.message),
+                            Some(r.place.clone()),
+                        )
+                        .at("/kind")
+                    })
+                    .collect();
+                return Err(if problems.is_empty() { fault.into() } else { RunError::Rejected(problems) });
+            }
+            Err(fault) => return Err(fault.into()),
+        }
+    }
+    Ok(providers)
+}
+
+pub(crate) async fn kinds_of(
+    providers: &BTreeMap<String, Arc<dyn Provider>>,
+) -> Result<BTreeMap<Kind, KindInfo>, RunError> {
+    let mut kinds = BTreeMap::new();
+    for (name, provider) in providers {
+        for info in provider.describe().await?.kinds {
+            if let Ok(kind) = Kind::new(format!("{name}.{}", info.name)) {
+                kinds.insert(kind, info);
+            }
+        }
+    }
+    Ok(kinds)
+}
+
+fn check_kinds(
+    runtime: &Runtime,
+    selected: &Selected,
+    resources: &[Resource],
+    kinds: &BTreeMap<Kind, KindInfo>,
+) -> Result<(), Vec<Diagnostic>> {
+    let mut problems = Vec::new();
+    let mut allowed: BTreeMap<&Kind, bool> = BTreeMap::new();
+    for resource in resources {
+        let kind = &resource.decl.kind;
+        let place = Some(resource.place.clone());
+        if !kinds.contains_key(kind) {
+            let hint = match nearest(kind.as_str(), kinds.keys().map(Kind::as_str)) {
+                Some(near) => format!("did you mean {near}?"),
+                None => format!("{} serves: {}", kind.plugin(), joined(kinds.keys())),
+            };
+            problems.push(Diagnostic::error(format!("there is no kind {kind}"), place).at("/kind").hint(hint));
+            continue;
+        }
+        let allowed =
+            *allowed.entry(kind).or_insert_with(|| kind_allowed(&runtime.config, selected, kind).unwrap_or(false));
+        if !allowed {
+            let lane = &selected.lane;
+            let message = format!("kind {kind} is not allowed by this operator on target {}", lane.target);
+            problems.push(Diagnostic::error(message, place).at("/kind").hint(format!(
+                "allow it in tidelock.toml, in [[sources.{}.allow]]: kinds = [\"{}.*\"]",
+                lane.source,
+                kind.plugin()
+            )));
+        }
+    }
+    if problems.is_empty() { Ok(()) } else { Err(problems) }
+}
+
+fn joined<'a>(kinds: impl Iterator<Item = &'a Kind>) -> String {
+    kinds.map(Kind::as_str).collect::<Vec<_>>().join(", ")
+}
+
+/// Replaces contents and fills defaults in.
+fn complete(
+    resources: &mut [Resource],
+    kinds: &BTreeMap<Kind, KindInfo>,
+    blobs: &mut BlobSet,
+) -> Result<(), Vec<Diagnostic>> {
+    let mut problems = Vec::new();
+    for resource in resources {
+        let Some(info) = kinds.get(&resource.decl.kind) else { continue };
+        if let Err(found) = blobs.replace(&mut resource.decl.spec, info, &resource.place) {
+            problems.extend(found);
+        }
+        for field in &info.fields {
+            if let Some(default) = &field.default {
+                fill(&mut resource.decl.spec, &field.path, default);
+            }
+        }
+    }
+    if problems.is_empty() { Ok(()) } else { Err(problems) }
+}
+
+fn fill(spec: &mut Value, path: &str, default: &Value) {
+    let Some((parent, key)) = path.rsplit_once('/') else { return };
+    for pointer in expand(spec, parent) {
+        if let Some(Value::Object(map)) = spec.pointer_mut(&pointer) {
+            map.entry(key).or_insert_with(|| default.clone());
+        }
+    }
+}
+
+/// Asks the providers what each resource is, and how the target spells it.
+async fn spelled(
+    resources: Vec<Resource>,
+    providers: &BTreeMap<String, Arc<dyn Provider>>,
+    fetched: &Fetched,
+) -> Result<(Vec<DesiredResource>, Vec<Diagnostic>), RunError> {
+    let mut done: Vec<Option<DesiredResource>> = Vec::new();
+    done.resize_with(resources.len(), || None);
+    let mut problems = Vec::new();
+    let mut warnings = Vec::new();
+    for (name, provider) in providers {
+        let mine: Vec<usize> = (0..resources.len()).filter(|i| resources[*i].decl.kind.plugin() == name).collect();
+        if mine.is_empty() {
+            continue;
+        }
+        let declared: Vec<Declared> = mine.iter().map(|i| declared(&resources[*i])).collect();
+        let checked = provider.check(&declared).await?;
+        for (i, checked) in mine.iter().zip(&checked) {
+            for diagnostic in &checked.diagnostics {
+                let found = placed(diagnostic, &resources[*i].place);
+                if found.severity == Severity::Error { problems.push(found) } else { warnings.push(found) }
+            }
+        }
+        if !problems.is_empty() {
+            continue;
+        }
+        let normal = provider.normalise(&declared).await?;
+        for ((i, checked), normal) in mine.into_iter().zip(checked).zip(normal) {
+            let Resource { decl, place } = resources[i].clone();
+            match normal {
+                Ok(spec) => {
+                    done[i] = Some(DesiredResource {
+                        id: decl.id(),
+                        identity: checked.identity,
+                        provides: checked.provides,
+                        requires: checked.requires,
+                        needs: decl.needs,
+                        spec,
+                        on_remove: decl.on_remove,
+                        protect: decl.protect,
+                        ignore: decl.ignore,
+                        notify: decl.notify,
+                        place,
+                    });
+                }
+                Err(fault) => {
+                    let field = fault.field.as_deref().map(|field| format!("/spec{field}"));
+                    let found = Diagnostic { field, hint: fault.hint, ..Diagnostic::error(fault.message, Some(place)) };
+                    problems.push(found);
+                }
+            }
+        }
+    }
+    if !problems.is_empty() {
+        return Err(reject(problems, fetched));
+    }
+    Ok((done.into_iter().flatten().collect(), warnings))
+}
+
+fn declared(resource: &Resource) -> Declared {
+    Declared {
+        address: resource.decl.id().to_string(),
+        kind: resource.decl.kind.clone(),
+        spec: resource.decl.spec.clone(),
+    }
+}
+
+/// A plugin's remark is about the spec; people see the resource's file.
+fn placed(diagnostic: &Diagnostic, place: &Place) -> Diagnostic {
+    Diagnostic {
+        place: Some(place.clone()),
+        field: diagnostic.field.as_deref().map(|field| format!("/spec{field}")),
+        ..diagnostic.clone()
+    }
+}
+
+fn reject(mut problems: Vec<Diagnostic>, fetched: &Fetched) -> RunError {
+    for problem in &mut problems {
+        resource::with_snippet(problem, fetched.tree.as_ref());
+    }
+    RunError::Rejected(problems)
+}
+
+/// The plugins of a lane by name, for the planner.
+pub(super) fn plugins(providers: &BTreeMap<String, Arc<dyn Provider>>) -> BTreeMap<String, PluginRef> {
+    providers.iter().map(|(name, provider)| (name.clone(), provider.plugin().clone())).collect()
+}

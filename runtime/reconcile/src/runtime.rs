@@ -1,0 +1,77 @@
+//! What a pass runs on: the ports, and what the caller asks for.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use tidelock_model::config::Config;
+use tidelock_model::event::RunEvent;
+use tidelock_model::name::{Lane, Name};
+use tidelock_model::plan::{Plan, Wait};
+use tidelock_model::port::{Clock, Listener, Plugins, Source, Store, StoreError, Targets, Want};
+
+/// Everything that a pass needs of the outside world.
+#[derive(Clone)]
+pub struct Runtime {
+    /// The operator's config.
+    pub config: Config,
+    /// Sources by name.
+    pub sources: BTreeMap<Name, Arc<dyn Source>>,
+    /// Plugins.
+    pub plugins: Arc<dyn Plugins>,
+    /// Targets.
+    pub targets: Arc<dyn Targets>,
+    /// What is remembered.
+    pub store: Arc<dyn Store>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Who listens.
+    pub listener: Arc<dyn Listener>,
+}
+
+impl Runtime {
+    /// Stores an event, then tells the listener. The one way in which a pass speaks.
+    pub(crate) fn emit(&self, run: Option<&str>, lane: Option<&Lane>, event: &RunEvent) -> Result<(), StoreError> {
+        self.store.put_event(self.clock.now(), run, lane, event)?;
+        self.listener.event(run, lane, event);
+        Ok(())
+    }
+}
+
+/// Which lanes a caller means, and which files.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Selection {
+    /// The source; may be left out where there is one.
+    pub source: Option<Name>,
+    /// Names or globs of stacks; empty is all.
+    pub stacks: Vec<String>,
+    /// Names or globs of targets; empty is all.
+    pub targets: Vec<String>,
+    /// What to take from the source.
+    pub want: Want,
+}
+
+/// How a plan is made.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct PlanOptions {
+    /// Whether effects get their previews, which costs reading both sides.
+    pub previews: bool,
+}
+
+/// A caller's yes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Yes {
+    /// Who.
+    pub who: String,
+    /// How: `terminal`, `--yes`, `saved plan`.
+    pub how: String,
+    /// What they said.
+    pub comment: Option<String>,
+}
+
+/// Who is asked before effects are performed.
+#[async_trait]
+pub trait Approver: Send + Sync {
+    /// Shows the plan and what it waits for; `None` is a no.
+    async fn approve(&self, plan: &Plan, waits: &[(Lane, Wait)]) -> Option<Yes>;
+}

@@ -1,0 +1,214 @@
+//! Which lanes are meant, and whether the operator allows them.
+//!
+//! **Invariant.** Git says where a stack wants to go; only the operator's `allow`
+//! lists say that it may. What no list allows is not even rendered.
+
+use globset::GlobMatcher;
+use tidelock_model::config::{AllowDecl, Config, TargetDecl};
+use tidelock_model::error::Diagnostic;
+use tidelock_model::grant::glob;
+use tidelock_model::name::{Kind, Lane, Name};
+use tidelock_model::stack::{Selector, Stack};
+
+use crate::error::RunError;
+use crate::read::nearest;
+
+/// A lane that will be looked at.
+#[derive(Debug, Clone)]
+pub struct Selected {
+    /// The lane.
+    pub lane: Lane,
+    /// Its stack.
+    pub stack: Stack,
+}
+
+/// Matches names against names or globs.
+///
+/// # Errors
+/// A pattern that cannot be read.
+pub fn patterns(patterns: &[String]) -> Result<Vec<GlobMatcher>, RunError> {
+    patterns.iter().map(|pattern| glob(pattern, false).map_err(RunError::from)).collect()
+}
+
+/// Chooses lanes among the stacks of a source. Sorted. What is chosen by name and not
+/// allowed is an error; what a pattern or nothing chose is left out with a warning.
+///
+/// # Errors
+/// A name that does not exist, or that the operator does not allow.
+pub fn lanes(
+    config: &Config,
+    source: &Name,
+    stacks: &[Stack],
+    wanted_stacks: &[String],
+    wanted_targets: &[String],
+) -> Result<(Vec<Selected>, Vec<Diagnostic>), RunError> {
+    known("stack", wanted_stacks, stacks.iter().map(|stack| stack.decl.name.as_str()))?;
+    known("target", wanted_targets, config.targets.keys().map(Name::as_str))?;
+    let stack_globs = patterns(wanted_stacks)?;
+    let target_globs = patterns(wanted_targets)?;
+    let meant =
+        |globs: &[GlobMatcher], name: &Name| globs.is_empty() || globs.iter().any(|g| g.is_match(name.as_str()));
+    let allow = config.sources.get(source).map_or(&[][..], |decl| &decl.allow);
+    let mut chosen = Vec::new();
+    let mut warnings = Vec::new();
+    for stack in stacks.iter().filter(|stack| meant(&stack_globs, &stack.decl.name)) {
+        let mut on = 0;
+        for (target, decl) in &config.targets {
+            if !selects(&stack.decl.targets, target, decl) {
+                continue;
+            }
+            on += 1;
+            if !meant(&target_globs, target) {
+                continue;
+            }
+            if allowed(allow, stack, target)?.is_empty() {
+                let message = format!("stack {} on target {target} is not allowed by this operator", stack.decl.name);
+                let hint = format!(
+                    "allow it in tidelock.toml:\n\n[[sources.{source}.allow]]\nstacks = \"{}\"\ntargets = [\"{target}\"]\nkinds = [\"*\"]",
+                    if stack.dir.is_empty() { "**" } else { &stack.dir }
+                );
+                if wanted_stacks.iter().any(|wanted| wanted == stack.decl.name.as_str()) {
+                    return Err(RunError::selection(message, Some(hint)));
+                }
+                warnings.push(warning(message, Some(hint)));
+                continue;
+            }
+            chosen.push(Selected {
+                lane: Lane { source: source.clone(), stack: stack.decl.name.clone(), target: target.clone() },
+                stack: stack.clone(),
+            });
+        }
+        if on == 0 {
+            warnings.push(warning(
+                format!("stack {} selects no target that the config declares", stack.decl.name),
+                Some(format!("declared: {}", listed(config.targets.keys().map(Name::as_str)))),
+            ));
+        }
+    }
+    chosen.sort_by(|a, b| a.lane.cmp(&b.lane));
+    Ok((chosen, warnings))
+}
+
+/// Whether every kind may stand in a stack on a target.
+///
+/// # Errors
+/// A pattern that cannot be read.
+pub fn kind_allowed(config: &Config, selected: &Selected, kind: &Kind) -> Result<bool, RunError> {
+    let allow = config.sources.get(&selected.lane.source).map_or(&[][..], |decl| &decl.allow);
+    for rule in allowed(allow, &selected.stack, &selected.lane.target)? {
+        for pattern in &rule.kinds {
+            if glob(pattern, false)?.is_match(kind.as_str()) {
+                return Ok(true);
+            }
+        }
+    }
+    Ok(false)
+}
+
+fn allowed<'a>(allow: &'a [AllowDecl], stack: &Stack, target: &Name) -> Result<Vec<&'a AllowDecl>, RunError> {
+    let mut rules = Vec::new();
+    for rule in allow {
+        let dir = rule.stacks == "**" || glob(&rule.stacks, true)?.is_match(&stack.dir);
+        let mut on = false;
+        for pattern in &rule.targets {
+            on |= glob(pattern, false)?.is_match(target.as_str());
+        }
+        if dir && on {
+            rules.push(rule);
+        }
+    }
+    Ok(rules)
+}
+
+fn selects(selector: &Selector, target: &Name, decl: &TargetDecl) -> bool {
+    let matches = |pattern: &String| glob(pattern, false).is_ok_and(|glob| glob.is_match(target.as_str()));
+    match selector {
+        Selector::One(pattern) => matches(pattern),
+        Selector::Names(patterns) => patterns.iter().any(matches),
+        Selector::Labels(labels) => {
+            !labels.is_empty() && labels.iter().all(|(key, value)| decl.labels.get(key) == Some(value))
+        }
+    }
+}
+
+/// Names without a wildcard must exist.
+fn known<'a>(what: &str, wanted: &[String], known: impl Iterator<Item = &'a str> + Clone) -> Result<(), RunError> {
+    for name in wanted.iter().filter(|name| !name.contains(['*', '?', '[', '{'])) {
+        if !known.clone().any(|candidate| candidate == name) {
+            let hint = match nearest(name, known.clone()) {
+                Some(near) => format!("did you mean {near}?"),
+                None => format!("known here: {}", listed(known)),
+            };
+            return Err(RunError::selection(format!("there is no {what} {name}"), Some(hint)));
+        }
+    }
+    Ok(())
+}
+
+fn listed<'a>(names: impl Iterator<Item = &'a str>) -> String {
+    let mut names: Vec<&str> = names.collect();
+    names.sort_unstable();
+    let more = names.len().saturating_sub(10);
+    names.truncate(10);
+    match (names.is_empty(), more) {
+        (true, _) => "none".to_owned(),
+        (false, 0) => names.join(", "),
+        (false, more) => format!("{} and {more} more", names.join(", ")),
+    }
+}
+
+fn warning(message: String, hint: Option<String>) -> Diagnostic {
+    Diagnostic { severity: tidelock_model::error::Severity::Warning, hint, ..Diagnostic::error(message, None) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(text: &str) -> Config {
+        serde_json::from_str(text).unwrap()
+    }
+
+    fn example() -> (Config, Vec<Stack>) {
+        let config = config(
+            r#"{"sources":{"infra":{"url":"x","allow":[{"stacks":"envs/prod/**","targets":["web-*"],"kinds":["server.*"]}]}},
+                "targets":{"web-1":{"type":"machine","labels":{"role":"web"}},"db-1":{"type":"machine","labels":{"role":"db"}}}}"#,
+        );
+        let stack = |name: &str, dir: &str, targets: &str| Stack {
+            decl: serde_json::from_str(&format!(r#"{{"name":"{name}","targets":{targets}}}"#)).unwrap(),
+            dir: dir.to_owned(),
+        };
+        let stacks = vec![
+            stack("web", "envs/prod/web", r#"{"role":"web"}"#),
+            stack("all", "envs/prod/all", r#""*""#),
+            stack("dev", "envs/dev/web", r#"["web-1"]"#),
+        ];
+        (config, stacks)
+    }
+
+    fn chosen(stacks: &[&str], targets: &[&str]) -> Result<(Vec<String>, usize), RunError> {
+        let (config, all) = example();
+        let words = |words: &[&str]| words.iter().map(ToString::to_string).collect::<Vec<_>>();
+        let (lanes, warnings) = lanes(&config, &Name::new("infra").unwrap(), &all, &words(stacks), &words(targets))?;
+        Ok((lanes.iter().map(|s| format!("{}@{}", s.lane.stack, s.lane.target)).collect(), warnings.len()))
+    }
+
+    #[test]
+    fn what_no_list_allows_is_left_out() {
+        let (lanes, warnings) = chosen(&[], &[]).unwrap();
+        assert_eq!(lanes, ["all@web-1", "web@web-1"]);
+        assert_eq!(warnings, 2, "all@db-1 and dev@web-1");
+    }
+
+    #[test]
+    fn what_was_named_and_is_not_allowed_is_an_error() {
+        let error = chosen(&["dev"], &[]).unwrap_err();
+        assert!(error.to_string().contains("not allowed by this operator"), "{error}");
+    }
+
+    #[test]
+    fn a_mistyped_stack_is_answered_with_the_nearest() {
+        let RunError::Selection { hint, .. } = chosen(&["wep"], &[]).unwrap_err() else { panic!() };
+        assert_eq!(hint.unwrap(), "did you mean web?");
+    }
+}
