@@ -390,7 +390,8 @@ pub trait Targets: Send + Sync {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct StoreError {
-    /// A stable word: `newer`, `busy`, `fenced`, `corrupt`, `full`, `read-only`, `io`.
+    /// A stable word: `newer`, `foreign`, `busy`, `fenced`, `corrupt`, `full`, `read-only`,
+    /// `invalid` (a write that cannot be right: a fault of ours), `io`.
     pub code: String,
     /// One sentence.
     pub message: String,

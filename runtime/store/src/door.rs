@@ -30,8 +30,10 @@ pub(crate) enum Durability {
 /// of one process wait for each other, reads only for other reads.
 pub struct SqliteStore {
     path: Option<PathBuf>,
-    writer: Option<Mutex<Writer>>,
     reader: Option<Mutex<Connection>>,
+    /// After the reader, since fields are closed in this order: the last connection to
+    /// close writes the log back and removes it, and one that only reads could not.
+    writer: Option<Mutex<Writer>>,
 }
 
 struct Writer {

@@ -71,10 +71,12 @@ pub(crate) fn for_reading(path: &Path) -> Kept<Opened> {
         Found::Ours { version } => return Err(Trouble::Refused(older(&file, version))),
         Found::Empty => return Err(Trouble::Refused(foreign(&file, "it is empty"))),
     }
-    let reader = connect(path, Access::Read).or_else(|error| match log_of(path) {
+    // SQLite opens late: only a question shows whether it can.
+    let ask = |access| connect(path, access).and_then(|it| identify(&it, &file).map(|_| it));
+    let reader = ask(Access::Read).or_else(|error| match log_of(path) {
         // A file system without writing has no room for the shared index of a log; with
         // no log there is none to index.
-        0 => connect(path, Access::Still),
+        0 => ask(Access::Still),
         _ => Err(error),
     })?;
     Ok(Opened { writer: None, reader: Some(reader) })
@@ -134,16 +136,21 @@ fn prepare(path: &Path) -> Kept<()> {
 /// file is read as it lies, which leaves no trace: a plain read-only connection
 /// would leave an index and an empty log behind.
 fn look(path: &Path, file: &str) -> Kept<Found> {
-    let still = |access| connect(path, access).and_then(|connection| identify(&connection, file));
-    let damaged = |trouble: &Trouble| matches!(trouble, Trouble::Sql(error) if error.sqlite_error_code() == Some(ErrorCode::DatabaseCorrupt));
-    if log_of(path) == 0 {
-        match still(Access::Still) {
-            // Damaged, or a log has come up since, and is just being written back.
-            Err(trouble) if damaged(&trouble) && log_of(path) > 0 => {}
-            found => return found,
-        }
+    let seen = |access| connect(path, access).and_then(|connection| identify(&connection, file));
+    let mut found = if log_of(path) == 0 { seen(Access::Still) } else { seen(Access::Read) };
+    if is(&found, ErrorCode::DatabaseCorrupt) && log_of(path) > 0 {
+        // A log may have come up since, and is just being written back.
+        found = seen(Access::Read);
     }
-    still(Access::Read)
+    if is(&found, ErrorCode::NotADatabase) {
+        return Err(Trouble::Refused(foreign(file, "it is not a SQLite database")));
+    }
+    found
+}
+
+/// Whether SQLite refused with a code.
+fn is<T>(found: &Kept<T>, code: ErrorCode) -> bool {
+    matches!(found, Err(Trouble::Sql(error)) if error.sqlite_error_code() == Some(code))
 }
 
 /// Bytes of the write-ahead log beside a store.
@@ -156,13 +163,7 @@ fn log_of(path: &Path) -> u64 {
 /// Tells what an open file is.
 pub(crate) fn identify(connection: &Connection, file: &str) -> Kept<Found> {
     let number = |pragma| connection.pragma_query_value(None, pragma, |row| row.get::<_, i64>(0));
-    let (application, version) = match number("application_id") {
-        Ok(application) => (application, number("user_version")?),
-        Err(error) if error.sqlite_error_code() == Some(ErrorCode::NotADatabase) => {
-            return Err(Trouble::Refused(foreign(file, "it is not a SQLite database")));
-        }
-        Err(error) => return Err(error.into()),
-    };
+    let (application, version) = (number("application_id")?, number("user_version")?);
     if application == APPLICATION_ID {
         if version > SCHEMA_VERSION {
             return Err(Trouble::Refused(newer(file, version)));
@@ -224,6 +225,14 @@ fn connect(path: &Path, access: Access) -> Kept<Connection> {
             Connection::open_with_flags(uri(path, "mode=ro&immutable=1"), common | OpenFlags::SQLITE_OPEN_READ_ONLY)?
         }
     };
+    // SQLite opens what it may not write for reading, without a word.
+    if matches!(access, Access::Write) && connection.is_readonly("main")? {
+        return Err(Trouble::Refused(refusal(
+            "read-only",
+            format!("the store {} may not be written by this user, or its file system is read-only", path.display()),
+            Some("run as the user who owns it; commands that only look can read it as it is"),
+        )));
+    }
     tune(&connection)?;
     Ok(connection)
 }

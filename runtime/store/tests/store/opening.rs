@@ -7,7 +7,7 @@ use std::path::Path;
 use tidelock_model::port::{Filter, Store};
 use tidelock_store::{SCHEMA_VERSION, SqliteStore};
 
-use crate::support::{Place, again, apply, begin, code, create, lane, name};
+use crate::support::{Place, again_with_mounts, apply, at, begin, code, create, lane, name, settled};
 
 /// Every file of a folder with its bytes.
 fn bytes(dir: &Path) -> Vec<(String, Vec<u8>)> {
@@ -105,7 +105,8 @@ fn what_is_not_ours_is_refused_and_left_alone() {
     )
     .unwrap();
     let before = bytes(place.dir.path());
-    assert_eq!(code(SqliteStore::open(&place.path)), "foreign");
+    let error = SqliteStore::open(&place.path).unwrap_err();
+    assert_eq!(error.code, "foreign", "{error}");
     assert_eq!(code(SqliteStore::open_read_only(&place.path)), "foreign");
     assert_eq!(bytes(place.dir.path()), before);
 
@@ -130,6 +131,7 @@ fn a_damaged_store_says_so_and_what_to_do() {
         let intents: Vec<_> = (0..200).map(|n| create("r1", &lane, n)).collect();
         apply(&store, &lease, &intents, "done");
     }
+    assert_eq!(bytes(place.dir.path()).len(), 1, "closing wrote the log back");
     let whole = fs::read(&place.path).unwrap();
 
     // Cut in the middle.
@@ -194,33 +196,37 @@ fn a_reader_sees_what_another_connection_has_written() {
 }
 
 #[test]
-fn a_full_disk_is_named_and_takes_nothing_with_it() {
-    // A small file system of its own, in a mount namespace that ends with the child.
+fn what_may_not_be_written_can_be_read() {
     let place = Place::new();
-    let dir = place.dir.path().to_str().unwrap();
-    let probe = std::process::Command::new("unshare")
-        .args(["--mount", "--map-root-user", "mount", "-t", "tmpfs", "tmpfs", dir])
-        .output();
-    if !probe.is_ok_and(|output| output.status.success()) {
-        // Not allowed here. `door.rs` has the same with a bound of SQLite's own.
-        return;
-    }
-    let child = again("opening::a_full_disk_child");
-    let status = std::process::Command::new("unshare")
-        .args(["--mount", "--map-root-user", "sh", "-c"])
-        .arg("mount -t tmpfs -o size=768k tmpfs \"$TIDELOCK_TEST_SMALL\" && exec \"$@\"")
-        .arg("sh")
-        .arg(child.get_program())
-        .args(child.get_args())
-        .env("TIDELOCK_TEST_SMALL", dir)
-        .output()
-        .unwrap();
-    assert!(status.status.success(), "{}", String::from_utf8_lossy(&status.stdout));
+    filled(&place);
+    let read_only = "mount --bind \"$TIDELOCK_TEST_DIR\" \"$TIDELOCK_TEST_DIR\" && \
+                     mount -o remount,bind,ro \"$TIDELOCK_TEST_DIR\"";
+    let Some(output) = again_with_mounts("opening::read_only_child", place.dir.path(), read_only) else { return };
+    assert!(output.status.success(), "{output:?}");
+}
+
+#[test]
+fn read_only_child() {
+    let Some(dir) = std::env::var_os("TIDELOCK_TEST_DIR") else { return };
+    let path = Path::new(&dir).join("tidelock.db");
+    assert_eq!(code(SqliteStore::open(&path)), "read-only");
+    let store = SqliteStore::open_read_only(&path).unwrap();
+    assert_eq!(store.inventory(&name("local")).unwrap().len(), 1);
+    assert_eq!(code(SqliteStore::open(&path.with_file_name("new.db"))), "io");
+}
+
+/// Where this user may not mount, `door.rs` has the same with a bound of SQLite's own.
+#[test]
+fn a_full_disk_is_named_and_takes_nothing_with_it() {
+    let place = Place::new();
+    let small = "mount -t tmpfs -o size=768k tmpfs \"$TIDELOCK_TEST_DIR\"";
+    let Some(output) = again_with_mounts("opening::a_full_disk_child", place.dir.path(), small) else { return };
+    assert!(output.status.success(), "{output:?}");
 }
 
 #[test]
 fn a_full_disk_child() {
-    let Some(dir) = std::env::var_os("TIDELOCK_TEST_SMALL") else { return };
+    let Some(dir) = std::env::var_os("TIDELOCK_TEST_DIR") else { return };
     let path = Path::new(&dir).join("tidelock.db");
     let store = SqliteStore::open(&path).unwrap();
     let lane = lane("infra:web@local");
@@ -228,9 +234,8 @@ fn a_full_disk_child() {
     let mut done = 0;
     let error = loop {
         let intents: Vec<_> = (done..done + 20).map(|n| create("r1", &lane, n)).collect();
-        let known: Vec<_> = intents.iter().map(|intent| crate::support::settled(intent, "done")).collect();
-        let step =
-            store.put_intents(&lease, &intents).and_then(|()| store.settle(&lease, crate::support::at(2), &known));
+        let known: Vec<_> = intents.iter().map(|intent| settled(intent, "done")).collect();
+        let step = store.put_intents(&lease, &intents).and_then(|()| store.settle(&lease, at(2), &known));
         match step {
             Ok(()) => done += 20,
             Err(error) => break error,

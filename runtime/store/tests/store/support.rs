@@ -182,3 +182,20 @@ pub(crate) fn again(test: &str) -> std::process::Command {
     command.args(["--exact", test, "--nocapture", "--test-threads=1"]);
     command
 }
+
+/// Runs one of our tests as a process of its own, after `mounts` has changed what `dir`
+/// is, in a mount namespace that ends with it. `None` where this user may not do that.
+pub(crate) fn again_with_mounts(test: &str, dir: &std::path::Path, mounts: &str) -> Option<std::process::Output> {
+    let unshare = || {
+        let mut command = std::process::Command::new("unshare");
+        command.args(["--mount", "--map-root-user", "sh", "-c"]).env("TIDELOCK_TEST_DIR", dir);
+        command
+    };
+    let probe = unshare().arg("mount -t tmpfs tmpfs \"$TIDELOCK_TEST_DIR\"").output();
+    if !probe.is_ok_and(|output| output.status.success()) {
+        return None;
+    }
+    let child = again(test);
+    let script = format!("{mounts} && exec \"$@\"");
+    Some(unshare().arg(script).arg("sh").arg(child.get_program()).args(child.get_args()).output().unwrap())
+}
