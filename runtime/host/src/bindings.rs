@@ -1,0 +1,37 @@
+//! What `wit/` says, as Rust types and traits. Generated at compile time; nothing
+//! here is written by hand, and only `capability`, `renderer`, `provider` and
+//! `convert` need it.
+//!
+//! Guests call the host synchronously; the host answers on a fiber. Only reads of a
+//! target are `async`, since a disk or a command may keep them waiting.
+#![allow(unreachable_pub, missing_docs, clippy::all, reason = "generated code")]
+
+/// The world of providers.
+pub(crate) mod provider {
+    wasmtime::component::bindgen!({
+        path: ["../../wit/types", "../../wit/log", "../../wit/machine", "../../wit/provider"],
+        world: "tidelock:provider/provider-plugin",
+        imports: {
+            "tidelock:machine/read@0.1.0": async | trappable,
+            default: trappable,
+        },
+        exports: { default: async },
+    });
+}
+
+/// The world of renderers. Shares the types and the log with providers.
+pub(crate) mod renderer {
+    wasmtime::component::bindgen!({
+        path: ["../../wit/types", "../../wit/log", "../../wit/tree", "../../wit/renderer"],
+        world: "tidelock:renderer/renderer-plugin",
+        imports: { default: trappable },
+        exports: { default: async },
+        with: {
+            "tidelock:types/types@0.1.0": super::provider::tidelock::types::types,
+            "tidelock:log/log@0.1.0": super::provider::tidelock::log::log,
+        },
+    });
+}
+
+/// Interfaces that both worlds share, and the two of the machine.
+pub(crate) use provider::tidelock::{log::log, machine::propose, machine::read, types::types};

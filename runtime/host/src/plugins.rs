@@ -1,0 +1,78 @@
+//! The room of plugins: by name, only what the operator accepted, bound to a target
+//! where it is a provider.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use tidelock_model::error::{Blame, Fault};
+use tidelock_model::name::Name;
+use tidelock_model::plugin::Role;
+use tidelock_model::port::{Plugins, Provider, Renderer};
+
+use crate::inspect::word;
+use crate::load::{Host, Linked, Plugin};
+use crate::lock::Lock;
+use crate::machine::OpenMachine;
+use crate::provider::{Pass, WasmProvider};
+use crate::renderer::WasmRenderer;
+use crate::seen::SeenTable;
+
+/// The plugins of a host that a lock accepts, and the machines that they may look at.
+pub struct PluginRoom {
+    host: Arc<Host>,
+    lock: Lock,
+    machines: OpenMachine,
+}
+
+impl PluginRoom {
+    /// A room over a host.
+    #[must_use]
+    pub fn new(host: Arc<Host>, lock: Lock, machines: OpenMachine) -> Self {
+        Self { host, lock, machines }
+    }
+
+    /// The plugin of a name, if it is there, accepted, and of the role.
+    fn accepted(&self, name: &str, role: Role) -> Result<Arc<Plugin>, Fault> {
+        let plugin = self.host.plugin(name).ok_or_else(|| self.unknown(name, role))?;
+        if plugin.facts.role != role {
+            let message = format!("plugin {name} is a {}, not a {}", word(plugin.facts.role), word(role));
+            return Err(Fault::new("not-found", Blame::Target, message));
+        }
+        self.lock.check(&plugin.facts.plugin)?;
+        Ok(plugin)
+    }
+
+    fn unknown(&self, name: &str, role: Role) -> Fault {
+        let known: Vec<String> =
+            self.host.facts().into_iter().filter(|facts| facts.role == role).map(|facts| facts.plugin.name).collect();
+        let known = if known.is_empty() { "none is".to_owned() } else { format!("there are: {}", known.join(", ")) };
+        Fault::new("not-found", Blame::Target, format!("no {} named {name:?} is loaded; {known}", word(role)))
+            .hint("put its .wasm into the directory that `plugins.dir` of tidelock.toml names")
+    }
+}
+
+#[async_trait]
+impl Plugins for PluginRoom {
+    async fn renderer(&self, name: &str) -> Result<Arc<dyn Renderer>, Fault> {
+        let plugin = self.accepted(name, Role::Renderer)?;
+        let Linked::Renderer(pre) = self.host.linked(&plugin).await? else {
+            return Err(Fault::new("panic", Blame::Host, format!("{name} was linked in another role")));
+        };
+        let renderer = WasmRenderer { caller: self.host.caller(&plugin), plugin, pre };
+        // Its name is held against the accepted one before anything else is asked.
+        renderer.describe().await?;
+        Ok(Arc::new(renderer))
+    }
+
+    async fn provider(&self, name: &str, target: &Name) -> Result<Arc<dyn Provider>, Fault> {
+        let plugin = self.accepted(name, Role::Provider)?;
+        let machine = (self.machines)(target)?;
+        let Linked::Provider(pre) = self.host.linked(&plugin).await? else {
+            return Err(Fault::new("panic", Blame::Host, format!("{name} was linked in another role")));
+        };
+        let pass = Arc::new(Pass { target: target.clone(), machine, seen: SeenTable::new()? });
+        let provider = WasmProvider { caller: self.host.caller(&plugin), plugin, pre, pass };
+        provider.describe().await?;
+        Ok(Arc::new(provider))
+    }
+}

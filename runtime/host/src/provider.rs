@@ -1,0 +1,234 @@
+//! A provider plugin behind the model's port, bound to one target for one pass.
+//! Splits long lists over calls, and believes no answer before it was checked.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use serde_json::Value;
+use tidelock_model::error::Fault;
+use tidelock_model::kind::{Checked, ProviderInfo};
+use tidelock_model::name::Name;
+use tidelock_model::observation::{Observation, Subject};
+use tidelock_model::plugin::PluginRef;
+use tidelock_model::port::{Declared, Provider, StepAnswer, StepRequest};
+use wasmtime::Store;
+
+use crate::answers;
+use crate::bindings::provider::ProviderPluginPre;
+use crate::bindings::provider::exports::tidelock::provider::provider as wit;
+use crate::call::{CallState, Caller, Desk};
+use crate::door::{Door, Export};
+use crate::load::Plugin;
+use crate::machine::MachineReads;
+use crate::proposals::Proposals;
+use crate::questions;
+use crate::seen::SeenTable;
+
+/// One pass over one target.
+pub(crate) struct Pass {
+    pub(crate) target: Name,
+    pub(crate) machine: Arc<dyn MachineReads>,
+    pub(crate) seen: SeenTable,
+}
+
+/// A provider.
+pub(crate) struct WasmProvider {
+    pub(crate) plugin: Arc<Plugin>,
+    pub(crate) caller: Caller,
+    pub(crate) pre: ProviderPluginPre<CallState>,
+    pub(crate) pass: Arc<Pass>,
+}
+
+/// A guest's answer to a list, with the door of the call that gave it.
+struct Answered<A> {
+    answers: Vec<A>,
+    door: Door,
+}
+
+#[async_trait]
+impl Provider for WasmProvider {
+    fn plugin(&self) -> &PluginRef {
+        &self.plugin.facts.plugin
+    }
+
+    async fn describe(&self) -> Result<ProviderInfo, Fault> {
+        self.plugin.provider_info.get_or_try_init(|| self.ask_describe()).await.cloned()
+    }
+
+    async fn check(&self, resources: &[Declared]) -> Result<Vec<Checked>, Fault> {
+        let mut out = Vec::with_capacity(resources.len());
+        for range in questions::split(resources, &self.caller.limits) {
+            let asked = questions::declared(&resources[range]);
+            let answered = self
+                .list(Export::Check, asked, |guest, store, asked| guest.call_check(store, asked).boxed())
+                .await?;
+            for answer in answered.answers {
+                out.push(self.sound(Export::Check, answers::checked(answer))?);
+            }
+        }
+        Ok(out)
+    }
+
+    async fn normalise(&self, resources: &[Declared]) -> Result<Vec<Result<Value, Fault>>, Fault> {
+        let mut out = Vec::with_capacity(resources.len());
+        for range in questions::split(resources, &self.caller.limits) {
+            let asked = questions::declared(&resources[range]);
+            let Answered { answers, mut door } = self
+                .list(Export::Normalise, asked, |guest, store, asked| guest.call_normalise(store, asked).boxed())
+                .await?;
+            self.weigh(&mut door, answers.iter().flatten().map(String::as_str))?;
+            for answer in answers {
+                out.push(self.sound(Export::Normalise, answers::normalised(&door, answer))?);
+            }
+        }
+        Ok(out)
+    }
+
+    async fn observe(&self, subjects: &[Subject]) -> Result<Vec<Observation>, Fault> {
+        let info = self.describe().await?;
+        let mut out: Vec<Option<Observation>> = subjects.iter().map(|_| None).collect();
+        for places in questions::split_subjects(subjects, &info, &self.caller.limits) {
+            let asked = places.iter().map(|place| questions::subject(&subjects[*place])).collect();
+            let Answered { answers, mut door } = self
+                .list(Export::Observe, asked, |guest, store, asked| guest.call_observe(store, asked).boxed())
+                .await?;
+            self.weigh(&mut door, answers.iter().filter_map(answers::observed))?;
+            for (place, answer) in places.into_iter().zip(answers) {
+                let seen = &self.pass.seen;
+                out[place] = Some(self.sound(Export::Observe, answers::observation(&door, seen, answer))?);
+            }
+        }
+        // Every place is in exactly one call, and every call answered in full.
+        Ok(out.into_iter().flatten().collect())
+    }
+
+    async fn steps(&self, changes: &[StepRequest]) -> Result<Vec<StepAnswer>, Fault> {
+        let mut out = Vec::with_capacity(changes.len());
+        for range in questions::split(changes, &self.caller.limits) {
+            let requests = changes[range].to_vec();
+            let asked = questions::changes(&requests);
+            let desk = Desk::Target(Arc::clone(&self.pass), Some(Proposals::new(requests)));
+            let (Answered { answers, door }, desk) = self
+                .list_with(Export::Steps, desk, asked, |guest, store, asked| guest.call_steps(store, asked).boxed())
+                .await?;
+            let mut said = Vec::with_capacity(answers.len());
+            for answer in answers {
+                said.push(self.sound(Export::Steps, answers::step(&door, answer))?);
+            }
+            if let Desk::Target(_, Some(proposals)) = desk {
+                let settled = proposals.settle(said);
+                out.append(&mut settled.map_err(|why| self.nonsense(Export::Steps, &why))?);
+            }
+        }
+        Ok(out)
+    }
+}
+
+type Guest = wit::Guest;
+type Listed<A> = wasmtime::Result<Result<Vec<A>, crate::bindings::types::Error>>;
+
+impl WasmProvider {
+    async fn ask_describe(&self) -> Result<ProviderInfo, Fault> {
+        let pre = self.pre.clone();
+        let (description, _) = self
+            .caller
+            .call(Export::Describe, Desk::Bare, move |store| {
+                async move {
+                    let guest = pre.instantiate_async(&mut *store).await?;
+                    guest.tidelock_provider_provider().call_describe(store).await
+                }
+                .boxed()
+            })
+            .await?;
+        self.plugin.same_name(&description.name)?;
+        self.sound(Export::Describe, answers::description(&self.plugin.facts.plugin, description))
+    }
+
+    /// Asks about a list, without proposals.
+    async fn list<Q, A>(
+        &self,
+        export: Export,
+        asked: Vec<Q>,
+        ask: impl for<'a> Fn(&'a Guest, &'a mut Store<CallState>, &'a [Q]) -> BoxFuture<'a, Listed<A>> + Send + 'static,
+    ) -> Result<Answered<A>, Fault>
+    where
+        Q: Send + Sync + 'static,
+        A: Send + 'static,
+    {
+        let desk = Desk::Target(Arc::clone(&self.pass), None);
+        self.list_with(export, desk, asked, ask).await.map(|(answered, _)| answered)
+    }
+
+    /// Asks about a list, and holds the answer's length against the question's.
+    async fn list_with<Q, A>(
+        &self,
+        export: Export,
+        desk: Desk,
+        asked: Vec<Q>,
+        ask: impl for<'a> Fn(&'a Guest, &'a mut Store<CallState>, &'a [Q]) -> BoxFuture<'a, Listed<A>> + Send + 'static,
+    ) -> Result<(Answered<A>, Desk), Fault>
+    where
+        Q: Send + Sync + 'static,
+        A: Send + 'static,
+    {
+        let pre = self.pre.clone();
+        let wanted = asked.len();
+        let (answer, state) = self
+            .caller
+            .call(export, desk, move |store| {
+                async move {
+                    let guest = pre.instantiate_async(&mut *store).await?;
+                    ask(guest.tidelock_provider_provider(), store, &asked).await
+                }
+                .boxed()
+            })
+            .await?;
+        let CallState { door, desk, .. } = state;
+        match answer {
+            Ok(answers) if answers.len() == wanted => Ok((Answered { answers, door }, desk)),
+            Ok(answers) => Err(self.nonsense(export, &format!("{} answers to {wanted} questions", answers.len()))),
+            Err(error) => Err(answers::whole_call(&door, export, error)),
+        }
+    }
+
+    /// Holds the JSON of an answer against the limit on output, before it is parsed.
+    fn weigh<'a>(&self, door: &mut Door, texts: impl IntoIterator<Item = &'a str>) -> Result<(), Fault> {
+        door.hand_over(answers::weight(texts)).map_err(|stop| {
+            self.caller.tell(door.export, &stop.0);
+            *stop.0
+        })
+    }
+
+    fn sound<T>(&self, export: Export, answer: Result<T, String>) -> Result<T, Fault> {
+        answer.map_err(|why| self.nonsense(export, &why))
+    }
+
+    /// The answer makes no sense: recorded, and the call fails.
+    fn nonsense(&self, export: Export, why: &str) -> Fault {
+        let fault = self.plugin.nonsense(export, why);
+        self.caller.tell(export, &fault);
+        fault
+    }
+}
+
+impl questions::Question for Declared {
+    fn size(&self) -> usize {
+        questions::json_size(&self.spec) + self.address.len()
+    }
+}
+
+impl questions::Question for StepRequest {
+    fn size(&self) -> usize {
+        let specs = [&self.desired, &self.observed, &self.last];
+        specs.into_iter().flatten().map(questions::json_size).sum::<usize>() + self.identity.as_str().len()
+    }
+}
+
+impl questions::Question for Subject {
+    fn size(&self) -> usize {
+        let texts = self.fields.iter().map(String::len).sum::<usize>();
+        texts + self.identity.as_str().len() + self.handle.as_ref().map_or(0, String::len)
+    }
+}
