@@ -30,6 +30,7 @@ pub(crate) fn mistakes(index: &Index<'_>) -> Vec<Diagnostic> {
     if out.is_empty() {
         out.extend(cycle(index).map(|cycle| named_cycle(desired, &cycle)));
     }
+    out.sort_by(|a, b| (&a.place, &a.message).cmp(&(&b.place, &b.message)));
     out
 }
 

@@ -32,6 +32,9 @@ mod spec;
 mod strays;
 mod wanted;
 
+#[cfg(test)]
+mod tests;
+
 pub use assemble::{plan, word};
 pub use digest::{lane_digest, plan_digest};
 pub use draft::{Draft, draft};

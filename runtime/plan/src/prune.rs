@@ -116,6 +116,8 @@ fn spare_what_others_stand_on(index: &Index<'_>, left: &[&InventoryEntry], fates
             stands.extend(entry.requires.iter().map(|identity| (identity, entry.address.resource.to_string())));
         }
     }
+    // The reason names the same user whatever the order of the input.
+    stands.sort_unstable();
     while let Some((identity, user)) = stands.pop() {
         let Some(i) = holders.get(identity).copied() else { continue };
         if fates[i] != Fate::Delete {

@@ -38,7 +38,7 @@ pub(crate) fn effective(spec: &Value, observed: Option<&Value>, info: Option<&Ki
 /// last written, and probed secrets as what they turned out to be.
 pub(crate) struct Comparable {
     pub(crate) observed: Value,
-    /// Pointers that nothing is known of.
+    /// Pointers that nothing is known of, not even what was last written.
     pub(crate) unknown: Vec<String>,
     /// Pointers that rest on what was last written.
     pub(crate) unverified: Vec<String>,
@@ -52,13 +52,16 @@ pub(crate) fn comparable(
     last: Option<&Value>,
     info: Option<&KindInfo>,
 ) -> Comparable {
-    let mut out = Comparable { observed, unknown: unknown.to_vec(), unverified: Vec::new() };
-    for field in info.into_iter().flat_map(|info| &info.fields).filter(|field| field.roles.write_only) {
-        for at in pointer::matching(desired, &field.path) {
-            if let Some(written) = last.and_then(|last| last.pointer(&at)) {
-                pointer::set(&mut out.observed, &at, written.clone());
-                out.unverified.push(at);
-            }
+    let mut out = Comparable { observed, unknown: Vec::new(), unverified: Vec::new() };
+    let fields = info.into_iter().flat_map(|info| &info.fields).filter(|field| field.roles.write_only);
+    let write_only = fields.flat_map(|field| pointer::matching(desired, &field.path));
+    for at in unknown.iter().cloned().chain(write_only) {
+        // A new value in Git is written, though nobody can say whether it differs.
+        if let Some(written) = last.and_then(|last| last.pointer(&at)) {
+            pointer::set(&mut out.observed, &at, written.clone());
+            out.unverified.push(at);
+        } else if unknown.contains(&at) {
+            out.unknown.push(at);
         }
     }
     for probe in probes {

@@ -64,6 +64,10 @@ pub(crate) fn plan(index: &Index<'_>, resource: &DesiredResource, spoken: Option
             out.errors.push(unseen(&resource.id, item.place.clone(), "its provider gave no answer", None));
         }
     }
+    // What was not seen has not been seen to drift.
+    if out.item.action == Action::Deferred {
+        out.item.cause = out.item.cause.filter(|cause| *cause != Cause::Drift);
+    }
     finish(index, resource, kept, keep, &mut out.item);
     out
 }
@@ -118,7 +122,8 @@ fn present(
     item.fields = diff::fields(&resource.spec, &seen.observed, info, &ignore);
     item.unknown.extend(seen.unknown.iter().chain(&seen.unverified).cloned());
     item.unknown.sort_unstable();
-    for field in &seen.unknown {
+    item.unknown.dedup();
+    for field in unknown {
         let message = format!("{}: {field} could not be read, so it is not known whether it differs", resource.id);
         out.warnings.push(warning(message, resource));
     }
@@ -209,7 +214,7 @@ fn finish(index: &Index<'_>, resource: &DesiredResource, kept: Option<&Inventory
     item.sensitive = sensitive(&resource.spec, info);
     item.seen = index.input.observed.get(&resource.identity).map(|seen| seen.seen().to_vec()).unwrap_or_default();
     if let (Some(old), Action::Move | Action::Update | Action::Create) = (&item.moved_from, item.action) {
-        let was = format!("was {old}");
+        let was = if old.lane() == *index.lane { format!("was {}", old.resource) } else { format!("was {old}") };
         item.reason = Some(item.reason.take().map_or_else(|| was.clone(), |reason| format!("{was}; {reason}")));
         item.cause = Some(index.input.cause_hint.unwrap_or(Cause::Revision));
     }

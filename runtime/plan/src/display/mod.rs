@@ -212,13 +212,12 @@ fn header(plan: &Plan, style: &Style) -> String {
 }
 
 fn remark(word: &str, ink: Ink, diagnostic: &Diagnostic, style: &Style) -> String {
-    let place = diagnostic.place.as_ref().map(|place| format!("{place}: ")).unwrap_or_default();
-    let mut out = format!(
-        "{} {}{}\n",
-        style.paint(ink, &format!("{word}:")),
-        plain(&place, 400),
-        plain(&diagnostic.message, 2_000)
-    );
+    let message = plain(&diagnostic.message, 2_000);
+    let told = match &diagnostic.place {
+        Some(place) => format!("{}: {message}", plain(&place.to_string(), 400)),
+        None => message,
+    };
+    let mut out = format!("{} {told}\n", style.paint(ink, &format!("{word}:")));
     if let Some(hint) = &diagnostic.hint {
         for line in value::tamed_lines(hint, 2_000) {
             out.push_str(&format!("  {}\n", style.paint(Ink::Dim, &line)));
@@ -289,3 +288,6 @@ fn conclusion(plan: &Plan, style: &Style) -> String {
     }
     out
 }
+
+#[cfg(test)]
+mod tests;

@@ -89,3 +89,6 @@ pub fn decide(plan: Plan, ledger: Ledger, policy: &Policy, approvals: &[Approval
     }
     Verdict::Approved(ApprovedPlan(Box::new(Inner { plan, ledger, approvals })))
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,158 @@
+//! What leaves Git, safely.
+
+use serde_json::json;
+use tidelock_model::inventory::{Origin, Ownership};
+use tidelock_model::resource::OnRemove;
+
+use super::check;
+use super::example::{Example, path};
+
+#[test]
+fn what_left_git_is_deleted_released_or_kept() {
+    let mut example = Example::new();
+    example.have("stays", "/stays", "0644");
+    example.file("stays", "/stays", "0644");
+    example.have("ours", "/ours", "0644");
+    example.have("adopted", "/adopted", "0644").origin = Origin::Adopted;
+    example.have("adopted-but", "/adopted-but", "0644").origin = Origin::Adopted;
+    example.inventory[3].on_remove = Some(OnRemove::Delete);
+    example.have("said", "/said", "0644").on_remove = Some(OnRemove::Release);
+    example.have("data", "/data", "0644").holds_data = true;
+    example.have("guarded", "/guarded", "0644").protect = true;
+    example.have("gone", "/gone", "0644");
+    example.world.remove(&path("/gone"));
+    example.have("moved", "/moved", "0644");
+    example.claim("db", "server.file/moved", "/moved");
+    example.there("/theirs", "0644");
+    example.owned_by("db", "server.file/theirs", "/theirs", "0644");
+    insta::assert_snapshot!(check(&example), @"
+    release server.file/adopted revision -- it is no longer in Git, and was there before us; `on_remove: delete` would delete it
+    delete server.file/adopted-but [1] revision -- it is no longer in Git
+    release server.file/data revision -- it is no longer in Git, and holds data; `on_remove: delete` would delete it
+    delete server.file/gone revision -- it is no longer in Git, and already gone from the target
+    delete server.file/ours [2] revision -- it is no longer in Git
+    release server.file/said revision -- it is no longer in Git, and `on_remove` says release
+    group 1 after []: remove
+    group 2 after []: remove
+    waits: protected -- server.file/guarded is protected and is not deleted, though it is no longer in Git
+    warning: server.file/moved left this stack and is claimed by infra:db as server.file/moved; it moves there when that stack is applied
+    ");
+}
+
+#[test]
+fn an_empty_render_never_means_delete_everything() {
+    let mut example = Example::new();
+    example.have("a", "/a", "0644");
+    insta::assert_snapshot!(check(&example), @r#"waits: empty-render -- infra:web@web-1 rendered to nothing while 1 of its resources exist; that is never taken for "delete them all""#);
+}
+
+#[test]
+fn a_new_store_knows_of_nothing_to_delete() {
+    let mut example = Example::new();
+    example.contacted = false;
+    example.file("a", "/a", "0644");
+    example.there("/b", "0644");
+    let part = example.part().unwrap();
+    assert_eq!(part.lane.ownership, Ownership::Unknown);
+    insta::assert_snapshot!(check(&example), @"
+    create server.file/a [1] revision
+    group 1 after []: put-file
+    ");
+
+    // A first run that died half-way left lines in the ledger: those are known.
+    example.have("b", "/b", "0644");
+    assert_eq!(example.part().unwrap().lane.ownership, Ownership::Known);
+}
+
+#[test]
+fn directories_go_after_what_is_in_them() {
+    let mut example = Example::new();
+    example.have("keep", "/keep", "0644");
+    example.file("keep", "/keep", "0644");
+    example.have("a-dir", "/d", "0755");
+    example.have("b-sub", "/d/sub", "0755").requires.push(path("/d"));
+    example.have("c-file", "/d/sub/x", "0644").requires.push(path("/d/sub"));
+    insta::assert_snapshot!(check(&example), @"
+    delete server.file/c-file [1] revision -- it is no longer in Git
+    delete server.file/b-sub [2] revision -- it is no longer in Git
+    delete server.file/a-dir [3] revision -- it is no longer in Git
+    group 1 after []: remove
+    group 2 after [1]: remove
+    group 3 after [2]: remove
+    ");
+}
+
+#[test]
+fn what_something_still_stands_on_is_released() {
+    let mut example = Example::new();
+    example.have("dir", "/d", "0755");
+    example.have("sub", "/d/sub", "0755").requires.push(path("/d"));
+    example.have("guarded", "/d/sub/x", "0644").protect = true;
+    example.inventory[2].requires.push(path("/d/sub"));
+    example.have("free", "/d/y", "0644").requires.push(path("/d"));
+    example.file("keep", "/keep", "0644");
+    insta::assert_snapshot!(check(&example), @"
+    delete server.file/free [1] revision -- it is no longer in Git
+    create server.file/keep [2] revision
+    release server.file/sub revision -- it is no longer in Git, but server.file/guarded still stands on it
+    release server.file/dir revision -- it is no longer in Git, but server.file/sub still stands on it
+    group 1 after []: remove
+    group 2 after []: put-file
+    waits: protected -- server.file/guarded is protected and is not deleted, though it is no longer in Git
+    ");
+}
+
+#[test]
+fn a_user_is_changed_before_what_it_used_goes() {
+    let mut example = Example::new();
+    example.have("a-used", "/used", "0644");
+    example.have("z-user", "/user", "0600").needs.push("server.file/a-used".parse().unwrap());
+    example.file("z-user", "/user", "0644");
+    insta::assert_snapshot!(check(&example), @"
+    update server.file/z-user [1] /mode revision
+    delete server.file/a-used [2] revision -- it is no longer in Git
+    group 1 after []: put-file
+    group 2 after [1]: remove
+    ");
+}
+
+#[test]
+fn old_circles_in_the_ledger_hold_nobody_up() {
+    let mut example = Example::new();
+    example.file("keep", "/keep", "0644");
+    example.have("a", "/a", "0644").requires.push(path("/b"));
+    example.have("b", "/b", "0644").requires.push(path("/a"));
+    example.have("c", "/c", "0644").requires.push(path("/b"));
+    insta::assert_snapshot!(check(&example), @"
+    delete server.file/a [1] revision -- it is no longer in Git
+    delete server.file/c [2] revision -- it is no longer in Git
+    delete server.file/b [3] revision -- it is no longer in Git
+    create server.file/keep [4] revision
+    group 1 after []: remove
+    group 2 after []: remove
+    group 3 after [2]: remove
+    group 4 after []: put-file
+    ");
+}
+
+#[test]
+fn strays_spare_what_anybody_speaks_for() {
+    let mut example = Example::new();
+    let strays =
+        ["path:/d/mine", "path:/d/theirs", "path:/d/claimed", "path:/d/above", "path:/d/stray", "path:/d/owned-dir/x"];
+    example.world.insert(path("/d"), json!({"path": "/d", "strays": strays}));
+    example.owned_by("web", "server.directory/d", "/d", "").applied = json!({"path": "/d", "strays": []});
+    example.want("server.directory/d", &json!({"path": "/d", "strays": []}));
+    example.have("mine", "/d/mine", "0644");
+    example.file("mine", "/d/mine", "0644");
+    example.owned_by("db", "server.file/theirs", "/d/theirs", "0644");
+    example.owned_by("db", "server.directory/owned-dir", "/d/owned-dir", "0755");
+    example.claim("db", "server.file/claimed", "/d/claimed");
+    example.claim("db", "server.file/deep", "/d/above/deep/x");
+    let mut beneath = Vec::new();
+    let part = example.part_watched(&mut |request| beneath.extend(request.beneath.clone())).unwrap();
+    assert_eq!(beneath, [path("/d/stray")]);
+    let change = &part.changes[0];
+    assert_eq!(change.fields[0].before, Some(json!(["path:/d/stray"])));
+    assert_eq!(change.before.as_ref().unwrap()["strays"], json!(["path:/d/stray"]));
+}
