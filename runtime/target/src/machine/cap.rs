@@ -4,7 +4,7 @@
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
@@ -22,9 +22,9 @@ pub(super) struct CapFolder(Dir);
 /// A file system object by a handle that cannot be swapped.
 pub(super) struct CapPinned {
     /// An `O_PATH` handle: no device is opened, no pipe waited on.
-    path: OwnedFd,
+    path: File,
     /// A handle for reading, only where `/proc` is not mounted.
-    readable: Option<OwnedFd>,
+    readable: Option<File>,
 }
 
 /// A name that could lead elsewhere never gets as far as cap-std.
@@ -175,15 +175,14 @@ impl Folder for CapFolder {
     fn pin(&self, name: &OsStr) -> io::Result<CapPinned> {
         let mut options = nofollow();
         options.read(true).custom_flags(flags(OFlags::PATH));
-        let mut pinned =
-            CapPinned { path: self.0.open_with(single(name)?, &options)?.into_std().into(), readable: None };
+        let mut pinned = CapPinned { path: self.0.open_with(single(name)?, &options)?.into_std(), readable: None };
         let entry = pinned.look()?;
         if matches!(entry.kind, EntryKind::File | EntryKind::Directory) && !Path::new("/proc/self/fd").exists() {
             let file = self.open_file(name)?;
             if !entry_of(&file)?.same_file(&entry) {
                 return Err(Errno::STALE.into());
             }
-            pinned.readable = Some(file.into());
+            pinned.readable = Some(file);
         }
         Ok(pinned)
     }
@@ -204,17 +203,7 @@ impl Folder for CapFolder {
 
 impl Pinned for CapPinned {
     fn look(&self) -> io::Result<Entry> {
-        let stat = rustix::fs::fstat(&self.path)?;
-        Ok(Entry {
-            kind: kind(stat.st_mode),
-            size: u64::try_from(stat.st_size).unwrap_or(0),
-            mode: stat.st_mode & 0o7777,
-            uid: stat.st_uid,
-            gid: stat.st_gid,
-            links: u64::try_from(stat.st_nlink).unwrap_or(u64::MAX),
-            dev: stat.st_dev,
-            ino: stat.st_ino,
-        })
+        entry_of(&self.path)
     }
 
     fn set_owner(&self, uid: Option<u32>, gid: Option<u32>) -> io::Result<()> {
