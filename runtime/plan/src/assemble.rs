@@ -93,3 +93,32 @@ fn summary(plan: &Plan) -> Summary {
         destructive: effects().filter(|effect| effect.destructive).count(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::tests::example::{Example, lane, revision};
+
+    #[test]
+    fn groups_are_numbered_over_lanes_and_lanes_are_sorted() {
+        let part = |stack: &str| {
+            let mut example = Example::new();
+            example.lane = lane(stack);
+            example.file("a", "/a", "0644").needs.push("server.file/b".parse().unwrap());
+            example.file("b", "/b", "0644");
+            example.part().unwrap()
+        };
+        let (plan, ledger) = crate::plan(&revision(), vec![part("web"), part("db")]);
+        let lanes: Vec<&str> = plan.lanes.iter().map(|lane| lane.lane.stack.as_str()).collect();
+        assert_eq!(lanes, ["db", "web"]);
+        let groups: Vec<_> = plan.groups.iter().map(|group| (group.id, group.after.clone())).collect();
+        assert_eq!(groups, [(1, vec![]), (2, vec![1]), (3, vec![]), (4, vec![3])]);
+        for change in &plan.changes {
+            let group = &plan.groups[change.group.unwrap() as usize - 1];
+            assert_eq!(group.lane, change.address.lane());
+            assert_eq!(group.effects[0].effect.resource, change.address.resource);
+            assert!(ledger.get(change).is_some());
+        }
+        assert_eq!(plan.summary.actions["create"], 4);
+        assert_eq!(plan.digest, crate::plan(&revision(), vec![part("db"), part("web")]).0.digest);
+    }
+}

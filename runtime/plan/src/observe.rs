@@ -57,3 +57,30 @@ pub fn managed(spec: &Value, info: Option<&KindInfo>, ignore: &[String]) -> Vec<
     fields.dedup();
     fields
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::subjects;
+    use crate::tests::example::{Example, kinds, path};
+
+    #[test]
+    fn what_is_wanted_and_what_is_owned_is_looked_at_once() {
+        let mut example = Example::new();
+        example.have("a", "/a", "0644").handle = Some("17".to_owned());
+        example.have("left", "/left", "0644");
+        example.owned_by("db", "server.file/theirs", "/theirs", "0644");
+        example.owned_by("db", "server.table/other-kind", "/z", "").handle = Some("18".to_owned());
+        let spec = json!({"path": "/a", "mode": "0600", "list": [{"x": 1}], "deep": {"b": 1, "a": {}}});
+        example.want("server.file/a", &spec).ignore.push("/mode".to_owned());
+        example.file("z", "/z", "0644");
+        let seen = subjects(&example.desired(), &example.inventory, &kinds());
+        let identities: Vec<_> = seen.iter().map(|subject| subject.identity.clone()).collect();
+        assert_eq!(identities, [path("/a"), path("/left"), path("/z")]);
+        assert_eq!(seen[0].fields, ["/deep/a", "/deep/b", "/list", "/path"]);
+        assert_eq!(seen[0].handle.as_deref(), Some("17"));
+        assert_eq!(seen[2].handle, None, "a handle of another kind means nothing");
+        assert!(!format!("{seen:?}").contains("0600"), "desired values never reach observe");
+    }
+}
