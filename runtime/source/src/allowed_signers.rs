@@ -342,8 +342,8 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIILM+rvN+ot98qgEN796jTiQfZfG1KaT0PtFDJ/XFSqti";
-    const OTHER: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIB9dG4kjRhQTtWTVzd2t27+t0DEHBPW7iOD23TUiYLio";
+    const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIPBtbuH4qGWmX7pXyBe0D/r8ZWjbv3x/wD0Yq52kFCEN";
+    const OTHER: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGGn+8lJbDzmxuQId5jpqBq1+Cttfxq/0n6S8CjxwMxl";
 
     fn key(text: &str) -> KeyData {
         PublicKey::from_openssh(text).unwrap().key_data().clone()

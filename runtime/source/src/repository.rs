@@ -38,7 +38,23 @@ pub(crate) fn object_ceiling(blob: u64) -> u64 {
 }
 
 fn options(object: u64) -> gix::open::Options {
-    gix::open::Options::isolated().open_path_as_is(false).strict_config(false).config_overrides([
+    gix::open::Options::isolated().open_path_as_is(false).strict_config(false).config_overrides(settings(object))
+}
+
+/// For a repository that is not ours: its own word on where its files lie is overruled,
+/// or it could show any folder of this machine as its work tree.
+fn here(path: &Path, object: u64) -> gix::open::Options {
+    let mut settings = settings(object);
+    if path.join(".git").exists()
+        && let Ok(root) = path.canonicalize()
+    {
+        settings.push(format!("core.worktree={}", root.display()));
+    }
+    options(object).config_overrides(settings)
+}
+
+fn settings(object: u64) -> Vec<String> {
+    vec![
         // The other limits count what was written; this one stops a bomb before memory is taken.
         format!("gitoxide.objects.allocLimit={object}"),
         // Replacements and commit graphs are second opinions on what history says.
@@ -46,7 +62,7 @@ fn options(object: u64) -> gix::open::Options {
         "core.commitGraph=false".to_owned(),
         // Threads each take address space, of which the fetch child has little.
         "pack.threads=2".to_owned(),
-    ])
+    ]
 }
 
 /// Opens the cache's bare repository. One that cannot be opened is made anew: a cache
@@ -93,7 +109,7 @@ impl Repository {
             return Err(SourceError::new("unreachable", format!("there is nothing at {}", path.display()))
                 .hint("check the source's url: relative paths start at the config's folder"));
         }
-        let shared = options(ceiling).open(path).map_err(|error| {
+        let shared = here(path, ceiling).open(path).map_err(|error| {
             SourceError::new("not-found", format!("{} is not a Git repository: {}", path.display(), chain(&error)))
                 .hint("name the repository's top folder, or make one there with `git init`")
         })?;

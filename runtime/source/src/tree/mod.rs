@@ -118,10 +118,15 @@ impl<P: Place> Files<P> {
         Self { place, rules, directories: RwLock::default(), files: AtomicU64::new(0), total: AtomicU64::new(0) }
     }
 
+    /// A directory that was read before. Lets go of the lock at once: loading takes it again.
+    fn known(&self, path: &str) -> Option<Arc<Directory<P::Key>>> {
+        self.directories.read().unwrap_or_else(PoisonError::into_inner).get(path).map(Arc::clone)
+    }
+
     /// A directory by its real path: no links on the way.
     fn directory(&self, path: &str) -> Result<Option<Arc<Directory<P::Key>>>, SourceError> {
-        if let Some(known) = self.directories.read().unwrap_or_else(PoisonError::into_inner).get(path) {
-            return Ok(Some(Arc::clone(known)));
+        if let Some(known) = self.known(path) {
+            return Ok(Some(known));
         }
         // From the root down, so that each directory on the way is checked and kept.
         let mut here = String::new();
@@ -137,8 +142,8 @@ impl<P: Place> Files<P> {
     }
 
     fn load(&self, path: &str, key: &P::Key) -> Result<Arc<Directory<P::Key>>, SourceError> {
-        if let Some(known) = self.directories.read().unwrap_or_else(PoisonError::into_inner).get(path) {
-            return Ok(Arc::clone(known));
+        if let Some(known) = self.known(path) {
+            return Ok(known);
         }
         let depth = if path.is_empty() { 0 } else { path.split('/').count() as u64 };
         if depth > self.rules.depth {
@@ -169,6 +174,10 @@ impl<P: Place> Files<P> {
     /// Follows a path to a file or directory. A link on the way is an error unless the
     /// operator opted in; then it is resolved by name, within the root.
     fn find(&self, path: &str) -> Result<Option<Found<P::Key>>, SourceError> {
+        // No file has an empty name; without this, `/a` could be answered as `a`.
+        if !path.is_empty() && path.split('/').any(str::is_empty) {
+            return Ok(None);
+        }
         let mut path = path.to_owned();
         for _ in 0..MAX_HOPS {
             match self.walk(&path)? {
@@ -193,10 +202,10 @@ impl<P: Place> Files<P> {
         // The usual case: the parent is known, and has no links above it.
         let (parent, name) = path.rsplit_once('/').unwrap_or(("", path));
         let mut here = String::new();
-        let mut directory = match self.directories.read().unwrap_or_else(PoisonError::into_inner).get(parent) {
+        let mut directory = match self.known(parent) {
             Some(known) => {
                 parent.clone_into(&mut here);
-                Arc::clone(known)
+                known
             }
             None => self.load("", &self.place.root())?,
         };

@@ -1,0 +1,13 @@
+//! The crate against real Git: repositories made by `git`, signatures by `ssh-keygen`,
+//! transfers through `git http-backend`, and trees that Git itself would not make.
+
+mod fetching;
+mod fixture;
+mod here;
+mod hostile;
+mod signed;
+
+// The server that the end-to-end tests use, without waiting for their crate to build.
+#[path = "../../../../tests/src/git_http.rs"]
+#[allow(dead_code, unreachable_pub, reason = "each crate that shares the server uses its own part of it")]
+mod git_http;
