@@ -32,7 +32,7 @@ pub trait Renderer: 'static {
     ///
     /// # Errors
     /// All problems that it found, not only the first.
-    fn render(tree: &Tree<'_>, inputs: &Inputs<'_>, out: &mut Output<'_>) -> Result<(), Problems>;
+    fn render(tree: &Tree, inputs: &Inputs, out: &mut Output) -> Result<(), Problems>;
 }
 
 /// A renderer, described.
@@ -60,9 +60,9 @@ pub fn describe<R: Renderer>() -> Description {
 }
 
 /// Renders, and hands over the last page.
-pub(crate) fn render<R: Renderer>(port: RenderPort<'_>) -> Result<(), Problems> {
-    let mut out = Output { port, page: Vec::new(), bytes: 0 };
-    R::render(&Tree::new(port), &Inputs::new(port), &mut out)?;
+pub(crate) fn render<R: Renderer>(port: RenderPort) -> Result<(), Problems> {
+    let mut out = Output { port: port.clone(), page: Vec::new(), bytes: 0 };
+    R::render(&Tree::new(port.clone()), &Inputs::new(port), &mut out)?;
     out.flush().map_err(Problems::from)
 }
 
@@ -193,13 +193,13 @@ pub struct Rendered {
 }
 
 /// Where rendered resources go, page by page.
-pub struct Output<'h> {
-    port: RenderPort<'h>,
+pub struct Output {
+    port: RenderPort,
     page: Vec<Rendered>,
     bytes: usize,
 }
 
-impl Output<'_> {
+impl Output {
     /// Hands over one resource: `kind`, `name`, `spec` and the other fields that a
     /// resource file may hold.
     ///

@@ -3,7 +3,7 @@
 //! Every answer is recorded by the host, *not found* too. A later commit that gives
 //! the same answers is not rendered again: so read only what is needed.
 
-use std::cell::OnceCell;
+use std::sync::OnceLock;
 
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -25,14 +25,15 @@ pub struct TreeEntry {
 }
 
 /// The files of the source: the module's own directory by relative path, the rest by
-/// a path with a leading slash.
-#[derive(Clone, Copy)]
-pub struct Tree<'h> {
-    port: RenderPort<'h>,
+/// a path with a leading slash. Owned and cheap to clone, so that a template engine can
+/// hold one.
+#[derive(Clone)]
+pub struct Tree {
+    port: RenderPort,
 }
 
-impl<'h> Tree<'h> {
-    pub(crate) fn new(port: RenderPort<'h>) -> Self {
+impl Tree {
+    pub(crate) fn new(port: RenderPort) -> Self {
         Self { port }
     }
 
@@ -75,15 +76,16 @@ impl<'h> Tree<'h> {
     }
 }
 
-/// Everything but files that a render may depend on.
-pub struct Inputs<'h> {
-    port: RenderPort<'h>,
-    settings: OnceCell<Value>,
+/// Everything but files that a render may depend on. Owned and cheap to clone.
+#[derive(Clone)]
+pub struct Inputs {
+    port: RenderPort,
+    settings: OnceLock<Value>,
 }
 
-impl<'h> Inputs<'h> {
-    pub(crate) fn new(port: RenderPort<'h>) -> Self {
-        Self { port, settings: OnceCell::new() }
+impl Inputs {
+    pub(crate) fn new(port: RenderPort) -> Self {
+        Self { port, settings: OnceLock::new() }
     }
 
     /// The stack's `settings:`, typed. Keys that start with `$` are the host's own and

@@ -165,15 +165,15 @@ fn attributes_out(attributes: Attributes) -> propose::Attributes {
     propose::Attributes { mode: attributes.mode, owner: attributes.owner, group: attributes.group }
 }
 
-#[derive(Clone, Copy)]
-pub(crate) struct RenderPort<'h>(pub(super) PhantomData<&'h ()>);
+#[derive(Clone)]
+pub(crate) struct RenderPort;
 
-impl RenderPort<'_> {
-    pub(crate) fn read(self, path: &str) -> Result<Option<Vec<u8>>, Error> {
+impl RenderPort {
+    pub(crate) fn read(&self, path: &str) -> Result<Option<Vec<u8>>, Error> {
         tree::read(path).map_err(error_in)
     }
 
-    pub(crate) fn list(self, path: &str) -> Result<Option<Vec<TreeEntry>>, Error> {
+    pub(crate) fn list(&self, path: &str) -> Result<Option<Vec<TreeEntry>>, Error> {
         let entries = tree::list(path).map_err(error_in)?;
         let each = |entry: tree::Entry| TreeEntry {
             directory: matches!(entry.kind, tree::Kind::Directory),
@@ -183,31 +183,31 @@ impl RenderPort<'_> {
         Ok(entries.map(|entries| entries.into_iter().map(each).collect()))
     }
 
-    pub(crate) fn glob(self, pattern: &str) -> Result<Vec<String>, Error> {
+    pub(crate) fn glob(&self, pattern: &str) -> Result<Vec<String>, Error> {
         tree::glob(pattern).map_err(error_in)
     }
 
-    pub(crate) fn settings(self) -> String {
+    pub(crate) fn settings(&self) -> String {
         inputs::settings()
     }
 
-    pub(crate) fn values(self, pointer: &str) -> Option<String> {
+    pub(crate) fn values(&self, pointer: &str) -> Option<String> {
         inputs::values(pointer)
     }
 
-    pub(crate) fn target(self) -> String {
+    pub(crate) fn target(&self) -> String {
         inputs::target()
     }
 
-    pub(crate) fn label(self, name: &str) -> Option<String> {
+    pub(crate) fn label(&self, name: &str) -> Option<String> {
         inputs::label(name)
     }
 
-    pub(crate) fn fact(self, name: &str) -> Option<String> {
+    pub(crate) fn fact(&self, name: &str) -> Option<String> {
         inputs::fact(name)
     }
 
-    pub(crate) fn emit(self, page: Vec<Rendered>) -> Result<(), Error> {
+    pub(crate) fn emit(&self, page: Vec<Rendered>) -> Result<(), Error> {
         let page: Vec<output::Rendered> = page
             .into_iter()
             .map(|rendered| output::Rendered {

@@ -26,7 +26,7 @@ impl<R: Renderer> wit::Guest for Rendering<R> {
 
     fn render() -> Result<(), Vec<wit::Problem>> {
         panic::hook();
-        renderer::render::<R>(RenderPort(PhantomData)).map_err(|problems| problems.0.into_iter().map(problem_out).collect())
+        renderer::render::<R>(RenderPort).map_err(|problems| problems.0.into_iter().map(problem_out).collect())
     }
 }
 

@@ -1,5 +1,7 @@
 //! The host as a natively compiled plugin reaches it: the fakes of this kit.
 
+use std::sync::Arc;
+
 use super::machine;
 use super::perform::{Body, Proposal};
 use super::tree;
@@ -63,43 +65,43 @@ record!(
     exec: Exec
 );
 
-#[derive(Clone, Copy)]
-pub(crate) struct RenderPort<'h>(pub(super) &'h tree::Tree);
+#[derive(Clone)]
+pub(crate) struct RenderPort(pub(super) Arc<tree::Session>);
 
-impl RenderPort<'_> {
-    pub(crate) fn read(self, path: &str) -> Result<Option<Vec<u8>>, Error> {
+impl RenderPort {
+    pub(crate) fn read(&self, path: &str) -> Result<Option<Vec<u8>>, Error> {
         Ok(self.0.read(path))
     }
 
-    pub(crate) fn list(self, path: &str) -> Result<Option<Vec<TreeEntry>>, Error> {
+    pub(crate) fn list(&self, path: &str) -> Result<Option<Vec<TreeEntry>>, Error> {
         Ok(self.0.list(path))
     }
 
-    pub(crate) fn glob(self, pattern: &str) -> Result<Vec<String>, Error> {
+    pub(crate) fn glob(&self, pattern: &str) -> Result<Vec<String>, Error> {
         self.0.glob(pattern)
     }
 
-    pub(crate) fn settings(self) -> String {
+    pub(crate) fn settings(&self) -> String {
         self.0.settings_text()
     }
 
-    pub(crate) fn values(self, pointer: &str) -> Option<String> {
+    pub(crate) fn values(&self, pointer: &str) -> Option<String> {
         self.0.values_text(pointer)
     }
 
-    pub(crate) fn target(self) -> String {
+    pub(crate) fn target(&self) -> String {
         self.0.target_name()
     }
 
-    pub(crate) fn label(self, name: &str) -> Option<String> {
+    pub(crate) fn label(&self, name: &str) -> Option<String> {
         self.0.label_value(name)
     }
 
-    pub(crate) fn fact(self, name: &str) -> Option<String> {
+    pub(crate) fn fact(&self, name: &str) -> Option<String> {
         self.0.fact_text(name)
     }
 
-    pub(crate) fn emit(self, page: Vec<Rendered>) -> Result<(), Error> {
+    pub(crate) fn emit(&self, page: Vec<Rendered>) -> Result<(), Error> {
         self.0.emit(page);
         Ok(())
     }

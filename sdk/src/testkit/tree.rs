@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use globset::GlobBuilder;
 use serde_json::{Value, json};
@@ -28,63 +29,74 @@ pub enum Question {
 /// The files of a source as the module sees them: relative paths are the module's,
 /// those with a leading slash the rest of the source's.
 pub struct Tree {
+    given: Given,
+    last: RefCell<Arc<Session>>,
+}
+
+/// What a render may depend on.
+#[derive(Clone, Default)]
+struct Given {
     files: BTreeMap<String, Vec<u8>>,
     settings: Value,
     values: Value,
     target: String,
     labels: BTreeMap<String, String>,
     facts: BTreeMap<String, Value>,
-    asked: RefCell<Vec<Question>>,
-    emitted: RefCell<Vec<Vec<Rendered>>>,
+}
+
+/// One render: what was given, what was asked, what came out.
+#[derive(Default)]
+pub(super) struct Session {
+    given: Given,
+    asked: Mutex<Vec<Question>>,
+    emitted: Mutex<Vec<Vec<Rendered>>>,
 }
 
 impl Tree {
     /// A module with these files, for a target `web-1` without labels or facts.
     pub fn new<P: Into<String>, C: Into<Vec<u8>>>(files: impl IntoIterator<Item = (P, C)>) -> Self {
-        Self {
+        let given = Given {
             files: files.into_iter().map(|(path, content)| (path.into(), content.into())).collect(),
             settings: json!({}),
             values: json!({}),
             target: "web-1".to_owned(),
-            labels: BTreeMap::new(),
-            facts: BTreeMap::new(),
-            asked: RefCell::default(),
-            emitted: RefCell::default(),
-        }
+            ..Given::default()
+        };
+        Self { given, last: RefCell::default() }
     }
 
     /// The stack's `settings:`.
     #[must_use]
     pub fn settings(mut self, settings: Value) -> Self {
-        self.settings = settings;
+        self.given.settings = settings;
         self
     }
 
     /// The merged values.
     #[must_use]
     pub fn values(mut self, values: Value) -> Self {
-        self.values = values;
+        self.given.values = values;
         self
     }
 
     /// The target's name.
     #[must_use]
     pub fn target(mut self, name: &str) -> Self {
-        name.clone_into(&mut self.target);
+        name.clone_into(&mut self.given.target);
         self
     }
 
     /// A label of the target.
     #[must_use]
     pub fn label(mut self, name: &str, value: &str) -> Self {
-        self.labels.insert(name.to_owned(), value.to_owned());
+        self.given.labels.insert(name.to_owned(), value.to_owned());
         self
     }
 
     /// A fact of the target.
     #[must_use]
     pub fn fact(mut self, name: &str, value: impl Into<Value>) -> Self {
-        self.facts.insert(name.to_owned(), value.into());
+        self.given.facts.insert(name.to_owned(), value.into());
         self
     }
 
@@ -96,20 +108,19 @@ impl Tree {
     /// # Panics
     /// The renderer emitted something that is not JSON.
     pub fn render<R: Renderer>(&self) -> Result<Vec<(Value, crate::Place)>, Problems> {
-        self.asked.take();
-        self.emitted.take();
-        renderer::render::<R>(RenderPort(self))?;
-        let pages = self.emitted.borrow();
+        let session = Arc::new(Session { given: self.given.clone(), ..Session::default() });
+        self.last.replace(Arc::clone(&session));
+        renderer::render::<R>(RenderPort(Arc::clone(&session)))?;
         let each = |rendered: &Rendered| {
             (serde_json::from_str(&rendered.document).expect("a resource is JSON"), rendered.place.clone())
         };
-        Ok(pages.iter().flatten().map(each).collect())
+        Ok(held(&session.emitted).iter().flatten().map(each).collect())
     }
 
     /// What the last render asked, sorted, each once.
     #[must_use]
     pub fn asked(&self) -> Vec<Question> {
-        let mut asked = self.asked.borrow().clone();
+        let mut asked = held(&self.last.borrow().asked).clone();
         asked.sort();
         asked.dedup();
         asked
@@ -118,23 +129,30 @@ impl Tree {
     /// The sizes of the pages that the last render handed over.
     #[must_use]
     pub fn pages(&self) -> Vec<usize> {
-        self.emitted.borrow().iter().map(Vec::len).collect()
+        held(&self.last.borrow().emitted).iter().map(Vec::len).collect()
     }
+}
 
+/// What a lock holds, also after a test panicked with it.
+fn held<T>(lock: &Mutex<T>) -> MutexGuard<'_, T> {
+    lock.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Session {
     fn ask(&self, question: Question) {
-        self.asked.borrow_mut().push(question);
+        held(&self.asked).push(question);
     }
 
     pub(super) fn read(&self, path: &str) -> Option<Vec<u8>> {
         self.ask(Question::File(path.to_owned()));
-        self.files.get(path).cloned()
+        self.given.files.get(path).cloned()
     }
 
     pub(super) fn list(&self, path: &str) -> Option<Vec<TreeEntry>> {
         self.ask(Question::List(path.to_owned()));
         let prefix = if path.is_empty() { String::new() } else { format!("{}/", path.trim_end_matches('/')) };
         let mut names: BTreeMap<String, TreeEntry> = BTreeMap::new();
-        for (file, content) in &self.files {
+        for (file, content) in &self.given.files {
             let Some(rest) = file.strip_prefix(&prefix) else { continue };
             let (name, directory) = rest.split_once('/').map_or((rest, false), |(name, _)| (name, true));
             let size = if directory { 0 } else { content.len() as u64 };
@@ -150,41 +168,41 @@ impl Tree {
             .build()
             .map_err(|error| Error::target("invalid", error.to_string()))?
             .compile_matcher();
-        let nested: Vec<&str> = self.files.keys().filter_map(|path| path.strip_suffix("/stack.yaml")).collect();
+        let nested: Vec<&str> = self.given.files.keys().filter_map(|path| path.strip_suffix("/stack.yaml")).collect();
         let passed_over = |path: &str| {
             path.starts_with('/')
                 || path.split('/').any(|part| part.starts_with('.'))
                 || nested.iter().any(|stack| path.strip_prefix(stack).is_some_and(|rest| rest.starts_with('/')))
         };
-        Ok(self.files.keys().filter(|path| !passed_over(path) && glob.is_match(path.as_str())).cloned().collect())
+        Ok(self.given.files.keys().filter(|path| !passed_over(path) && glob.is_match(path.as_str())).cloned().collect())
     }
 
     pub(super) fn settings_text(&self) -> String {
         self.ask(Question::Settings);
-        self.settings.to_string()
+        self.given.settings.to_string()
     }
 
     pub(super) fn values_text(&self, pointer: &str) -> Option<String> {
         self.ask(Question::Values(pointer.to_owned()));
-        self.values.pointer(pointer).map(Value::to_string)
+        self.given.values.pointer(pointer).map(Value::to_string)
     }
 
     pub(super) fn target_name(&self) -> String {
         self.ask(Question::Target);
-        self.target.clone()
+        self.given.target.clone()
     }
 
     pub(super) fn label_value(&self, name: &str) -> Option<String> {
         self.ask(Question::Label(name.to_owned()));
-        self.labels.get(name).cloned()
+        self.given.labels.get(name).cloned()
     }
 
     pub(super) fn fact_text(&self, name: &str) -> Option<String> {
         self.ask(Question::Fact(name.to_owned()));
-        self.facts.get(name).map(Value::to_string)
+        self.given.facts.get(name).map(Value::to_string)
     }
 
     pub(super) fn emit(&self, page: Vec<Rendered>) {
-        self.emitted.borrow_mut().push(page);
+        held(&self.emitted).push(page);
     }
 }
