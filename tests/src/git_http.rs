@@ -65,7 +65,7 @@ impl GitHttp {
                 let Ok(stream) = stream else { continue };
                 let ours = Arc::clone(&ours);
                 // A client that goes away in mid-request is no fault of the server.
-                std::thread::spawn(move || drop(ours.serve(stream)));
+                std::thread::spawn(move || drop(ours.serve(&stream)));
             }
         });
         Self { port, shared, accepting: Some(accepting) }
@@ -143,10 +143,10 @@ impl Request {
 }
 
 impl Shared {
-    fn serve(&self, stream: TcpStream) -> std::io::Result<()> {
+    fn serve(&self, stream: &TcpStream) -> std::io::Result<()> {
         stream.set_read_timeout(Some(Duration::from_secs(30)))?;
         let mut out = stream.try_clone()?;
-        let request = read_request(BufReader::new(&stream))?;
+        let request = read_request(BufReader::new(stream))?;
         self.requests.fetch_add(1, Ordering::SeqCst);
         lock(&self.headers).extend(request.headers.iter().map(|(name, value)| format!("{name}: {value}")));
 
@@ -165,7 +165,8 @@ impl Shared {
         }
         let (status, headers, body) = self.backend(&request)?;
         // In protocol 2 a fetch's answer begins with the section that it is in.
-        let is_pack = request.body.windows(13).any(|part| part == b"command=fetch") && body.windows(4).any(|part| part == b"PACK");
+        let is_pack = request.body.windows(13).any(|part| part == b"command=fetch")
+            && body.windows(4).any(|part| part == b"PACK");
         if is_pack {
             self.packs.fetch_add(1, Ordering::SeqCst);
         }

@@ -7,6 +7,7 @@ use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
 use gix::ObjectId;
+use gix::config::Source;
 use gix::objs::{CommitRef, Kind};
 use jiff::Timestamp;
 use tidelock_model::error::tame;
@@ -38,31 +39,20 @@ pub(crate) fn object_ceiling(blob: u64) -> u64 {
 }
 
 fn options(object: u64) -> gix::open::Options {
-    gix::open::Options::isolated().open_path_as_is(false).strict_config(false).config_overrides(settings(object))
-}
-
-/// For a repository that is not ours: its own word on where its files lie is overruled,
-/// or it could show any folder of this machine as its work tree.
-fn here(path: &Path, object: u64) -> gix::open::Options {
-    let mut settings = settings(object);
-    if path.join(".git").exists()
-        && let Ok(root) = path.canonicalize()
-    {
-        settings.push(format!("core.worktree={}", root.display()));
-    }
-    options(object).config_overrides(settings)
-}
-
-fn settings(object: u64) -> Vec<String> {
-    vec![
-        // The other limits count what was written; this one stops a bomb before memory is taken.
-        format!("gitoxide.objects.allocLimit={object}"),
-        // Replacements and commit graphs are second opinions on what history says.
-        "core.useReplaceRefs=false".to_owned(),
-        "core.commitGraph=false".to_owned(),
-        // Threads each take address space, of which the fetch child has little.
-        "pack.threads=2".to_owned(),
-    ]
+    gix::open::Options::isolated()
+        .open_path_as_is(false)
+        .strict_config(false)
+        // A repository's own config could show any folder of this machine as its work tree.
+        .filter_config_section(|section| !matches!(section.source, Source::Local | Source::Worktree))
+        .config_overrides([
+            // The other limits count what was written; this one stops a bomb before memory is taken.
+            format!("gitoxide.objects.allocLimit={object}"),
+            // Replacements and commit graphs are second opinions on what history says.
+            "core.useReplaceRefs=false".to_owned(),
+            "core.commitGraph=false".to_owned(),
+            // Threads each take address space, of which the fetch child has little.
+            "pack.threads=2".to_owned(),
+        ])
 }
 
 /// Opens the cache's bare repository. One that cannot be opened is made anew: a cache
@@ -109,7 +99,7 @@ impl Repository {
             return Err(SourceError::new("unreachable", format!("there is nothing at {}", path.display()))
                 .hint("check the source's url: relative paths start at the config's folder"));
         }
-        let shared = here(path, ceiling).open(path).map_err(|error| {
+        let shared = options(ceiling).open(path).map_err(|error| {
             SourceError::new("not-found", format!("{} is not a Git repository: {}", path.display(), chain(&error)))
                 .hint("name the repository's top folder, or make one there with `git init`")
         })?;
