@@ -1,0 +1,255 @@
+//! `tidelock apply`: does what the plan says, once someone said yes.
+
+use std::io::{BufRead, IsTerminal, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use serde_json::json;
+use tidelock_model::name::Lane;
+use tidelock_model::plan::{FORMAT, Plan, Wait};
+use tidelock_model::run::{RunCounts, RunEnd};
+use tidelock_reconcile::{Applied, Approver, Selection, Yes};
+
+use super::plan::{Length, shown};
+use super::selecting::Selecting;
+use crate::context::Context;
+use crate::error::{CliError, Exit, Kind, refused};
+use crate::output::progress::Progress;
+use crate::output::{Output, count, one_line};
+use crate::wire;
+
+/// The largest saved plan that is read, in bytes.
+const LARGEST: u64 = 512 << 20;
+
+/// Arguments of `apply`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    selecting: Selecting,
+    /// Says yes beforehand
+    #[arg(long, short)]
+    yes: bool,
+    /// Goes on only if this saved plan is what would be done now
+    #[arg(long, value_name = "FILE")]
+    plan: Option<PathBuf>,
+    #[command(flatten)]
+    length: Length,
+}
+
+pub(crate) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
+    let saved = args.plan.as_deref().map(read).transpose()?;
+    let mut loaded = context.config()?;
+    let mut selection = args.selecting.select(context, &mut loaded)?;
+    if let Some(saved) = &saved {
+        as_saved(&mut selection, saved);
+    }
+    let progress = Arc::new(Progress::new(true));
+    let runtime = wire::runtime(&loaded, progress.clone())?;
+    let who = who();
+    let answer = match (&saved, args.yes) {
+        (_, true) => Answer::Given("--yes"),
+        (Some(_), false) => Answer::Given("saved plan"),
+        (None, false) if std::io::stdin().is_terminal() => Answer::Ask,
+        (None, false) => Answer::Nobody,
+    };
+    let asking = Asking { out: context.out, length: args.length, answer, who: who.clone(), progress: progress.clone() };
+    let applied = wire::block_on(tidelock_reconcile::apply(&runtime, &selection, &who, &asking, saved.as_ref()))??;
+    progress.clear();
+    progress.notices().iter().for_each(|notice| context.out.remark(notice));
+    if context.out.is_json() {
+        context.out.json(&as_json(&applied))?;
+    } else {
+        report(context, args, &applied)?;
+    }
+    if applied.end == RunEnd::Refused && !context.out.is_json() {
+        return Err(refused(&applied.waits));
+    }
+    Ok(exit(&applied))
+}
+
+/// A saved plan names its lanes; nothing else of it is followed.
+fn as_saved(selection: &mut Selection, saved: &Plan) {
+    if selection.stacks.is_empty() {
+        selection.stacks = saved.stacks.iter().map(ToString::to_string).collect();
+    }
+    if selection.targets.is_empty() {
+        let mut targets: Vec<String> = saved.lanes.iter().map(|lane| lane.lane.target.to_string()).collect();
+        targets.sort();
+        targets.dedup();
+        selection.targets = targets;
+    }
+}
+
+fn read(file: &Path) -> Result<Plan, CliError> {
+    let failed = |error: std::io::Error| CliError::file("read", file, &error);
+    let size = std::fs::metadata(file).map_err(failed)?.len();
+    let no_plan = |why: String| {
+        CliError::new(Kind::Refused, format!("{} is not a saved plan: {why}", file.display()))
+            .hint("make one with `tidelock plan --save FILE`")
+    };
+    if size > LARGEST {
+        return Err(no_plan(format!("it has {size} bytes")));
+    }
+    let text = std::fs::read_to_string(file).map_err(failed)?;
+    let value: serde_json::Value = serde_json::from_str(&text).map_err(|error| no_plan(error.to_string()))?;
+    match value.get("format").and_then(serde_json::Value::as_str) {
+        Some(FORMAT) => serde_json::from_value(value).map_err(|error| no_plan(one_line(&error.to_string()))),
+        Some(other) => Err(no_plan(format!("its format is {:?}, and this version reads {FORMAT}", one_line(other)))),
+        None => Err(no_plan("it names no format".to_owned())),
+    }
+}
+
+/// The user that runs this, for the record.
+fn who() -> String {
+    let user = nix::unistd::User::from_uid(nix::unistd::getuid()).ok().flatten();
+    let user = user.map_or_else(|| format!("uid {}", nix::unistd::getuid()), |user| user.name);
+    match std::env::var("SUDO_USER") {
+        Ok(sudo) if user == "root" && !sudo.is_empty() && sudo != "root" => format!("{} (sudo)", one_line(&sudo)),
+        _ => user,
+    }
+}
+
+/// Where the yes comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Answer {
+    /// It was given with the command.
+    Given(&'static str),
+    /// From the person at the terminal.
+    Ask,
+    /// Nobody is there.
+    Nobody,
+}
+
+struct Asking {
+    out: Output,
+    length: Length,
+    answer: Answer,
+    who: String,
+    progress: Arc<Progress>,
+}
+
+#[async_trait]
+impl Approver for Asking {
+    async fn approve(&self, plan: &Plan, _waits: &[(Lane, Wait)]) -> Option<Yes> {
+        self.progress.clear();
+        if !self.out.is_json() && self.out.text(&shown(plan, &self.out, self.length)).is_err() {
+            // What could not be shown was not reviewed.
+            return None;
+        }
+        let yes = |how: &str| Some(Yes { who: self.who.clone(), how: how.to_owned(), comment: None });
+        match self.answer {
+            Answer::Given(how) => yes(how),
+            // The ledger alone changes: nobody need be asked.
+            _ if !plan.has_effects() => yes("no effects"),
+            Answer::Nobody => None,
+            Answer::Ask => {
+                let question = format!("\nApply {}? [y/N] ", count(plan.summary.effects, "effect"));
+                let asked = tokio::task::spawn_blocking(move || ask(&question)).await;
+                if matches!(asked, Ok(true)) { yes("terminal") } else { None }
+            }
+        }
+    }
+}
+
+/// Asks on stderr, so that stdout may go elsewhere. Anything but a yes is a no.
+fn ask(question: &str) -> bool {
+    let mut err = std::io::stderr().lock();
+    if err.write_all(question.as_bytes()).and_then(|()| err.flush()).is_err() {
+        return false;
+    }
+    drop(err);
+    let mut line = String::new();
+    let read = std::io::stdin().lock().read_line(&mut line);
+    read.is_ok() && matches!(line.trim().to_lowercase().as_str(), "y" | "yes")
+}
+
+fn exit(applied: &Applied) -> Exit {
+    match applied.end {
+        _ if !applied.plan.errors.is_empty() => Exit::Partly,
+        RunEnd::Done | RunEnd::Nothing if applied.mismatches.is_empty() && applied.plan.errors.is_empty() => Exit::Done,
+        RunEnd::Done | RunEnd::Nothing | RunEnd::Partly | RunEnd::Interrupted => Exit::Partly,
+        RunEnd::Failed => Exit::Error,
+        RunEnd::Waiting => Exit::Waiting,
+        RunEnd::Refused => Exit::Refused,
+    }
+}
+
+fn as_json(applied: &Applied) -> serde_json::Value {
+    json!({
+        "format": "tidelock.apply/1",
+        "end": applied.end,
+        "runs": applied.runs,
+        "failures": applied.failures.iter().map(|(address, fault)| json!({ "address": address, "fault": fault })).collect::<Vec<_>>(),
+        "skipped": applied.skipped.iter().map(|(address, why)| json!({ "address": address, "why": why })).collect::<Vec<_>>(),
+        "mismatches": applied.mismatches.iter().map(|one| json!({ "address": one.address, "why": one.why })).collect::<Vec<_>>(),
+        "waits": applied.waits.iter().map(|(lane, wait)| json!({ "lane": lane, "wait": wait })).collect::<Vec<_>>(),
+        "plan": applied.plan,
+    })
+}
+
+/// What came of it, for people.
+fn report(context: &Context, args: &Args, applied: &Applied) -> Result<(), CliError> {
+    let (out, paint) = (&context.out, context.out.paint);
+    if applied.runs.is_empty() && matches!(applied.end, RunEnd::Nothing | RunEnd::Refused) {
+        // Nobody was asked, so nothing was shown yet.
+        out.text(&shown(&applied.plan, out, args.length))?;
+    }
+    let mut text = String::from("\n");
+    for (address, fault) in &applied.failures {
+        text.push_str(&format!("{} {address}: {}\n", paint.bad("failed"), one_line(&fault.message)));
+        if let Some(hint) = &fault.hint {
+            text.push_str(&format!(
+                "  hint: {}\n",
+                tidelock_model::error::tame(hint, 4096).replace('\n', "\n        ")
+            ));
+        }
+    }
+    for (address, why) in &applied.skipped {
+        text.push_str(&format!("{} {address}: {}\n", paint.warn("skipped"), one_line(why)));
+    }
+    for mismatch in &applied.mismatches {
+        text.push_str(&format!("{} {}: {}\n", paint.bad("not as planned"), mismatch.address, one_line(&mismatch.why)));
+    }
+    let counts = applied.runs.iter().fold(RunCounts::default(), |sum, run| RunCounts {
+        done: sum.done + run.counts.done,
+        failed: sum.failed + run.counts.failed,
+        skipped: sum.skipped + run.counts.skipped,
+        unknown: sum.unknown + run.counts.unknown,
+    });
+    let numbers = format!(
+        "{} done, {} failed, {} skipped, {} unknown",
+        counts.done, counts.failed, counts.skipped, counts.unknown
+    );
+    let again = || {
+        let mut words = vec!["apply"];
+        words.extend(args.selecting.words());
+        words.push("--yes");
+        context.command(&words)
+    };
+    text.push_str(&match applied.end {
+        RunEnd::Done => format!("{}: {} done.\n", paint.good("Done"), count(counts.done, "change")),
+        RunEnd::Nothing => return Ok(()),
+        RunEnd::Partly | RunEnd::Interrupted => {
+            format!("{}: {numbers}.\nNext: {}\n", paint.warn("Partly applied"), again())
+        }
+        RunEnd::Failed => format!("{}: {numbers}.\nNext: {}\n", paint.bad("Failed"), context.command(&["status"])),
+        RunEnd::Waiting => waiting(applied, &again()),
+        RunEnd::Refused => return Ok(()),
+    });
+    out.text(&text)
+}
+
+fn waiting(applied: &Applied, again: &str) -> String {
+    let mut text = String::from("Nothing was changed: this waits for a yes.\n");
+    for (lane, wait) in &applied.waits {
+        text.push_str(&format!("  {lane}: {}\n", one_line(&wait.message)));
+        if let (false, Some(hint)) = (wait.approvable, &wait.hint) {
+            text.push_str(&format!("    hint: {}\n", one_line(hint)));
+        }
+    }
+    if applied.waits.iter().all(|(_, wait)| wait.approvable) {
+        text.push_str(&format!("Next: {again}\n"));
+    }
+    text
+}

@@ -1,0 +1,351 @@
+//! `tidelock doctor`: looks at everything that a run needs, and says how to mend what
+//! is wrong. Changes nothing but caches.
+
+use std::collections::BTreeSet;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::sync::Arc;
+
+use serde::Serialize;
+use serde_json::json;
+use tidelock_host::{Host, Lock};
+use tidelock_model::config::{Config, OneOrMany};
+use tidelock_model::grant::{Access, Grant};
+use tidelock_model::name::Name;
+use tidelock_model::plugin::Role;
+use tidelock_model::port::{Target, Want};
+use tidelock_model::revision::Signature;
+
+use crate::config::{Loaded, OwnPaths};
+use crate::context::Context;
+use crate::error::{CliError, Exit};
+use crate::output::progress::Progress;
+use crate::output::{count, one_line};
+use crate::plugins;
+use crate::wire::{self, Machines, any_matches};
+
+/// Arguments of `doctor`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Does not speak to Git repositories
+    #[arg(long)]
+    offline: bool,
+}
+
+/// How a check went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+enum Health {
+    Ok,
+    Warn,
+    Fail,
+}
+
+/// One line of the report.
+#[derive(Debug, Serialize)]
+struct Finding {
+    health: Health,
+    about: String,
+    says: String,
+    fix: Option<String>,
+}
+
+#[derive(Debug, Default)]
+struct Report(Vec<Finding>);
+
+impl Report {
+    fn add(&mut self, health: Health, about: &str, says: impl AsRef<str>, fix: Option<String>) {
+        let says = one_line(says.as_ref());
+        self.0.push(Finding { health, about: about.to_owned(), says, fix });
+    }
+
+    fn ok(&mut self, about: &str, says: impl AsRef<str>) {
+        self.add(Health::Ok, about, says, None);
+    }
+
+    fn warn(&mut self, about: &str, says: impl AsRef<str>, fix: impl Into<String>) {
+        self.add(Health::Warn, about, says, Some(fix.into()));
+    }
+
+    fn fail(&mut self, about: &str, error: impl Into<CliError>) {
+        let error = error.into();
+        let fix = (!error.hints.is_empty()).then(|| error.hints.join("; "));
+        self.add(Health::Fail, about, &error.message, fix);
+    }
+}
+
+pub(crate) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
+    // A config that cannot be read is the finding; everything else hangs on it.
+    let loaded = context.config()?;
+    let mut report = Report::default();
+    report.ok("config", loaded.file.display().to_string());
+    permissions(&mut report, &loaded);
+    store(&mut report, context, &loaded);
+    plugins(&mut report, &loaded);
+    targets(&mut report, &loaded)?;
+    grants(&mut report, &loaded)?;
+    sources(&mut report, context, &loaded, args.offline)?;
+    system(&mut report);
+    show(context, &report)?;
+    let failed = report.0.iter().any(|finding| finding.health == Health::Fail);
+    Ok(if failed { Exit::Error } else { Exit::Done })
+}
+
+/// Whoever may write these may do everything that Tidelock may.
+fn permissions(report: &mut Report, loaded: &Loaded) {
+    let own = loaded.files.iter().cloned().chain([loaded.lock()]).chain(loaded.plugins_dir());
+    for path in own {
+        let Ok(found) = std::fs::metadata(&path) else { continue };
+        if found.permissions().mode() & 0o022 != 0 {
+            let says = format!("{} can be written by others than its owner", path.display());
+            report.warn("permissions", says, format!("chmod go-w {}", path.display()));
+        }
+    }
+}
+
+fn store(report: &mut Report, context: &Context, loaded: &Loaded) {
+    let path = loaded.store();
+    match context.store(loaded).map(|store| store.map(|store| store.check())) {
+        Ok(None) => report.ok("store", format!("{} is not there yet; the first plan makes it", path.display())),
+        Ok(Some(Ok(()))) => report.ok("store", format!("{} is sound", path.display())),
+        Ok(Some(Err(error))) => report.fail("store", error),
+        Err(error) => report.fail("store", error),
+    }
+}
+
+fn plugins(report: &mut Report, loaded: &Loaded) {
+    let host = match plugins::host(loaded, Arc::new(Progress::new(false))) {
+        Ok(host) => host,
+        Err(error) => return report.fail("plugins", error),
+    };
+    let facts = host.facts();
+    if facts.is_empty() {
+        return report.fail("plugins", plugins::none(loaded));
+    }
+    let lock = match Lock::read(loaded.lock()) {
+        Ok(lock) => lock,
+        Err(fault) => return report.fail("lock", fault),
+    };
+    for one in &facts {
+        let name = &one.plugin.name;
+        match lock.check(&one.plugin) {
+            Ok(()) => report.ok("plugin", format!("{name} {} is accepted", one.plugin.version)),
+            Err(fault) => report.fail("plugin", fault),
+        }
+        if one.role == Role::Provider && !loaded.config.grants.contains_key(name) {
+            let fix = format!("add [grants.{name}] with targets and paths");
+            report.warn("grants", format!("provider {name} has no grant, so it may look at nothing"), fix);
+        }
+    }
+    strays(report, loaded, &host, &lock);
+    if !host.is_pooled() {
+        let says = "instances are made one by one: the address space for a pool was refused";
+        report.warn(
+            "plugins",
+            says,
+            "raise the limit of virtual memory (ulimit -v unlimited); it is slower, not wrong",
+        );
+    }
+}
+
+/// Names in the lock and the config that stand for no plugin.
+fn strays(report: &mut Report, loaded: &Loaded, host: &Host, lock: &Lock) {
+    let known: BTreeSet<String> = host.facts().into_iter().map(|facts| facts.plugin.name).collect();
+    for name in lock.names().filter(|name| !known.contains(*name)) {
+        report.warn(
+            "lock",
+            format!("{name} is accepted and not there"),
+            format!("take [plugins.{name}] out of the lock, or put the plugin back"),
+        );
+    }
+    for name in loaded.config.grants.keys().filter(|name| !known.contains(*name)) {
+        report.warn(
+            "grants",
+            format!("[grants.{name}] is for a plugin that is not there"),
+            format!("plugins: {}", listed(&known)),
+        );
+    }
+    for name in loaded.config.limits.keys().filter(|name| *name != "default" && !known.contains(*name)) {
+        report.warn(
+            "limits",
+            format!("[limits.{name}] is for a plugin that is not there"),
+            format!("plugins: {}", listed(&known)),
+        );
+    }
+}
+
+fn listed(names: &BTreeSet<String>) -> String {
+    names.iter().map(String::as_str).collect::<Vec<_>>().join(", ")
+}
+
+fn targets(report: &mut Report, loaded: &Loaded) -> Result<(), CliError> {
+    let machines = Machines::new(loaded);
+    if loaded.config.targets.is_empty() {
+        report.warn("targets", "the config declares none", "add:\n[targets.local]\ntype = \"machine\"");
+    }
+    for name in loaded.config.targets.keys() {
+        match machines.open(name) {
+            Err(fault) => report.fail("target", fault),
+            Ok(machine) => match wire::block_on(machine.fingerprint())? {
+                Ok(fingerprint) => report.ok("target", format!("{name} is {fingerprint}")),
+                Err(fault) => report.fail("target", fault),
+            },
+        }
+    }
+    Ok(())
+}
+
+/// Grants that mean no target, and those that would cover our own files.
+fn grants(report: &mut Report, loaded: &Loaded) -> Result<(), CliError> {
+    let own = OwnPaths::collect(loaded);
+    for (plugin, grants) in &loaded.config.grants {
+        idle(report, &loaded.config, plugin, grants)?;
+        for (target, decl) in &loaded.config.targets {
+            let mut here = Vec::new();
+            for grant in grants.iter() {
+                if any_matches(&grant.targets, target)? {
+                    here.push(grant);
+                }
+            }
+            // Asked as if nothing were ours: what it then opens is shut by us alone.
+            let open = Grant::new(plugin, target.as_str(), here, vec![])?;
+            let seen = own.seen_from(Path::new(decl.root.as_deref().unwrap_or("/")));
+            let covered: Vec<&String> = seen.iter().filter(|path| open.decide(Access::Write(path)).is_ok()).collect();
+            if let Some(first) = covered.first() {
+                let says = format!(
+                    "[grants.{plugin}] covers {} on {target}{}; they stay shut all the same",
+                    first,
+                    if covered.len() > 1 {
+                        format!(" and {} more of our own files", covered.len() - 1)
+                    } else {
+                        String::new()
+                    }
+                );
+                report.warn("grants", says, "narrow `paths`, or keep Tidelock's files elsewhere");
+            }
+        }
+    }
+    Ok(())
+}
+
+fn idle(
+    report: &mut Report,
+    config: &Config,
+    plugin: &str,
+    grants: &OneOrMany<tidelock_model::grant::GrantDecl>,
+) -> Result<(), CliError> {
+    for grant in grants.iter() {
+        let mut on = 0;
+        for target in config.targets.keys() {
+            on += usize::from(any_matches(&grant.targets, target)?);
+        }
+        if on == 0 {
+            let known: Vec<&str> = config.targets.keys().map(Name::as_str).collect();
+            let says = format!("a [grants.{plugin}] for {} means no target", grant.targets.join(", "));
+            report.warn("grants", says, format!("targets: {}", known.join(", ")));
+        }
+    }
+    Ok(())
+}
+
+fn sources(report: &mut Report, context: &Context, loaded: &Loaded, offline: bool) -> Result<(), CliError> {
+    if loaded.config.sources.is_empty() {
+        report.warn(
+            "sources",
+            "the config declares none",
+            "add:\n[sources.infra]\nurl = \"https://git.example.com/infra.git\"",
+        );
+    }
+    for (name, decl) in &loaded.config.sources {
+        let placed = crate::config::refuse_inside(loaded, &decl.url, context.global.trust_worktree, context.ci);
+        if let Err(error) = placed {
+            report.fail("source", error);
+        }
+        if decl.allow.is_empty() {
+            let fix =
+                format!("add:\n[[sources.{name}.allow]]\nstacks = \"**\"\ntargets = [\"...\"]\nkinds = [\"server.*\"]");
+            report.warn("source", format!("{name} may touch nothing: it has no allow list"), fix);
+        }
+        if decl.verify.is_none() {
+            let fix = "verify = { signers = \"allowed_signers\" }";
+            report.warn("source", format!("{name}: any commit of the branch is accepted, signed or not"), fix);
+        }
+    }
+    if offline {
+        return Ok(());
+    }
+    let sources = match wire::sources(loaded) {
+        Ok(sources) => sources,
+        Err(error) => {
+            report.fail("source", error);
+            return Ok(());
+        }
+    };
+    for (name, source) in sources {
+        match wire::block_on(source.fetch(&Want::Configured, None))? {
+            Err(error) => report.fail("source", error),
+            Ok(fetched) => {
+                let revision = &fetched.revision;
+                let signed = match &revision.signature {
+                    Signature::Verified { signer, .. } => format!(", signed by {signer}"),
+                    Signature::NotAsked | Signature::Worktree => String::new(),
+                };
+                report.ok("source", format!("{name} is at {} \"{}\"{signed}", revision.short(), revision.subject));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn system(report: &mut Report) {
+    match std::process::Command::new("git").arg("--version").output() {
+        Ok(out) if out.status.success() => report.ok("git", String::from_utf8_lossy(&out.stdout).trim()),
+        _ => report.warn("git", "the git command is not there; only `tidelock init` needs it", "apt-get install git"),
+    }
+    if confined_open() {
+        report.ok("kernel", "openat2 is there: paths are confined by the kernel");
+    } else {
+        let says = "openat2 is not there: paths are confined step by step, which is slower";
+        report.warn("kernel", says, "Linux 5.6 or newer, and a sandbox that lets openat2 through");
+    }
+}
+
+/// Whether the kernel confines paths itself.
+#[cfg(target_os = "linux")]
+fn confined_open() -> bool {
+    use nix::fcntl::{AT_FDCWD, OFlag, OpenHow, ResolveFlag, openat2};
+    let how = OpenHow::new().flags(OFlag::O_PATH | OFlag::O_CLOEXEC).resolve(ResolveFlag::RESOLVE_BENEATH);
+    openat2(AT_FDCWD, ".", how).is_ok()
+}
+
+/// Whether the kernel confines paths itself.
+#[cfg(not(target_os = "linux"))]
+fn confined_open() -> bool {
+    false
+}
+
+fn show(context: &Context, report: &Report) -> Result<(), CliError> {
+    if context.out.is_json() {
+        return context.out.json(&json!({ "format": "tidelock.doctor/1", "findings": report.0 }));
+    }
+    let paint = context.out.paint;
+    let mut text = String::new();
+    for Finding { health, about, says, fix } in &report.0 {
+        let word = match health {
+            Health::Ok => paint.good("ok  "),
+            Health::Warn => paint.warn("warn"),
+            Health::Fail => paint.bad("fail"),
+        };
+        text.push_str(&format!("{word}  {about:<11} {says}\n"));
+        if let Some(fix) = fix {
+            text.push_str(&format!(
+                "      fix: {}\n",
+                tidelock_model::error::tame(fix, 4096).replace('\n', "\n           ")
+            ));
+        }
+    }
+    let number = |health| report.0.iter().filter(|finding| finding.health == health).count();
+    let (warned, failed) = (number(Health::Warn), number(Health::Fail));
+    text.push_str(&format!("\n{}, {}\n", count(failed, "failure"), count(warned, "warning")));
+    context.out.text(&text)
+}

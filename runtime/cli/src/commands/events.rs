@@ -1,0 +1,109 @@
+//! `tidelock events`: what happened, as it was recorded.
+
+use serde_json::json;
+use tidelock_model::event::{RunEvent, StoredEvent};
+use tidelock_model::port::{Filter, Store};
+
+use super::history::word;
+use crate::context::Context;
+use crate::error::{CliError, Exit};
+use crate::output::table::{Cell, Look, table};
+use crate::output::{count, noticed, time};
+
+/// Arguments of `events`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Only of this stack
+    #[arg(long)]
+    stack: Option<String>,
+    /// Only on this target
+    #[arg(long)]
+    target: Option<String>,
+    /// Only of this run
+    #[arg(long)]
+    run: Option<String>,
+    /// At most so many, the newest
+    #[arg(long, short = 'n', default_value_t = 50)]
+    limit: usize,
+}
+
+pub(crate) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
+    let loaded = context.config()?;
+    let events = match context.store(&loaded)? {
+        None => vec![],
+        Some(store) => store.events(&Filter {
+            stack: args.stack.clone(),
+            target: args.target.clone(),
+            run: args.run.clone(),
+            limit: Some(args.limit),
+            address: None,
+        })?,
+    };
+    if context.out.is_json() {
+        context.out.json(&json!({ "format": "tidelock.events/1", "events": events }))?;
+    } else if events.is_empty() {
+        context.out.text("Nothing happened yet.\n")?;
+    } else {
+        let rows: Vec<Vec<Cell>> = events.iter().map(row).collect();
+        context.out.text(&table(&["#", "WHEN", "LANE", "WHAT"], &rows, context.out.paint))?;
+    }
+    Ok(Exit::Done)
+}
+
+fn row(stored: &StoredEvent) -> Vec<Cell> {
+    let lane = stored.lane.as_ref().map(ToString::to_string).unwrap_or_default();
+    let (text, look) = said(&stored.event);
+    vec![Cell::dim(stored.seq.to_string()), Cell::dim(time(stored.at)), Cell::plain(lane), Cell::new(text, look)]
+}
+
+/// An event in words, and how it looks.
+fn said(event: &RunEvent) -> (String, Look) {
+    use RunEvent as E;
+    match event {
+        E::Fetched { revision, subject, author } => {
+            (format!("fetched {} \"{subject}\" by {author}", short(revision)), Look::Plain)
+        }
+        E::SourceNotice { notice } => (noticed(notice), Look::Warn),
+        E::Rendered { resources, cached } => {
+            (format!("rendered {}{}", count(*resources, "resource"), if *cached { " (cached)" } else { "" }), Look::Dim)
+        }
+        E::Rejected { diagnostics } => {
+            let first = diagnostics.first().map(|one| one.message.as_str()).unwrap_or_default();
+            (format!("rejected: {}: {first}", count(diagnostics.len(), "problem")), Look::Bad)
+        }
+        E::Observed { subjects } => (format!("looked at {}", count(*subjects, "resource")), Look::Dim),
+        E::Planned { changes, digest } => (format!("planned {} ({digest})", count(*changes, "change")), Look::Plain),
+        E::Waiting { reasons } => (format!("waits: {}", reasons.join("; ")), Look::Warn),
+        E::Refused { reasons } => (format!("refused: {}", reasons.join("; ")), Look::Bad),
+        E::Approved { who, how } => (format!("approved by {who} ({how})"), Look::Good),
+        E::ApplyBegan { groups, effects } => {
+            (format!("apply began: {} in {}", count(*effects, "effect"), count(*groups, "group")), Look::Plain)
+        }
+        E::ChangeEnded { address, action, end, why } => {
+            let why = why.as_ref().map(|why| format!(": {why}")).unwrap_or_default();
+            let look = if end == "done" { Look::Good } else { Look::Bad };
+            (format!("{end}: {} {}{why}", word(action), address.resource), look)
+        }
+        E::Mismatch { address, why } => (format!("not as planned: {}: {why}", address.resource), Look::Bad),
+        E::Recovered { run, done, not_done } => {
+            (format!("recovered run {run}: {done} found done, {not_done} found not done"), Look::Warn)
+        }
+        E::PluginLog { plugin, level, message } => (format!("{plugin} says ({level}): {message}"), Look::Dim),
+        E::PluginFault { plugin, call, message } => (format!("{plugin} was stopped in {call}: {message}"), Look::Bad),
+        E::Ended { end, counts } => (
+            format!(
+                "ended {}: {} done, {} failed, {} skipped, {} unknown",
+                word(end),
+                counts.done,
+                counts.failed,
+                counts.skipped,
+                counts.unknown
+            ),
+            Look::Plain,
+        ),
+    }
+}
+
+fn short(commit: &str) -> &str {
+    commit.get(..12).unwrap_or(commit)
+}

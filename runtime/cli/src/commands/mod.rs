@@ -1,0 +1,125 @@
+//! The command line: one file per verb, thin over the rooms.
+
+mod apply;
+mod blame;
+mod completions;
+mod doctor;
+mod events;
+mod fetch_child;
+mod history;
+mod init;
+mod plan;
+mod plugin;
+mod render;
+mod schema;
+mod selecting;
+mod status;
+mod values;
+
+pub(crate) use fetch_child::VERB as FETCH_CHILD;
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+
+use crate::context::Context;
+use crate::error::{CliError, Exit};
+use crate::log::LogFormat;
+use crate::output::{Colour, Format};
+
+/// Keeps servers the way Git says.
+#[derive(Debug, Parser)]
+#[command(
+    name = "tidelock",
+    version,
+    disable_help_subcommand = true,
+    after_help = "Start with `tidelock init demo`.\n\nExit codes: 0 done or converged, 1 error, 2 changes pending (plan --detailed-exitcode),\n3 refused by the gate, 4 partly applied or incomplete, 5 waiting for approval, 64 usage."
+)]
+pub(crate) struct CommandLine {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// Arguments that every command takes.
+#[derive(Debug, Clone, clap::Args)]
+#[command(next_help_heading = "Everywhere")]
+pub(crate) struct Global {
+    /// The config; else $TIDELOCK_CONFIG, ./tidelock.toml or /etc/tidelock/tidelock.toml
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Results for people or for programs
+    #[arg(long, global = true, value_enum, default_value_t, value_name = "FORMAT")]
+    pub(crate) output: Format,
+    /// Logs on stderr; $TIDELOCK_LOG says which, such as info
+    #[arg(long, global = true, value_enum, default_value_t, value_name = "FORMAT")]
+    pub(crate) log: LogFormat,
+    /// Colours
+    #[arg(long, global = true, value_enum, default_value_t, value_name = "WHEN")]
+    pub(crate) color: Colour,
+    /// Lets config lie inside the repository that is planned; not in CI
+    #[arg(long, global = true)]
+    pub(crate) trust_worktree: bool,
+}
+
+/// The verbs.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Makes a config with a repository and a throw-away machine to play with
+    Init(init::Args),
+    /// Shows what would be done, and does nothing
+    Plan(plan::Args),
+    /// Does what the plan says, after a yes
+    Apply(apply::Args),
+    /// Shows where every stack stands on every target
+    Status(status::Args),
+    /// Shows what was done, newest first
+    History(history::Args),
+    /// Shows what happened, step by step
+    Events(events::Args),
+    /// Shows who and which commit last changed a resource
+    Blame(blame::Args),
+    /// Shows the merged values of stacks
+    Values(values::Args),
+    /// Shows the resources that stacks declare, rendered
+    Render(render::Args),
+    /// Looks for what is wrong with this installation, and says how to mend it
+    Doctor(doctor::Args),
+    /// Lists, inspects and accepts plugins
+    #[command(subcommand)]
+    Plugin(plugin::Command),
+    /// Prints a completion script for a shell
+    Completions(completions::Args),
+    /// Prints a published JSON Schema
+    #[command(hide = true)]
+    Schema(schema::Args),
+    /// Runs one fetch for the process that started it
+    #[command(hide = true)]
+    FetchChild,
+}
+
+impl Command {
+    /// Runs the verb.
+    pub(crate) fn run(&self, context: &Context) -> Result<Exit, CliError> {
+        match self {
+            Self::Init(args) => init::run(context, args),
+            Self::Plan(args) => plan::run(context, args),
+            Self::Apply(args) => apply::run(context, args),
+            Self::Status(args) => status::run(context, args),
+            Self::History(args) => history::run(context, args),
+            Self::Events(args) => events::run(context, args),
+            Self::Blame(args) => blame::run(context, args),
+            Self::Values(args) => values::run(context, args),
+            Self::Render(args) => render::run(context, args),
+            Self::Doctor(args) => doctor::run(context, args),
+            Self::Plugin(command) => plugin::run(context, command),
+            Self::Completions(args) => completions::run(context, args),
+            Self::Schema(args) => schema::run(context, args),
+            Self::FetchChild => fetch_child::run(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,90 @@
+//! What the shape alone does not say: values that fit the type and make no sense.
+//! Each check points at the line.
+
+use std::path::Path;
+
+use jiff::SignedDuration;
+use tidelock_model::config::{Config, OneOrMany, SourceDecl};
+use tidelock_model::grant::{Grant, glob};
+
+use super::paths::SQLITE;
+use super::toml::File;
+use crate::error::CliError;
+
+/// Checks one file.
+pub(super) fn check(file: &File<'_>, config: &Config) -> Result<(), CliError> {
+    let path = config.store.url.strip_prefix(SQLITE).unwrap_or("");
+    if path.is_empty() || path.contains(":memory:") || Path::new(path).file_name().is_none() {
+        let message = format!("{:?} is not a store; a store is `sqlite:` and a file", config.store.url);
+        return Err(file.wrong(&["store", "url"], message, Some(r#"write it as: url = "sqlite:tidelock.db""#.into())));
+    }
+    for (name, source) in &config.sources {
+        check_source(file, name.as_str(), source)?;
+    }
+    for (name, target) in &config.targets {
+        let path = ["targets", name.as_str(), "drift_every"];
+        check_duration(file, &path, target.drift_every.as_deref())?;
+    }
+    for (plugin, grants) in &config.grants {
+        for (i, decl) in grants.iter().enumerate() {
+            let index = i.to_string();
+            let at = |key: &'static str| match grants {
+                OneOrMany::One(_) => vec!["grants", plugin, key],
+                OneOrMany::Many(_) => vec!["grants", plugin, &index, key],
+            };
+            check_globs(file, &at("targets"), &decl.targets, false)?;
+            if let Err(fault) = Grant::new(plugin, "", [decl], vec![]) {
+                let key = if fault.message.contains(".exec") { "exec" } else { "paths" };
+                let hint = match key {
+                    "exec" => r#"write it as: exec = [["/usr/sbin/nginx", "-t"]]"#,
+                    _ => r#"write it as: paths = ["/etc/**"]"#,
+                };
+                return Err(file.wrong(&at(key), fault.message, Some(hint.to_owned())));
+            }
+        }
+    }
+    check_globs(file, &["accept_new"], &config.accept_new, false)
+}
+
+fn check_source(file: &File<'_>, name: &str, source: &SourceDecl) -> Result<(), CliError> {
+    let at = |key: &'static str| ["sources", name, key];
+    if source.url.is_empty() {
+        let hint = r#"write it as: url = "https://git.example.com/infra.git""#;
+        return Err(file.wrong(&at("url"), format!("[sources.{name}] has an empty url"), Some(hint.into())));
+    }
+    let refs = [("branch", &source.branch), ("tag", &source.tag), ("commit", &source.commit)];
+    let given: Vec<&'static str> = refs.iter().filter(|(_, value)| value.is_some()).map(|(key, _)| *key).collect();
+    if let [first, second, ..] = given[..] {
+        let message = format!("[sources.{name}] names a {first} and a {second}; a source follows one of them");
+        return Err(file.wrong(&at(second), message, Some(format!("take `{first}` or `{second}` out"))));
+    }
+    check_duration(file, &at("poll"), source.poll.as_deref())?;
+    for (i, allow) in source.allow.iter().enumerate() {
+        let index = i.to_string();
+        let at = |key: &'static str| ["sources", name, "allow", &index, key];
+        check_globs(file, &at("stacks"), std::slice::from_ref(&allow.stacks), true)?;
+        check_globs(file, &at("targets"), &allow.targets, false)?;
+        check_globs(file, &at("kinds"), &allow.kinds, false)?;
+        check_globs(file, &at("secrets"), &allow.secrets, true)?;
+    }
+    Ok(())
+}
+
+fn check_globs(file: &File<'_>, at: &[&str], patterns: &[String], path: bool) -> Result<(), CliError> {
+    for pattern in patterns {
+        glob(pattern, path).map_err(|fault| file.wrong(at, fault.message, fault.hint))?;
+    }
+    Ok(())
+}
+
+fn check_duration(file: &File<'_>, at: &[&str], text: Option<&str>) -> Result<(), CliError> {
+    let Some(text) = text else { return Ok(()) };
+    match text.parse::<SignedDuration>() {
+        Ok(duration) if duration > SignedDuration::ZERO => Ok(()),
+        _ => {
+            let key = at.last().copied().unwrap_or_default();
+            let message = format!("{text:?} is not a length of time");
+            Err(file.wrong(at, message, Some(format!(r#"write it as: {key} = "60s""#))))
+        }
+    }
+}

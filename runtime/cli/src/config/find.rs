@@ -1,0 +1,36 @@
+//! Which config file counts: the first of `--config`, the environment, here, `/etc`.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use crate::error::{CliError, Kind};
+
+/// The environment variable that names a config file.
+pub(crate) const ENVIRONMENT: &str = "TIDELOCK_CONFIG";
+
+/// The last place that is looked at.
+const SYSTEM_WIDE: &str = "/etc/tidelock/tidelock.toml";
+
+const HERE: &str = "tidelock.toml";
+
+/// Finds the config. A file that was named and is not there is an error, never
+/// a reason to take another.
+pub(crate) fn find(named: Option<&Path>, environment: Option<OsString>, here: &Path) -> Result<PathBuf, CliError> {
+    let must = |path: PathBuf, by: &str| {
+        if path.is_file() {
+            return Ok(path);
+        }
+        Err(CliError::new(Kind::Config, format!("{by} names {}, which is not a file", path.display()))
+            .hint("`tidelock init demo` makes a config to start from"))
+    };
+    if let Some(named) = named {
+        return must(here.join(named), "--config");
+    }
+    if let Some(named) = environment.filter(|named| !named.is_empty()) {
+        return must(here.join(named), &format!("${ENVIRONMENT}"));
+    }
+    [here.join(HERE), PathBuf::from(SYSTEM_WIDE)].into_iter().find(|path| path.is_file()).ok_or_else(|| {
+        CliError::new(Kind::Config, format!("there is no {HERE} here and no {SYSTEM_WIDE}"))
+            .hint("`tidelock init demo` makes one to start from; `--config FILE` names another")
+    })
+}

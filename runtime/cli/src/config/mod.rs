@@ -1,0 +1,131 @@
+//! The operator's config: found, read, its includes merged, its paths made absolute.
+//!
+//! What stands in it is `tidelock_model::config`; this module adds where it stood.
+//! It reads files and never writes any.
+
+mod check;
+mod find;
+mod include;
+mod inside;
+mod own;
+mod paths;
+pub(crate) mod toml;
+
+use std::path::{Path, PathBuf};
+
+use tidelock_model::config::Config;
+
+use crate::error::{CliError, Kind};
+pub(crate) use find::{ENVIRONMENT, find};
+pub(crate) use inside::refuse_inside;
+pub(crate) use own::OwnPaths;
+
+/// A config and where it came from. Paths in it are absolute.
+#[derive(Debug, Clone)]
+pub(crate) struct Loaded {
+    /// The file that was named or found.
+    pub(crate) file: PathBuf,
+    /// That file and the ones that it includes.
+    pub(crate) files: Vec<PathBuf>,
+    /// Directories in which a new file would become part of the config.
+    pub(crate) include_dirs: Vec<PathBuf>,
+    /// What they say together.
+    pub(crate) config: Config,
+}
+
+impl Loaded {
+    /// The directory that holds the config and the lock.
+    pub(crate) fn dir(&self) -> &Path {
+        self.file.parent().unwrap_or(Path::new("/"))
+    }
+
+    /// The store's file.
+    pub(crate) fn store(&self) -> PathBuf {
+        let url = &self.config.store.url;
+        PathBuf::from(url.strip_prefix(paths::SQLITE).unwrap_or(url))
+    }
+
+    /// Where fetched repositories and compiled plugins are kept.
+    pub(crate) fn cache(&self) -> PathBuf {
+        match &self.config.store.cache {
+            Some(cache) => PathBuf::from(cache),
+            None => self.store().with_file_name("cache"),
+        }
+    }
+
+    /// The file that binds plugins' names to digests.
+    pub(crate) fn lock(&self) -> PathBuf {
+        self.file.with_file_name("tidelock.lock")
+    }
+
+    /// The operator's own plugins.
+    pub(crate) fn plugins_dir(&self) -> Option<PathBuf> {
+        self.config.plugins.dir.as_ref().map(PathBuf::from)
+    }
+}
+
+/// Reads a config file and everything that it includes.
+pub(crate) fn load(file: &Path) -> Result<Loaded, CliError> {
+    let file = std::path::absolute(file).map_err(|error| CliError::file("find", file, &error))?;
+    let (mut config, include_dirs, mut files) = (read(&file)?, vec![], vec![file.clone()]);
+    let mut loaded_dirs = include_dirs;
+    for pattern in std::mem::take(&mut config.include) {
+        let (dir, found) = include::matching(&file, &pattern)?;
+        loaded_dirs.push(dir);
+        for further in found {
+            if files.contains(&further) {
+                continue;
+            }
+            let text = text_of(&further)?;
+            let part = parse_part(&further, &text)?;
+            include::merge(&mut config, part, &further, &files[0])?;
+            files.push(further);
+        }
+        config.include.push(pattern);
+    }
+    loaded_dirs.retain(|dir| dir.is_dir());
+    Ok(Loaded { file, files, include_dirs: loaded_dirs, config })
+}
+
+fn read(file: &Path) -> Result<Config, CliError> {
+    parse(file, &text_of(file)?)
+}
+
+fn text_of(file: &Path) -> Result<String, CliError> {
+    std::fs::read_to_string(file).map_err(|error| {
+        let mut out = CliError::file("read", file, &error);
+        out.kind = Kind::Config;
+        if error.kind() == std::io::ErrorKind::NotFound {
+            out = out.hint("`tidelock init demo` makes a config to start from");
+        }
+        out
+    })
+}
+
+/// Reads, checks and roots one file.
+fn parse(file: &Path, text: &str) -> Result<Config, CliError> {
+    let name = file.display().to_string();
+    let (read, mut config) = toml::File::read(&name, text)?;
+    check::check(&read, &config)?;
+    paths::make_absolute(&mut config, file.parent().unwrap_or(Path::new("/")));
+    Ok(config)
+}
+
+/// An included file: as the first, but for what only the first may say.
+fn parse_part(file: &Path, text: &str) -> Result<Config, CliError> {
+    let name = file.display().to_string();
+    let (read, _) = toml::File::read(&name, text)?;
+    for key in ["include", "store", "plugins"] {
+        if read.says(key) {
+            return Err(read.wrong(
+                &[key],
+                format!("`{key}` belongs in the first file, not in one that it includes"),
+                Some(format!("move `{key}` to the file that includes this one")),
+            ));
+        }
+    }
+    parse(file, text)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,41 @@
+//! Relative paths of a config file start at that file: made absolute once, here.
+
+use std::path::Path;
+
+use tidelock_model::config::Config;
+
+/// What a store's URL starts with.
+pub(super) const SQLITE: &str = "sqlite:";
+
+/// Makes every path absolute. URLs stay as they are.
+pub(super) fn make_absolute(config: &mut Config, dir: &Path) {
+    let root = |path: &mut String| *path = dir.join(&*path).to_string_lossy().into_owned();
+    let maybe = |path: &mut Option<String>| path.as_mut().map_or((), root);
+    if let Some(path) = config.store.url.strip_prefix(SQLITE) {
+        config.store.url = format!("{SQLITE}{}", dir.join(path).to_string_lossy());
+    }
+    maybe(&mut config.store.cache);
+    maybe(&mut config.plugins.dir);
+    for source in config.sources.values_mut() {
+        if is_path(&source.url) {
+            root(&mut source.url);
+        }
+        maybe(&mut source.ca);
+        if let Some(verify) = &mut source.verify {
+            root(&mut verify.signers);
+        }
+        if let Some(auth) = &mut source.auth {
+            maybe(&mut auth.password_file);
+            maybe(&mut auth.token_file);
+        }
+    }
+    for target in config.targets.values_mut() {
+        maybe(&mut target.root);
+    }
+}
+
+/// Whether a source's URL is a path: no scheme, and not `host:path`.
+pub(super) fn is_path(url: &str) -> bool {
+    let first = url.split('/').next().unwrap_or("");
+    !url.contains("://") && !first.contains(':')
+}

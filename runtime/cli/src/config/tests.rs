@@ -1,0 +1,272 @@
+use insta::assert_snapshot;
+use tidelock_model::name::Name;
+
+use super::*;
+use crate::output::note::error_text;
+
+/// The whole message that a person sees for a config with this text.
+fn complaint(text: &str) -> String {
+    let error = parse(Path::new("tidelock.toml"), text).expect_err("the config is wrong");
+    assert_eq!(error.exit().code(), 1);
+    error_text(&error, false)
+}
+
+fn written(files: &[(&str, &str)]) -> tempfile::TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    for (name, text) in files {
+        let path = dir.path().join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    }
+    dir
+}
+
+#[test]
+fn a_mistyped_key() {
+    assert_snapshot!(complaint("[sources.infra]\nurl = \"x\"\nbrnch = \"main\"\n"), @r#"
+    error: unknown key `brnch` in [sources.infra]
+     --> tidelock.toml:3:1
+      |
+    3 | brnch = "main"
+      | ^^^^^ did you mean `branch`?
+      |
+      = hint: [sources.infra] takes: url, branch, tag, commit, poll, verify, allow, auth, ca, timeout, symlinks, submodules, limits
+    "#);
+}
+
+#[test]
+fn a_mistyped_table() {
+    assert_snapshot!(complaint("[target.web-1]\ntype = \"machine\"\n"), @"
+    error: unknown key `target` in the file
+     --> tidelock.toml:1:2
+      |
+    1 | [target.web-1]
+      |  ^^^^^^ did you mean `targets`?
+      |
+      = hint: the file takes: include, store, plugins, sources, targets, grants, limits, accept_new
+    ");
+}
+
+#[test]
+fn a_mistyped_key_of_a_grant() {
+    assert_snapshot!(complaint("[grants.server]\ntargets = [\"*\"]\npath = [\"/etc/**\"]\n"), @r#"
+    error: unknown key `path` in [grants.server]
+     --> tidelock.toml:3:1
+      |
+    3 | path = ["/etc/**"]
+      | ^^^^ did you mean `paths`?
+      |
+      = hint: [grants.server] takes: targets, paths, exec
+    "#);
+    assert_snapshot!(complaint("[[grants.server]]\ntargets = [\"*\"]\npath = [\"/etc/**\"]\n"), @r#"
+    error: unknown key `path` in [grants.server]
+     --> tidelock.toml:3:1
+      |
+    3 | path = ["/etc/**"]
+      | ^^^^ did you mean `paths`?
+      |
+      = hint: [grants.server] takes: targets, paths, exec
+    "#);
+}
+
+#[test]
+fn a_type_of_target_that_does_not_exist() {
+    assert_snapshot!(complaint("[targets.web-1]\ntype = \"machin\"\n"), @r#"
+    error: "machin" is nothing that `targets.web-1.type` can be
+     --> tidelock.toml:2:8
+      |
+    2 | type = "machin"
+      |        ^^^^^^^^ did you mean "machine"?
+      |
+      = hint: `targets.web-1.type` takes: machine
+    "#);
+}
+
+#[test]
+fn a_missing_key() {
+    assert_snapshot!(complaint("[sources.infra]\nbranch = \"main\"\n"), @r#"
+    error: [sources.infra] needs `url`
+     --> tidelock.toml:1:1
+      |
+    1 | [sources.infra]
+      | ^^^^^^^^^^^^^^^
+      |
+      = hint: add to [sources.infra]:
+              url = "https://git.example.com/infra.git"
+    "#);
+}
+
+#[test]
+fn a_value_of_the_wrong_type() {
+    assert_snapshot!(complaint("[grants.server]\ntargets = \"web-*\"\n"), @r#"
+    error: `grants.server.targets` should be a list, not string "web-*"
+     --> tidelock.toml:2:11
+      |
+    2 | targets = "web-*"
+      |           ^^^^^^^
+      |
+      = hint: write it as: targets = ["web-*"]
+    "#);
+    assert_snapshot!(complaint("[targets.web-1]\ntype = \"machine\"\nroot = 7\n"), @"
+    error: `targets.web-1.root` should be a string, not integer `7`
+     --> tidelock.toml:3:8
+      |
+    3 | root = 7
+      |        ^
+    ");
+}
+
+#[test]
+fn broken_syntax() {
+    assert_snapshot!(complaint("[sources.infra\nurl = \"x\"\n"), @"
+    error: unclosed table, expected `]`
+     --> tidelock.toml:1:15
+      |
+    1 | [sources.infra
+      |               ^
+    ");
+    assert_snapshot!(complaint("[store]\nurl = \"sqlite:a\"\nurl = \"sqlite:b\"\n"), @r#"
+    error: duplicate key
+     --> tidelock.toml:3:1
+      |
+    3 | url = "sqlite:b"
+      | ^^^
+    "#);
+}
+
+#[test]
+fn a_name_that_addresses_could_not_hold() {
+    assert_snapshot!(complaint("[targets.\"web@1\"]\ntype = \"machine\"\n"), @r#"
+    error: a name may not hold '@' (in "web@1"); `:`, `@`, `/`, spaces and control characters are taken
+     --> tidelock.toml:1:10
+      |
+    1 | [targets."web@1"]
+      |          ^^^^^^^
+    "#);
+}
+
+#[test]
+fn values_that_make_no_sense() {
+    assert_snapshot!(complaint("[store]\nurl = \"postgres://db\"\n"), @r#"
+    error: "postgres://db" is not a store; a store is `sqlite:` and a file
+     --> tidelock.toml:2:7
+      |
+    2 | url = "postgres://db"
+      |       ^^^^^^^^^^^^^^^
+      |
+      = hint: write it as: url = "sqlite:tidelock.db"
+    "#);
+    assert_snapshot!(complaint("[sources.infra]\nurl = \"x\"\npoll = \"often\"\n"), @r#"
+    error: "often" is not a length of time
+     --> tidelock.toml:3:8
+      |
+    3 | poll = "often"
+      |        ^^^^^^^
+      |
+      = hint: write it as: poll = "60s", "5m" or "1h"
+    "#);
+    assert_snapshot!(complaint("[sources.infra]\nurl = \"x\"\nbranch = \"a\"\ntag = \"b\"\n"), @r#"
+    error: [sources.infra] names a branch and a tag; a source follows one of them
+     --> tidelock.toml:4:7
+      |
+    4 | tag = "b"
+      |       ^^^
+      |
+      = hint: take `branch` or `tag` out
+    "#);
+    assert_snapshot!(complaint("[grants.server]\ntargets = [\"*\"]\npaths = [\"etc/**\"]\n"), @r#"
+    error: grants.server.paths: "etc/**" is not absolute
+     --> tidelock.toml:3:1
+      |
+    3 | paths = ["etc/**"]
+      | ^^^^^
+    "#);
+    assert_snapshot!(complaint("[[sources.infra.allow]]\ntargets = [\"web-[\"]\nkinds = []\n[sources.infra]\nurl = \"x\"\n"), @r#"
+    error: pattern "web-[": unclosed character class; missing ']'
+     --> tidelock.toml:2:1
+      |
+    2 | targets = ["web-["]
+      | ^^^^^^^
+    "#);
+}
+
+#[test]
+fn hostile_text_does_not_reach_the_terminal() {
+    let text = complaint("\"\\u001b[2J\" = 1\n\"\u{202e}x\" = 2\n");
+    assert!(!text.contains('\x1b') && !text.contains('\u{202e}'), "{text:?}");
+}
+
+#[test]
+fn paths_start_at_the_file() {
+    let dir = written(&[(
+        "conf/tidelock.toml",
+        "[store]\nurl = \"sqlite:lib/tidelock.db\"\n[plugins]\ndir = \"plugins\"\n[sources.a]\nurl = \"../repo\"\n\
+         [sources.b]\nurl = \"https://git.example.com/b.git\"\n[targets.local]\ntype = \"machine\"\nroot = \"machine\"\n",
+    )]);
+    let conf = dir.path().join("conf");
+    let loaded = load(&conf.join("tidelock.toml")).unwrap();
+    assert_eq!(loaded.store(), conf.join("lib/tidelock.db"));
+    assert_eq!(loaded.cache(), conf.join("lib/cache"));
+    assert_eq!(loaded.lock(), conf.join("tidelock.lock"));
+    assert_eq!(loaded.plugins_dir().unwrap(), conf.join("plugins"));
+    let urls: Vec<&str> = loaded.config.sources.values().map(|source| source.url.as_str()).collect();
+    assert_eq!(urls, [conf.join("../repo").to_str().unwrap(), "https://git.example.com/b.git"]);
+    assert_eq!(loaded.config.targets.values().next().unwrap().root.as_deref(), conf.join("machine").to_str());
+}
+
+#[test]
+fn includes_add_up() {
+    let dir = written(&[
+        ("tidelock.toml", "include = [\"targets.d/*.toml\"]\n[grants.server]\ntargets = [\"a\"]\n"),
+        ("targets.d/b.toml", "[targets.b]\ntype = \"machine\"\n[grants.server]\ntargets = [\"b\"]\n"),
+        ("targets.d/a.toml", "[targets.a]\ntype = \"machine\"\nroot = \"here\"\n"),
+        ("targets.d/deeper/c.toml", "[targets.c]\ntype = \"machine\"\n"),
+        ("targets.d/notes.txt", "not config"),
+    ]);
+    let loaded = load(&dir.path().join("tidelock.toml")).unwrap();
+    let names: Vec<&str> = loaded.config.targets.keys().map(Name::as_str).collect();
+    assert_eq!(names, ["a", "b"]);
+    assert_eq!(loaded.config.grants["server"].iter().count(), 2);
+    assert_eq!(loaded.include_dirs, [dir.path().join("targets.d")]);
+    assert_eq!(
+        loaded.config.targets.values().next().unwrap().root.as_deref(),
+        dir.path().join("targets.d/here").to_str()
+    );
+    let own = OwnPaths::collect(&loaded).seen_from(dir.path());
+    for path in
+        ["/tidelock.toml", "/tidelock.lock", "/targets.d", "/tidelock.db", "/tidelock.db-wal", "/cache", "/STOP"]
+    {
+        assert!(own.iter().any(|own| own == path), "{path} is missing in {own:?}");
+    }
+}
+
+#[test]
+fn the_same_name_in_two_files_is_an_error() {
+    let dir = written(&[
+        ("tidelock.toml", "include = [\"more.toml\"]\n[targets.a]\ntype = \"machine\"\n"),
+        ("more.toml", "[targets.a]\ntype = \"machine\"\n"),
+    ]);
+    let error = load(&dir.path().join("tidelock.toml")).unwrap_err();
+    assert!(error.message.starts_with("[targets.a] is in "), "{error}");
+}
+
+#[test]
+fn an_included_file_cannot_move_the_store() {
+    let dir =
+        written(&[("tidelock.toml", "include = [\"more.toml\"]"), ("more.toml", "[store]\nurl = \"sqlite:x\"\n")]);
+    let error = load(&dir.path().join("tidelock.toml")).unwrap_err();
+    assert!(error.message.contains("`store` belongs in the first file"), "{error}");
+    let dir = written(&[("tidelock.toml", "include = [\"gone.toml\"]")]);
+    assert!(load(&dir.path().join("tidelock.toml")).unwrap_err().message.contains("is not a file"));
+}
+
+#[test]
+fn a_config_that_was_named_is_the_one() {
+    let dir = written(&[("tidelock.toml", ""), ("other.toml", "")]);
+    let here = dir.path();
+    assert_eq!(find(None, None, here).unwrap(), here.join("tidelock.toml"));
+    assert_eq!(find(Some(Path::new("other.toml")), Some("nowhere".into()), here).unwrap(), here.join("other.toml"));
+    assert_eq!(find(None, Some("other.toml".into()), here).unwrap(), here.join("other.toml"));
+    assert!(find(Some(Path::new("gone.toml")), None, here).is_err());
+    assert!(find(None, Some("gone.toml".into()), here).unwrap_err().message.contains("$TIDELOCK_CONFIG"));
+}

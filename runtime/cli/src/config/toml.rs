@@ -1,0 +1,189 @@
+//! Reads one file of the config and turns what the TOML reader says into a note with
+//! a place, a guess at what was meant, and a way out.
+
+use std::ops::Range;
+
+use tidelock_model::config::Config;
+use tidelock_model::error::Severity;
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use crate::error::{CliError, Excerpt, Kind, Note};
+
+/// One file, read: the text stays at hand so that later checks can point into it.
+pub(super) struct File<'a> {
+    /// The file, as the person knows it.
+    pub(super) name: &'a str,
+    text: &'a str,
+    doc: DeTable<'a>,
+}
+
+impl<'a> File<'a> {
+    /// Reads the syntax, then the shape.
+    pub(super) fn read(name: &'a str, text: &'a str) -> Result<(Self, Config), CliError> {
+        let doc = DeTable::parse(text)
+            .map_err(|error| refuse(name, text, error.span(), plain(error.message()), None, None))?
+            .into_inner();
+        let file = Self { name, text, doc };
+        let config = toml::from_str(text).map_err(|error| file.explain(&error))?;
+        Ok((file, config))
+    }
+
+    /// Whether the file says anything under a key.
+    pub(super) fn says(&self, key: &str) -> bool {
+        self.doc.contains_key(key)
+    }
+
+    /// An error at the key that a path leads to, or at the nearest one above it.
+    pub(super) fn wrong(&self, path: &[&str], message: impl Into<String>, hint: Option<String>) -> CliError {
+        refuse(self.name, self.text, spot(&self.doc, path), message.into(), None, hint)
+    }
+
+    fn explain(&self, error: &toml::de::Error) -> CliError {
+        let message = plain(error.message());
+        let at = error.span();
+        let path = at.as_ref().map(|at| path_of(&self.doc, at)).unwrap_or_default();
+        if let Some((found, known)) = unknown(&message, "unknown field ") {
+            let table = path.split_last().map(|(_, table)| table).unwrap_or_default();
+            let label = nearest(found, &known).map(|near| format!("did you mean `{near}`?"));
+            let hint = format!("{} takes: {}", title(table), known.join(", "));
+            return refuse(
+                self.name,
+                self.text,
+                at,
+                format!("unknown key `{found}` in {}", title(table)),
+                label,
+                Some(hint),
+            );
+        }
+        if let Some((found, known)) = unknown(&message, "unknown variant ") {
+            let label = nearest(found, &known).map(|near| format!("did you mean {near:?}?"));
+            let hint = format!("`{}` takes: {}", path.join("."), known.join(", "));
+            let message = format!("{found:?} is nothing that `{}` can be", path.join("."));
+            return refuse(self.name, self.text, at, message, label, Some(hint));
+        }
+        if let Some(field) = message.strip_prefix("missing field `").and_then(|rest| rest.strip_suffix('`')) {
+            let message = format!("{} needs `{field}`", title(&path));
+            let hint = example(&path, field).map(|line| format!("add to {}:\n{line}", title(&path)));
+            return refuse(self.name, self.text, at, message, None, hint);
+        }
+        if let Some((found, wanted)) =
+            message.strip_prefix("invalid type: ").and_then(|rest| rest.split_once(", expected "))
+        {
+            let wanted = match wanted {
+                "a sequence" => "a list",
+                "a map" => "a table",
+                wanted => wanted,
+            };
+            let message = format!("`{}` should be {wanted}, not {found}", path.join("."));
+            let hint = path
+                .last()
+                .and_then(|key| example(&path[..path.len() - 1], key))
+                .map(|line| format!("write it as: {line}"));
+            return refuse(self.name, self.text, at, message, None, hint);
+        }
+        refuse(self.name, self.text, at, message, None, None)
+    }
+}
+
+/// A line that would be right, for the keys that people get wrong.
+fn example(table: &[String], key: &str) -> Option<String> {
+    let line = match (table.first().map(String::as_str), key) {
+        (Some("sources"), "url") => r#"url = "https://git.example.com/infra.git""#,
+        (Some("sources"), "targets") | (Some("grants"), "targets") => r#"targets = ["web-*"]"#,
+        (Some("sources"), "kinds") => r#"kinds = ["server.*"]"#,
+        (Some("sources"), "signers") => r#"signers = "allowed_signers""#,
+        (Some("sources"), "verify") => r#"verify = { signers = "allowed_signers" }"#,
+        (Some("targets"), "type") => r#"type = "machine""#,
+        (Some("targets"), "labels") => r#"labels = { role = "web" }"#,
+        (Some("grants"), "paths") => r#"paths = ["/etc/**"]"#,
+        (Some("grants"), "exec") => r#"exec = [["/usr/sbin/nginx", "-t"]]"#,
+        (None, "include") => r#"include = ["targets.d/*.toml"]"#,
+        _ => return None,
+    };
+    Some(line.to_owned())
+}
+
+fn refuse(
+    name: &str,
+    text: &str,
+    at: Option<Range<usize>>,
+    message: String,
+    label: Option<String>,
+    hint: Option<String>,
+) -> CliError {
+    let span = at.unwrap_or(0..0);
+    let shown = Some(Excerpt { file: name.to_owned(), line: 1, text: text.to_owned(), span });
+    CliError::at(Kind::Config, Note { severity: Severity::Error, message, shown, label, hint })
+}
+
+/// `[sources.infra]`, or `the file` at the top.
+fn title(path: &[String]) -> String {
+    if path.is_empty() { "the file".to_owned() } else { format!("[{}]", path.join(".")) }
+}
+
+/// The reader's sentence on one line.
+fn plain(message: &str) -> String {
+    message.trim().replace('\n', ", ")
+}
+
+/// ``unknown field `x`, expected one of `a`, `b` `` -> (x, [a, b]).
+fn unknown<'m>(message: &'m str, what: &str) -> Option<(&'m str, Vec<&'m str>)> {
+    let mut quoted = message.strip_prefix(what)?.split('`').skip(1).step_by(2);
+    let found = quoted.next()?;
+    Some((found, quoted.collect()))
+}
+
+/// The known word that was most likely meant.
+pub(crate) fn nearest<'k>(found: &str, known: &[&'k str]) -> Option<&'k str> {
+    known
+        .iter()
+        .map(|known| (strsim::jaro_winkler(found, known), *known))
+        .filter(|(score, _)| *score > 0.75)
+        .max_by(|a, b| a.0.total_cmp(&b.0))
+        .map(|(_, known)| known)
+}
+
+/// Where a path of keys leads; the nearest key above it where it leads nowhere.
+fn spot(doc: &DeTable<'_>, path: &[&str]) -> Option<Range<usize>> {
+    let (first, rest) = path.split_first()?;
+    let (key, value) = doc.iter().find(|(key, _)| key.get_ref() == first)?;
+    let below = match value.get_ref() {
+        DeValue::Table(table) => spot(table, rest),
+        DeValue::Array(items) => match rest.split_first() {
+            Some((index, rest)) => index.parse().ok().and_then(|index: usize| items.get(index)).map(|item| {
+                let below = item.get_ref().as_table().and_then(|table| spot(table, rest));
+                below.unwrap_or_else(|| item.span())
+            }),
+            None => None,
+        },
+        _ if rest.is_empty() => Some(value.span()),
+        _ => None,
+    };
+    Some(below.unwrap_or_else(|| key.span()))
+}
+
+/// The keys that lead to a span; empty where nothing has that very span.
+fn path_of(doc: &DeTable<'_>, at: &Range<usize>) -> Vec<String> {
+    fn walk(table: &DeTable<'_>, at: &Range<usize>, path: &mut Vec<String>) -> bool {
+        for (key, value) in table {
+            path.push(key.get_ref().to_string());
+            if key.span() == *at || inside(value, at, path) {
+                return true;
+            }
+            path.pop();
+        }
+        false
+    }
+    fn inside(value: &Spanned<DeValue<'_>>, at: &Range<usize>, path: &mut Vec<String>) -> bool {
+        let below = match value.get_ref() {
+            DeValue::Table(table) => walk(table, at, path),
+            DeValue::Array(items) => items.iter().any(|item| inside(item, at, path)),
+            _ => false,
+        };
+        below || value.span() == *at
+    }
+    let mut path = Vec::new();
+    walk(doc, at, &mut path);
+    path
+}

@@ -1,0 +1,61 @@
+//! What every command starts from: the global arguments, the terminal, and the parts of
+//! the environment that count. Read once, here.
+
+use std::path::PathBuf;
+
+use tidelock_store::SqliteStore;
+
+use crate::commands::Global;
+use crate::config::{self, Loaded};
+use crate::error::{CliError, Kind};
+use crate::output::Output;
+
+/// See the module.
+pub(crate) struct Context {
+    /// Arguments that every command takes.
+    pub(crate) global: Global,
+    /// Where results go.
+    pub(crate) out: Output,
+    /// The working directory.
+    pub(crate) here: PathBuf,
+    /// Whether the environment says that this is CI.
+    pub(crate) ci: bool,
+}
+
+impl Context {
+    /// Reads the environment.
+    pub(crate) fn new(global: Global, out: Output) -> Result<Self, CliError> {
+        let here = std::env::current_dir()
+            .map_err(|error| CliError::new(Kind::Io, format!("the working directory is gone: {error}")))?;
+        let ci = std::env::var_os("CI").is_some_and(|ci| !ci.is_empty() && ci != "false" && ci != "0");
+        Ok(Self { global, out, here, ci })
+    }
+
+    /// The operator's config.
+    pub(crate) fn config(&self) -> Result<Loaded, CliError> {
+        let environment = std::env::var_os(config::ENVIRONMENT);
+        config::load(&config::find(self.global.config.as_deref(), environment, &self.here)?)
+    }
+
+    /// The store as it stands, for commands that only look; `None` where there is none yet.
+    pub(crate) fn store(&self, loaded: &Loaded) -> Result<Option<SqliteStore>, CliError> {
+        let path = loaded.store();
+        if !path.exists() {
+            return Ok(None);
+        }
+        Ok(Some(SqliteStore::open_read_only(&path)?))
+    }
+
+    /// A command to type next, with the config where it had to be named.
+    pub(crate) fn command(&self, words: &[&str]) -> String {
+        let mut argv = vec!["tidelock".to_owned()];
+        argv.extend(words.iter().map(ToString::to_string));
+        if let Some(config) = &self.global.config {
+            argv.extend(["--config".to_owned(), config.display().to_string()]);
+        }
+        if self.global.trust_worktree {
+            argv.push("--trust-worktree".to_owned());
+        }
+        tidelock_model::effect::shown(&argv)
+    }
+}

@@ -1,0 +1,55 @@
+//! The plugins of this installation: those built into the binary, and the operator's
+//! directory. All take the same way: looked at, held against the lock, then run.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use tidelock_host::{Host, HostOptions, Lock, PluginRoom};
+use tidelock_model::port::{Listener, Plugins};
+
+use crate::config::Loaded;
+use crate::error::{CliError, Kind};
+use crate::wire::Machines;
+
+/// Built in: file name and component.
+static EMBEDDED: &[(&str, &[u8])] = include!(concat!(env!("OUT_DIR"), "/embedded.rs"));
+
+/// A host with every plugin that there is. Nothing is compiled yet.
+pub(crate) fn host(loaded: &Loaded, listener: Arc<dyn Listener>) -> Result<Host, CliError> {
+    let options = HostOptions { cache_dir: loaded.cache().join("plugins"), limits: loaded.config.limits.clone() };
+    let host = Host::new(options, listener)?;
+    for (name, bytes) in EMBEDDED {
+        host.load_bytes(&format!("embedded {name}"), Cow::Borrowed(bytes))?;
+    }
+    if let Some(dir) = loaded.plugins_dir() {
+        host.load_dir(&dir)?;
+    }
+    Ok(host)
+}
+
+/// The plugins that the lock accepts, behind their port.
+pub(crate) fn room(
+    loaded: &Loaded,
+    machines: &Arc<Machines>,
+    listener: Arc<dyn Listener>,
+) -> Result<Arc<dyn Plugins>, CliError> {
+    let host = host(loaded, listener)?;
+    if host.facts().is_empty() {
+        return Err(none(loaded));
+    }
+    let lock = Lock::read(loaded.lock())?;
+    let machines = Arc::clone(machines);
+    Ok(Arc::new(PluginRoom::new(Arc::new(host), lock, Arc::new(move |name| machines.open(name)))))
+}
+
+/// There is not one plugin: say how to get some.
+pub(crate) fn none(loaded: &Loaded) -> CliError {
+    let out = match loaded.plugins_dir() {
+        Some(dir) => CliError::new(Kind::Plugin, format!("there are no plugins: {} holds no *.wasm", dir.display())),
+        None => CliError::new(
+            Kind::Plugin,
+            "there are no plugins: this build embeds none, and the config names no directory",
+        ),
+    };
+    out.hint("from a clone: `cargo xtask plugins` builds them into target/plugins; name that directory:\n[plugins]\ndir = \"target/plugins\"")
+}
