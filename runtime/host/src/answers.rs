@@ -76,14 +76,14 @@ fn kind_info(kind: wit::Kind) -> Result<KindInfo, String> {
         fields.push(FieldInfo {
             path: json::pointer(field.path)?,
             roles: roles(field.roles),
-            list_key: field.list_key.map(|key| json::key("a list key", key)).transpose()?,
+            list_key: field.list_key.map(|key| json::key("list key", key)).transpose()?,
             owns_listed: field.owns_listed,
             default: field.default.map(|text| json::parse(&text)).transpose()?,
         });
     }
     let mut triggers = Vec::new();
     for trigger in few("triggers", kind.triggers)? {
-        triggers.push(json::key("a trigger", trigger)?);
+        triggers.push(json::key("trigger", trigger)?);
     }
     Ok(KindInfo {
         name: kind.name,
@@ -144,14 +144,14 @@ pub(crate) fn observation(door: &Door, seen: &SeenTable, answer: wit::Observatio
             for probe in few("probes", present.probes)? {
                 probes.push(SecretProbe {
                     field: json::pointer(probe.field)?,
-                    method: json::key("a method", probe.method)?,
-                    material: json::key("a material", probe.material)?,
+                    method: json::key("method", probe.method)?,
+                    material: json::key("material", probe.material)?,
                 });
             }
             Observation::Present {
                 observed: json::object(&present.observed)?,
                 unknown: json::pointers(few("unknown fields", present.unknown)?)?,
-                handle: present.handle.map(|handle| json::key("a handle", handle)).transpose()?,
+                handle: present.handle.map(|handle| json::key("handle", handle)).transpose()?,
                 readiness: match present.readiness {
                     wit::Readiness::Ready => Readiness::Ready,
                     wit::Readiness::Settling => Readiness::Settling,

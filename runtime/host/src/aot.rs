@@ -141,7 +141,10 @@ fn key(path: &Path) -> io::Result<[u8; 32]> {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
             let meta = fs::symlink_metadata(path)?;
             if !meta.is_file() || !private(&meta) {
-                return Err(io::Error::other(format!("{} is open to others; it must be ours, mode 0600", path.display())));
+                return Err(io::Error::other(format!(
+                    "{} is open to others; it must be ours, mode 0600",
+                    path.display()
+                )));
             }
             File::open(path)?.read_exact(&mut key)?;
             Ok(key)

@@ -18,8 +18,8 @@ use wasmtime::{Store, Trap, UpdateDeadline};
 use crate::door::{Door, Export, MAX_LINE};
 use crate::engine::EngineRoom;
 use crate::meter::{self, Meter, Stop};
-use crate::provider::Pass;
 use crate::proposals::Proposals;
+use crate::provider::Pass;
 use crate::renderer::RenderDesk;
 
 /// Handles of a guest's own resources. Tidelock's interfaces hand out none.
@@ -148,7 +148,9 @@ impl Caller {
                 Blame::Plugin,
                 format!("plugin {plugin} hands over more than {} bytes at once", self.limits.host_call),
             )
-            .hint(format!("raise limits.{plugin}.host_call in tidelock.toml, or make the plugin hand over less at once"));
+            .hint(format!(
+                "raise limits.{plugin}.host_call in tidelock.toml, or make the plugin hand over less at once"
+            ));
         }
         Fault::new(
             "trap",
@@ -165,7 +167,12 @@ impl Caller {
         Fault::new(
             "panic",
             Blame::Host,
-            format!("Tidelock panicked while it served `{}` of plugin {}: {}", export.word(), self.plugin, tame(&said, MAX_LINE)),
+            format!(
+                "Tidelock panicked while it served `{}` of plugin {}: {}",
+                export.word(),
+                self.plugin,
+                tame(&said, MAX_LINE)
+            ),
         )
         .hint("this is a bug of Tidelock; please report it")
     }

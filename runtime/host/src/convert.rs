@@ -65,7 +65,7 @@ pub(crate) fn diagnostic(diagnostic: types::Diagnostic) -> Diagnostic {
 
 /// A place as a guest gave it: a path in the source, from its root.
 pub(crate) fn place(place: types::Place) -> Result<Place, String> {
-    let file = json::key("the path of a place", place.file)?;
+    let file = json::key("path of a place", place.file)?;
     if file.split('/').any(|part| matches!(part, "" | "." | "..")) {
         return Err(format!("the place {file:?}, which is not a path of the source"));
     }

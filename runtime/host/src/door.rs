@@ -100,7 +100,12 @@ impl Door {
         tracing::trace!(plugin = &*self.plugin, call = self.export.word(), function, weight);
         self.calls = self.calls.saturating_add(weight.max(1) as u64);
         if self.calls > self.limits.host_calls {
-            return Err(self.over("host_calls", "asks the host too often in one call", self.calls, self.limits.host_calls));
+            return Err(self.over(
+                "host_calls",
+                "asks the host too often in one call",
+                self.calls,
+                self.limits.host_calls,
+            ));
         }
         Ok(())
     }
@@ -120,7 +125,7 @@ impl Door {
             Some(grant) => grant.decide(access),
             None => Err(no_grant(&self.plugin, target)),
         };
-        verdict.inspect_err(|fault| self.denied(fault))
+        verdict.map_err(tamed).inspect_err(|fault| self.denied(fault))
     }
 
     /// Records a refusal.
@@ -141,7 +146,12 @@ impl Door {
     pub(crate) fn hand_over(&mut self, bytes: usize) -> Result<(), Stop> {
         self.output = self.output.saturating_add(bytes as u64);
         if self.output > self.limits.output {
-            return Err(self.over("output", "hands over too much in one call (bytes)", self.output, self.limits.output));
+            return Err(self.over(
+                "output",
+                "hands over too much in one call (bytes)",
+                self.output,
+                self.limits.output,
+            ));
         }
         Ok(())
     }
@@ -159,7 +169,7 @@ impl Door {
 
     /// Ends the call with a fault, even if the guest lives on.
     pub(crate) fn breach(&mut self, fault: Fault) -> Stop {
-        let first = self.breach.get_or_insert(fault);
+        let first = self.breach.get_or_insert_with(|| tamed(fault));
         Stop::from(first.clone())
     }
 
@@ -222,4 +232,11 @@ pub(crate) fn no_grant(plugin: &str, target: &str) -> Fault {
     Fault::new("denied", Blame::Target, format!("plugin {plugin} has no grant on target {target}")).hint(format!(
         "grant it in tidelock.toml:\n\n[grants.{plugin}]\ntargets = [\"{target}\"]\npaths = [\"/etc/app/**\"]"
     ))
+}
+
+/// A fault that quotes what a guest gave, made fit for a terminal.
+pub(crate) fn tamed(mut fault: Fault) -> Fault {
+    fault.message = tame(&fault.message, MAX_LINE);
+    fault.hint = fault.hint.map(|hint| tame(&hint, MAX_LINE));
+    fault
 }

@@ -62,12 +62,16 @@ const SERVED: &[Served] = &[
     served(
         "tidelock:machine/read",
         Some(Role::Provider),
-        Some("look at files below the `paths` and run the `exec` commands that you grant, on the machines that you grant"),
+        Some(
+            "look at files below the `paths` and run the `exec` commands that you grant, on the machines that you grant",
+        ),
     ),
     served(
         "tidelock:machine/propose",
         Some(Role::Provider),
-        Some("propose files, directories, links, removals and commands within the same grant; you see each before it is performed"),
+        Some(
+            "propose files, directories, links, removals and commands within the same grant; you see each before it is performed",
+        ),
     ),
 ];
 
@@ -118,8 +122,11 @@ pub(crate) fn inspect(origin: &str, bytes: &[u8]) -> Result<PluginFacts, Fault> 
     let api = Version::parse(&stamp.api)
         .ok_or_else(|| refuse(origin, &format!("its API version {:?} is not a version", stamp.api)))?;
     if !api.runs_on(API) {
-        return Err(refuse(origin, &format!("it was made for version {api} of the contract; this Tidelock serves {API}"))
-            .hint(if api > API { "use a newer Tidelock" } else { "use a newer version of the plugin" }));
+        return Err(refuse(
+            origin,
+            &format!("it was made for version {api} of the contract; this Tidelock serves {API}"),
+        )
+        .hint(if api > API { "use a newer Tidelock" } else { "use a newer version of the plugin" }));
     }
     let mut permissions = Vec::new();
     for import in &found.imports {
@@ -202,7 +209,8 @@ fn read(bytes: &[u8]) -> Result<Found, String> {
 
 fn stamp(found: &Found) -> Result<Stamp, String> {
     let mut stamps = found.stamps.iter().map(|bytes| {
-        serde_json::from_slice::<Stamp>(bytes).map_err(|error| format!("its `{SECTION}` section cannot be read: {error}"))
+        serde_json::from_slice::<Stamp>(bytes)
+            .map_err(|error| format!("its `{SECTION}` section cannot be read: {error}"))
     });
     let first = stamps.next().ok_or_else(|| {
         format!("it holds no `{SECTION}` section, which names a plugin; build it with tidelock-sdk, which adds one")
@@ -251,7 +259,9 @@ fn judge(import: &str, role: Role) -> Result<Option<Permission>, String> {
                 "it imports {import}: a renderer is a function of files and values, and may not look at targets or \
                  propose effects; that is for providers"
             ),
-            Role::Provider => format!("it imports {import}, which is for renderers; a provider does not see the source"),
+            Role::Provider => {
+                format!("it imports {import}, which is for renderers; a provider does not see the source")
+            }
         });
     }
     Ok(served.means.map(|means| Permission { import: import.to_owned(), means: means.to_owned() }))
@@ -265,7 +275,9 @@ fn unknown(import: &str, package: &str, version: &str) -> String {
         );
     }
     match package.strip_prefix("tidelock:") {
-        Some(capability) if SERVED.iter().any(|served| served.interface.split_once('/').unwrap_or_default().0 == package) => {
+        Some(capability)
+            if SERVED.iter().any(|served| served.interface.split_once('/').unwrap_or_default().0 == package) =>
+        {
             format!(
                 "it imports {import}: {capability} {API} has no such interface; a Tidelock that serves {capability} {} \
                  may have it",

@@ -2,6 +2,7 @@
 //! and checked before it is used.
 
 use serde_json::Value;
+use tidelock_model::error::tame;
 use tidelock_model::name::Identity;
 
 /// One JSON text of a guest.
@@ -52,17 +53,18 @@ pub(crate) fn key(what: &str, text: String) -> Result<String, String> {
         return Err(format!("an empty {what}"));
     }
     if text.len() > MAX_KEY {
-        return Err(format!("{what} of {} bytes; {MAX_KEY} are the most", text.len()));
+        return Err(format!("one {what} of {} bytes, where {MAX_KEY} are the most", text.len()));
     }
-    if text.chars().any(char::is_control) {
-        return Err(format!("{what} {text:?}, which holds control characters"));
+    // Line breaks, control sequences, and what turns a line around.
+    if text.chars().any(char::is_control) || tame(&text, usize::MAX) != text {
+        return Err(format!("the {what} {text:?}, which holds control characters"));
     }
     Ok(text)
 }
 
 /// An identity as a guest gave it.
 pub(crate) fn identity(text: String) -> Result<Identity, String> {
-    key("an identity", text).map(Identity::new)
+    key("identity", text).map(Identity::new)
 }
 
 /// A JSON pointer as a guest gave it.
@@ -70,7 +72,7 @@ pub(crate) fn pointer(text: String) -> Result<String, String> {
     if !text.is_empty() && !text.starts_with('/') {
         return Err(format!("{text:?}, which is not a JSON pointer"));
     }
-    if text.is_empty() { Ok(text) } else { key("a JSON pointer", text) }
+    if text.is_empty() { Ok(text) } else { key("JSON pointer", text) }
 }
 
 /// JSON pointers as a guest gave them.
@@ -95,7 +97,7 @@ mod tests {
     #[test]
     fn identities_are_short_visible_texts() {
         assert!(identity("path:/etc/motd".into()).is_ok());
-        for bad in [String::new(), "a\u{1b}[2J".into(), "a\nb".into(), "x".repeat(MAX_KEY + 1)] {
+        for bad in [String::new(), "a\u{1b}[2J".into(), "a\nb".into(), "a\u{202e}b".into(), "x".repeat(MAX_KEY + 1)] {
             assert!(identity(bad.clone()).is_err(), "{bad:?}");
         }
         assert!(pointer("/a/b".into()).is_ok() && pointer(String::new()).is_ok() && pointer("a".into()).is_err());

@@ -88,7 +88,11 @@ impl Plugin {
     /// The fault of an answer that breaks the contract. `why` says what was given.
     pub(crate) fn nonsense(&self, export: Export, why: &str) -> Fault {
         let name = &self.facts.plugin.name;
-        Fault::new("invalid", Blame::Plugin, format!("plugin {name} broke the contract in `{}`: {}", export.word(), tame(why, MAX_LINE)))
+        Fault::new(
+            "invalid",
+            Blame::Plugin,
+            format!("plugin {name} broke the contract in `{}`: {}", export.word(), tame(why, MAX_LINE)),
+        )
     }
 }
 
@@ -105,7 +109,8 @@ impl Host {
         let cache = AotCache::open(&cache_dir, &engine.engine)
             .inspect_err(|error| tracing::warn!("compiled plugins are not kept: {error}"))
             .ok();
-        let link = |error: wasmtime::Error| Fault::new("io", Blame::Host, format!("cannot link capabilities: {error:#}"));
+        let link =
+            |error: wasmtime::Error| Fault::new("io", Blame::Host, format!("cannot link capabilities: {error:#}"));
         Ok(Self {
             renderers: capability::for_renderers(&engine.engine).map_err(link)?,
             providers: capability::for_providers(&engine.engine).map_err(link)?,
@@ -123,7 +128,9 @@ impl Host {
     /// # Errors
     /// The first file that is refused, by name; see [`Host::load_bytes`].
     pub fn load_dir(&self, dir: &Path) -> Result<Vec<PluginFacts>, Fault> {
-        let io = |path: &Path, error: std::io::Error| Fault::new("io", Blame::Target, format!("{}: {error}", path.display()));
+        let io = |path: &Path, error: std::io::Error| {
+            Fault::new("io", Blame::Target, format!("{}: {error}", path.display()))
+        };
         let mut paths = Vec::new();
         let entries = match std::fs::read_dir(dir) {
             Ok(entries) => entries,
@@ -242,7 +249,11 @@ impl Host {
         let facts = &plugin.facts;
         let failed = |doing: &str, error: &wasmtime::Error| {
             let said = tame(&format!("{error:#}"), MAX_LINE);
-            Fault::new("refused", Blame::Plugin, format!("{}: {doing} plugin {}: {said}", facts.origin, facts.plugin.name))
+            Fault::new(
+                "refused",
+                Blame::Plugin,
+                format!("{}: {doing} plugin {}: {said}", facts.origin, facts.plugin.name),
+            )
         };
         let component = self.compile(plugin).map_err(|error| failed("cannot compile", &error))?;
         let linker = match facts.role {

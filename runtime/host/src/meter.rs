@@ -83,14 +83,10 @@ impl ResourceLimiter for Meter {
     fn memory_growing(&mut self, current: usize, desired: usize, _: Option<usize>) -> wasmtime::Result<bool> {
         match self.memory.grow(current, desired) {
             Ok(()) => Ok(true),
-            Err(sum) => Err(Stop::from(limit(
-                &self.plugin,
-                "memory",
-                "wants more memory (bytes)",
-                sum,
-                self.memory.allowed,
-            ))
-            .into()),
+            Err(sum) => {
+                Err(Stop::from(limit(&self.plugin, "memory", "wants more memory (bytes)", sum, self.memory.allowed))
+                    .into())
+            }
         }
     }
 

@@ -74,7 +74,10 @@ impl Proposals {
     ) -> Result<(), Refusal> {
         let Offer { change, body, precondition, together, after_crash } = offer;
         let Some(slot) = self.changes.get_mut(change as usize) else {
-            return Err(Refusal::Broken(format!("proposed `{}` for change {change}, which does not exist", body.summary())));
+            return Err(Refusal::Broken(format!(
+                "proposed `{}` for change {change}, which does not exist",
+                body.summary()
+            )));
         };
         let broken = |slot: &Slot, rule: &str| {
             Refusal::Broken(format!(
@@ -89,13 +92,13 @@ impl Proposals {
         }
         fits(&body, &slot.request).map_err(|rule| broken(slot, &rule))?;
         let precondition = relies_on(&body, precondition.as_deref(), seen).map_err(|rule| broken(slot, &rule))?;
-        let together = together.map(|key| json::key("a key of a group", key)).transpose();
+        let together = together.map(|key| json::key("group key", key)).transpose();
         let together = together.map_err(|what| broken(slot, &format!("it has {what}")))?;
         let granted = match grant {
             Some(grant) => grant.decide_effect(&body),
             None => Err(door::no_grant(plugin, target)),
         };
-        if let Err(fault) = granted {
+        if let Err(fault) = granted.map_err(door::tamed) {
             slot.denied.get_or_insert_with(|| fault.clone());
             return Err(Refusal::Denied(fault));
         }
@@ -140,12 +143,15 @@ fn fits(body: &EffectBody, request: &StepRequest) -> Result<(), String> {
         let own = request.identity.path() == Some(path);
         let beneath = || request.beneath.iter().any(|identity| identity.path() == Some(path));
         if !own && !beneath() {
-            return Err("an effect may touch the identity of its change alone, or what was let through beneath it".into());
+            return Err(
+                "an effect may touch the identity of its change alone, or what was let through beneath it".into()
+            );
         }
     }
     match body {
-        EffectBody::PutFile { content, attributes, validate, .. } => {
+        EffectBody::PutFile { content, attributes, validate, backup, .. } => {
             well_formed(attributes)?;
+            visible("backup suffix", backup.as_deref())?;
             let specs = [&request.desired, &request.last];
             if !specs.into_iter().flatten().any(|spec| names_digest(spec, content)) {
                 return Err("the content's digest is neither in the desired spec nor in the last one".into());
@@ -155,22 +161,25 @@ fn fits(body: &EffectBody, request: &StepRequest) -> Result<(), String> {
         EffectBody::SetAttributes { attributes, .. } | EffectBody::MakeDirectory { attributes, .. } => {
             well_formed(attributes)
         }
-        EffectBody::Link { to, .. } if to.is_empty() || to.len() > 4095 || to.contains('\0') => {
-            Err("the link's text is empty, holds a NUL or is longer than 4095 bytes".into())
-        }
-        EffectBody::Exec { argv, env, .. } => {
+        EffectBody::Link { to, .. } => visible("link text", Some(to)),
+        EffectBody::Exec { argv, cwd, env, .. } => {
+            visible("directory", cwd.as_deref())?;
             if env.len() > MAX_WORDS {
                 return Err(format!("more than {MAX_WORDS} variables"));
             }
-            if env.iter().any(|(name, value)| {
-                name.is_empty() || name.contains(['=', '\0']) || value.contains('\0')
-            }) {
+            if env.iter().any(|(name, value)| name.is_empty() || name.contains(['=', '\0']) || value.contains('\0')) {
                 return Err("the name of a variable is empty or holds `=`, or one holds a NUL".into());
             }
             command(argv, request)
         }
-        EffectBody::Link { .. } | EffectBody::Remove { .. } => Ok(()),
+        EffectBody::Remove { .. } => Ok(()),
     }
+}
+
+/// What a person reviews must be what is done: no empty, endless or invisible text.
+fn visible(what: &str, text: Option<&str>) -> Result<(), String> {
+    let checked = text.map(|text| json::key(what, text.to_owned())).transpose();
+    checked.map(drop).map_err(|what| format!("it has {what}"))
 }
 
 fn well_formed(attributes: &Attributes) -> Result<(), String> {
@@ -178,7 +187,7 @@ fn well_formed(attributes: &Attributes) -> Result<(), String> {
         return Err("the mode has more than the permission bits".into());
     }
     for who in [&attributes.owner, &attributes.group].into_iter().flatten() {
-        json::key("an owner or group", who.clone()).map_err(|what| format!("it has {what}"))?;
+        visible("owner or group", Some(who))?;
     }
     Ok(())
 }

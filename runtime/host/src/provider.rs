@@ -61,9 +61,8 @@ impl Provider for WasmProvider {
         let mut out = Vec::with_capacity(resources.len());
         for range in questions::split(resources, &self.caller.limits) {
             let asked = questions::declared(&resources[range]);
-            let answered = self
-                .list(Export::Check, asked, |guest, store, asked| guest.call_check(store, asked).boxed())
-                .await?;
+            let answered =
+                self.list(Export::Check, asked, |guest, store, asked| guest.call_check(store, asked).boxed()).await?;
             for answer in answered.answers {
                 out.push(self.sound(Export::Check, answers::checked(answer))?);
             }

@@ -98,7 +98,8 @@ impl Renderer for WasmRenderer {
             }),
             Err(problems) if problems.is_empty() => {
                 let name = &self.plugin().name;
-                Err(Fault::new("render", Blame::Plugin, format!("plugin {name} failed to render, and did not say why")).into())
+                Err(Fault::new("render", Blame::Plugin, format!("plugin {name} failed to render, and did not say why"))
+                    .into())
             }
             Err(problems) => Err(PluginError::Problems(
                 problems.into_iter().take(MAX_PROBLEMS).map(|problem| shown(problem, inputs)).collect(),

@@ -5,7 +5,9 @@ mod common;
 
 use std::time::{Duration, Instant};
 
-use common::{World, change, core, declared, describing, desired, guest, name, observed, patched, stepped, subject, tight};
+use common::{
+    World, change, core, declared, describing, desired, guest, name, observed, patched, stepped, subject, tight,
+};
 use serde_json::json;
 use tidelock_model::error::{Blame, Fault};
 use tidelock_model::limits::Limits;
@@ -280,6 +282,7 @@ async fn effects_that_do_not_match_their_change_are_refused_by_rule() {
         ("bad-mode", "permission bits"),
         ("other-command", "the command is not in the desired spec"),
         ("other-validate", "the command is not in the desired spec"),
+        ("escape-link", "control characters"),
         ("remove-all", "remove / and all below it"),
         ("effect-flood", "hands over too much"),
     ] {
@@ -310,7 +313,9 @@ async fn tokens_of_another_pass_are_worth_nothing() {
         request.seen = seen.to_vec();
         [request]
     };
-    assert!(matches!(&provider.steps(&request(&seen)).await.unwrap()[0], StepAnswer::Effects(effects) if effects.len() == 1));
+    assert!(
+        matches!(&provider.steps(&request(&seen)).await.unwrap()[0], StepAnswer::Effects(effects) if effects.len() == 1)
+    );
     let next_pass = world.provider().await;
     let fault = next_pass.steps(&request(&seen)).await.unwrap_err();
     contained(&world, &fault, "not given out in this pass");
@@ -377,7 +382,11 @@ async fn answers_that_do_not_fit_the_question_are_refused() {
         assert_eq!(fault.code, "invalid", "{word}: {fault:?}");
         contained(&world, &fault, words);
     }
-    for (word, words) in [("short", "0 answers to 1"), ("contradict", "then said that there are none"), ("bad-pointer", "not a JSON pointer")] {
+    for (word, words) in [
+        ("short", "0 answers to 1"),
+        ("contradict", "then said that there are none"),
+        ("bad-pointer", "not a JSON pointer"),
+    ] {
         let world = World::new();
         let fault = stepped(&world, word).await.unwrap_err();
         contained(&world, &fault, words);

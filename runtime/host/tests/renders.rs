@@ -40,7 +40,8 @@ impl Tree for Files {
         Ok(self.0.get(path).map(|content| (Digest::of(content), content.len() as u64)))
     }
     fn glob(&self, dir: &str, pattern: &str) -> Result<Vec<String>, SourceError> {
-        let glob = tidelock_model::grant::glob(pattern, true).map_err(|fault| SourceError::new("invalid", fault.message))?;
+        let glob =
+            tidelock_model::grant::glob(pattern, true).map_err(|fault| SourceError::new("invalid", fault.message))?;
         let names = self.0.keys().filter_map(|path| path.strip_prefix(&format!("{dir}/")));
         Ok(names.filter(|name| glob.is_match(name)).map(str::to_owned).collect())
     }
@@ -50,9 +51,12 @@ impl Tree for Files {
 }
 
 fn inputs(word: &str) -> RenderInputs {
-    let files = [("web/a.txt", "a"), ("web/b.txt", "one\ntwo \u{1b}[2J\nthree\n"), ("web/c.md", "c"), ("other/d.txt", "d")];
+    let files =
+        [("web/a.txt", "a"), ("web/b.txt", "one\ntwo \u{1b}[2J\nthree\n"), ("web/c.md", "c"), ("other/d.txt", "d")];
     RenderInputs {
-        tree: Arc::new(Files(files.iter().map(|(path, text)| ((*path).to_owned(), text.as_bytes().to_vec())).collect())),
+        tree: Arc::new(Files(
+            files.iter().map(|(path, text)| ((*path).to_owned(), text.as_bytes().to_vec())).collect(),
+        )),
         module: "web".into(),
         settings: json!({"do": word}),
         values: json!({"a": {"b": 3}}),

@@ -13,7 +13,10 @@ use crate::proposals::{Offer, Refusal};
 impl Host for CallState {
     fn put_file(&mut self, common: Common, file: File) -> Result<Result<(), Error>> {
         let Ok(content) = file.content.parse() else {
-            return Err(self.door.broken(format!("proposed the content {:?}, which is not a digest", file.content)).into());
+            return Err(self
+                .door
+                .broken(format!("proposed the content {:?}, which is not a digest", file.content))
+                .into());
         };
         let body = EffectBody::PutFile {
             path: file.path,
@@ -26,13 +29,12 @@ impl Host for CallState {
         self.propose("machine/propose.put-file", common, body)
     }
 
-    fn set_attributes(
-        &mut self,
-        common: Common,
-        path: String,
-        to: propose::Attributes,
-    ) -> Result<Result<(), Error>> {
-        self.propose("machine/propose.set-attributes", common, EffectBody::SetAttributes { path, attributes: attributes(to) })
+    fn set_attributes(&mut self, common: Common, path: String, to: propose::Attributes) -> Result<Result<(), Error>> {
+        self.propose(
+            "machine/propose.set-attributes",
+            common,
+            EffectBody::SetAttributes { path, attributes: attributes(to) },
+        )
     }
 
     fn make_directory(

@@ -28,7 +28,7 @@ impl Host for CallState {
         self.record(Question::File(path.clone()))?;
         // A directory is no file, for the guest as for the record.
         let entry = self.answered(tree.entry(&path))?;
-        if !entry.is_some_and(|entry| !entry.is_dir()) {
+        if entry.is_none_or(|entry| entry.is_dir()) {
             return Ok(Ok(None));
         }
         Ok(Ok(self.answered(tree.read(&path))?))

@@ -1,5 +1,5 @@
 //! Guests, built once, and a host with a real machine below a temporary folder.
-#![allow(dead_code, reason = "each test binary uses a part of it")]
+#![allow(dead_code, unreachable_pub, reason = "shared by test binaries; each uses a part of it")]
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -73,7 +73,8 @@ fn build() -> PathBuf {
 pub fn patched(mut component: Vec<u8>, from: &[u8], to: &[u8]) -> Vec<u8> {
     let mut to = to.to_vec();
     to.resize(from.len(), b' ');
-    let places: Vec<usize> = component.windows(from.len()).enumerate().filter(|(_, w)| *w == from).map(|(i, _)| i).collect();
+    let places: Vec<usize> =
+        component.windows(from.len()).enumerate().filter(|(_, w)| *w == from).map(|(i, _)| i).collect();
     assert!(!places.is_empty(), "{} is not in the component", String::from_utf8_lossy(from));
     for place in places {
         component[place..place + from.len()].copy_from_slice(&to);
@@ -234,7 +235,10 @@ fn snapshot(root: &Path) -> BTreeMap<PathBuf, String> {
             Digest::of(&fs::read(&path).unwrap()).to_string()
         };
         let mode = meta.permissions().mode();
-        out.insert(path, format!("{mode:o} {} {} {}.{} {content}", meta.uid(), meta.ino(), meta.mtime(), meta.mtime_nsec()));
+        out.insert(
+            path,
+            format!("{mode:o} {} {} {}.{} {content}", meta.uid(), meta.ino(), meta.mtime(), meta.mtime_nsec()),
+        );
     }
     out
 }

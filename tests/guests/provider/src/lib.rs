@@ -12,7 +12,8 @@ mod steps;
 
 use exports::tidelock::hostile::handles;
 use exports::tidelock::provider::provider::{
-    Checked, Change, Declared, Description, Field, Guest, Kind, Observation, Present, Readiness, Role, Step, Subject, Waits,
+    Change, Checked, Declared, Description, Field, Guest, Kind, Observation, Present, Readiness, Role, Step, Subject,
+    Waits,
 };
 use tidelock::log::log;
 use tidelock::machine::read::{self, Looked};
@@ -110,7 +111,13 @@ impl Guest for Provider {
         if word == "bad-kind" {
             kinds.push(kind("../x", false));
         }
-        Description { name: name.into(), version: "0.1.0".into(), summary: "A guest\u{1b}[31m".into(), kinds, extras: vec![] }
+        Description {
+            name: name.into(),
+            version: "0.1.0".into(),
+            summary: "A guest\u{1b}[31m".into(),
+            kinds,
+            extras: vec![],
+        }
     }
 
     fn check(resources: Vec<Declared>) -> Result<Vec<Checked>, Error> {

@@ -24,9 +24,6 @@ pub fn commit(word: &str) {
         }
         "panic" => panic!("out of \u{1b}[31mluck"),
         "trap" => core::arch::wasm32::unreachable(),
-        "divide" => {
-            black_box(1 / black_box(0_i32).wrapping_mul(2).min(0));
-        }
         "huge-string" => log::log(log::Level::Info, &"x".repeat(40 << 20)),
         "huge-list" => drop(read::stat(&vec![String::new(); 2_000_000], false)),
         "log-flood" => {
@@ -88,8 +85,13 @@ pub fn during_observe(word: &str) {
             drop(read::probe(&["/bin/sleep".to_string(), "60".to_string()], 60_000));
         }
         "propose" => {
-            let common =
-                Common { change: 0, precondition: None, together: None, after_crash: AfterCrash::Observe, extras: vec![] };
+            let common = Common {
+                change: 0,
+                precondition: None,
+                together: None,
+                after_crash: AfterCrash::Observe,
+                extras: vec![],
+            };
             drop(propose::remove(&common, "/etc/motd", false));
         }
         _ => {}

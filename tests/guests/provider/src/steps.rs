@@ -19,14 +19,7 @@ fn common(change: &Change) -> Common {
 }
 
 fn file(path: &str, content: &str) -> File {
-    File {
-        path: path.into(),
-        content: content.into(),
-        attributes: NONE,
-        parents: false,
-        backup: None,
-        validate: None,
-    }
+    File { path: path.into(), content: content.into(), attributes: NONE, parents: false, backup: None, validate: None }
 }
 
 fn argv(words: &[&str]) -> Vec<String> {
@@ -61,7 +54,9 @@ fn step(word: &str, change: &Change) -> Step {
             let forged = Common { precondition: Some("ff".repeat(16)), ..common(change) };
             propose::put_file(&forged, &file(&path, &digest))
         }
-        "bad-group" => propose::put_file(&Common { together: Some("\u{1b}".into()), ..common(change) }, &file(&path, &digest)),
+        "bad-group" => {
+            propose::put_file(&Common { together: Some("\u{1b}".into()), ..common(change) }, &file(&path, &digest))
+        }
         "bad-mode" => propose::set_attributes(&own, &path, &Attributes { mode: Some(0o100_644), ..NONE }),
         "other-command" => propose::exec(
             &own,
@@ -71,19 +66,17 @@ fn step(word: &str, change: &Change) -> Step {
             &own,
             &Command { argv: argv(&["/bin/true", "--quietly"]), cwd: None, env: vec![], timeout_ms: 1000 },
         ),
-        "other-validate" => propose::put_file(
-            &own,
-            &File { validate: Some(argv(&["/bin/sh", "-c", "id"])), ..file(&path, &digest) },
-        ),
+        "other-validate" => {
+            propose::put_file(&own, &File { validate: Some(argv(&["/bin/sh", "-c", "id"])), ..file(&path, &digest) })
+        }
+        "escape-link" => propose::link(&own, &path, "/a\u{1b}[2J"),
         "remove-all" => propose::remove(&own, "/", true),
         "effect-flood" => loop {
             if propose::link(&own, &path, &"x".repeat(4000)).is_err() {
                 break Ok(());
             }
         },
-        "strays" => field(desired, "strays")
-            .split(',')
-            .try_for_each(|stray| propose::remove(&own, stray, false)),
+        "strays" => field(desired, "strays").split(',').try_for_each(|stray| propose::remove(&own, stray, false)),
         "contradict" => {
             drop(put(&path, &digest));
             return Step::NeedsReplace(vec!["/path".into()]);

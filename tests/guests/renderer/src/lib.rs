@@ -54,7 +54,11 @@ impl Guest for Renderer {
     fn render() -> Result<(), Vec<Problem>> {
         std::panic::set_hook(Box::new(|info| {
             let place = info.location();
-            log::panicked(info.payload_as_str().unwrap_or("?"), place.map_or("?", |at| at.file()), place.map_or(0, |at| at.line()));
+            log::panicked(
+                info.payload_as_str().unwrap_or("?"),
+                place.map_or("?", |at| at.file()),
+                place.map_or(0, |at| at.line()),
+            );
         }));
         match word().as_str() {
             "loop" => loop {
@@ -68,7 +72,8 @@ impl Guest for Renderer {
                 }
             }
             "emit-flood" => loop {
-                let page: Vec<_> = (0..100).map(|_| rendered(format!("{{\"x\":\"{}\"}}", "x".repeat(10_000)), "a.txt")).collect();
+                let page: Vec<_> =
+                    (0..100).map(|_| rendered(format!("{{\"x\":\"{}\"}}", "x".repeat(10_000)), "a.txt")).collect();
                 // Takes the host's no in silence: the render must fail all the same.
                 if output::emit(&page).is_err() {
                     return Ok(());
@@ -111,7 +116,8 @@ impl Guest for Renderer {
             _ => {
                 for name in tree::glob("*.txt").unwrap_or_default() {
                     let text = tree::read(&name).ok().flatten().unwrap_or_default();
-                    let page = [rendered(format!("{{\"name\":\"{name}\",\"size\":{}}}", text.len()), &format!("web/{name}"))];
+                    let page =
+                        [rendered(format!("{{\"name\":\"{name}\",\"size\":{}}}", text.len()), &format!("web/{name}"))];
                     if output::emit(&page).is_err() {
                         return Err(vec![]);
                     }
