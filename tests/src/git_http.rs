@@ -20,7 +20,7 @@ pub enum Answer {
     Whole,
     /// Sends the first so many bytes, and closes.
     Cut(usize),
-    /// Flips one bit at this distance from the end.
+    /// Flips one bit so many bytes into the pack.
     Flip(usize),
     /// Sends the first so many bytes, and then nothing more.
     Stall(usize),
@@ -173,9 +173,11 @@ impl Shared {
         let answer = if is_pack { *lock(&self.answer) } else { Answer::Whole };
         match answer {
             Answer::Whole => reply(&mut out, &status, &headers, &body),
-            Answer::Flip(from_end) => {
+            Answer::Flip(within) => {
                 let mut body = body;
-                if let Some(byte) = body.len().checked_sub(from_end).and_then(|at| body.get_mut(at)) {
+                // Progress may stand before and after the pack, so its own beginning counts.
+                let pack = body.windows(4).position(|part| part == b"PACK").unwrap_or_default();
+                if let Some(byte) = body.get_mut(pack + within) {
                     *byte ^= 0x10;
                 }
                 reply(&mut out, &status, &headers, &body)

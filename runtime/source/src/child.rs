@@ -149,12 +149,16 @@ fn unreachable(request: &Request, error: &gix::Error) -> SourceError {
         return ref_gone(request);
     }
     if error.is_unauthenticated() || has(&["status 401", "status 403", "credentials", "authentication"]) {
-        let hint = if request.authorization.is_some() {
-            "the server refuses the credentials: check what auth of the source names, and that it may read this repository"
+        // gix speaks of credential helpers here, which nobody set up.
+        let (what, hint) = if request.authorization.is_some() {
+            ("refuses the credentials", "check what auth of the source names, and that it may read this repository")
         } else {
-            "the server wants credentials: add auth = { token_env = \"...\" } or { username = \"...\", password_env = \"...\" } to the source"
+            (
+                "wants credentials",
+                "add auth = { token_env = \"...\" } or { username = \"...\", password_env = \"...\" } to the source",
+            )
         };
-        return SourceError::new("auth", format!("{url}: {text}")).hint(hint);
+        return SourceError::new("auth", format!("{url}: the server {what}")).hint(hint);
     }
     if has(&["status 404", "status 410"]) {
         return SourceError::new("not-found", format!("there is no repository at {url}: {text}"))

@@ -118,7 +118,7 @@ fn credentials_are_sent_where_the_config_says_and_nowhere_else() {
     std::fs::write(fixture.path("secret"), "hunter2\n").unwrap();
     server.require_basic("bot", "hunter2");
     let error = refused(fixture.fetch(&decl, None), "auth");
-    says(error.hint.as_deref().unwrap(), "wants credentials");
+    says(&error.message, "wants credentials");
 
     let auth = AuthDecl { username: Some("bot".into()), password_file: Some("secret".into()), ..AuthDecl::default() };
     let plain = SourceDecl { auth: Some(auth.clone()), ..decl.clone() };
@@ -129,7 +129,7 @@ fn credentials_are_sent_where_the_config_says_and_nowhere_else() {
     let meant = SourceDecl { auth: Some(AuthDecl { insecure: true, ..auth.clone() }), ..decl.clone() };
     fixture.fetch(&meant, None).unwrap();
     std::fs::write(fixture.path("secret"), "wrong").unwrap();
-    says(refused(fixture.fetch(&meant, None), "auth").hint.as_deref().unwrap(), "refuses the credentials");
+    says(&refused(fixture.fetch(&meant, None), "auth").message, "refuses the credentials");
 
     server.require_token("t0ken");
     std::fs::write(fixture.path("token"), "t0ken").unwrap();
@@ -181,7 +181,7 @@ fn a_secret_stands_in_no_argument_and_no_environment() {
 fn broken_packs_are_corrupt_and_leave_nothing() {
     let text: String = (0..20_000).map(|at| format!("line {}\n", at * 7919 % 10_007)).collect();
     let (fixture, server, decl) = served(&[("a", &text)]);
-    for answer in [Answer::Cut(900), Answer::Cut(20_000), Answer::Flip(12), Answer::Flip(15_000)] {
+    for answer in [Answer::Cut(900), Answer::Cut(20_000), Answer::Flip(40), Answer::Flip(5_000)] {
         server.answer(answer);
         let error = fixture.fetch(&decl, None).map(|fetched| fetched.revision).unwrap_err();
         assert_eq!(error.code, "corrupt", "{answer:?}: {error:?}");
