@@ -136,6 +136,8 @@ impl Caller {
             return match trap {
                 Trap::StackOverflow => fault("its stack overflowed")
                     .hint(format!("raise limits.{plugin}.stack in tidelock.toml, or make the plugin nest less")),
+                Trap::MemoryOutOfBounds => fault(&trap.to_string())
+                    .hint("a plugin that nests too deeply ends like this too: compilers keep a stack in memory"),
                 Trap::UnreachableCodeReached => fault("it aborted without a word"),
                 other => fault(&other.to_string()),
             };

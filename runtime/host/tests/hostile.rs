@@ -26,6 +26,7 @@ fn contained(world: &World, fault: &Fault, words: &str) {
 const ANYWHERE: &[(&str, &str, &str)] = &[
     ("loop", "timeout", "within 1500 ms"),
     ("recurse", "trap", "stack overflowed"),
+    ("recurse-wide", "trap", "out of bounds memory access"),
     ("grow-memory", "limit", "wants more memory"),
     ("panic", "trap", "panicked: out of"),
     ("trap", "trap", "aborted without a word"),

@@ -82,7 +82,7 @@ async fn a_render_records_each_question_once_not_found_too() {
     let world = World::new();
     let rendered = render(&world, "honest").await.unwrap();
     let docs: Vec<_> = rendered.docs.iter().map(|doc| (doc.document.as_str(), doc.place.file.as_str())).collect();
-    assert_eq!(docs, [(r#"{"name":"a.txt","size":1}"#, "web/a.txt"), (r#"{"name":"b.txt","size":18}"#, "web/b.txt")]);
+    assert_eq!(docs, [(r#"{"name":"a.txt","size":1}"#, "web/a.txt"), (r#"{"name":"b.txt","size":19}"#, "web/b.txt")]);
     let questions: Vec<_> = rendered.reads.iter().map(|read| read.question.clone()).collect();
     let file = |path: &str| Question::File(path.to_owned());
     assert_eq!(

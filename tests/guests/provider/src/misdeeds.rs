@@ -14,7 +14,10 @@ pub fn commit(word: &str) {
             black_box(0);
         },
         "recurse" => {
-            black_box(recurse(0));
+            black_box(recurse(0, black_box(u64::MAX)));
+        }
+        "recurse-wide" => {
+            black_box(recurse_wide(0));
         }
         "grow-memory" => {
             let mut hoard = Vec::new();
@@ -47,14 +50,23 @@ pub fn commit(word: &str) {
     }
 }
 
+/// Deep calls on the Wasm stack; nothing of it lies in memory.
 #[inline(never)]
-fn recurse(depth: u64) -> u64 {
+fn recurse(depth: u64, end: u64) -> u64 {
+    if depth == end {
+        return depth;
+    }
+    (recurse(depth + 1, end) ^ depth).wrapping_mul(31).rotate_left(5)
+}
+
+/// Deep calls with large frames: the stack that compilers keep in memory ends first.
+#[inline(never)]
+fn recurse_wide(depth: u64) -> u64 {
     let room = black_box([depth; 64]);
-    // Never true, which the compiler cannot know.
     if depth == black_box(u64::MAX) {
         return depth;
     }
-    recurse(depth + 1) + room[(depth % 64) as usize]
+    recurse_wide(depth + 1) + room[(depth % 64) as usize]
 }
 
 /// What can be done wrong while it may look.
