@@ -56,7 +56,8 @@ pub fn read_value<T: DeserializeOwned>(mut value: Value) -> Result<T, Vec<Diagno
 }
 
 fn unknown_key(key: &str, parent: &str, message: &str) -> Diagnostic {
-    let known: Vec<&str> = message.split_once("expected").map_or("", |(_, rest)| rest).split('`').skip(1).step_by(2).collect();
+    let known: Vec<&str> =
+        message.split_once("expected").map_or("", |(_, rest)| rest).split('`').skip(1).step_by(2).collect();
     let remark = Diagnostic::error(format!("unknown key `{key}`")).at(format!("{parent}/{}", escape(key)));
     match nearest(key, known.iter().copied()) {
         Some(name) => remark.hint(format!("did you mean `{name}`?")),

@@ -52,7 +52,8 @@ impl Tree {
     pub fn text(&self, path: &str) -> Result<Option<String>, Error> {
         let Some(bytes) = self.read(path)? else { return Ok(None) };
         let text = String::from_utf8(bytes).map_err(|error| {
-            let line = error.as_bytes()[..error.utf8_error().valid_up_to()].iter().filter(|byte| **byte == b'\n').count();
+            let line =
+                error.as_bytes()[..error.utf8_error().valid_up_to()].iter().filter(|byte| **byte == b'\n').count();
             Error::target("invalid", format!("{path} is not UTF-8 text: see line {}", line + 1))
         })?;
         Ok(Some(text))
@@ -132,7 +133,9 @@ impl Inputs {
         let text = self.port.settings();
         let settings: Value = serde_json::from_str(if text.is_empty() { "{}" } else { &text })
             .map_err(|error| Problem::new(format!("the settings are not JSON: {error}")))?;
-        Ok(self.settings.get_or_init(|| if settings.is_null() { Value::Object(serde_json::Map::new()) } else { settings }))
+        Ok(self
+            .settings
+            .get_or_init(|| if settings.is_null() { Value::Object(serde_json::Map::new()) } else { settings }))
     }
 
     /// The merged values at a JSON pointer (`""` is all of them); none where there is nothing.
@@ -159,4 +162,3 @@ impl Inputs {
         self.port.fact(name).and_then(|text| serde_json::from_str(&text).ok())
     }
 }
-

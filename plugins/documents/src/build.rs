@@ -287,7 +287,8 @@ mod tests {
 
     #[test]
     fn documents_have_places_and_empty_ones_are_left_out() {
-        let (documents, fault) = read("# first\na: 1\n---\n---\n\n  b: [x, 'y', \"1\"]\n...\n---\nc: |\n  text\n", &Limits::default());
+        let (documents, fault) =
+            read("# first\na: 1\n---\n---\n\n  b: [x, 'y', \"1\"]\n...\n---\nc: |\n  text\n", &Limits::default());
         assert_eq!(fault, None);
         let places: Vec<_> = documents.iter().map(|document| (document.line, document.column)).collect();
         assert_eq!(places, [(2, 1), (6, 3), (9, 1)]);
@@ -348,12 +349,19 @@ mod tests {
     fn bombs_end_in_named_limits() {
         let mut laughs = String::from("a: &a [x, x, x, x, x, x, x, x, x]\n");
         for (name, last) in ('b'..='z').zip('a'..) {
-            laughs.push_str(&format!("{name}: &{name} [*{last}, *{last}, *{last}, *{last}, *{last}, *{last}, *{last}]\n"));
+            laughs.push_str(&format!(
+                "{name}: &{name} [*{last}, *{last}, *{last}, *{last}, *{last}, *{last}, *{last}]\n"
+            ));
         }
         assert!(bad(&laughs).0.contains("aliases write out more than 50000"));
         for (open, depth) in [("[", 100_000), ("{a: ", 100_000), ("- ", 1000)] {
             let message = bad(&open.repeat(depth)).0;
-            assert!(message.contains("64") || message.to_lowercase().contains("nest") || message.to_lowercase().contains("limit"), "{message}");
+            assert!(
+                message.contains("64")
+                    || message.to_lowercase().contains("nest")
+                    || message.to_lowercase().contains("limit"),
+                "{message}"
+            );
         }
         assert!(bad(&"x".repeat((4 << 20) + 1)).0.contains("are allowed"));
         assert!(bad(&"- 1\n".repeat(500_001)).0.contains("more than 500000"));

@@ -68,7 +68,8 @@ fn resources(file: &str, engine: &Engine, out: &mut Output) -> Result<(), Proble
     if let Some(fault) = fault {
         let line = text.lines().nth(fault.line.saturating_sub(1) as usize).unwrap_or_default().trim();
         let message = format!("{}, in line {} of the rendered text: {}", fault.message, fault.line, shortened(line));
-        let hint = fault.hint.unwrap_or_else(|| "values may need `| tojson`, which quotes what YAML would misread".into());
+        let hint =
+            fault.hint.unwrap_or_else(|| "values may need `| tojson`, which quotes what YAML would misread".into());
         problems.push(Problem::new(message).at(Place::file(file)).hint(hint));
     }
     problems.into_result()

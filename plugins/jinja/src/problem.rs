@@ -63,11 +63,14 @@ fn number(value: usize) -> u32 {
 /// goes, and the first part that is not there is compared with those that are.
 fn undefined(error: &Error, inputs: &Inputs) -> Option<String> {
     let expression = error.range().zip(error.template_source()).and_then(|(range, source)| source.get(range))?;
-    let path = expression.split(|c: char| !(c.is_alphanumeric() || matches!(c, '_' | '.'))).find(|part| !part.is_empty())?;
+    let path =
+        expression.split(|c: char| !(c.is_alphanumeric() || matches!(c, '_' | '.'))).find(|part| !part.is_empty())?;
     let mut parts = path.split('.').filter(|part| !part.is_empty()).peekable();
     match parts.peek() {
         Some(&"target") => {
-            return Some("the operator's config says which labels and facts a target has; `| default(...)` stands in".to_owned());
+            return Some(
+                "the operator's config says which labels and facts a target has; `| default(...)` stands in".to_owned(),
+            );
         }
         Some(&"values") => {
             parts.next();
@@ -86,7 +89,9 @@ fn undefined(error: &Error, inputs: &Inputs) -> Option<String> {
         let known = map.keys().map(String::as_str).chain(OWN.into_iter().filter(|_| top));
         return Some(match nearest(part, known) {
             Some(name) => format!("did you mean `{name}`?"),
-            None if top => format!("no values file of the stack sets `{part}`; `{{{{ {part} | default(...) }}}}` stands in"),
+            None if top => {
+                format!("no values file of the stack sets `{part}`; `{{{{ {part} | default(...) }}}}` stands in")
+            }
             None => format!("there are {}", map.keys().cloned().collect::<Vec<_>>().join(", ")),
         });
     }

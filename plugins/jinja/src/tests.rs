@@ -35,7 +35,10 @@ fn documents_come_from_templates() {
 #[test]
 fn only_what_is_used_is_asked_for() {
     let tree = Tree::new([
-        ("a.yaml.j2", "kind: a.b\nname: {{ owner }}-{{ values.site.name }}-{{ target.labels.role }}-{{ target.facts.os }}\n"),
+        (
+            "a.yaml.j2",
+            "kind: a.b\nname: {{ owner }}-{{ values.site.name }}-{{ target.labels.role }}-{{ target.facts.os }}\n",
+        ),
         ("b.j2", "{{ unused }}"),
     ])
     .values(values())
@@ -102,7 +105,8 @@ fn undefined_variables_are_errors_with_place_and_a_better_name() {
 
 #[test]
 fn an_error_in_an_included_template_is_placed_there() {
-    let tree = Tree::new([("a.yaml.j2", "# one\n{% include 'b.j2' %}\n"), ("b.j2", "x\ny {{ nothing }}\n")]).values(values());
+    let tree =
+        Tree::new([("a.yaml.j2", "# one\n{% include 'b.j2' %}\n"), ("b.j2", "x\ny {{ nothing }}\n")]).values(values());
     let problem = only_problem(&tree);
     assert_eq!(problem.place.as_ref().map(|place| (place.file.as_str(), place.line)), Some(("b.j2", 2)), "{problem:?}");
     assert!(problem.message.contains("while rendering a.yaml.j2"));
@@ -120,7 +124,10 @@ fn syntax_and_yaml_errors_are_told_apart() {
 
 #[test]
 fn endless_templates_are_stopped() {
-    let tree = Tree::new([("a.yaml.j2", "{% for a in range(9999) %}{% for b in range(9999) %}{{ a }}{% endfor %}{% endfor %}")]);
+    let tree = Tree::new([(
+        "a.yaml.j2",
+        "{% for a in range(9999) %}{% for b in range(9999) %}{{ a }}{% endfor %}{% endfor %}",
+    )]);
     assert!(only_problem(&tree).message.contains("too long"));
     let tree = Tree::new([("a.yaml.j2", "{% include 'a.yaml.j2' %}")]);
     let problem = only_problem(&tree);
@@ -135,7 +142,8 @@ fn filters_write_what_config_files_need() {
     )])
     .values(values());
     let rendered = tree.render::<Jinja>().unwrap();
-    let wanted = json!({"json": r#"{"name":"example","ports":[80,443]}"#, "name": "example", "ports": [80, 443], "d": "none"});
+    let wanted =
+        json!({"json": r#"{"name":"example","ports":[80,443]}"#, "name": "example", "ports": [80, 443], "d": "none"});
     assert_eq!(rendered[0].0["spec"], wanted);
 }
 

@@ -86,7 +86,12 @@ fn normal(
 
 /// The attributes that a change is about: all of the spec for something new, else those
 /// that differ. What does not differ, or is ignored, is left as it is.
-pub(crate) fn to_set<S>(change: &Change<S>, mode: Option<Mode>, owner: Option<&String>, group: Option<&String>) -> Attributes {
+pub(crate) fn to_set<S>(
+    change: &Change<S>,
+    mode: Option<Mode>,
+    owner: Option<&String>,
+    group: Option<&String>,
+) -> Attributes {
     let counts = |field: &str| change.makes() || change.differs(field);
     Attributes {
         mode: mode.filter(|_| counts("/mode")).map(Mode::bits),

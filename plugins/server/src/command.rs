@@ -29,7 +29,7 @@ const PROBE_MS: u32 = 10_000;
 /// What to do when a crash leaves it unknown whether a command ran.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
-pub enum Again {
+pub(crate) enum Again {
     /// Run it again: it may run twice.
     Repeat,
     /// Ask a person.
@@ -122,7 +122,8 @@ impl Kind for Command {
         for (field, argv) in [("/argv", Some(&spec.argv)), ("/unless", spec.unless.as_ref())] {
             let Some(argv) = argv else { continue };
             if !argv.first().is_some_and(|program| program.starts_with('/')) {
-                let remark = Diagnostic::error("the first word is not the absolute path of a program; there is no shell");
+                let remark =
+                    Diagnostic::error("the first word is not the absolute path of a program; there is no shell");
                 remarks.push(remark.at(field).hint("such as [\"/usr/bin/systemctl\", \"reload\", \"nginx\"]"));
             }
             if argv.iter().any(|word| word.contains('\0')) {
@@ -143,7 +144,8 @@ impl Kind for Command {
 
     fn observe(subjects: &[Subject], machine: &Machine<'_>) -> Result<Vec<Observation>, Error> {
         let keys: Vec<Option<Key>> = subjects.iter().map(|subject| Key::of_identity(&subject.identity)).collect();
-        let made: Vec<String> = keys.iter().flatten().filter_map(|key| key.creates.as_ref()).map(ToString::to_string).collect();
+        let made: Vec<String> =
+            keys.iter().flatten().filter_map(|key| key.creates.as_ref()).map(ToString::to_string).collect();
         let mut made = machine.stat(&made)?.into_iter();
         let each = keys.into_iter().zip(subjects).map(|(key, subject)| match key {
             Some(key) => {

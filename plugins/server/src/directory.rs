@@ -5,8 +5,7 @@ use serde_json::{Map, Value, json};
 use tidelock_sdk::effect::{make_directory, remove, set_attributes};
 use tidelock_sdk::schemars::{self, JsonSchema};
 use tidelock_sdk::{
-    Action, Change, Diagnostic, Entry, EntryKind, Error, Field, Kind, Machine, Observation, Proposals, Step,
-    Subject,
+    Action, Change, Diagnostic, Entry, EntryKind, Error, Field, Kind, Machine, Observation, Proposals, Step, Subject,
 };
 
 use crate::attributes::{Mode, normal_group, normal_owner, to_set};
@@ -91,8 +90,13 @@ impl Kind for Directory {
         let path = AbsolutePath::of_identity(&change.identity)
             .ok_or_else(|| Error::plugin(format!("{:?} is no directory's identity", change.identity)))?;
         let observed = change.observed.as_ref().and_then(|observed| observed.get("strays"));
-        let found: Vec<String> =
-            observed.and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect();
+        let found: Vec<String> = observed
+            .and_then(Value::as_array)
+            .into_iter()
+            .flatten()
+            .filter_map(Value::as_str)
+            .map(str::to_owned)
+            .collect();
         if change.action == Action::Delete {
             // Never with all below it: what others own there must make it fail.
             if change.last_applied().is_some_and(|last| last.purge) {
@@ -117,12 +121,7 @@ impl Kind for Directory {
     }
 }
 
-fn present(
-    subject: &Subject,
-    path: &AbsolutePath,
-    entry: Entry,
-    machine: &Machine<'_>,
-) -> Result<Observation, Error> {
+fn present(subject: &Subject, path: &AbsolutePath, entry: Entry, machine: &Machine<'_>) -> Result<Observation, Error> {
     if entry.kind != EntryKind::Directory {
         return Err(look::in_the_way(path, &entry, "a directory"));
     }

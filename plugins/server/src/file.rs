@@ -74,14 +74,19 @@ impl Kind for File {
     fn check(spec: &FileSpec) -> Vec<Diagnostic> {
         let mut remarks = Vec::new();
         if spec.backup.as_deref().is_some_and(|suffix| suffix.is_empty() || suffix.contains(['/', '\0'])) {
-            remarks.push(Diagnostic::error("the backup's suffix is empty or holds a slash").at("/backup").hint("such as \".orig\""));
+            remarks.push(
+                Diagnostic::error("the backup's suffix is empty or holds a slash")
+                    .at("/backup")
+                    .hint("such as \".orig\""),
+            );
         }
         if let Some(argv) = &spec.validate {
             if !argv.first().is_some_and(|program| program.starts_with('/')) {
                 let remark = Diagnostic::error("the first word of `validate` is not an absolute path of a program");
                 remarks.push(remark.at("/validate").hint("such as [\"/usr/sbin/nginx\", \"-t\", \"-c\", \"%s\"]"));
             } else if !argv.iter().any(|word| word.contains("%s")) {
-                let remark = Diagnostic::warning("`validate` does not name the staged file, so it looks at the old one");
+                let remark =
+                    Diagnostic::warning("`validate` does not name the staged file, so it looks at the old one");
                 remarks.push(remark.at("/validate").hint("put %s where the file's path belongs"));
             }
         }
@@ -100,7 +105,8 @@ impl Kind for File {
 
     fn steps(change: &Change<FileSpec>, _machine: &Machine<'_>, propose: &Proposals<'_>) -> Result<Step, Error> {
         if change.action == Action::Delete {
-            let path = AbsolutePath::of_identity(&change.identity).ok_or_else(|| Error::plugin("not a file's identity"))?;
+            let path =
+                AbsolutePath::of_identity(&change.identity).ok_or_else(|| Error::plugin("not a file's identity"))?;
             propose.add(remove(path.as_str()))?;
             return Ok(Step::Proposed);
         }

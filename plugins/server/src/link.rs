@@ -50,10 +50,17 @@ impl Kind for Link {
     }
 
     fn observe(subjects: &[Subject], machine: &Machine<'_>) -> Result<Vec<Observation>, Error> {
-        look::paths(subjects, machine, |_| false, |_, path, entry| match (entry.kind, &entry.link_target) {
-            (EntryKind::Symlink, Some(to)) => Ok(Observation::present(LinkSpec { path, to: to.clone() }, [entry.seen])),
-            _ => Err(look::in_the_way(&path, &entry, "a symbolic link")),
-        })
+        look::paths(
+            subjects,
+            machine,
+            |_| false,
+            |_, path, entry| match (entry.kind, &entry.link_target) {
+                (EntryKind::Symlink, Some(to)) => {
+                    Ok(Observation::present(LinkSpec { path, to: to.clone() }, [entry.seen]))
+                }
+                _ => Err(look::in_the_way(&path, &entry, "a symbolic link")),
+            },
+        )
     }
 
     fn steps(change: &Change<LinkSpec>, _machine: &Machine<'_>, propose: &Proposals<'_>) -> Result<Step, Error> {

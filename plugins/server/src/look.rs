@@ -19,7 +19,8 @@ pub(crate) fn paths(
     for digested in [false, true] {
         let asked: Vec<usize> =
             (0..subjects.len()).filter(|at| paths[*at].is_some() && digest(&subjects[*at]) == digested).collect();
-        let question: Vec<String> = asked.iter().filter_map(|at| paths[*at].as_ref().map(ToString::to_string)).collect();
+        let question: Vec<String> =
+            asked.iter().filter_map(|at| paths[*at].as_ref().map(ToString::to_string)).collect();
         let answers = if digested { machine.digest(&question)? } else { machine.stat(&question)? };
         for (at, answer) in asked.into_iter().zip(answers) {
             looked[at] = Some(answer);

@@ -154,7 +154,8 @@ mod tests {
 
     #[test]
     fn pages_stay_small() {
-        let many: String = (0..1201).map(|n| format!("---\nkind: server.file\nname: n{n}\nspec: {{path: /n{n}}}\n")).collect();
+        let many: String =
+            (0..1201).map(|n| format!("---\nkind: server.file\nname: n{n}\nspec: {{path: /n{n}}}\n")).collect();
         let tree = Tree::new([("a.yaml", many)]);
         assert_eq!(tree.render::<Yaml>().unwrap().len(), 1201);
         assert_eq!(tree.pages(), [500, 500, 201]);

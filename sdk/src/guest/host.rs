@@ -141,8 +141,7 @@ impl ProposePort<'_> {
     }
 
     pub(crate) fn exec(self, common: Common, exec: effect::Exec) -> Result<(), Error> {
-        let command =
-            propose::Command { argv: exec.argv, cwd: exec.cwd, env: exec.env, timeout_ms: exec.timeout_ms };
+        let command = propose::Command { argv: exec.argv, cwd: exec.cwd, env: exec.env, timeout_ms: exec.timeout_ms };
         propose::exec(&common_out(common), &command).map_err(error_in)
     }
 }

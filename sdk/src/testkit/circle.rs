@@ -44,7 +44,8 @@ impl Machine {
     pub fn resolve<P: Provider>(&self, declared: &Declared) -> Declared {
         let mut spec: Value = serde_json::from_str(&declared.spec).unwrap_or_default();
         for field in kind_of::<P>(&declared.kind).map(|kind| kind.fields).unwrap_or_default() {
-            if let (Some(value), Some(key), Some(object)) = (&field.default, field.path.strip_prefix('/'), spec.as_object_mut())
+            if let (Some(value), Some(key), Some(object)) =
+                (&field.default, field.path.strip_prefix('/'), spec.as_object_mut())
             {
                 object.entry(key).or_insert_with(|| value.clone());
             }
@@ -206,7 +207,10 @@ impl Machine {
                 Step::Proposed => {}
                 Step::Refused(error) => return Err(error),
                 Step::NeedsReplace(fields) => {
-                    return Err(Error::target("replace", format!("{address} needs a new one for {}", fields.join(", "))));
+                    return Err(Error::target(
+                        "replace",
+                        format!("{address} needs a new one for {}", fields.join(", ")),
+                    ));
                 }
                 Step::Waits { why, .. } => return Err(Error::target("waits", why)),
             }
@@ -218,8 +222,11 @@ impl Machine {
     /// Normalises, and again: the answer to an answer must be itself.
     fn normalised<P: Provider>(&self, resources: &[Declared]) -> Result<Vec<Value>, Error> {
         let once = provider::normalise::<P>(resources, &self.eyes()).into_iter().collect::<Result<Vec<_>, _>>()?;
-        let again: Vec<Declared> =
-            resources.iter().zip(&once).map(|(declared, spec)| Declared { spec: spec.clone(), ..declared.clone() }).collect();
+        let again: Vec<Declared> = resources
+            .iter()
+            .zip(&once)
+            .map(|(declared, spec)| Declared { spec: spec.clone(), ..declared.clone() })
+            .collect();
         let twice = provider::normalise::<P>(&again, &self.eyes()).into_iter().collect::<Result<Vec<_>, _>>()?;
         if let Some((first, second)) = once.iter().zip(&twice).find(|(first, second)| first != second) {
             return Err(Error::plugin(format!("normalise does not repeat: {first} became {second}")));

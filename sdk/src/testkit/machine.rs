@@ -270,7 +270,9 @@ impl Machine {
         self.count();
         match self.ends.borrow().get(argv) {
             Some(code) => Ok(Ended { code: Some(*code), ..Ended::default() }),
-            None => Err(Error::target("not-found", format!("{} is not there", argv.first().map_or("", String::as_str)))),
+            None => {
+                Err(Error::target("not-found", format!("{} is not there", argv.first().map_or("", String::as_str))))
+            }
         }
     }
 }

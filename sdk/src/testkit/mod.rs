@@ -14,4 +14,4 @@ mod tree;
 pub use circle::{Circle, declared};
 pub use machine::{Machine, Node, sha256};
 pub use perform::{Body, Proposal};
-pub use tree::{Tree, Question};
+pub use tree::{Question, Tree};

@@ -9,7 +9,8 @@ fn command(spec: Value) -> Declared {
 #[test]
 fn creates_runs_it_until_the_path_is_there() {
     let machine = Machine::new().command_makes(["/bin/make", "cert"], "/etc/cert");
-    let spec = || command(json!({ "argv": ["/bin/make", "cert"], "creates": "/etc/cert", "timeout": 7, "env": { "A": "b" } }));
+    let spec =
+        || command(json!({ "argv": ["/bin/make", "cert"], "creates": "/etc/cert", "timeout": 7, "env": { "A": "b" } }));
     let proposals = machine.converge::<Server>(&[spec()]).unwrap();
     let Body::Exec(exec) = &proposals[0].body else { panic!("{proposals:?}") };
     assert_eq!((exec.timeout_ms, exec.env.as_slice()), (7000, &[("A".to_owned(), "b".to_owned())][..]));
@@ -59,7 +60,13 @@ fn the_author_may_say_that_twice_does_no_harm() {
 #[test]
 fn what_it_did_is_not_undone() {
     let machine = Machine::new();
-    assert!(machine.delete::<Server>(&command(json!({ "argv": ["/bin/x"] }))).unwrap_err().message.contains("on_remove: release"));
+    assert!(
+        machine
+            .delete::<Server>(&command(json!({ "argv": ["/bin/x"] })))
+            .unwrap_err()
+            .message
+            .contains("on_remove: release")
+    );
     assert!(describe::<Server>().kinds[3].holds_data, "so that leaving Git releases it");
 }
 

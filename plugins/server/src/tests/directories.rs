@@ -39,7 +39,13 @@ fn purge_takes_what_nobody_manages_one_by_one() {
     ];
     assert_eq!(
         converge(&machine, &resources),
-        ["remove /srv/d/sub/deep/stray", "remove /srv/d/sub/deep", "remove /srv/d/kept/stray", "remove /srv/d/stray", "remove /srv/d/sub"]
+        [
+            "remove /srv/d/sub/deep/stray",
+            "remove /srv/d/kept/stray",
+            "remove /srv/d/sub/deep",
+            "remove /srv/d/stray",
+            "remove /srv/d/sub"
+        ]
     );
     assert_eq!(
         machine.paths(),
@@ -66,7 +72,9 @@ fn strays_that_the_host_took_out_stay_and_so_does_their_directory() {
         action: Action::Update,
         desired: Some(json!({ "path": "/d", "purge": true, "strays": [] }).to_string()),
         // A host that spares by name alone leaves `sub` in the list.
-        observed: Some(json!({ "path": "/d", "strays": ["path:/d/sub", "path:/d/sub/ours", "path:/elsewhere"] }).to_string()),
+        observed: Some(
+            json!({ "path": "/d", "strays": ["path:/d/sub", "path:/d/sub/ours", "path:/elsewhere"] }).to_string(),
+        ),
         last: None,
         handle: None,
         fields: vec!["/strays".into()],

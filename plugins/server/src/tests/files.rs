@@ -26,7 +26,11 @@ fn the_smallest_effect_is_proposed() {
     machine.put("/etc/motd", Node::File { content, mode: 0o600, owner, group });
     let proposals = machine.converge::<Server>(&[motd()]).unwrap();
     let Body::SetAttributes(set) = &proposals[0].body else { panic!("{proposals:?}") };
-    assert_eq!((set.attributes.mode, &set.attributes.owner), (Some(0o644), &None), "what does not differ is left alone");
+    assert_eq!(
+        (set.attributes.mode, &set.attributes.owner),
+        (Some(0o644), &None),
+        "what does not differ is left alone"
+    );
 
     machine.put("/etc/motd", Node::file("sun\n"));
     assert_eq!(converge(&machine, &[motd()]), ["put-file /etc/motd"]);
@@ -35,11 +39,15 @@ fn the_smallest_effect_is_proposed() {
 #[test]
 fn only_managed_fields_are_observed() {
     let machine = Machine::new().file("/etc/motd", "moon\n");
-    let see = |fields: &[&str]| {
-        match observe::<Server>(vec![subject("server.file", "path:/etc/motd", fields)], &machine.eyes()).unwrap().remove(0) {
-            Observation::Present(present) => present.observed,
-            other => panic!("{other:?}"),
-        }
+    let see = |fields: &[&str]| match observe::<Server>(
+        vec![subject("server.file", "path:/etc/motd", fields)],
+        &machine.eyes(),
+    )
+    .unwrap()
+    .remove(0)
+    {
+        Observation::Present(present) => present.observed,
+        other => panic!("{other:?}"),
     };
     assert_eq!(see(&["/path"]), json!({ "path": "/etc/motd" }));
     assert_eq!(see(&["/mode"]), json!({ "path": "/etc/motd", "mode": "0644" }));
