@@ -10,10 +10,10 @@ pub(crate) fn plain(text: &str) -> Option<Value> {
         "false" | "False" | "FALSE" => Value::Bool(false),
         ".nan" | ".NaN" | ".NAN" | ".inf" | ".Inf" | ".INF" | "+.inf" | "-.inf" | "-.Inf" | "-.INF" => return None,
         _ => match text.as_bytes() {
-            [b'0', b'x', digits @ ..] if all(digits, |byte| byte.is_ascii_hexdigit()) => radix(&text[2..], 16)?,
+            [b'0', b'x', digits @ ..] if all(digits, u8::is_ascii_hexdigit) => radix(&text[2..], 16)?,
             [b'0', b'o', digits @ ..] if all(digits, |byte| matches!(byte, b'0'..=b'7')) => radix(&text[2..], 8)?,
-            [b'+' | b'-', digits @ ..] if all(digits, |byte| byte.is_ascii_digit()) => integer(text)?,
-            digits if all(digits, |byte| byte.is_ascii_digit()) => integer(text)?,
+            [b'+' | b'-', digits @ ..] if all(digits, u8::is_ascii_digit) => integer(text)?,
+            digits if all(digits, u8::is_ascii_digit) => integer(text)?,
             _ if is_float(text) => Value::Number(Number::from_f64(text.parse().ok()?)?),
             _ => Value::String(text.to_owned()),
         },

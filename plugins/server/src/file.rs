@@ -100,7 +100,12 @@ impl Kind for File {
     }
 
     fn observe(subjects: &[Subject], machine: &Machine<'_>) -> Result<Vec<Observation>, Error> {
-        look::paths(subjects, machine, |subject| subject.manages("/content"), present)
+        look::paths(
+            subjects,
+            machine,
+            |subject| subject.manages("/content"),
+            |subject, path, entry| present(subject, &path, entry),
+        )
     }
 
     fn steps(change: &Change<FileSpec>, _machine: &Machine<'_>, propose: &Proposals<'_>) -> Result<Step, Error> {
@@ -140,7 +145,7 @@ impl Kind for File {
 /// In what is observed: the text of a symbolic link that stands in the file's place.
 const LINK_TEXT: &str = "symlink";
 
-fn present(subject: &Subject, path: AbsolutePath, entry: Entry) -> Result<Observation, Error> {
+fn present(subject: &Subject, path: &AbsolutePath, entry: Entry) -> Result<Observation, Error> {
     let mut observed = Map::new();
     match entry.kind {
         EntryKind::File => {
@@ -154,7 +159,7 @@ fn present(subject: &Subject, path: AbsolutePath, entry: Entry) -> Result<Observ
         EntryKind::Symlink => {
             observed.insert(LINK_TEXT.into(), json!(entry.link_target.clone().unwrap_or_default()));
         }
-        EntryKind::Directory | EntryKind::Other => return Err(look::in_the_way(&path, &entry, "a file")),
+        EntryKind::Directory | EntryKind::Other => return Err(look::in_the_way(path, &entry, "a file")),
     }
     observed.insert("path".into(), json!(path));
     Ok(Observation::present(Value::Object(observed), [entry.seen]))
