@@ -45,7 +45,7 @@ impl Engine {
             let message = format!("{file} is not a template: its name does not end in .j2");
             return Err(Problem::new(message).at(Place::file(file)).into());
         }
-        let scope = Scope::new(self.inputs.clone());
+        let scope = Scope::of(self.inputs.clone());
         self.templates
             .get_template(file)
             .and_then(|template| template.render(scope))

@@ -19,7 +19,7 @@ pub(crate) struct Scope {
 }
 
 impl Scope {
-    pub(crate) fn new(inputs: Inputs) -> Value {
+    pub(crate) fn of(inputs: Inputs) -> Value {
         let values = Arc::new(Values { asked: Asked(inputs.clone()), known: Mutex::default() });
         Value::from_object(Self { values, target: Value::from_object(Target(Asked(inputs))) })
     }
