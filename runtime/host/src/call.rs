@@ -154,11 +154,16 @@ impl Caller {
                 "raise limits.{plugin}.host_call in tidelock.toml, or make the plugin hand over less at once"
             ));
         }
-        Fault::new(
-            "trap",
-            Blame::Plugin,
-            format!("plugin {plugin} broke the contract in `{}`: {}", export.word(), tame(&text, MAX_LINE)),
-        )
+        if text.contains("store handle limit exceeded") {
+            return Fault::new(
+                "limit",
+                Blame::Plugin,
+                format!("plugin {plugin} keeps more than {MAX_HANDLES} handles of its own"),
+            );
+        }
+        // The chain holds a backtrace of offsets; its root is the sentence.
+        let why = tame(&error.root_cause().to_string(), MAX_LINE);
+        Fault::new("trap", Blame::Plugin, format!("plugin {plugin} broke the contract in `{}`: {why}", export.word()))
     }
 
     /// The host itself panicked while it served a guest. The process goes on; the

@@ -32,7 +32,7 @@ const ANYWHERE: &[(&str, &str, &str)] = &[
     ("trap", "trap", "aborted without a word"),
     ("huge-string", "limit", "hands over more than"),
     ("call-flood", "limit", "asks the host too often"),
-    ("handles", "trap", "broke the contract"),
+    ("handles", "limit", "more than 10000 handles"),
 ];
 
 fn limits() -> Limits {
