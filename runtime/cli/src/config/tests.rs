@@ -163,7 +163,7 @@ fn values_that_make_no_sense() {
     3 | poll = "often"
       |        ^^^^^^^
       |
-      = hint: write it as: poll = "60s", "5m" or "1h"
+      = hint: write it as: poll = "60s"
     "#);
     assert_snapshot!(complaint("[sources.infra]\nurl = \"x\"\nbranch = \"a\"\ntag = \"b\"\n"), @r#"
     error: [sources.infra] names a branch and a tag; a source follows one of them
@@ -180,6 +180,8 @@ fn values_that_make_no_sense() {
       |
     3 | paths = ["etc/**"]
       | ^^^^^
+      |
+      = hint: write it as: paths = ["/etc/**"]
     "#);
     assert_snapshot!(complaint("[[sources.infra.allow]]\ntargets = [\"web-[\"]\nkinds = []\n[sources.infra]\nurl = \"x\"\n"), @r#"
     error: pattern "web-[": unclosed character class; missing ']'
