@@ -4,7 +4,9 @@
 //! environment   one throw-away folder, and programs that see nothing outside of it
 //! tidelock      a call of the binary, and what came of it
 //! repo          a Git repository with commits that are equal on every machine
+//! git_http      Git over HTTP, which can misbehave
 //! keys          SSH keys that sign commits
+//! site          a repository, a machine, and the config between them
 //! redact        the words that differ from run to run, in one place
 //! ```
 //!
@@ -12,13 +14,17 @@
 //! story of what a user does, and reads best without error handling.
 
 pub mod environment;
+pub mod git_http;
 pub mod keys;
 pub mod redact;
 pub mod repo;
+pub mod site;
 pub mod tidelock;
 
 pub use environment::TestEnvironment;
+pub use git_http::GitHttp;
 pub use keys::SigningKey;
 pub use redact::redact;
 pub use repo::Repo;
+pub use site::Site;
 pub use tidelock::{Ran, Tidelock};

@@ -12,10 +12,14 @@
     reason = "telling a person what happens is this program's purpose"
 )]
 
+mod bench;
 mod check;
+mod demo;
 mod dependencies;
-mod guests;
+mod dist;
+mod fuzz;
 mod packages;
+mod plugins;
 mod process;
 mod test;
 mod wasm_std;
@@ -39,6 +43,8 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Task {
+    /// Build everything and watch Tidelock do its job, in a throw-away folder
+    Demo(demo::Options),
     /// Make sure that the standard library for WebAssembly is there
     WasmStd,
     /// Build the first-party plugins into target/plugins/*.wasm
@@ -51,6 +57,12 @@ enum Task {
     },
     /// Check formatting, lints, documentation and dependencies
     Check,
+    /// Build one release binary with the plugins in it
+    Dist,
+    /// Print figures, as ratios within one run
+    Bench(bench::Options),
+    /// Fuzz what is read from others
+    Fuzz(fuzz::Options),
     /// What the build server runs: `test`, then `check`
     Ci,
 }
@@ -68,9 +80,13 @@ fn main() -> ExitCode {
 fn run(task: Task) -> Result<()> {
     let workspace = Workspace::locate()?;
     match task {
+        Task::Demo(options) => demo::demo(&workspace, &options),
         Task::WasmStd => wasm_std::ensure(&workspace).map(|std| println!("{std}")),
-        Task::Plugins => guests::plugins(&workspace),
+        Task::Plugins => plugins::build(&workspace),
         Task::Test { arguments } => test::test(&workspace, &arguments),
+        Task::Dist => dist::dist(&workspace).map(drop),
+        Task::Bench(options) => bench::bench(&workspace, &options),
+        Task::Fuzz(options) => fuzz::fuzz(&workspace, &options),
         Task::Check => check::check(&workspace),
         Task::Ci => check::ci(&workspace),
     }

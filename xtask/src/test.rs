@@ -5,25 +5,22 @@ use std::ffi::OsString;
 use anyhow::Result;
 
 use crate::workspace::Workspace;
-use crate::{guests, packages, process};
+use crate::{packages, plugins, process, wasm_std};
 
-/// Builds the guests and the binary, and runs the tests of every workspace.
+/// Builds the plugins and the binary, and runs the tests of every workspace.
 ///
 /// `arguments` go to `cargo test` of the runtime's workspace; with any, that is
 /// all that runs, because they choose tests there.
 pub(crate) fn test(workspace: &Workspace, arguments: &[OsString]) -> Result<()> {
     packages::ensure()?;
     binary(workspace)?;
-    if workspace.root().join("tests/guests/Cargo.toml").is_file() {
-        println!("Building the guests of the tests");
-        guests::test_guests(workspace)?;
-    }
-
     let mut cargo = workspace.cargo();
     cargo.args(["test", "--workspace", "--locked", "--no-fail-fast"]).args(arguments);
+    // The host's tests build guests of their own.
+    wasm_std::ensure(workspace)?.configure(&mut cargo);
     process::run(workspace.embedding(&mut cargo))?;
     if arguments.is_empty() {
-        guest_tests(workspace)?;
+        plugin_tests(workspace)?;
     }
     Ok(())
 }
@@ -34,7 +31,7 @@ pub(crate) fn test(workspace: &Workspace, arguments: &[OsString]) -> Result<()> 
 /// one call builds, and a second choice would compile the dependencies twice.
 pub(crate) fn binary(workspace: &Workspace) -> Result<()> {
     println!("Building the plugins");
-    guests::plugins(workspace)?;
+    plugins::build(workspace)?;
     println!("Building the binary with the plugins embedded");
     let mut cargo = workspace.cargo();
     cargo.args(["build", "--workspace", "--bins", "--tests", "--locked"]);
@@ -42,7 +39,7 @@ pub(crate) fn binary(workspace: &Workspace) -> Result<()> {
 }
 
 /// The plugins' own tests, which run natively with the SDK's test kit.
-fn guest_tests(workspace: &Workspace) -> Result<()> {
+fn plugin_tests(workspace: &Workspace) -> Result<()> {
     println!("Testing the plugins natively");
     let mut cargo = workspace.guest_cargo(&workspace.root().join("plugins"));
     process::run(cargo.args(["test", "--workspace", "--locked", "--no-fail-fast"]))

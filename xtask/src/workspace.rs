@@ -39,11 +39,6 @@ impl Workspace {
         self.target.join("plugins")
     }
 
-    /// Where the components of `tests/guests` are.
-    pub(crate) fn test_components(&self) -> PathBuf {
-        self.target.join("test-guests")
-    }
-
     /// Cargo's target directory of all guest workspaces: one, so that what
     /// they have in common is compiled once.
     pub(crate) fn guest_target(&self) -> PathBuf {
@@ -54,6 +49,15 @@ impl Workspace {
     pub(crate) fn cargo(&self) -> Command {
         let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
         cargo.current_dir(&self.root);
+        cargo
+    }
+
+    /// A call of a nightly cargo, which exists only where rustup has one.
+    pub(crate) fn nightly(&self) -> Command {
+        let mut cargo = Command::new("cargo");
+        // Set by rustup for us, and stronger than the `+nightly` below.
+        cargo.env_remove("RUSTUP_TOOLCHAIN").env_remove("CARGO").env_remove("RUSTC");
+        cargo.current_dir(&self.root).arg("+nightly");
         cargo
     }
 

@@ -1,7 +1,6 @@
-//! Guest workspaces to components: `plugins/` for everybody, `tests/guests/`
-//! for our tests.
+//! The first-party plugins, from crates to components.
 //!
-//! A guest is a `cdylib` for `wasm32-unknown-unknown`. Cargo compiles it to a
+//! A plugin is a `cdylib` for `wasm32-unknown-unknown`. Cargo compiles it to a
 //! core module, and [`component`] turns that into the one file that the host
 //! loads. A component is written only when its bytes differ, so that a repeated
 //! build makes nothing else stale.
@@ -18,35 +17,15 @@ use cargo_metadata::{CrateType, Message};
 use crate::wasm_std;
 use crate::workspace::Workspace;
 
-/// What every import of a guest must begin with: our own interfaces, and no
+/// What every import of a plugin must begin with: our own interfaces, and no
 /// other way into the world.
 const OWN_INTERFACES: &str = "tidelock:";
 
 /// Builds the first-party plugins into [`Workspace::components`].
-pub(crate) fn plugins(workspace: &Workspace) -> Result<()> {
-    build(workspace, &workspace.root().join("plugins"), &workspace.components(), Imports::OwnOnly)
-}
-
-/// Builds the guests of the host's own tests into [`Workspace::test_components`].
-///
-/// Some of them import what they must not, to be refused.
-pub(crate) fn test_guests(workspace: &Workspace) -> Result<()> {
-    build(workspace, &workspace.root().join("tests/guests"), &workspace.test_components(), Imports::Any)
-}
-
-/// Which imports a workspace's guests may have.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Imports {
-    OwnOnly,
-    Any,
-}
-
-fn build(workspace: &Workspace, guests: &Path, into: &Path, imports: Imports) -> Result<()> {
-    let modules = compile(workspace, guests)?;
-    if modules.is_empty() {
-        bail!("{} holds no guest: no crate there is a cdylib", guests.display());
-    }
-    fs::create_dir_all(into).with_context(|| format!("cannot make {}", into.display()))?;
+pub(crate) fn build(workspace: &Workspace) -> Result<()> {
+    let modules = compile(workspace)?;
+    let into = workspace.components();
+    fs::create_dir_all(&into).with_context(|| format!("cannot make {}", into.display()))?;
 
     let mut written = Vec::new();
     for module in modules {
@@ -55,7 +34,7 @@ fn build(workspace: &Workspace, guests: &Path, into: &Path, imports: Imports) ->
         let bytes = component::encode(&bytes).with_context(|| format!("cannot make a component of {name}"))?;
         let found = component::imports(&bytes)?;
         let foreign: Vec<_> = found.iter().filter(|import| !import.starts_with(OWN_INTERFACES)).cloned().collect();
-        if imports == Imports::OwnOnly && !foreign.is_empty() {
+        if !foreign.is_empty() {
             bail!("{name} imports {}; a plugin may import nothing but {OWN_INTERFACES}*", foreign.join(", "));
         }
         let file = into.join(format!("{name}.wasm"));
@@ -63,20 +42,21 @@ fn build(workspace: &Workspace, guests: &Path, into: &Path, imports: Imports) ->
         println!("  {name}.wasm  {} KiB  {}", bytes.len().div_ceil(1024), listing(&found));
         written.push(file);
     }
-    remove_others(into, &written)
+    remove_others(&into, &written)
 }
 
-/// A compiled guest, not yet a component.
+/// A compiled plugin, not yet a component.
 struct Module {
     /// The name of its folder, and so of its component.
     name: String,
     path: PathBuf,
 }
 
-/// Compiles a guest workspace.
-fn compile(workspace: &Workspace, guests: &Path) -> Result<Vec<Module>> {
+/// Compiles the workspace of plugins.
+fn compile(workspace: &Workspace) -> Result<Vec<Module>> {
+    let plugins = &workspace.root().join("plugins");
     let std = wasm_std::ensure(workspace)?;
-    let mut cargo = workspace.guest_cargo(guests);
+    let mut cargo = workspace.guest_cargo(plugins);
     cargo.args(["build", "--release", "--target", wasm_std::TARGET, "--message-format", "json-render-diagnostics"]);
     std.configure(&mut cargo);
 
@@ -85,17 +65,17 @@ fn compile(workspace: &Workspace, guests: &Path) -> Result<Vec<Module>> {
     let mut modules = Vec::new();
     for message in Message::parse_stream(std::io::BufReader::new(output)) {
         let Message::CompilerArtifact(artifact) = message.context("cannot read what cargo says")? else { continue };
-        if !artifact.target.crate_types.contains(&CrateType::CDyLib) || !artifact.manifest_path.starts_with(guests) {
+        if !artifact.target.crate_types.contains(&CrateType::CDyLib) || !artifact.manifest_path.starts_with(plugins) {
             continue;
         }
         let folder = artifact.manifest_path.parent().and_then(|folder| folder.file_name());
-        let folder = folder.context("a guest without a folder")?.to_owned();
+        let folder = folder.context("a plugin without a folder")?.to_owned();
         let wasm = artifact.filenames.into_iter().find(|file| file.extension() == Some("wasm"));
         let wasm = wasm.with_context(|| format!("{folder} has no .wasm"))?;
         modules.push(Module { name: folder, path: wasm.into() });
     }
     if !building.wait()?.success() {
-        bail!("the guests in {} do not compile", guests.display());
+        bail!("the plugins do not compile");
     }
     modules.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(modules)
@@ -108,7 +88,7 @@ fn write_if_changed(file: &Path, bytes: &[u8]) -> Result<()> {
     fs::write(file, bytes).with_context(|| format!("cannot write {}", file.display()))
 }
 
-/// Removes components whose guests are gone.
+/// Removes components whose plugins are gone.
 fn remove_others(folder: &Path, keep: &[PathBuf]) -> Result<()> {
     for entry in fs::read_dir(folder)? {
         let path = entry?.path();
@@ -140,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn components_of_removed_guests_go_too() {
+    fn components_of_removed_plugins_go_too() {
         let folder = tempfile::tempdir().unwrap();
         let [kept, gone, other] = ["kept.wasm", "gone.wasm", "notes.txt"].map(|name| folder.path().join(name));
         for file in [&kept, &gone, &other] {

@@ -13,11 +13,9 @@ const ABOUT: &str = "tidelock:plugin";
 /// The host reads [`ABOUT`] at the component's top level, without looking into
 /// the modules inside, so it is repeated there.
 pub(super) fn encode(module: &[u8]) -> Result<Vec<u8>> {
-    let about = section(module)?;
+    let about = section(module)?.context("it does not say what it is: it registers no renderer or provider")?;
     let mut component = ComponentEncoder::default().validate(true).module(module)?.encode()?;
-    if let Some(about) = about
-        && section(&component)?.is_none()
-    {
+    if section(&component)?.is_none() {
         append(&mut component, ABOUT, &about);
     }
     Ok(component)
@@ -121,5 +119,10 @@ mod tests {
         assert!(section(b"\0asm\x01\0\0").is_err());
         assert!(imports(b"not wasm").is_err());
         assert!(encode(EMPTY_COMPONENT).is_err());
+    }
+
+    #[test]
+    fn a_module_that_registers_no_plugin_is_none() {
+        assert!(encode(EMPTY_MODULE).unwrap_err().to_string().contains("registers no"));
     }
 }

@@ -1,0 +1,76 @@
+//! The examples, run as their READMEs say.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use tidelock_tests::TestEnvironment;
+use tidelock_tests::environment::hermetic;
+use tidelock_tests::tidelock::binary;
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the repository's root")
+}
+
+/// Every line of a README's `sh` blocks.
+fn commands(readme: &Path) -> String {
+    let text = fs::read_to_string(readme).unwrap_or_else(|error| panic!("cannot read {}: {error}", readme.display()));
+    let mut script = String::new();
+    let mut inside = false;
+    for line in text.lines() {
+        match line {
+            "```sh" => inside = true,
+            "```" => inside = false,
+            command if inside => script.push_str(&format!("{command}\n")),
+            _ => {}
+        }
+    }
+    assert!(!script.is_empty(), "{} holds no commands", readme.display());
+    script
+}
+
+/// Runs the commands of an example's README from the repository's root, and
+/// returns the copy that they made and what they printed.
+fn follow(example: &str, copy: &str) -> (TestEnvironment, PathBuf, String) {
+    let world = TestEnvironment::new();
+    let home = world.path("home");
+    let script = commands(&root().join("examples").join(example).join("README.md"));
+    let tools = binary().parent().expect("a folder").to_path_buf();
+    let path = std::env::var("PATH").unwrap_or_default();
+
+    let mut shell = Command::new("sh");
+    hermetic(&mut shell, &home).current_dir(root());
+    shell.env("PATH", format!("{}:{path}", tools.display())).args(["-eux", "-c", &script]);
+    let output = shell.output().expect("a shell");
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    let asked = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{example} fails:\n{asked}\n--- stdout\n{said}");
+    let copy = home.join(copy);
+    (world, copy, said)
+}
+
+fn read(folder: &Path, file: &str) -> String {
+    fs::read_to_string(folder.join(file)).unwrap_or_else(|error| panic!("cannot read {file}: {error}"))
+}
+
+#[test]
+fn hello_does_what_its_readme_says() {
+    let (_world, hello, said) = follow("hello", "hello");
+    assert_eq!(read(&hello, "machine/srv/hello.txt"), "Hello, world.\n");
+    assert_eq!(read(&hello, "machine/etc/motd"), "This machine is kept by Tidelock.\n");
+    assert!(said.contains("It was like this when I came."), "the change by hand was not shown:\n{said}");
+}
+
+#[test]
+fn fleet_config_does_what_its_readme_says() {
+    let (_world, fleet, said) = follow("fleet-config", "fleet");
+    let workers = |machine: &str| {
+        let config = read(&fleet, &format!("machines/{machine}/etc/web/web.conf"));
+        config.lines().find(|line| line.starts_with("workers")).unwrap_or_default().to_owned()
+    };
+    assert_eq!(workers("staging-1"), "workers 3;", "staging follows its commit\n{said}");
+    assert_eq!(workers("prod-1"), "workers 8;");
+    assert_eq!(workers("prod-2"), "workers 16;", "the host's values win");
+    let docs = read(&fleet, "machines/staging-1/etc/web/docs.conf");
+    assert!(docs.contains("docs.staging.example.com"), "{docs}");
+}
