@@ -119,7 +119,7 @@ impl Tamper {
                 let digits: Vec<usize> = (0..end).filter(|i| text[*i].is_ascii_digit()).collect();
                 if !digits.is_empty() {
                     let at = digits[at.index(digits.len())];
-                    text.splice(at..=at, number.to_string().bytes());
+                    text.splice(at..=at, format!("{number:e}").bytes());
                 }
             }
             Self::Delete(at, length) if end > 0 => {
@@ -139,13 +139,14 @@ impl Tamper {
 
 fn tamper() -> impl Strategy<Value = Tamper> {
     let at = any::<Index>;
+    // Mostly gentle, so that much of it is still accepted and has to hold.
     prop_oneof![
-        (at(), any::<u8>()).prop_map(|(at, with)| Tamper::Flip(at, with)),
-        (at(), select(WORDS)).prop_map(|(at, word)| Tamper::Insert(at, word)),
-        (at(), any::<f64>()).prop_map(|(at, number)| Tamper::Number(at, number)),
-        (at(), 1..40_usize).prop_map(|(at, length)| Tamper::Delete(at, length)),
-        (at(), 1..40_usize, 1..60_usize).prop_map(|(at, length, times)| Tamper::Repeat(at, length, times)),
-        at().prop_map(Tamper::Cut),
+        4 => (at(), 0..8_u32).prop_map(|(at, bit)| Tamper::Flip(at, 1 << bit)),
+        4 => (at(), select(WORDS)).prop_map(|(at, word)| Tamper::Insert(at, word)),
+        8 => (at(), any::<f64>()).prop_map(|(at, number)| Tamper::Number(at, number)),
+        2 => (at(), 1..20_usize).prop_map(|(at, length)| Tamper::Delete(at, length)),
+        2 => (at(), 1..40_usize, 1..60_usize).prop_map(|(at, length, times)| Tamper::Repeat(at, length, times)),
+        1 => at().prop_map(Tamper::Cut),
     ]
 }
 
@@ -182,7 +183,7 @@ fn check(target: &str) {
         assert_eq!(body(content), !name.starts_with("refused-"), "the seed {target}/{name}");
     }
     let contents: Vec<Vec<u8>> = seeds.into_iter().map(|(_, content)| content).collect();
-    let tampered = (select(contents), prop::collection::vec(tamper(), 1..6)).prop_map(|(mut text, tampers)| {
+    let tampered = (select(contents), prop::collection::vec(tamper(), 1..4)).prop_map(|(mut text, tampers)| {
         for tamper in tampers {
             tamper.apply(&mut text);
         }

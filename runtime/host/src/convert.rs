@@ -2,6 +2,7 @@
 //! guest is tamed and capped here, once.
 
 use tidelock_model::error::{Blame, Diagnostic, Fault, Place, Severity, tame};
+use tidelock_model::stack::resolve;
 
 use crate::bindings::types;
 use crate::door::{Door, MAX_LINE};
@@ -63,11 +64,13 @@ pub(crate) fn diagnostic(diagnostic: types::Diagnostic) -> Diagnostic {
     }
 }
 
-/// A place as a guest gave it: a path in the source, from its root.
-pub(crate) fn place(place: types::Place) -> Result<Place, String> {
-    let file = json::key("path of a place", place.file)?;
-    if file.split('/').any(|part| matches!(part, "" | "." | "..")) {
-        return Err(format!("the place {file:?}, which is not a path of the source"));
+/// A place as a guest gave it, in the file as it read it; as people see it, from the
+/// source's root.
+pub(crate) fn place(module: &str, place: types::Place) -> Result<Place, String> {
+    let given = json::key("path of a place", place.file)?;
+    let inside = given.strip_prefix('/').unwrap_or(&given);
+    if inside.split('/').any(|part| matches!(part, "" | "." | "..")) {
+        return Err(format!("the place {given:?}, which is not a path of the source"));
     }
-    Ok(Place { file, line: place.line, column: place.column })
+    Ok(Place { file: resolve(module, &given), line: place.line, column: place.column })
 }

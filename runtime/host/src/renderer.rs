@@ -136,7 +136,7 @@ impl WasmRenderer {
 /// A problem as a person sees it: with the line that it is about.
 fn shown(problem: wit::Problem, inputs: &RenderInputs) -> Diagnostic {
     // A place that is no path of the source helps nobody; the message still does.
-    let place = problem.place.and_then(|guest| place(guest).ok());
+    let place = problem.place.and_then(|guest| place(&inputs.module, guest).ok());
     let snippet = place.as_ref().and_then(|place| {
         let at = usize::try_from(place.line).ok()?.checked_sub(1)?;
         let content = inputs.tree.read(&place.file).ok()??;

@@ -271,6 +271,8 @@ impl EffectBody {
                 }
                 _ => return None,
             },
+            // A link is put in place of a link or of nothing: it cannot undo a file.
+            PathState::Symlink { .. } if matches!(self, Self::PutFile { .. }) => return None,
             PathState::Symlink { to } => Self::Link { path, to: to.clone() },
             PathState::Other => return None,
         })

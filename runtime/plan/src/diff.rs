@@ -117,6 +117,10 @@ impl Walk<'_> {
             return;
         }
         let field = self.field(at);
+        // How a resource is brought about is nothing that a target could show.
+        if field.is_some_and(|field| field.roles.how) {
+            return;
+        }
         if field.is_some_and(|field| field.roles.content) {
             if !same_content(desired, observed) {
                 self.differs(at, observed, Some(desired));

@@ -12,7 +12,7 @@ use tidelock_model::kind::KindInfo;
 use tidelock_model::name::{Identity, Kind};
 use tidelock_model::observation::Subject;
 
-use crate::diff::missing_defaults;
+use crate::diff::{covering, missing_defaults};
 use crate::input::is_of;
 use crate::pointer;
 
@@ -52,7 +52,8 @@ pub fn managed(spec: &Value, info: Option<&KindInfo>, ignore: &[String]) -> Vec<
     };
     let mut fields = pointer::leaves(spec, &content);
     fields.extend(missing_defaults(spec, info).map(|(path, _)| path.to_owned()));
-    fields.retain(|field| !field.is_empty() && !pointer::covered(ignore, field));
+    let how = |at: &str| covering(info, at, |roles| roles.how);
+    fields.retain(|field| !field.is_empty() && !pointer::covered(ignore, field) && !how(field));
     fields.sort_unstable();
     fields.dedup();
     fields

@@ -52,7 +52,7 @@ impl inputs::Host for CallState {
 impl output::Host for CallState {
     fn emit(&mut self, page: Vec<output::Rendered>) -> Result<Result<(), Error>> {
         self.door.enter("output.emit", 1)?;
-        self.render("output.emit")?;
+        let module = self.render("output.emit")?.inputs.module.clone();
         let mut docs = Vec::with_capacity(page.len());
         for rendered in page {
             // Past the limit the guest is told, and may end in peace; the render has failed.
@@ -64,7 +64,7 @@ impl output::Host for CallState {
                 let near = tame(&rendered.document.chars().take(80).collect::<String>(), 200);
                 return Err(self.door.broken(format!("emitted a resource as {why}: {near}")).into());
             }
-            let place = place(rendered.place).map_err(|why| self.door.broken(format!("emitted {why}")))?;
+            let place = place(&module, rendered.place).map_err(|why| self.door.broken(format!("emitted {why}")))?;
             docs.push(RenderedDoc { document: rendered.document, place });
         }
         self.render("output.emit")?.docs.append(&mut docs);
