@@ -106,7 +106,6 @@ fn roles(roles: wit::Role) -> Roles {
         content: has(wit::Role::CONTENT),
         strays: has(wit::Role::STRAYS),
         how: has(wit::Role::HOW),
-        how: has(wit::Role::HOW),
     }
 }
 
