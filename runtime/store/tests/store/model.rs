@@ -9,7 +9,7 @@ use tidelock_model::port::{Settled, Store};
 use tidelock_model::run::{Intent, Trigger};
 use tidelock_store::SqliteStore;
 
-use crate::support::{address, at, begin, change, effect, entry, lane, name, trigger};
+use crate::support::{address, apply, at, begin, change, create, effect, entry, lane, name, trigger};
 
 const ACTIONS: [Action; 6] =
     [Action::Create, Action::Update, Action::Delete, Action::Move, Action::Release, Action::Trigger];
@@ -135,5 +135,19 @@ proptest! {
         prop_assert_eq!(store.history(&tidelock_model::port::Filter::default()).unwrap().len(), changes);
         prop_assert!(store.open_intents(&lane).unwrap().is_empty());
         store.check().unwrap();
+    }
+
+    /// A digest covers numbers too: one that comes back a bit different is a stale plan.
+    #[test]
+    fn numbers_survive_to_the_last_bit(numbers in prop::collection::vec(any::<f64>(), 1..50)) {
+        let store = SqliteStore::in_memory().unwrap();
+        let lane = lane("infra:web@local");
+        let lease = begin(&store, "r1", &lane);
+        let mut intent = create("r1", &lane, 1);
+        let written = intent.changes[0].entry.as_mut().unwrap();
+        written.applied = serde_json::json!({ "numbers": numbers });
+        let written = written.clone();
+        apply(&store, &lease, &[intent], "done");
+        prop_assert_eq!(store.inventory(&name("local")).unwrap(), [written]);
     }
 }
