@@ -152,8 +152,9 @@ fn truncated_or_corrupt(site: &Site) {
     let before = site.world().fingerprint("machine");
     let ran = site.tidelock(["apply", "--yes"]).run();
     let said = format!("{}{}", ran.stdout, ran.stderr);
-    let named =
-        ["corrupt", "truncated", "broken", "damaged", "stale", "ended early"].iter().any(|word| said.contains(word));
+    let named = ["corrupt", "truncated", "broken", "damaged", "stale", "ended early", "not whole"]
+        .iter()
+        .any(|word| said.contains(word));
     assert!(named, "the error is not named\n{}", ran.story());
     assert!(!said.contains("panicked"), "{}", ran.story());
     assert_eq!(before, site.world().fingerprint("machine"), "{}", ran.story());

@@ -37,7 +37,8 @@ fn defines(code: &str, name: &str) -> bool {
 fn collect(folder: &Path, code: &mut String) {
     for entry in fs::read_dir(folder).expect("a folder") {
         let path = entry.expect("an entry").path();
-        if path.is_dir() && !path.ends_with("target") {
+        // Cargo marks its build results; `runtime/target` is a crate.
+        if path.is_dir() && !path.join("CACHEDIR.TAG").is_file() {
             collect(&path, code);
         } else if path.extension().is_some_and(|ending| ending == "rs") {
             code.push_str(&fs::read_to_string(&path).expect("a source file"));
