@@ -173,7 +173,9 @@ pub fn allowed_signers(input: &[u8]) -> bool {
         Ok(signers) => {
             let lines = text.lines().filter(|line| !line.trim().is_empty() && !line.trim().starts_with('#')).count();
             assert!(signers.len() <= lines, "more keys than lines");
-            assert_eq!(signers.is_empty(), signers.len() == 0);
+            #[expect(clippy::len_zero, reason = "the two are compared with each other")]
+            let none = signers.len() == 0;
+            assert_eq!(signers.is_empty(), none);
             // Who is listed does not depend on what else stands there, and a line that
             // cannot be read is never passed over.
             let twice = signers::parse(&format!("{text}\n# a remark\n\n{text}\n"), "allowed_signers");

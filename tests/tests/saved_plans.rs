@@ -61,7 +61,8 @@ fn a_commit_elsewhere_does_not() {
 
 #[test]
 fn a_forged_plan_is_refused() {
-    let forgeries: [(&str, fn(&mut Value)); 4] = [
+    type Forgery = (&'static str, fn(&mut Value));
+    let forgeries: [Forgery; 4] = [
         ("its effects", |plan| plan["groups"] = Value::Array(Vec::new())),
         ("its changes", |plan| plan["changes"][0]["after"] = serde_json::json!({ "path": "/etc/evil" })),
         ("its digest", |plan| plan["digest"] = plan["digest"].as_str().unwrap().replace(['0', '1', '2'], "3").into()),

@@ -62,11 +62,11 @@ fn large_stack(binary: &Path, files: usize) -> Result<()> {
         yard.shell(&format!("find {} -type f -print0 | xargs -0 sha256sum > /dev/null", machine.display()))
     })?;
     ratio("no-op plan, against sha256sum of the same (CPU)", &plan, &sums, Measured::cpu, Some(3.0));
-    figure("no-op plan, peak memory", format!("{} MiB", plan.peak_kib / 1024), "aim under 150 MiB");
+    figure("no-op plan, peak memory", &format!("{} MiB", plan.peak_kib / 1024), "aim under 150 MiB");
 
     yard.repo.write("web/f00007.txt", "another text\n").commit("One file");
     let commit = yard.tidelock(&["apply", "--yes"])?;
-    figure("a one-file commit, end to end", format!("{:.2} s", commit.wall.as_secs_f64()), "aim under 1 s");
+    figure("a one-file commit, end to end", &format!("{:.2} s", commit.wall.as_secs_f64()), "aim under 1 s");
     Ok(())
 }
 
@@ -74,7 +74,7 @@ fn small_stack(binary: &Path) -> Result<()> {
     let yard = Yard::new(binary, 3)?;
     yard.tidelock(&["apply", "--yes"])?;
     let plan = best_of(20, || yard.tidelock(&["plan"]))?;
-    figure("cold start of plan, small stack, warm cache", format!("{} ms", plan.wall.as_millis()), "aim under 60 ms");
+    figure("cold start of plan, small stack, warm cache", &format!("{} ms", plan.wall.as_millis()), "aim under 60 ms");
 
     let server = GitHttp::serve(yard.folder.path());
     let url = format!("{}/infra/.git", server.url().trim_end_matches('/'));
@@ -177,9 +177,9 @@ fn resource(number: usize) -> String {
 fn ratio(what: &str, ours: &Measured, theirs: &Measured, of: fn(&Measured) -> Duration, aim: Option<f64>) {
     let (ours, theirs) = (of(ours).as_secs_f64(), of(theirs).as_secs_f64());
     let aim = aim.map_or(String::new(), |aim| format!("aim within {aim:.0}x"));
-    figure(what, format!("{:.1}x ({ours:.2} s to {theirs:.2} s)", ours / theirs), &aim);
+    figure(what, &format!("{:.1}x ({ours:.2} s to {theirs:.2} s)", ours / theirs), &aim);
 }
 
-fn figure(what: &str, value: String, aim: &str) {
+fn figure(what: &str, value: &str, aim: &str) {
     println!("{what:<66} {value:<28} {aim}");
 }

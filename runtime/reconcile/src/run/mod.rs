@@ -96,5 +96,5 @@ pub async fn apply(
     };
     let performed = apply::perform(runtime, &leases, &approved, &blobs, who).await?;
     let proven = prove::prove(runtime, &approved, performed).await?;
-    record::finish(runtime, &leases, approved, proven)
+    record::finish(runtime, &leases, &approved, proven)
 }

@@ -243,7 +243,7 @@ pub(super) fn without_effects(runtime: &Runtime, mut applied: Applied, who: &str
 pub(super) fn finish(
     runtime: &Runtime,
     leases: &Leases,
-    pass: ApprovedPass,
+    pass: &ApprovedPass,
     proven: Proven,
 ) -> Result<Applied, RunError> {
     let Proven { performed, mismatches } = proven;
