@@ -10,9 +10,10 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tidelock_model::config::Config;
 use tidelock_model::error::{Blame, Fault};
+use tidelock_model::event::RunEvent;
 use tidelock_model::grant::{Grant, GrantDecl, glob};
-use tidelock_model::name::Name;
-use tidelock_model::port::{Clock, Listener, Source, Target, Targets};
+use tidelock_model::name::{Lane, Name};
+use tidelock_model::port::{Clock, Listener, Source, Store, Target, Targets};
 use tidelock_reconcile::Runtime;
 use tidelock_source::{FetchHelper, GitSource};
 use tidelock_store::SqliteStore;
@@ -26,13 +27,15 @@ use crate::plugins;
 /// Everything that a pass runs on.
 pub(crate) fn runtime(loaded: &Loaded, listener: Arc<dyn Listener>) -> Result<Runtime, CliError> {
     let machines = Arc::new(Machines::new(loaded));
-    let plugins = plugins::room(loaded, &machines, Arc::clone(&listener))?;
+    let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&loaded.store())?);
+    let heard = PluginEvents { store: Arc::clone(&store), listener: Arc::clone(&listener) };
+    let plugins = plugins::room(loaded, &machines, Arc::new(heard))?;
     Ok(Runtime {
         config: loaded.config.clone(),
         sources: sources(loaded)?,
         plugins,
         targets: machines,
-        store: Arc::new(SqliteStore::open(&loaded.store())?),
+        store,
         clock: Arc::new(SystemClock),
         listener,
     })
@@ -122,6 +125,28 @@ pub(crate) fn any_matches(patterns: &[String], target: &Name) -> Result<bool, Fa
 impl Targets for Machines {
     fn target(&self, name: &Name) -> Result<Arc<dyn Target>, Fault> {
         Ok(self.open(name)?)
+    }
+}
+
+/// What plugins say and do wrong: stored like the events of a pass, and logged.
+struct PluginEvents {
+    store: Arc<dyn Store>,
+    listener: Arc<dyn Listener>,
+}
+
+impl Listener for PluginEvents {
+    fn event(&self, run: Option<&str>, lane: Option<&Lane>, event: &RunEvent) {
+        match event {
+            RunEvent::PluginLog { plugin, level, message } => tracing::info!(%plugin, %level, "{message}"),
+            RunEvent::PluginFault { plugin, call, message } => tracing::warn!(%plugin, %call, "{message}"),
+            _ => {}
+        }
+        // A debug line is for the plugin's author, who reads the log.
+        let kept = !matches!(event, RunEvent::PluginLog { level, .. } if level == "debug");
+        if kept && let Err(error) = self.store.put_event(Timestamp::now(), run, lane, event) {
+            tracing::warn!(%error, "an event of a plugin was not stored");
+        }
+        self.listener.event(run, lane, event);
     }
 }
 

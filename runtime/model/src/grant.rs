@@ -113,8 +113,9 @@ impl Grant {
     /// `denied`, with the lines that would grant it.
     pub fn decide_effect(&self, body: &EffectBody) -> Result<(), Fault> {
         match body {
-            EffectBody::Exec { argv, cwd, .. } => {
+            EffectBody::Exec { argv, cwd, env, .. } => {
                 self.decide(Access::Exec(argv))?;
+                environment(env)?;
                 cwd.as_deref().map_or(Ok(()), |cwd| self.decide(Access::Read(cwd)))
             }
             EffectBody::PutFile { path, validate, backup, .. } => {
@@ -171,6 +172,24 @@ impl Grant {
             self.plugin, self.target
         )))
     }
+}
+
+/// Variables by which an environment turns a granted program into another one.
+const REFUSED: [&str; 9] =
+    ["PATH", "IFS", "ENV", "BASH_ENV", "GCONV_PATH", "GLIBC_TUNABLES", "PYTHONPATH", "PERL5LIB", "NODE_OPTIONS"];
+
+/// A grant is for words; a variable that makes the words mean another program is not in it.
+fn environment(env: &[(String, String)]) -> Result<(), Fault> {
+    for (name, value) in env {
+        if name.is_empty() || name.contains(['=', '\0']) || value.contains('\0') {
+            return Err(invalid(format!("{name:?} cannot be the name of an environment variable")));
+        }
+        if name.starts_with("LD_") || name.starts_with("TIDELOCK_") || REFUSED.contains(&name.as_str()) {
+            let message = format!("an effect may not set {name}: it would make a granted command run something else");
+            return Err(Fault::new("denied", Blame::Target, message));
+        }
+    }
+    Ok(())
 }
 
 /// Whether `path` is `folder` or lies below it.
@@ -273,6 +292,20 @@ mod tests {
         for path in ["/var/lib/tidelock", "/var/lib/tidelock/tidelock.db", "/var/lib"] {
             assert!(grant.decide(Access::Write(path)).unwrap_err().message.contains("own files"), "{path}");
         }
+    }
+
+    #[test]
+    fn variables_that_change_the_program_are_refused() {
+        let exec = |name: &str| EffectBody::Exec {
+            argv: argv(&["/usr/sbin/nginx", "-t"]),
+            cwd: None,
+            env: vec![(name.to_owned(), "x".to_owned())],
+            timeout_ms: 1,
+        };
+        for name in ["LD_PRELOAD", "PATH", "BASH_ENV", "TIDELOCK_ROOT", "a=b", ""] {
+            assert!(grant().decide_effect(&exec(name)).is_err(), "{name}");
+        }
+        assert!(grant().decide_effect(&exec("APP_MODE")).is_ok());
     }
 
     #[test]

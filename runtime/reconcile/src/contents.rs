@@ -43,7 +43,7 @@ impl BlobSet {
     /// Every content that cannot be had, with its field.
     pub(crate) fn replace(&mut self, spec: &mut Value, info: &KindInfo, place: &Place) -> Result<(), Vec<Diagnostic>> {
         let dir = place.file.rsplit_once('/').map_or("", |(dir, _)| dir);
-        let mut problems = Vec::new();
+        let mut problems: Vec<Diagnostic> = Vec::new();
         for field in info.fields.iter().filter(|field| field.roles.content) {
             for pointer in expand(spec, &field.path) {
                 let Some(value) = spec.pointer_mut(&pointer) else { continue };
@@ -57,6 +57,8 @@ impl BlobSet {
         }
         let mut stray = Vec::new();
         reserved(spec, &mut String::from("/spec"), &mut stray);
+        // What could not be resolved is named already.
+        stray.retain(|(pointer, _)| !problems.iter().any(|problem| problem.field.as_ref() == Some(pointer)));
         for (pointer, key) in stray {
             let message = match key.as_str() {
                 "$file" => "`$file` may only stand in a field that holds contents",

@@ -3,6 +3,7 @@
 use std::io::{BufRead, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
 use serde_json::json;
@@ -53,14 +54,21 @@ pub(crate) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
         (None, false) if std::io::stdin().is_terminal() => Answer::Ask,
         (None, false) => Answer::Nobody,
     };
-    let asking = Asking { out: context.out, length: args.length, answer, who: who.clone(), progress: progress.clone() };
+    let asking = Asking {
+        out: context.out,
+        length: args.length,
+        answer,
+        who: who.clone(),
+        progress: progress.clone(),
+        shown: AtomicBool::new(false),
+    };
     let applied = wire::block_on(tidelock_reconcile::apply(&runtime, &selection, &who, &asking, saved.as_ref()))??;
     progress.clear();
     progress.notices().iter().for_each(|notice| context.out.remark(notice));
     if context.out.is_json() {
         context.out.json(&as_json(&applied))?;
     } else {
-        report(context, args, &applied)?;
+        report(context, args, &applied, asking.shown.into_inner())?;
     }
     if applied.end == RunEnd::Refused && !context.out.is_json() {
         return Err(refused(&applied.waits));
@@ -127,6 +135,8 @@ struct Asking {
     answer: Answer,
     who: String,
     progress: Arc<Progress>,
+    /// Whether the plan was shown.
+    shown: AtomicBool,
 }
 
 #[async_trait]
@@ -137,9 +147,15 @@ impl Approver for Asking {
             // What could not be shown was not reviewed.
             return None;
         }
+        self.shown.store(true, Ordering::Relaxed);
         let yes = |how: &str| Some(Yes { who: self.who.clone(), how: how.to_owned(), comment: None });
         match self.answer {
-            Answer::Given(how) => yes(how),
+            Answer::Given(how) => {
+                if !self.out.is_json() {
+                    self.out.text(&format!("\nApproved by {} ({how}).\n", self.who)).ok()?;
+                }
+                yes(how)
+            }
             // The ledger alone changes: nobody need be asked.
             _ if !plan.has_effects() => yes("no effects"),
             Answer::Nobody => None,
@@ -189,10 +205,9 @@ fn as_json(applied: &Applied) -> serde_json::Value {
 }
 
 /// What came of it, for people.
-fn report(context: &Context, args: &Args, applied: &Applied) -> Result<(), CliError> {
+fn report(context: &Context, args: &Args, applied: &Applied, was_shown: bool) -> Result<(), CliError> {
     let (out, paint) = (&context.out, context.out.paint);
-    if applied.runs.is_empty() && matches!(applied.end, RunEnd::Nothing | RunEnd::Refused) {
-        // Nobody was asked, so nothing was shown yet.
+    if !was_shown {
         out.text(&shown(&applied.plan, out, args.length))?;
     }
     let mut text = String::from("\n");
