@@ -16,10 +16,12 @@ mod contents;
 mod error;
 pub mod read;
 mod recover;
+mod resolve;
 pub mod run;
 mod runtime;
 pub mod select;
 
 pub use error::RunError;
+pub use resolve::{Word, in_doubt, resolve};
 pub use run::{Applied, Mismatch, apply, plan, render, values};
 pub use runtime::{Approver, PlanOptions, Runtime, Selection, Yes};

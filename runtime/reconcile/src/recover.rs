@@ -62,7 +62,7 @@ pub(crate) fn unknown(runtime: &Runtime, lane: &Lane) -> Result<Vec<Identity>, R
     Ok(unknown.into_iter().collect())
 }
 
-fn needs_a_person(intent: &Intent) -> bool {
+pub(crate) fn needs_a_person(intent: &Intent) -> bool {
     intent.effects.iter().any(|effect| effect.after_crash == AfterCrash::Ask)
 }
 

@@ -109,7 +109,7 @@ fn read(file: &Path) -> Result<Plan, CliError> {
 }
 
 /// The user that runs this, for the record.
-fn who() -> String {
+pub(crate) fn who() -> String {
     let user = nix::unistd::User::from_uid(nix::unistd::getuid()).ok().flatten();
     let user = user.map_or_else(|| format!("uid {}", nix::unistd::getuid()), |user| user.name);
     match std::env::var("SUDO_USER") {

@@ -11,6 +11,7 @@ mod init;
 mod plan;
 mod plugin;
 mod render;
+mod resolve;
 mod schema;
 mod selecting;
 mod status;
@@ -80,6 +81,8 @@ pub(crate) enum Command {
     Events(events::Args),
     /// Shows who and which commit last changed a resource
     Blame(blame::Args),
+    /// Settles by your word what a crash left in doubt
+    Resolve(resolve::Args),
     /// Shows the merged values of stacks
     Values(values::Args),
     /// Shows the resources that stacks declare, rendered
@@ -110,6 +113,7 @@ impl Command {
             Self::History(args) => history::run(context, args),
             Self::Events(args) => events::run(context, args),
             Self::Blame(args) => blame::run(context, args),
+            Self::Resolve(args) => resolve::run(context, args),
             Self::Values(args) => values::run(context, args),
             Self::Render(args) => render::run(context, args),
             Self::Doctor(args) => doctor::run(context, args),

@@ -32,15 +32,25 @@ pub(crate) struct Leases {
 }
 
 impl Leases {
-    /// Takes the leases of lanes and of their targets, in one order for everybody.
+    /// Takes the leases of the lanes of a pass.
     pub(crate) fn take(runtime: &Runtime, selected: &[Selected], who: &str) -> Result<Self, RunError> {
+        Self::of_lanes(runtime, selected.iter().map(|selected| &selected.lane), who)
+    }
+
+    /// Takes the leases of lanes and of their targets, in one order for everybody.
+    pub(crate) fn of_lanes<'a>(
+        runtime: &Runtime,
+        lanes: impl IntoIterator<Item = &'a Lane>,
+        who: &str,
+    ) -> Result<Self, RunError> {
         let mut leases = Self { lanes: BTreeMap::new(), targets: BTreeMap::new(), store: runtime.store.clone() };
-        let targets: BTreeSet<&Name> = selected.iter().map(|selected| &selected.lane.target).collect();
+        let lanes: BTreeSet<&Lane> = lanes.into_iter().collect();
+        let targets: BTreeSet<&Name> = lanes.iter().map(|lane| &lane.target).collect();
         for target in targets {
             let lease = runtime.store.lease(&format!("target:{target}"), who, LEASE_MS)?;
             leases.targets.insert(target.clone(), lease);
         }
-        for Selected { lane, .. } in selected {
+        for lane in lanes {
             let lease = runtime.store.lease(&format!("lane:{lane}"), who, LEASE_MS)?;
             leases.lanes.insert(lane.clone(), lease);
         }

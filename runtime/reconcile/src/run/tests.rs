@@ -186,3 +186,26 @@ async fn what_was_there_and_equal_is_adopted_without_effects() {
     world.remove("a.json");
     assert_eq!(lines(&world.plan().await.unwrap()), ["release fake.file/a (revision)"]);
 }
+
+#[tokio::test]
+async fn what_cannot_be_told_by_looking_waits_for_a_word() {
+    let world = settled().await;
+    world.resource("c.json", "c", "/etc/ask", "three", "");
+    *world.machine.dies.lock().unwrap() = true;
+    assert!(std::panic::AssertUnwindSafe(world.apply(true)).catch_unwind().await.is_err());
+    *world.machine.dies.lock().unwrap() = false;
+
+    world.apply(true).await.unwrap();
+    assert_eq!(world.performed(), Vec::<String>::new(), "it is not repeated blindly, whatever the yes");
+    let doubted = crate::in_doubt(&world.runtime).unwrap();
+    assert_eq!(doubted.iter().map(|a| a.resource.to_string()).collect::<Vec<_>>(), ["fake.file/c"]);
+
+    crate::resolve(&world.runtime, &doubted[0], crate::Word::Redo, "tester").unwrap();
+    assert!(crate::resolve(&world.runtime, &doubted[0], crate::Word::Redo, "tester").is_err(), "once is enough");
+    assert_eq!(world.apply(true).await.unwrap().end, RunEnd::Done);
+    assert_eq!(world.performed(), ["put-file /etc/ask"]);
+    let filter = Filter { address: Some("file/c".into()), ..Filter::default() };
+    let history = world.runtime.store.history(&filter).unwrap();
+    assert_eq!(history[1].end, "not-begun");
+    assert!(history[1].fault.as_ref().unwrap().contains("tester said"), "{history:?}");
+}

@@ -370,7 +370,12 @@ impl Provider for FakeProvider {
                     plugin: "fake".into(),
                     body,
                     precondition: Some(Precondition { state: state(paths.get(&path)), path }),
-                    after_crash: AfterCrash::Observe,
+                    // As a command would: nobody can tell by looking whether it ran.
+                    after_crash: if change.identity.as_str().contains("ask") {
+                        AfterCrash::Ask
+                    } else {
+                        AfterCrash::Observe
+                    },
                     together: None,
                     inverse: None,
                 }])
