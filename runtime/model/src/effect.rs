@@ -217,20 +217,41 @@ impl EffectBody {
             out
         };
         match self {
-            Self::PutFile { path, content, attributes, .. } => {
-                format!("put file {path} ({}){}", content.short(), with(attributes))
+            Self::PutFile { path, content, attributes, parents, backup, validate } => {
+                let mut out = format!("put file {path} ({}){}", content.short(), with(attributes));
+                out.push_str(made(*parents));
+                if let Some(suffix) = backup {
+                    out.push_str(&format!(", keeping the old one as {path}{suffix}"));
+                }
+                if let Some(argv) = validate {
+                    out.push_str(&format!(", once `{}` agrees", shown(argv)));
+                }
+                out
             }
             Self::SetAttributes { path, attributes } => format!("set {path}{}", with(attributes)),
-            Self::MakeDirectory { path, attributes, .. } => format!("make directory {path}{}", with(attributes)),
+            Self::MakeDirectory { path, attributes, parents } => {
+                format!("make directory {path}{}{}", with(attributes), made(*parents))
+            }
             Self::Link { path, to } => format!("link {path} -> {to}"),
             Self::Remove { path, tree: false } => format!("remove {path}"),
             Self::Remove { path, tree: true } => format!("remove {path} and all below it"),
-            Self::Exec { argv, .. } => format!("run {}", shown(argv)),
+            Self::Exec { argv, cwd, env, timeout_ms: _ } => {
+                let mut out = format!("run {}", shown(argv));
+                if let Some(cwd) = cwd {
+                    out.push_str(&format!(" in {cwd}"));
+                }
+                if !env.is_empty() {
+                    let words: Vec<String> = env.iter().map(|(name, value)| format!("{name}={value}")).collect();
+                    out.push_str(&format!(" with {}", shown(&words)));
+                }
+                out
+            }
         }
     }
 
     /// Whether performing it loses something, told from its type and from what is
-    /// there: removing, and overwriting what `before` says is not empty.
+    /// there: removing, and putting something in place of another sort of thing. A new
+    /// content of a file is none: the plan shows the difference.
     #[must_use]
     pub fn destructive(&self, before: Option<&PathState>) -> bool {
         match self {
@@ -283,7 +304,11 @@ fn all(mode: u32, owner: &str, group: &str) -> Attributes {
     Attributes { mode: Some(mode), owner: Some(owner.to_owned()), group: Some(group.to_owned()) }
 }
 
-/// Words of a command as a person would type them.
+fn made(parents: bool) -> &'static str {
+    if parents { ", making missing directories above" } else { "" }
+}
+
+/// Words of a command as a person would type them, on one line.
 #[must_use]
 pub fn shown(argv: &[String]) -> String {
     argv.iter()
@@ -292,7 +317,13 @@ pub fn shown(argv: &[String]) -> String {
                 && word
                     .chars()
                     .all(|c| c.is_alphanumeric() || matches!(c, '/' | '.' | '-' | '_' | '=' | ':' | ',' | '%' | '+'));
-            if plain { word.clone() } else { format!("'{}'", word.replace('\'', r"'\''")) }
+            // A line break in a word could pass for a line of the plan.
+            let odd = word.chars().any(|c| c.is_control() || matches!(c, '\u{2028}' | '\u{2029}'));
+            match (plain, odd) {
+                (true, _) => word.clone(),
+                (false, true) => format!("$'{}'", word.escape_default()),
+                (false, false) => format!("'{}'", word.replace('\'', r"'\''")),
+            }
         })
         .collect::<Vec<_>>()
         .join(" ")
@@ -312,7 +343,7 @@ mod tests {
 
     #[test]
     fn commands_are_shown_as_typed() {
-        let argv = ["/bin/echo", "a b", "it's", "--x=1"].map(String::from);
-        assert_eq!(shown(&argv), r"/bin/echo 'a b' 'it'\''s' --x=1");
+        let argv = ["/bin/echo", "a b", "it's", "--x=1", "a\nb"].map(String::from);
+        assert_eq!(shown(&argv), r"/bin/echo 'a b' 'it'\''s' --x=1 $'a\nb'");
     }
 }

@@ -145,16 +145,20 @@ impl Diagnostic {
     }
 }
 
+/// Characters that are not seen, or that change how others are: bidirectional marks
+/// and overrides, spaces without width, line separators, tags.
+fn invisible(c: char) -> bool {
+    matches!(c, '\u{061c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}' | '\u{e0000}'..='\u{e007f}')
+}
+
 /// Guest and target text made fit for a terminal: control sequences out, and at
 /// most `max` bytes, with a mark where it was cut.
 #[must_use]
 pub fn tame(text: &str, max: usize) -> String {
     let mut out = String::new();
     for c in text.chars() {
-        // C0, DEL, C1, and the bidirectional overrides that can disguise a line.
-        let harmless = matches!(c, '\n' | '\t')
-            || !(c.is_control()
-                || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{200e}' | '\u{200f}'));
+        // C0, DEL, C1, and what can disguise a line.
+        let harmless = matches!(c, '\n' | '\t') || !(c.is_control() || invisible(c));
         let c = if harmless { c } else { '\u{fffd}' };
         if out.len() + c.len_utf8() > max {
             out.push_str("… (cut)");

@@ -15,10 +15,16 @@ pub struct GrantDecl {
     /// Patterns of absolute paths that may be read and written.
     #[serde(default)]
     pub paths: Vec<String>,
-    /// Commands that may be run: each a list of word patterns, `*` for one word
-    /// and `**` at the end for the rest.
+    /// Commands that may be run: each a list of word patterns, and `**` at the end for
+    /// the rest. `*` stops at slashes, and stands neither for nothing nor for an option.
     #[serde(default)]
     pub exec: Vec<Vec<String>>,
+    /// Names, or globs of names, of the variables that commands may be given.
+    #[serde(default)]
+    pub env: Vec<String>,
+    /// Whether files may be set-user-id or set-group-id.
+    #[serde(default)]
+    pub special_modes: bool,
 }
 
 /// What a plugin wants to do.
@@ -39,6 +45,8 @@ pub struct Grant {
     target: String,
     paths: Vec<GlobMatcher>,
     exec: Vec<Vec<WordPattern>>,
+    env: Vec<GlobMatcher>,
+    special_modes: bool,
     /// Tidelock's own files: refused whatever `paths` says. Absolute, as the
     /// *target* sees them.
     own: Vec<String>,
@@ -46,7 +54,10 @@ pub struct Grant {
 
 #[derive(Debug, Clone)]
 enum WordPattern {
-    Word(GlobMatcher),
+    /// The word itself.
+    Exact(String),
+    /// A word that fits, and that no wildcard made into an option or a path elsewhere.
+    Fits(GlobMatcher),
     Rest,
 }
 
@@ -61,8 +72,12 @@ impl Grant {
         decls: impl IntoIterator<Item = &'a GrantDecl>,
         own: Vec<String>,
     ) -> Result<Self, Fault> {
-        let mut grant = Self { plugin: plugin.to_owned(), target: target.to_owned(), paths: vec![], exec: vec![], own };
+        let mut grant = Self { plugin: plugin.to_owned(), target: target.to_owned(), own, ..Self::default() };
         for decl in decls {
+            grant.special_modes |= decl.special_modes;
+            for pattern in &decl.env {
+                grant.env.push(glob(pattern, false)?);
+            }
             for pattern in &decl.paths {
                 if !pattern.starts_with('/') {
                     return Err(invalid(format!("grants.{plugin}.paths: {pattern:?} is not absolute")));
@@ -78,7 +93,10 @@ impl Grant {
                         }
                         words.push(WordPattern::Rest);
                     } else {
-                        words.push(WordPattern::Word(glob(word, false)?));
+                        words.push(match is_glob(word) {
+                            true => WordPattern::Fits(glob(word, true)?),
+                            false => WordPattern::Exact(word.clone()),
+                        });
                     }
                 }
                 if !argv.first().is_some_and(|program| program.starts_with('/')) {
@@ -112,10 +130,11 @@ impl Grant {
     /// # Errors
     /// `denied`, with the lines that would grant it.
     pub fn decide_effect(&self, body: &EffectBody) -> Result<(), Fault> {
+        self.attributes(body)?;
         match body {
             EffectBody::Exec { argv, cwd, env, .. } => {
                 self.decide(Access::Exec(argv))?;
-                environment(env)?;
+                self.environment(env)?;
                 cwd.as_deref().map_or(Ok(()), |cwd| self.decide(Access::Read(cwd)))
             }
             EffectBody::PutFile { path, validate, backup, .. } => {
@@ -145,51 +164,93 @@ impl Grant {
         if self.paths.iter().any(|pattern| pattern.is_match(path)) {
             return Ok(());
         }
-        let folder = path.rsplit_once('/').map_or("", |(folder, _)| folder);
         Err(Fault::new(
             "denied",
             Blame::Target,
             format!("plugin {} may not {verb} {path} on target {}", self.plugin, self.target),
         )
         .hint(format!(
-            "grant it in tidelock.toml:\n\n[grants.{}]\ntargets = [\"{}\"]\npaths = [\"{folder}/**\"]",
-            self.plugin, self.target
+            "grant it in tidelock.toml:\n\n[grants.{}]\ntargets = [{}]\npaths = [{}]",
+            self.plugin,
+            quoted(&self.target),
+            quoted(&globset::escape(path))
         )))
     }
 
+    /// A grant is for words; a variable can make the same words do something else, so
+    /// each is granted by name.
+    fn environment(&self, env: &[(String, String)]) -> Result<(), Fault> {
+        for (name, value) in env {
+            let plain = !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+            if !plain || value.contains('\0') {
+                return Err(invalid(format!("{name:?} cannot be the name of an environment variable")));
+            }
+            if !self.env.iter().any(|pattern| pattern.is_match(name)) {
+                let message =
+                    format!("plugin {} may not set the variable {name} on target {}", self.plugin, self.target);
+                return Err(Fault::new("denied", Blame::Target, message).hint(format!(
+                    "if no value of it can make a granted command run something else, grant it in tidelock.toml:\n\n[grants.{}]\ntargets = [{}]\nenv = [\"{name}\"]",
+                    self.plugin,
+                    quoted(&self.target)
+                )));
+            }
+        }
+        Ok(())
+    }
+
+    /// A file that runs with its owner's rights is a grant of its own.
+    fn attributes(&self, body: &EffectBody) -> Result<(), Fault> {
+        let attributes = match body {
+            EffectBody::PutFile { attributes, .. }
+            | EffectBody::SetAttributes { attributes, .. }
+            | EffectBody::MakeDirectory { attributes, .. } => attributes,
+            EffectBody::Link { .. } | EffectBody::Remove { .. } | EffectBody::Exec { .. } => return Ok(()),
+        };
+        match attributes.mode {
+            Some(mode) if mode & 0o6000 != 0 && !self.special_modes => {
+                let message = format!(
+                    "plugin {} may not set the mode {mode:04o} on target {}: it runs programs with their owner's rights",
+                    self.plugin, self.target
+                );
+                Err(Fault::new("denied", Blame::Target, message).at("/mode").hint(format!(
+                    "if that is meant, grant it in tidelock.toml:\n\n[grants.{}]\ntargets = [{}]\nspecial_modes = true",
+                    self.plugin,
+                    quoted(&self.target)
+                )))
+            }
+            _ => Ok(()),
+        }
+    }
+
     fn command(&self, argv: &[String]) -> Result<(), Fault> {
+        if let Some(program) = argv.first() {
+            well_formed(program)?;
+        }
         if self.exec.iter().any(|pattern| fits(pattern, argv)) {
             return Ok(());
         }
-        let words = argv.iter().map(|word| format!("{word:?}")).collect::<Vec<_>>().join(", ");
+        let words = argv.iter().map(|word| quoted(&globset::escape(word))).collect::<Vec<_>>().join(", ");
         Err(Fault::new(
             "denied",
             Blame::Target,
             format!("plugin {} may not run `{}` on target {}", self.plugin, shown(argv), self.target),
         )
         .hint(format!(
-            "grant it in tidelock.toml:\n\n[grants.{}]\ntargets = [\"{}\"]\nexec = [[{words}]]",
-            self.plugin, self.target
+            "grant it in tidelock.toml:\n\n[grants.{}]\ntargets = [{}]\nexec = [[{words}]]",
+            self.plugin,
+            quoted(&self.target)
         )))
     }
 }
 
-/// Variables by which an environment turns a granted program into another one.
-const REFUSED: [&str; 9] =
-    ["PATH", "IFS", "ENV", "BASH_ENV", "GCONV_PATH", "GLIBC_TUNABLES", "PYTHONPATH", "PERL5LIB", "NODE_OPTIONS"];
+/// Whether a pattern stands for more than itself.
+fn is_glob(pattern: &str) -> bool {
+    pattern.contains(['*', '?', '[', '{', '\\'])
+}
 
-/// A grant is for words; a variable that makes the words mean another program is not in it.
-fn environment(env: &[(String, String)]) -> Result<(), Fault> {
-    for (name, value) in env {
-        if name.is_empty() || name.contains(['=', '\0']) || value.contains('\0') {
-            return Err(invalid(format!("{name:?} cannot be the name of an environment variable")));
-        }
-        if name.starts_with("LD_") || name.starts_with("TIDELOCK_") || REFUSED.contains(&name.as_str()) {
-            let message = format!("an effect may not set {name}: it would make a granted command run something else");
-            return Err(Fault::new("denied", Blame::Target, message));
-        }
-    }
-    Ok(())
+/// A text as TOML writes it. JSON's strings are strings of TOML too.
+fn quoted(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
 }
 
 /// Whether `path` is `folder` or lies below it.
@@ -220,13 +281,18 @@ pub fn well_formed(path: &str) -> Result<(), Fault> {
 
 fn fits(pattern: &[WordPattern], argv: &[String]) -> bool {
     for (i, part) in pattern.iter().enumerate() {
-        match part {
-            WordPattern::Rest => return true,
-            WordPattern::Word(glob) => {
-                if !argv.get(i).is_some_and(|word| glob.is_match(word)) {
-                    return false;
-                }
+        let fit = match (part, argv.get(i)) {
+            (WordPattern::Rest, _) => return true,
+            (_, None) => false,
+            (WordPattern::Exact(exact), Some(word)) => exact == word,
+            (WordPattern::Fits(glob), Some(word)) => {
+                let option = word.starts_with('-') && !glob.glob().glob().starts_with('-');
+                let climbs = word.split('/').any(|part| part == "..");
+                !word.is_empty() && !option && !climbs && glob.is_match(word)
             }
+        };
+        if !fit {
+            return false;
         }
     }
     pattern.len() == argv.len()
@@ -260,7 +326,11 @@ mod tests {
                 vec!["/usr/sbin/nginx".into(), "-t".into()],
                 vec!["/bin/systemctl".into(), "reload".into(), "*".into()],
                 vec!["/bin/echo".into(), "**".into()],
+                vec!["/opt/scripts/*".into()],
+                vec!["/bin/cat".into(), "/etc/app/*".into()],
             ],
+            env: vec!["APP_*".into()],
+            special_modes: false,
         };
         Grant::new("server", "web-1", [&decl], vec!["/var/lib/tidelock".into()]).unwrap()
     }
@@ -276,7 +346,7 @@ mod tests {
         assert!(grant.decide(Access::Write("/etc/app/a/b")).is_ok());
         let fault = grant.decide(Access::Write("/etc/shadow")).unwrap_err();
         assert_eq!(fault.code, "denied");
-        assert!(fault.hint.unwrap().contains("paths = [\"/etc/**\"]"));
+        assert!(fault.hint.unwrap().contains("paths = [\"/etc/shadow\"]"));
     }
 
     #[test]
@@ -295,17 +365,62 @@ mod tests {
     }
 
     #[test]
-    fn variables_that_change_the_program_are_refused() {
+    fn variables_are_granted_by_name() {
         let exec = |name: &str| EffectBody::Exec {
             argv: argv(&["/usr/sbin/nginx", "-t"]),
             cwd: None,
             env: vec![(name.to_owned(), "x".to_owned())],
             timeout_ms: 1,
         };
-        for name in ["LD_PRELOAD", "PATH", "BASH_ENV", "TIDELOCK_ROOT", "a=b", ""] {
+        for name in ["LD_PRELOAD", "PATH", "PERL5OPT", "BASH_FUNC_ls%%", "a=b", ""] {
             assert!(grant().decide_effect(&exec(name)).is_err(), "{name}");
         }
         assert!(grant().decide_effect(&exec("APP_MODE")).is_ok());
+    }
+
+    #[test]
+    fn programs_and_wildcards_stay_where_they_were_meant() {
+        let grant = grant();
+        for bad in [
+            &["/opt/scripts/../../bin/sh"][..],
+            &["/opt/scripts/deep/er"],
+            &["/opt/scripts/"],
+            &["/bin/systemctl", "reload", ""],
+            &["/bin/systemctl", "reload", "--force"],
+            &["/bin/systemctl", "reload", "../../x"],
+            &["/bin/cat", "/etc/app/../shadow"],
+        ] {
+            assert!(grant.decide(Access::Exec(&argv(bad))).is_err(), "{bad:?}");
+        }
+        assert!(grant.decide(Access::Exec(&argv(&["/opt/scripts/deploy"]))).is_ok());
+        assert!(grant.decide(Access::Exec(&argv(&["/bin/cat", "/etc/app/x"]))).is_ok());
+    }
+
+    #[test]
+    fn set_user_id_is_a_grant_of_its_own() {
+        let set = |mode| EffectBody::SetAttributes {
+            path: "/etc/motd".into(),
+            attributes: crate::effect::Attributes { mode: Some(mode), ..Default::default() },
+        };
+        assert!(grant().decide_effect(&set(0o1777)).is_ok());
+        for mode in [0o4755, 0o2755, 0o6755] {
+            assert_eq!(grant().decide_effect(&set(mode)).unwrap_err().code, "denied", "{mode:o}");
+        }
+    }
+
+    #[test]
+    fn what_a_hint_says_to_paste_grants_that_and_nothing_else() {
+        for path in ["/z\"] exec = [[\"/bin/sh\",\"**\"]] #/y", "/**/y", "/etc/{a,b}"] {
+            let hint = grant().decide(Access::Write(path)).unwrap_err().hint.unwrap();
+            let line = hint.lines().last().unwrap();
+            let pasted: Vec<String> = serde_json::from_str(line.strip_prefix("paths = ").unwrap()).unwrap();
+            let decl = GrantDecl { paths: pasted, ..GrantDecl::default() };
+            let grant = Grant::new("server", "web-1", [&decl], vec![]).unwrap();
+            assert!(grant.decide(Access::Write(path)).is_ok(), "{path}");
+            for other in ["/z", "/x/y", "/etc/a"] {
+                assert!(grant.decide(Access::Write(other)).is_err(), "{path} opens {other}");
+            }
+        }
     }
 
     #[test]
