@@ -29,6 +29,9 @@ pub struct LaneInput<'a> {
     pub kinds: &'a BTreeMap<Kind, KindInfo>,
     /// What the store knows of the lane; `None` where it was never seen.
     pub record: Option<&'a LaneRecord>,
+    /// Stacks that name the target and whose claims are not known: while there is one,
+    /// nothing on the target is deleted or purged, because it may be theirs by now.
+    pub unheard: &'a [String],
     /// Triggers that earlier runs left due.
     pub due: &'a [Trigger],
     /// Identities that a crash left in doubt and that wait for a person's word.

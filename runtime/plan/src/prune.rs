@@ -50,8 +50,10 @@ pub(crate) fn plan(index: &Index<'_>, spoken: Option<&Spoken>) -> Pruned {
     let mut out = Pruned::default();
     let left: Vec<&InventoryEntry> =
         index.own().filter(|entry| !index.by_identity.contains_key(&entry.identity)).collect();
-    if index.input.desired.resources.is_empty() && !left.is_empty() {
-        out.waits.push(report::empty_render(index.lane, left.len()));
+    // What another stack claims by now has moved, and is not lost with this one.
+    let lost = left.iter().filter(|entry| !index.rivals.contains_key(&entry.identity)).count();
+    if index.input.desired.resources.is_empty() && lost > 0 {
+        out.waits.push(report::empty_render(index.lane, lost));
         return out;
     }
     let mut fates: Vec<Fate> = left.iter().map(|entry| fate(index, entry, &mut out)).collect();
@@ -82,6 +84,10 @@ fn fate(index: &Index<'_>, entry: &InventoryEntry, out: &mut Pruned) -> Fate {
         return Fate::Stays;
     }
     match entry.removal() {
+        OnRemove::Delete if !index.input.unheard.is_empty() => {
+            out.waits.push(report::unheard(&entry.address, index.input.unheard));
+            Fate::Stays
+        }
         OnRemove::Delete => Fate::Delete,
         OnRemove::Release if entry.on_remove.is_some() => {
             Fate::Release("it is no longer in Git, and `on_remove` says release".to_owned())

@@ -7,7 +7,7 @@ use tidelock_model::name::{Address, Lane};
 use tidelock_model::plan::Wait;
 
 /// The codes of waits that do not hold up the rest of the lane.
-const ASIDE: [&str; 2] = ["protected", "in-doubt"];
+const ASIDE: [&str; 3] = ["protected", "in-doubt", "unheard"];
 
 /// Whether a wait holds up the whole lane.
 pub(crate) fn holds_up(wait: &Wait) -> bool {
@@ -36,6 +36,15 @@ pub(crate) fn protected_replace(address: &Address) -> Wait {
     let message = format!("{} is protected and is not replaced", address.resource);
     let hint = "to lift it, set `protect: false` without any other change to it, apply that, and change it then";
     wait("protected", message, hint.to_owned(), false)
+}
+
+pub(crate) fn unheard(address: &Address, stacks: &[String]) -> Wait {
+    let message = format!(
+        "{} left Git and is not deleted yet: it may belong to {} by now, which could not be rendered",
+        address.resource,
+        stacks.join(", ")
+    );
+    wait("unheard", message, "mend that stack; it is named with its error".to_owned(), false)
 }
 
 pub(crate) fn in_doubt(address: &Address) -> Wait {

@@ -16,6 +16,8 @@ use crate::pointer;
 pub(crate) struct Spoken {
     identities: BTreeSet<Identity>,
     above: BTreeSet<Identity>,
+    /// Whether somebody's word is missing.
+    unheard: bool,
 }
 
 impl Spoken {
@@ -39,13 +41,13 @@ impl Spoken {
                 }
             }
         }
-        Self { identities, above }
+        Self { identities, above, unheard: !index.input.unheard.is_empty() }
     }
 
     /// Whether a stray beneath `root` may go: nobody speaks for it, for anything in
     /// it, or for a directory between it and the root.
     fn is_stray(&self, stray: &Identity, root: &Identity) -> bool {
-        if self.identities.contains(stray) || self.above.contains(stray) || stray == root {
+        if self.unheard || self.identities.contains(stray) || self.above.contains(stray) || stray == root {
             return false;
         }
         let mut at = parent(stray);

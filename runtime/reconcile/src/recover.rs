@@ -112,6 +112,10 @@ fn settle(mut intent: Intent, snapshot: &Snapshot, kinds: &BTreeMap<Kind, KindIn
 
 fn told(change: &mut IntentChange, seen: Option<&Observation>, info: Option<&KindInfo>) -> (String, Option<String>) {
     let end = |end: &str, why: &str| (end.to_owned(), Some(why.to_owned()));
+    // That a command was run cannot be seen on its resource; what asked for it stays due.
+    if change.action == Action::Trigger {
+        return end("failed", "interrupted; it is to be done again");
+    }
     match (seen, &mut change.entry) {
         (Some(Observation::Absent { .. }), None) => end("done", "interrupted; found done"),
         (Some(Observation::Absent { .. }), Some(_)) => end("not-begun", "interrupted; found not done"),

@@ -85,23 +85,33 @@ pub fn layers(tree: &dyn Tree, owner: &Stack, target: &str) -> Result<Layers, Ve
     if problems.is_empty() { Ok(layers) } else { Err(problems) }
 }
 
+/// Notes which file set each leaf, as [`merge`] lets it win.
 fn note(value: &Value, file: &str, pointer: &mut String, set_by: &mut BTreeMap<String, String>) {
-    if let Value::Object(map) = value
-        && !map.is_empty()
-    {
-        // A map over a leaf takes the leaf away.
-        set_by.remove(pointer.as_str());
-        for (key, value) in map {
-            let length = pointer.len();
-            pointer.push('/');
-            pointer.push_str(&key.replace('~', "~0").replace('/', "~1"));
-            note(value, file, pointer, set_by);
-            pointer.truncate(length);
+    // Below a pointer lies what starts with it and a slash; `0` is the character after `/`.
+    let below = format!("{pointer}/")..format!("{pointer}0");
+    if let Value::Object(map) = value {
+        if map.is_empty() && (pointer.is_empty() || set_by.range(below).next().is_some()) {
+            // An empty map over a map changes nothing.
+            return;
         }
-        return;
+        if !map.is_empty() {
+            // A map over a leaf takes the leaf away.
+            set_by.remove(pointer.as_str());
+            for (key, value) in map {
+                let length = pointer.len();
+                pointer.push('/');
+                pointer.push_str(&key.replace('~', "~0").replace('/', "~1"));
+                note(value, file, pointer, set_by);
+                pointer.truncate(length);
+            }
+            return;
+        }
+    } else {
+        let gone: Vec<String> = set_by.range(below).map(|(known, _)| known.clone()).collect();
+        for known in gone {
+            set_by.remove(&known);
+        }
     }
-    let below = format!("{pointer}/");
-    set_by.retain(|known, _| !known.starts_with(&below));
     set_by.insert(pointer.clone(), file.to_owned());
 }
 
@@ -126,5 +136,9 @@ mod tests {
         assert_eq!(set_by["/a/y"], "two");
         note(&json!({"a": 5}), "three", &mut String::new(), &mut set_by);
         assert_eq!(set_by.keys().collect::<Vec<_>>(), ["/a"]);
+        note(&json!({"a": {"b": 1}, "a0": 1}), "four", &mut String::new(), &mut set_by);
+        note(&json!({"a": {}}), "five", &mut String::new(), &mut set_by);
+        note(&json!({}), "six", &mut String::new(), &mut set_by);
+        assert_eq!(set_by.iter().map(|(k, v)| format!("{k} {v}")).collect::<Vec<_>>(), ["/a/b four", "/a0 four"]);
     }
 }

@@ -37,7 +37,10 @@ pub(super) async fn pass(runtime: &Runtime, pass: Pass, approver: &dyn Approver)
             // Every lane was approved before; a caller that is present is asked all the same.
             match approver.approve(&plan, &[]).await {
                 Some(_) => return Ok(Passed::Approved(ApprovedPass { approved, lanes })),
-                None => return ended(plan, RunEnd::Waiting, vec![]),
+                None => {
+                    let waits = plan.lanes.iter().map(|part| (part.lane.clone(), nobody())).collect();
+                    return ended(plan, RunEnd::Waiting, waits);
+                }
             }
         }
         Verdict::Nothing => return ended(plan, RunEnd::Nothing, vec![]),
@@ -72,6 +75,16 @@ pub(super) async fn pass(runtime: &Runtime, pass: Pass, approver: &dyn Approver)
         Verdict::Nothing => ended(plan, RunEnd::Nothing, vec![]),
         Verdict::Waits(waits) => ended(plan, RunEnd::Waiting, waits),
         Verdict::Refused(waits) => ended(plan, RunEnd::Refused, waits),
+    }
+}
+
+/// One-shot, the caller's yes is asked for even where no rule holds the plan up.
+fn nobody() -> Wait {
+    Wait {
+        code: "no-yes".to_owned(),
+        message: "nobody said yes to this apply".to_owned(),
+        hint: Some("answer at a terminal, or give `--yes`".to_owned()),
+        approvable: true,
     }
 }
 
@@ -154,12 +167,22 @@ pub(super) fn same_as_saved(saved: &Plan, now: &Plan) -> Result<(), RunError> {
     }
     let bare = |plan: &Plan| {
         let groups: Vec<_> = plan.groups.iter().map(|g| (g.id, &g.lane, g.atomic, &g.after)).collect();
-        let effects: Vec<_> = plan.groups.iter().flat_map(|g| &g.effects).map(|e| (&e.effect, e.destructive)).collect();
-        let changes: Vec<_> =
-            plan.changes.iter().map(|c| (&c.address, c.action, &c.before, &c.after, &c.fields, c.group)).collect();
+        // Prose too: a reviewer reads it, and it follows from the rest.
+        let effects: Vec<_> =
+            plan.groups.iter().flat_map(|g| &g.effects).map(|e| (&e.effect, e.destructive, &e.summary)).collect();
+        let changes: Vec<_> = plan
+            .changes
+            .iter()
+            .map(|c| ((&c.address, c.action, c.cause, &c.reason), (&c.before, &c.after, &c.fields, c.group)))
+            .collect();
         format!("{groups:?}{effects:?}{changes:?}{:?}", plan.lanes)
     };
-    if bare(saved) == bare(now) {
+    let previews = |plan: &Plan| -> Vec<String> {
+        plan.groups.iter().flat_map(|group| &group.effects).map(|effect| effect.preview.text.clone()).collect()
+    };
+    // A plan may be saved without previews; one that has them has the true ones.
+    let shown = previews(saved).into_iter().zip(previews(now)).all(|(saved, now)| saved.is_empty() || saved == now);
+    if shown && bare(saved) == bare(now) {
         Ok(())
     } else {
         Err(RunError::Forged("its changes are not those of its digest".to_owned()))

@@ -81,6 +81,7 @@ pub async fn apply(
     saved: Option<&Plan>,
 ) -> Result<Applied, RunError> {
     let fetched = source::fetch(runtime, selection).await?;
+    source::may_be_applied(runtime, &fetched)?;
     let lanes = source::lanes(runtime, selection, &fetched)?;
     let leases = record::Leases::take(runtime, &lanes.selected, who)?;
     crate::recover::open_intents(runtime, &leases, &lanes.selected).await?;

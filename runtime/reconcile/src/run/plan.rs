@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use tidelock_model::desired::{Desired, DesiredResource};
 use tidelock_model::error::{Blame, Diagnostic, Fault, Place};
 use tidelock_model::event::RunEvent;
 use tidelock_model::inventory::Claim;
-use tidelock_model::name::{Name, ResourceRef};
+use tidelock_model::name::{Lane, Name, ResourceRef};
 use tidelock_model::plan::Plan;
 use tidelock_model::port::{Fetched, LaneRecord, StepAnswer, StepRequest};
 use tidelock_plan::gate::Policy;
@@ -13,6 +14,7 @@ use tidelock_plan::{Draft, LaneInput, LanePart, Ledger, draft, lane_plan};
 
 use super::gate;
 use super::observe::{Snapshot, observe};
+use super::record;
 use super::render::{self, RenderedLane};
 use super::source::Lanes;
 use crate::contents::BlobSet;
@@ -43,21 +45,26 @@ const ROUNDS: usize = 4;
 /// Renders, looks and plans each lane. A lane that cannot be planned does not hold up
 /// the others: its problems stand in the plan's errors.
 pub(super) async fn pass(runtime: &Runtime, fetched: &Fetched, lanes: Lanes) -> Result<Pass, RunError> {
-    let mut errors = lanes.errors;
+    let mut errors = lanes.errors.clone();
     let mut rendered = Vec::new();
+    let mut unheard: BTreeMap<Name, Vec<String>> = BTreeMap::new();
     for selected in &lanes.selected {
         match render::lane(runtime, fetched, selected).await {
             Ok(lane) => rendered.push(lane),
-            Err(error) => hold(runtime, selected, error, lanes.selected.len(), &mut errors)?,
+            Err(error) => {
+                unheard.entry(selected.lane.target.clone()).or_default().push(selected.lane.stack.to_string());
+                hold(runtime, selected, error, lanes.selected.len(), &mut errors)?;
+            }
         }
     }
-    let claims = claims(runtime, fetched, &rendered)?;
+    record::orphaned(runtime, fetched, &lanes)?;
+    let claims = claims(runtime, fetched, &lanes, &rendered, &mut unheard).await?;
     let mut blobs = BlobSet::new(fetched.tree.clone(), runtime.store.clone());
     let mut parts = Vec::new();
     let mut planned = Vec::new();
     for lane in rendered {
         let selected = Selected { lane: lane.desired.lane.clone(), stack: lane.desired.stack.clone() };
-        match one(runtime, lane, &claims).await {
+        match one(runtime, lane, &claims, &unheard).await {
             Ok((part, lane)) => {
                 blobs.extend(lane.rendered.blobs.clone());
                 parts.push(part);
@@ -110,42 +117,65 @@ fn hold(
     }
 }
 
-/// Claims on the targets of these lanes: what is stored, with these lanes' own put anew.
-fn claims(
+/// Claims on the targets of these lanes, of every stack of the revision that names them:
+/// what a stack that is not planned now will want is not deleted by one that is.
+/// `unheard` gets the stacks that could not be asked.
+async fn claims(
     runtime: &Runtime,
     fetched: &Fetched,
+    lanes: &Lanes,
     rendered: &[RenderedLane],
+    unheard: &mut BTreeMap<Name, Vec<String>>,
 ) -> Result<BTreeMap<Name, Vec<Claim>>, RunError> {
-    let mut claims: BTreeMap<Name, Vec<Claim>> = BTreeMap::new();
-    for lane in rendered {
-        let target = &lane.desired.lane.target;
-        if !claims.contains_key(target) {
-            claims.insert(target.clone(), runtime.store.claims(target)?);
+    let mut own: BTreeMap<Lane, Vec<Claim>> =
+        rendered.iter().map(|lane| (lane.desired.lane.clone(), claimed(&lane.desired))).collect();
+    for other in &lanes.others {
+        match render::lane(runtime, fetched, other).await {
+            Ok(lane) => {
+                own.insert(other.lane.clone(), claimed(&lane.desired));
+            }
+            Err(_) => unheard.entry(other.lane.target.clone()).or_default().push(other.lane.stack.to_string()),
         }
     }
-    for lane in rendered {
-        let key = &lane.desired.lane;
-        let own: Vec<Claim> = lane
-            .desired
-            .resources
-            .iter()
-            .map(|resource| Claim {
-                target: key.target.clone(),
-                identity: resource.identity.clone(),
-                source: key.source.clone(),
-                stack: key.stack.clone(),
-                resource: resource.id.clone(),
-            })
-            .collect();
-        // Only what is in force is written down; a revision that is merely looked at is not.
-        if runtime.store.revision(&key.source)?.is_some_and(|revision| revision.id == fetched.revision.id) {
-            runtime.store.put_claims(key, &fetched.revision.id, &own)?;
+    let source = &fetched.revision.source;
+    let in_force = runtime.store.revision(source)?.is_some_and(|revision| revision.id == fetched.revision.id);
+    let mut claims: BTreeMap<Name, Vec<Claim>> = BTreeMap::new();
+    for target in lanes.selected.iter().map(|selected| &selected.lane.target) {
+        if claims.contains_key(target) {
+            continue;
         }
-        let all = claims.entry(key.target.clone()).or_default();
-        all.retain(|claim| !(claim.source == key.source && claim.stack == key.stack));
+        if !lanes.unread.is_empty() {
+            unheard.entry(target.clone()).or_default().extend(lanes.unread.iter().cloned());
+        }
+        // What a stack claimed that is gone from the revision, it claims no more.
+        let gone =
+            |claim: &Claim| claim.source == *source && lanes.unread.is_empty() && !lanes.names.contains(&claim.stack);
+        let mut all = runtime.store.claims(target)?;
+        all.retain(|claim| !gone(claim));
+        claims.insert(target.clone(), all);
+    }
+    for (lane, own) in own {
+        // Only what is in force is written down; a revision that is merely looked at is not.
+        if in_force {
+            runtime.store.put_claims(&lane, &fetched.revision.id, &own)?;
+        }
+        let all = claims.entry(lane.target.clone()).or_default();
+        all.retain(|claim| !(claim.source == lane.source && claim.stack == lane.stack));
         all.extend(own);
     }
     Ok(claims)
+}
+
+fn claimed(desired: &Desired) -> Vec<Claim> {
+    let lane = &desired.lane;
+    let claim = |resource: &DesiredResource| Claim {
+        target: lane.target.clone(),
+        identity: resource.identity.clone(),
+        source: lane.source.clone(),
+        stack: lane.stack.clone(),
+        resource: resource.id.clone(),
+    };
+    desired.resources.iter().map(claim).collect()
 }
 
 #[tracing::instrument(name = "plan", skip_all, fields(lane = %rendered.desired.lane))]
@@ -153,6 +183,7 @@ async fn one(
     runtime: &Runtime,
     rendered: RenderedLane,
     claims: &BTreeMap<Name, Vec<Claim>>,
+    unheard: &BTreeMap<Name, Vec<String>>,
 ) -> Result<(LanePart, PlannedLane), RunError> {
     let lane = &rendered.desired.lane;
     let fingerprint = fingerprint(runtime, &lane.target).await?;
@@ -160,6 +191,7 @@ async fn one(
     let inventory = runtime.store.inventory(&lane.target)?;
     let due = runtime.store.due_triggers(lane)?;
     let open_unknown = crate::recover::unknown(runtime, lane)?;
+    render::owned_kinds_allowed(runtime, &rendered.desired, &inventory)?;
     let subjects = tidelock_plan::observe::subjects(&rendered.desired, &inventory, &rendered.kinds);
     let observed: Snapshot = observe(&rendered.providers, &subjects).await?;
     runtime.emit(None, Some(lane), &RunEvent::Observed { subjects: subjects.len() })?;
@@ -171,6 +203,7 @@ async fn one(
         claims: claims.get(&lane.target).map_or(&[][..], Vec::as_slice),
         kinds: &rendered.kinds,
         record: record.as_ref(),
+        unheard: unheard.get(&lane.target).map_or(&[][..], Vec::as_slice),
         due: &due,
         open_unknown: &open_unknown,
         fingerprint: &fingerprint,

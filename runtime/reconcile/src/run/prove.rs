@@ -3,10 +3,11 @@
 
 use std::collections::BTreeMap;
 
+use serde_json::Value;
 use tidelock_model::event::RunEvent;
 use tidelock_model::kind::KindInfo;
 use tidelock_model::observation::{Observation, Readiness, Subject};
-use tidelock_model::plan::{Action, Change};
+use tidelock_model::plan::{Action, Change, FieldChange};
 
 use super::Mismatch;
 use super::apply::Performed;
@@ -110,7 +111,8 @@ fn differs(change: &Change, seen: Option<&Observation>, info: Option<&KindInfo>)
             Some(format!("it is not there: the plugin {} proposed effects that do not make it", change.kind.plugin()))
         }
         (Some(after), Some(Observation::Present { observed, readiness, .. })) => {
-            let fields = tidelock_plan::diff::fields(after, observed, info, &[]);
+            let mut fields = tidelock_plan::diff::fields(after, observed, info, &[]);
+            fields.retain(|field| !spared(field, change, info));
             if let Some(field) = fields.first() {
                 let plugin = change.kind.plugin();
                 return Some(format!(
@@ -128,4 +130,14 @@ fn differs(change: &Change, seen: Option<&Observation>, info: Option<&KindInfo>)
         (_, Some(Observation::Waits { why, .. })) => Some(format!("it waits: {why}")),
         (_, None) => Some("it was not looked at".to_owned()),
     }
+}
+
+/// Whether a list of strays holds only what the plan let be: what others own is seen
+/// beneath a purged directory, and stays.
+fn spared(field: &FieldChange, change: &Change, info: Option<&KindInfo>) -> bool {
+    let strays =
+        info.is_some_and(|info| info.fields.iter().any(|known| known.roles.strays && known.path == field.path));
+    let gone = change.before.as_ref().and_then(|before| before.pointer(&field.path)).and_then(Value::as_array);
+    let there = field.before.as_ref().and_then(Value::as_array);
+    strays && !there.into_iter().flatten().any(|stray| gone.is_some_and(|gone| gone.contains(stray)))
 }

@@ -7,7 +7,7 @@ use tidelock_model::error::{Blame, Fault};
 use tidelock_model::event::RunEvent;
 use tidelock_model::name::{Lane, Name};
 use tidelock_model::plan::{Cause, Plan, Wait};
-use tidelock_model::port::{LaneRecord, Lease};
+use tidelock_model::port::{Fetched, LaneRecord, Lease};
 use tidelock_model::revision::Signature;
 use tidelock_model::run::{Run, RunCounts, RunEnd, Status};
 use tidelock_plan::gate::ApprovedPlan;
@@ -17,6 +17,7 @@ use super::apply::Performed;
 use super::gate::ApprovedPass;
 use super::plan::Pass;
 use super::prove::Proven;
+use super::source::Lanes;
 use crate::error::RunError;
 use crate::runtime::Runtime;
 use crate::select::Selected;
@@ -100,6 +101,10 @@ impl Runs {
             let approver = approved.approvals().iter().find(|approval| approval.lane == lane.lane);
             let run = begun(runtime, approved.plan(), &lane.lane, lane.digest, who, approver.map(|a| a.who.clone()));
             runtime.store.begin_run(&run)?;
+            let before = runtime.store.lane(&lane.lane)?;
+            // Stands until the run has ended: what a killed process leaves must not read as converged.
+            let why = format!("run {} goes on, or was interrupted", run.id);
+            note(runtime, before.as_ref(), &lane.lane, approved.plan(), Status::Pending, Some(why), |_| {})?;
             runs.insert(lane.lane.clone(), run);
         }
         Ok(Self { runs })
@@ -146,6 +151,24 @@ fn begun(runtime: &Runtime, plan: &Plan, lane: &Lane, digest: Digest, who: &str,
         counts: RunCounts::default(),
         fault: None,
     }
+}
+
+/// Notes which lanes have no stack any more. Their resources stay until somebody says so.
+pub(super) fn orphaned(runtime: &Runtime, fetched: &Fetched, lanes: &Lanes) -> Result<(), RunError> {
+    let source = &fetched.revision.source;
+    let in_force = runtime.store.revision(source)?.is_some_and(|revision| revision.id == fetched.revision.id);
+    if !in_force || !lanes.unread.is_empty() {
+        return Ok(());
+    }
+    for mut record in runtime.store.lanes()? {
+        let gone = record.lane.source == *source && !lanes.names.contains(&record.lane.stack);
+        if gone && record.status != Status::Orphaned {
+            record.status = Status::Orphaned;
+            record.why = Some(format!("the stack left Git at {}; its resources stay", fetched.revision.short()));
+            runtime.store.put_lane(&record)?;
+        }
+    }
+    Ok(())
 }
 
 /// Notes where each lane stands after a plan.

@@ -6,8 +6,9 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 use tidelock_model::desired::{Desired, DesiredResource};
 use tidelock_model::digest::Digest;
-use tidelock_model::error::{Diagnostic, Place, Severity};
+use tidelock_model::error::{Blame, Diagnostic, Fault, Place, Severity};
 use tidelock_model::event::RunEvent;
+use tidelock_model::inventory::InventoryEntry;
 use tidelock_model::kind::KindInfo;
 use tidelock_model::name::{Kind, Lane};
 use tidelock_model::plugin::PluginRef;
@@ -78,6 +79,7 @@ pub(super) async fn lane(runtime: &Runtime, fetched: &Fetched, selected: &Select
     runtime.emit(None, Some(&selected.lane), &event)?;
 
     let mut resources = resource::all(&rendered.docs, tree).map_err(RunError::Rejected)?;
+    targets_exist(runtime, &resources).map_err(|problems| reject(problems, fetched))?;
     resources.retain(|r| r.decl.target.as_ref().is_none_or(|target| *target == selected.lane.target));
     let providers = providers(runtime, selected, &resources).await?;
     let kinds = kinds_of(&providers).await?;
@@ -216,6 +218,28 @@ pub(crate) async fn kinds_of(
     Ok(kinds)
 }
 
+/// A mistyped `target:` would leave a resource out, and what is left out is removed.
+fn targets_exist(runtime: &Runtime, resources: &[Resource]) -> Result<(), Vec<Diagnostic>> {
+    let known = &runtime.config.targets;
+    let problems: Vec<Diagnostic> = resources
+        .iter()
+        .filter_map(|resource| {
+            Some((resource, resource.decl.target.as_ref().filter(|name| !known.contains_key(*name))?))
+        })
+        .map(|(resource, name)| {
+            let near = nearest(name.as_str(), known.keys().map(tidelock_model::name::Name::as_str));
+            let problem =
+                Diagnostic::error(format!("the config declares no target {name}"), Some(resource.place.clone()));
+            let problem = problem.at("/target");
+            match near {
+                Some(near) => problem.hint(format!("did you mean {near}?")),
+                None => problem,
+            }
+        })
+        .collect();
+    if problems.is_empty() { Ok(()) } else { Err(problems) }
+}
+
 fn check_kinds(
     runtime: &Runtime,
     selected: &Selected,
@@ -248,6 +272,32 @@ fn check_kinds(
         }
     }
     if problems.is_empty() { Ok(()) } else { Err(problems) }
+}
+
+/// What a lane owns must be of kinds that it may hold: a stack's name alone gives it no
+/// right over what another directory made under that name.
+pub(super) fn owned_kinds_allowed(
+    runtime: &Runtime,
+    desired: &Desired,
+    inventory: &[InventoryEntry],
+) -> Result<(), RunError> {
+    let selected = Selected { lane: desired.lane.clone(), stack: desired.stack.clone() };
+    let mut kinds: BTreeMap<&Kind, &InventoryEntry> = BTreeMap::new();
+    for entry in inventory.iter().filter(|entry| entry.address.lane() == desired.lane) {
+        kinds.entry(&entry.address.resource.kind).or_insert(entry);
+    }
+    for (kind, entry) in kinds {
+        if !kind_allowed(&runtime.config, &selected, kind)? {
+            let stack = &desired.stack;
+            let message = format!(
+                "stack {} owns {} on {}, and no list of this operator allows {kind} to the directory {:?}",
+                stack.decl.name, entry.address.resource, desired.lane.target, stack.dir
+            );
+            let hint = "a stack that moved needs the rights of its old directory, or another name";
+            return Err(Fault::new("denied", Blame::Target, message).hint(hint).into());
+        }
+    }
+    Ok(())
 }
 
 fn joined<'a>(kinds: impl Iterator<Item = &'a Kind>) -> String {

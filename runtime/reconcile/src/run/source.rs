@@ -1,11 +1,13 @@
 //! The first stage: a revision in force, and the lanes that it has.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use tidelock_model::error::{Diagnostic, Severity};
 use tidelock_model::event::RunEvent;
 use tidelock_model::name::Name;
 use tidelock_model::port::{Fetched, Source, Want};
+use tidelock_model::revision::Signature;
 
 use crate::error::RunError;
 use crate::read::stack;
@@ -15,6 +17,12 @@ use crate::select::{self, Selected};
 /// The lanes of a pass, and what was wrong with stacks that are not among them.
 pub(super) struct Lanes {
     pub(super) selected: Vec<Selected>,
+    /// Further lanes on the same targets: not planned, but their claims count.
+    pub(super) others: Vec<Selected>,
+    /// Names of all stacks that could be read.
+    pub(super) names: BTreeSet<Name>,
+    /// Directories of stacks that could not be read: nobody knows what they claim.
+    pub(super) unread: Vec<String>,
     pub(super) warnings: Vec<Diagnostic>,
     pub(super) errors: Vec<Diagnostic>,
 }
@@ -61,9 +69,27 @@ fn chosen(runtime: &Runtime, selection: &Selection) -> Result<(Name, Arc<dyn Sou
     }
 }
 
+/// A work tree has no signature. Where the operator asks for them it may be planned,
+/// and not applied.
+pub(super) fn may_be_applied(runtime: &Runtime, fetched: &Fetched) -> Result<(), RunError> {
+    let source = &fetched.revision.source;
+    let verify = runtime.config.sources.get(source).is_some_and(|decl| decl.verify.is_some());
+    if verify && fetched.revision.signature == Signature::Worktree {
+        let message =
+            format!("source {source} asks for signed commits; files that are not committed cannot be applied");
+        return Err(RunError::selection(
+            message,
+            Some("commit and sign them; `plan --worktree` shows what they would do".to_owned()),
+        ));
+    }
+    Ok(())
+}
+
 /// Reads the stacks of a revision and chooses the lanes that are meant.
 pub(super) fn lanes(runtime: &Runtime, selection: &Selection, fetched: &Fetched) -> Result<Lanes, RunError> {
     let (stacks, mut errors) = stack::all(fetched.tree.as_ref())?;
+    let unread: BTreeSet<String> =
+        errors.iter().filter_map(|error| error.place.as_ref()).map(|place| place.file.clone()).collect();
     let by_name = !selection.stacks.is_empty();
     let (selected, mut warnings) = match select::lanes(
         &runtime.config,
@@ -89,5 +115,12 @@ pub(super) fn lanes(runtime: &Runtime, selection: &Selection, fetched: &Fetched)
             Some("a stack is a directory with a stack.yaml; `tidelock init` makes an example".to_owned()),
         ));
     }
-    Ok(Lanes { selected, warnings, errors })
+    let targets: Vec<String> = selected.iter().map(|selected| selected.lane.target.to_string()).collect();
+    let (mut others, _) = select::lanes(&runtime.config, &fetched.revision.source, &stacks, &[], &targets)?;
+    others.retain(|other| !selected.iter().any(|selected| selected.lane == other.lane));
+    if targets.is_empty() {
+        others.clear();
+    }
+    let names = stacks.into_iter().map(|stack| stack.decl.name).collect();
+    Ok(Lanes { selected, others, names, unread: unread.into_iter().collect(), warnings, errors })
 }
