@@ -180,7 +180,8 @@ async fn a_backup_keeps_what_was_there() {
     room.sequence(vec![with_backup("two")]).await;
     assert_eq!((room.read("/a"), room.read("/a.orig")), ("two".into(), "one".into()));
     room.sequence(vec![with_backup("three")]).await;
-    assert_eq!((room.read("/a"), room.read("/a.orig")), ("three".into(), "two".into()));
+    assert_eq!((room.read("/a"), room.read("/a.orig")), ("three".into(), "one".into()), "the first one stays");
+    assert_eq!(room.read("/a.orig.1"), "two");
     assert_eq!(std::fs::metadata(room.real("/a")).unwrap().nlink(), 1);
     for suffix in ["", "/../x"] {
         let bad = file(room.put("/a", "four"), |_, _, backup, _| *backup = Some(suffix.into()));

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tidelock_model::effect::{Effect, EffectBody};
 use tidelock_model::error::Fault;
+use tidelock_model::grant::Access;
 use tidelock_model::run::EffectEnd;
 
 use super::durable::Late;
@@ -176,10 +177,35 @@ impl Performer<'_> {
             return Err(fault("exists", format!("cannot put a file at {path}: a directory is there")));
         }
         if let (Some(suffix), Some(old)) = (backup, &old) {
-            keep_backup(&folder, name, old, suffix, path, self.machine.options.fsync)?;
+            let suffix = self.free_suffix(&folder, name, suffix, path, &effect.plugin)?;
+            keep_backup(&folder, name, old, &suffix, path, self.machine.options.fsync)?;
         }
         self.replace(work, queued.index, &folder, name, path, &staged.temporary, &staged.entry)?;
         Ok(())
+    }
+
+    /// The suffix itself, or the first of `suffix.1`, `suffix.2`, ... under which nothing
+    /// is: a backup never takes the place of a file, be it an older backup.
+    fn free_suffix(
+        &self,
+        folder: &Opened,
+        name: &OsStr,
+        suffix: &str,
+        path: &str,
+        plugin: &str,
+    ) -> Result<String, Fault> {
+        let numbered = (1..=MAX_BACKUPS).map(|number| format!("{suffix}.{number}"));
+        for candidate in std::iter::once(suffix.to_owned()).chain(numbered) {
+            let mut kept = name.to_os_string();
+            kept.push(&candidate);
+            let shown = format!("{path}{candidate}");
+            if folder.look(&kept).map_err(|error| io("look at", &shown, &error))?.is_none() {
+                let grant = self.machine.grant(plugin);
+                grant.map_or(Ok(()), |grant| grant.decide(Access::Write(&shown)))?;
+                return Ok(candidate);
+            }
+        }
+        Err(fault("exists", format!("{path} has {MAX_BACKUPS} backups under {suffix:?}; take some away")))
     }
 
     /// Renames over what is there. An atomic group keeps that under another name.
@@ -219,6 +245,9 @@ impl Performer<'_> {
         Ok(())
     }
 }
+
+/// Backups of one file under one suffix.
+const MAX_BACKUPS: usize = 99;
 
 /// Queued files that one command must pass.
 struct Set<'e> {
@@ -267,7 +296,7 @@ impl Work<'_> {
     }
 }
 
-/// Keeps what is there under a suffix, in place of an older backup.
+/// Keeps what is there under a suffix.
 fn keep_backup(folder: &Opened, name: &OsStr, old: &Entry, suffix: &str, path: &str, fsync: bool) -> Result<(), Fault> {
     let mut kept = name.to_os_string();
     kept.push(suffix);
