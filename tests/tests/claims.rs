@@ -1,0 +1,74 @@
+//! What one stack wants is safe from another, whichever of them is applied.
+
+use tidelock_tests::Site;
+
+const WEB: &str = "name: web\ntargets: [local]\n";
+const DB: &str = "name: db\ntargets: [local]\n";
+
+fn resource(name: &str) -> String {
+    format!("kind: server.file\nname: {name}\nspec: {{ path: /srv/{name}, content: {name} }}\n")
+}
+
+/// Two stacks that have been applied: `web` with a and b, `db` with z.
+fn two_stacks() -> Site {
+    let site = Site::new();
+    let repo = site.repo();
+    repo.write("web/stack.yaml", WEB).write("web/a.yaml", &resource("a")).write("web/b.yaml", &resource("b"));
+    repo.write("db/stack.yaml", DB).write("db/z.yaml", &resource("z"));
+    repo.commit("Two stacks");
+    site.tidelock(["apply", "--yes"]).run().ok();
+    site
+}
+
+#[test]
+fn a_resource_that_moved_is_not_deleted_by_the_stack_that_it_left() {
+    let site = two_stacks();
+    site.repo().rename("web/a.yaml", "db/a.yaml");
+    site.repo().commit("a belongs to db");
+    site.tidelock(["apply", "web", "--yes"]).run();
+    assert_eq!(site.on_machine("srv/a").as_deref(), Some("a"));
+    site.tidelock(["apply", "--yes"]).run();
+    site.tidelock(["apply", "--yes"]).run().ok();
+    assert_eq!(site.on_machine("srv/a").as_deref(), Some("a"));
+    let blame = site.tidelock(["blame", "server.file/a", "--output", "json"]).run().ok().json();
+    assert!(blame.to_string().contains("infra:db:server.file/a@local"), "{blame}");
+}
+
+#[test]
+fn while_a_stack_cannot_be_read_nothing_beside_it_is_deleted() {
+    let site = two_stacks();
+    site.repo().rename("web/a.yaml", "db/a.yaml").write("db/z.yaml", "kind: [");
+    site.repo().commit("a belongs to db, which is broken");
+    let ran = site.tidelock(["apply", "--yes"]).run();
+    assert_ne!(ran.code, 0, "{}", ran.story());
+    assert_eq!(site.on_machine("srv/a").as_deref(), Some("a"), "{}", ran.story());
+    let ran = site.tidelock(["plan", "web"]).run();
+    assert!(ran.story().contains("may belong to db"), "{}", ran.story());
+}
+
+#[test]
+fn a_purge_spares_what_a_stack_wants_that_was_never_applied() {
+    let site = Site::new();
+    site.world().write("machine/srv/conf/z", "z");
+    site.world().write("machine/srv/conf/stranger", "?");
+    let purge = "kind: server.directory\nname: conf\nspec: { path: /srv/conf, purge: true }\n";
+    let z = "kind: server.file\nname: z\nspec: { path: /srv/conf/z, content: z }\n";
+    let repo = site.repo();
+    repo.write("web/stack.yaml", WEB).write("web/conf.yaml", purge);
+    repo.write("db/stack.yaml", DB).write("db/z.yaml", z);
+    repo.commit("A purge beside a file");
+    site.tidelock(["apply", "web", "--yes"]).run().ok();
+    assert_eq!(site.on_machine("srv/conf/z").as_deref(), Some("z"));
+    assert_eq!(site.on_machine("srv/conf/stranger"), None);
+}
+
+#[test]
+fn a_stack_may_be_renamed_and_one_that_left_is_orphaned() {
+    let site = two_stacks();
+    site.repo().rename("db", "database").write("database/stack.yaml", "name: database\ntargets: [local]\n");
+    site.repo().commit("Another name for db");
+    site.tidelock(["apply", "--yes"]).run().ok();
+    let status = site.tidelock(["status", "--output", "json"]).run().ok().json().to_string();
+    assert!(status.contains("orphaned"), "{status}");
+    assert_eq!(site.on_machine("srv/z").as_deref(), Some("z"));
+}
