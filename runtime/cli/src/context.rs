@@ -34,7 +34,7 @@ impl Context {
     /// The operator's config.
     pub(crate) fn config(&self) -> Result<Loaded, CliError> {
         let environment = std::env::var_os(config::ENVIRONMENT);
-        config::load(&config::find(self.global.config.as_deref(), environment, &self.here)?)
+        config::load(&config::find(self.global.config.as_deref(), environment, &self.here, self.ci)?)
     }
 
     /// The store as it stands, for commands that only look; `None` where there is none yet.

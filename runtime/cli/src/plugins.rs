@@ -2,6 +2,8 @@
 //! directory. All take the same way: looked at, held against the lock, then run.
 
 use std::borrow::Cow;
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::Path;
 use std::sync::Arc;
 
 use tidelock_host::{Host, HostOptions, Lock, PluginRoom};
@@ -16,6 +18,7 @@ static EMBEDDED: &[(&str, &[u8])] = include!(concat!(env!("OUT_DIR"), "/embedded
 
 /// A host with every plugin that there is. Nothing is compiled yet.
 pub(crate) fn host(loaded: &Loaded, listener: Arc<dyn Listener>) -> Result<Host, CliError> {
+    private_dir(&loaded.cache())?;
     let options = HostOptions { cache_dir: loaded.cache().join("plugins"), limits: loaded.config.limits.clone() };
     let host = Host::new(options, listener)?;
     for (name, bytes) in EMBEDDED {
@@ -25,6 +28,12 @@ pub(crate) fn host(loaded: &Loaded, listener: Arc<dyn Listener>) -> Result<Host,
         host.load_dir(&dir)?;
     }
     Ok(host)
+}
+
+/// Makes a directory that nobody else may enter. One that is there stays as it is.
+fn private_dir(path: &Path) -> Result<(), CliError> {
+    let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
+    made.map_err(|error| CliError::file("make", path, &error))
 }
 
 /// The plugins that the lock accepts, behind their port.
@@ -52,4 +61,24 @@ pub(crate) fn none(loaded: &Loaded) -> CliError {
         ),
     };
     out.hint("from a clone: `cargo xtask plugins` builds them into target/plugins; name that directory:\n[plugins]\ndir = \"target/plugins\"")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    #[test]
+    fn the_cache_is_made_for_nobody_else() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("tidelock.toml");
+        std::fs::write(&file, "[store]\nurl = \"sqlite:lib/tidelock.db\"\n").unwrap();
+        let loaded = crate::config::load(&file).unwrap();
+        host(&loaded, Arc::new(crate::output::progress::Progress::new(false))).unwrap();
+        for made in ["lib", "lib/cache", "lib/cache/plugins"] {
+            let mode = std::fs::metadata(dir.path().join(made)).unwrap().permissions().mode();
+            assert_eq!(mode & 0o777, 0o700, "{made}");
+        }
+    }
 }

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -73,11 +74,14 @@ impl Lock {
     pub fn write(&self) -> Result<(), Fault> {
         let text = toml::to_string(&self.file)
             .map_err(|error| Fault::new("io", Blame::Host, format!("cannot write the lock as TOML: {error}")))?;
-        let mut staged = self.path.clone().into_os_string();
-        staged.push(format!(".{}", std::process::id()));
-        let staged = PathBuf::from(staged);
+        let staged = Self::staged(&self.path);
         let written = (|| {
-            let mut file = fs::File::create(&staged)?;
+            // A crash may have left one; whatever lies there is taken away, never followed.
+            match fs::remove_file(&staged) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+            let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&staged)?;
             file.write_all(HEAD.as_bytes())?;
             file.write_all(text.as_bytes())?;
             file.sync_all()?;
@@ -87,6 +91,14 @@ impl Lock {
             drop(fs::remove_file(&staged));
             unusable(&self.path, &error)
         })
+    }
+
+    /// Where a lock file is written before it takes its place: as much ours as the file itself.
+    #[must_use]
+    pub fn staged(path: &Path) -> PathBuf {
+        let mut staged = path.as_os_str().to_owned();
+        staged.push(".new");
+        PathBuf::from(staged)
     }
 
     /// Where the lock file is.
@@ -170,6 +182,23 @@ mod tests {
         assert_eq!(fault.code, "not-accepted");
         assert!(fault.message.contains("is not the one that was accepted"), "{fault}");
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "nothing is left beside it");
+    }
+
+    #[test]
+    fn a_link_where_the_lock_is_staged_leads_nowhere() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let dir = tempfile::tempdir().unwrap();
+        let (path, other) = (dir.path().join("tidelock.lock"), dir.path().join("other"));
+        fs::write(&other, "kept").unwrap();
+        std::os::unix::fs::symlink(&other, dir.path().join("tidelock.lock.new")).unwrap();
+        let mut lock = Lock::read(&path).unwrap();
+        lock.accept(&plugin(b"one"));
+        lock.write().unwrap();
+        assert_eq!(fs::read_to_string(&other).unwrap(), "kept");
+        let meta = fs::symlink_metadata(&path).unwrap();
+        assert!(meta.is_file());
+        assert_eq!(meta.permissions().mode() & 0o777, 0o600);
+        Lock::read(&path).unwrap().check(&plugin(b"one")).unwrap();
     }
 
     #[test]

@@ -7,6 +7,7 @@ use jiff::SignedDuration;
 use tidelock_model::config::{Config, OneOrMany, SourceDecl};
 use tidelock_model::grant::{Grant, glob};
 
+use super::include;
 use super::paths::SQLITE;
 use super::toml::File;
 use crate::error::CliError;
@@ -17,6 +18,16 @@ pub(super) fn check(file: &File<'_>, config: &Config) -> Result<(), CliError> {
     if path.is_empty() || path.contains(":memory:") || Path::new(path).file_name().is_none() {
         let message = format!("{:?} is not a store; a store is `sqlite:` and a file", config.store.url);
         return Err(file.wrong(&["store", "url"], message, Some(r#"write it as: url = "sqlite:tidelock.db""#.into())));
+    }
+    for (i, pattern) in config.include.iter().enumerate() {
+        if !include::lies_apart(pattern) {
+            let message = format!(
+                "include {pattern:?} does not lie in a directory of its own below this file's: \
+                 whatever is written beside this file could become config"
+            );
+            let hint = r#"write it as: include = ["targets.d/*.toml"]"#;
+            return Err(file.wrong(&["include", &i.to_string()], message, Some(hint.to_owned())));
+        }
     }
     for (name, source) in &config.sources {
         check_source(file, name.as_str(), source)?;

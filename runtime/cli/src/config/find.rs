@@ -3,6 +3,8 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
+use super::inside::work_tree;
+use super::own::real;
 use crate::error::{CliError, Kind};
 
 /// The environment variable that names a config file.
@@ -14,8 +16,14 @@ const SYSTEM_WIDE: &str = "/etc/tidelock/tidelock.toml";
 const HERE: &str = "tidelock.toml";
 
 /// Finds the config. A file that was named and is not there is an error, never
-/// a reason to take another.
-pub(crate) fn find(named: Option<&Path>, environment: Option<OsString>, here: &Path) -> Result<PathBuf, CliError> {
+/// a reason to take another. In CI a work tree holds what a stranger proposes, so one
+/// that merely lies there does not count.
+pub(crate) fn find(
+    named: Option<&Path>,
+    environment: Option<OsString>,
+    here: &Path,
+    ci: bool,
+) -> Result<PathBuf, CliError> {
     let must = |path: PathBuf, by: &str| {
         if path.is_file() {
             return Ok(path);
@@ -29,7 +37,19 @@ pub(crate) fn find(named: Option<&Path>, environment: Option<OsString>, here: &P
     if let Some(named) = environment.filter(|named| !named.is_empty()) {
         return must(here.join(named), &format!("${ENVIRONMENT}"));
     }
-    [here.join(HERE), PathBuf::from(SYSTEM_WIDE)].into_iter().find(|path| path.is_file()).ok_or_else(|| {
+    let lying_here = here.join(HERE);
+    if ci
+        && lying_here.is_file()
+        && let Some(tree) = work_tree(&real(here))
+    {
+        let message = format!(
+            "{} lies in the Git work tree {}, and CI is set: a pull request could bring its own config",
+            lying_here.display(),
+            tree.display()
+        );
+        return Err(CliError::new(Kind::Config, message).hint(format!("name it with --config or ${ENVIRONMENT}")));
+    }
+    [lying_here, PathBuf::from(SYSTEM_WIDE)].into_iter().find(|path| path.is_file()).ok_or_else(|| {
         CliError::new(Kind::Config, format!("there is no {HERE} here and no {SYSTEM_WIDE}"))
             .hint("`tidelock init demo` makes one to start from; `--config FILE` names another")
     })

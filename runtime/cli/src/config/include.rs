@@ -1,6 +1,6 @@
 //! `include = ["targets.d/*.toml"]`: which files it means, and how they join.
 
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use tidelock_model::config::{Config, OneOrMany};
 
@@ -9,7 +9,21 @@ use crate::error::{CliError, Kind};
 /// Directories in directories that a pattern may reach.
 const DEPTH: usize = 8;
 
-/// The directory that a pattern starts in, and the files that match it, sorted.
+/// The part of a pattern before its first wildcard; all of it where it names one file.
+fn fixed(pattern: &str) -> PathBuf {
+    Path::new(pattern).components().take_while(|part| !is_pattern(part)).collect()
+}
+
+/// Whether a pattern lies in a directory of its own below the config's, which can be shut
+/// as a whole. A path without a wildcard names one file, and that file is shut by itself.
+pub(super) fn lies_apart(pattern: &str) -> bool {
+    let fixed = fixed(pattern);
+    let below = |part| matches!(part, Component::Normal(_) | Component::CurDir);
+    fixed == Path::new(pattern)
+        || fixed.components().all(below) && fixed.components().any(|part| matches!(part, Component::Normal(_)))
+}
+
+/// What a pattern starts at, be it there or not, and the files that match it, sorted.
 pub(super) fn matching(from: &Path, pattern: &str) -> Result<(PathBuf, Vec<PathBuf>), CliError> {
     let dir = from.parent().unwrap_or(Path::new("/"));
     let bad = |why: String| CliError::new(Kind::Config, format!("{}: include {pattern:?}: {why}", from.display()));
@@ -18,13 +32,13 @@ pub(super) fn matching(from: &Path, pattern: &str) -> Result<(PathBuf, Vec<PathB
         .build()
         .map_err(|error| bad(error.kind().to_string()))?
         .compile_matcher();
-    let fixed: PathBuf = Path::new(pattern).components().take_while(|part| !is_pattern(part)).collect();
+    let fixed = fixed(pattern);
     if fixed == Path::new(pattern) {
         let file = dir.join(&fixed);
         if !file.is_file() {
             return Err(bad(format!("{} is not a file", file.display())).hint("mend the path, or take the line out"));
         }
-        return Ok((file.parent().unwrap_or(dir).to_owned(), vec![file]));
+        return Ok((file.clone(), vec![file]));
     }
     let start = dir.join(&fixed);
     let mut found = Vec::new();
@@ -39,7 +53,7 @@ pub(super) fn matching(from: &Path, pattern: &str) -> Result<(PathBuf, Vec<PathB
     Ok((start, found))
 }
 
-fn is_pattern(part: &std::path::Component<'_>) -> bool {
+fn is_pattern(part: &Component<'_>) -> bool {
     part.as_os_str().to_string_lossy().contains(['*', '?', '[', '{'])
 }
 

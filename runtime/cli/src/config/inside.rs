@@ -42,7 +42,12 @@ fn local(url: &str) -> Option<PathBuf> {
 
 /// The work tree's top, or the repository itself where it is bare.
 fn top(path: &Path) -> PathBuf {
-    path.ancestors().find(|dir| dir.join(".git").exists()).unwrap_or(path).to_owned()
+    work_tree(path).unwrap_or(path).to_owned()
+}
+
+/// The top of the work tree that a path lies in. `.git` is a file in linked work trees.
+pub(super) fn work_tree(path: &Path) -> Option<&Path> {
+    path.ancestors().find(|dir| dir.join(".git").exists())
 }
 
 fn beside(root: &Path) -> String {

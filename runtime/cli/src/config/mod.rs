@@ -27,7 +27,7 @@ pub(crate) struct Loaded {
     pub(crate) file: PathBuf,
     /// That file and the ones that it includes.
     pub(crate) files: Vec<PathBuf>,
-    /// Directories in which a new file would become part of the config.
+    /// Where its includes start: a new file there would become part of the config.
     pub(crate) include_dirs: Vec<PathBuf>,
     /// What they say together.
     pub(crate) config: Config,
@@ -67,11 +67,10 @@ impl Loaded {
 /// Reads a config file and everything that it includes.
 pub(crate) fn load(file: &Path) -> Result<Loaded, CliError> {
     let file = std::path::absolute(file).map_err(|error| CliError::file("find", file, &error))?;
-    let (mut config, include_dirs, mut files) = (read(&file)?, vec![], vec![file.clone()]);
-    let mut loaded_dirs = include_dirs;
+    let (mut config, mut include_dirs, mut files) = (read(&file)?, vec![], vec![file.clone()]);
     for pattern in std::mem::take(&mut config.include) {
         let (dir, found) = include::matching(&file, &pattern)?;
-        loaded_dirs.push(dir);
+        include_dirs.push(dir);
         for further in found {
             if files.contains(&further) {
                 continue;
@@ -83,8 +82,7 @@ pub(crate) fn load(file: &Path) -> Result<Loaded, CliError> {
         }
         config.include.push(pattern);
     }
-    loaded_dirs.retain(|dir| dir.is_dir());
-    Ok(Loaded { file, files, include_dirs: loaded_dirs, config })
+    Ok(Loaded { file, files, include_dirs, config })
 }
 
 fn read(file: &Path) -> Result<Config, CliError> {

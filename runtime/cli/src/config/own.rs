@@ -2,9 +2,15 @@
 //! reaches them whatever a grant says.
 
 use std::collections::BTreeSet;
+use std::ffi::{OsStr, OsString};
 use std::path::{Component, Path, PathBuf};
 
+use tidelock_host::Lock;
+
 use super::Loaded;
+
+/// Links in a row that are followed; Linux gives up there too.
+const LINKS: usize = 40;
 
 /// What SQLite keeps beside a database, what our store keeps there, and the stop file.
 const BESIDE_STORE: [&str; 4] = ["-wal", "-shm", "-journal", ".lock"];
@@ -19,7 +25,8 @@ impl OwnPaths {
         let mut own: Vec<(&'static str, PathBuf)> = Vec::new();
         own.extend(loaded.files.iter().map(|file| ("config", file.clone())));
         // A new file in one of these would be read as config.
-        own.extend(loaded.include_dirs.iter().filter(|dir| *dir != loaded.dir()).map(|dir| ("config", dir.clone())));
+        own.extend(loaded.include_dirs.iter().map(|dir| ("config", dir.clone())));
+        own.push(("lock", Lock::staged(&loaded.lock())));
         own.push(("lock", loaded.lock()));
         let store = loaded.store();
         own.extend(BESIDE_STORE.iter().map(|suffix| {
@@ -38,6 +45,8 @@ impl OwnPaths {
             own.extend(files.map(|file| ("credentials", PathBuf::from(file))));
         }
         own.extend(std::env::current_exe().ok().map(|exe| ("binary", exe)));
+        let invoked = std::env::args_os().next().map(|name| invoked(&name, std::env::var_os("PATH")));
+        own.extend(invoked.into_iter().flatten().map(|path| ("binary", path)));
         Self(own)
     }
 
@@ -53,8 +62,10 @@ impl OwnPaths {
         let root = real(root);
         let mut seen = BTreeSet::new();
         for (_, path) in self.iter() {
-            // A link stands for two paths: its own, and where it leads.
-            for path in [real_parent(path), real(path)] {
+            // Who can replace a link on the way decides what lies at its end.
+            let (mut paths, end) = follow(path);
+            paths.push(end);
+            for path in paths {
                 if root.starts_with(&path) {
                     seen.insert("/".to_owned());
                 } else if let Ok(below) = path.strip_prefix(&root) {
@@ -79,37 +90,48 @@ fn nameable(below: &Path) -> String {
 
 /// The path with all links followed, as far as it exists; the rest as written.
 pub(crate) fn real(path: &Path) -> PathBuf {
-    let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-    let mut there = path.as_path();
-    let mut rest = Vec::new();
-    loop {
-        if let Ok(found) = there.canonicalize() {
-            return rest.iter().rev().fold(found, |mut out, part: &Component<'_>| {
-                match part {
-                    Component::ParentDir => {
-                        out.pop();
-                    }
-                    part => out.push(part),
-                }
-                out
-            });
-        }
-        match (there.components().next_back(), there.parent()) {
-            (Some(last), Some(parent)) => {
-                rest.push(last);
-                there = parent;
-            }
-            _ => return path,
-        }
-    }
+    follow(path).1
 }
 
-/// As [`real`], but the last part stays, be it a link.
-fn real_parent(path: &Path) -> PathBuf {
-    match (path.parent(), path.file_name()) {
-        (Some(parent), Some(name)) => real(parent).join(name),
-        _ => real(path),
+/// Every link that is met on the way to a path, each below its real parent, and where
+/// the path ends.
+fn follow(path: &Path) -> (Vec<PathBuf>, PathBuf) {
+    let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let (mut links, mut at) = (Vec::new(), PathBuf::from("/"));
+    let mut left: Vec<OsString> = parts(&path);
+    while let Some(part) = left.pop() {
+        match Path::new(&part).components().next() {
+            Some(Component::RootDir) => at = PathBuf::from("/"),
+            Some(Component::ParentDir) => drop(at.pop()),
+            Some(Component::Normal(name)) => {
+                let next = at.join(name);
+                match next.read_link() {
+                    Ok(to) if links.len() < LINKS => {
+                        left.extend(parts(&to));
+                        links.push(next);
+                    }
+                    _ => at = next,
+                }
+            }
+            _ => {}
+        }
     }
+    (links, at)
+}
+
+/// The parts of a path, the first one last.
+fn parts(path: &Path) -> Vec<OsString> {
+    path.components().rev().map(|part| part.as_os_str().to_owned()).collect()
+}
+
+/// The paths by which this program may have been called: as it was written, or every
+/// file of that name on `$PATH`.
+fn invoked(name: &OsStr, path: Option<OsString>) -> Vec<PathBuf> {
+    if name.as_encoded_bytes().contains(&b'/') {
+        return vec![PathBuf::from(name)];
+    }
+    let path = path.unwrap_or_default();
+    std::env::split_paths(&path).map(|dir| dir.join(name)).filter(|file| file.is_file()).collect()
 }
 
 #[cfg(test)]
@@ -146,7 +168,47 @@ mod tests {
         std::os::unix::fs::symlink("kept/tidelock.toml", root.join("tidelock.toml")).unwrap();
         std::os::unix::fs::symlink(&root, root.join("loop")).unwrap();
         let own = own(&[&root.join("loop/tidelock.toml")]);
-        assert_eq!(own.seen_from(&root), ["/kept/tidelock.toml", "/tidelock.toml"]);
+        assert_eq!(own.seen_from(&root), ["/kept/tidelock.toml", "/loop", "/tidelock.toml"]);
+    }
+
+    #[test]
+    fn every_link_on_the_way_is_ours() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().canonicalize().unwrap();
+        std::fs::create_dir_all(root.join("opt/tl-2")).unwrap();
+        std::fs::create_dir(root.join("etc")).unwrap();
+        std::fs::write(root.join("opt/tl-2/tidelock.toml"), "").unwrap();
+        std::os::unix::fs::symlink(root.join("opt/tl"), root.join("etc/tidelock")).unwrap();
+        std::os::unix::fs::symlink("../opt/tl-2", root.join("opt/tl")).unwrap();
+        let own = own(&[&root.join("etc/tidelock/tidelock.toml"), &root.join("etc/tidelock/new/tidelock.db")]);
+        let wanted = ["/etc/tidelock", "/opt/tl", "/opt/tl-2/new/tidelock.db", "/opt/tl-2/tidelock.toml"];
+        assert_eq!(own.seen_from(&root), wanted);
+    }
+
+    #[test]
+    fn the_link_that_starts_this_program_is_ours() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().canonicalize().unwrap();
+        std::fs::create_dir_all(root.join("opt/bin")).unwrap();
+        std::fs::create_dir_all(root.join("usr/bin")).unwrap();
+        std::fs::write(root.join("opt/bin/tidelock"), "").unwrap();
+        std::os::unix::fs::symlink("../../opt/bin/tidelock", root.join("usr/bin/tidelock")).unwrap();
+        let path = std::env::join_paths([root.join("gone"), root.join("usr/bin")]).unwrap();
+        let link = [root.join("usr/bin/tidelock")];
+        assert_eq!(invoked(OsStr::new("tidelock"), Some(path.clone())), link);
+        assert_eq!(invoked(link[0].as_os_str(), Some(path)), link);
+        assert_eq!(own(&[&link[0]]).seen_from(&root), ["/opt/bin/tidelock", "/usr/bin/tidelock"]);
+        assert!(invoked(OsStr::new("tidelock"), None).is_empty());
+    }
+
+    #[test]
+    fn links_that_lead_nowhere_end() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().canonicalize().unwrap();
+        std::os::unix::fs::symlink("b", root.join("a")).unwrap();
+        std::os::unix::fs::symlink("a", root.join("b")).unwrap();
+        let seen = own(&[&root.join("a/tidelock.toml")]).seen_from(&root);
+        assert!(["/a", "/b"].iter().all(|link| seen.iter().any(|seen| seen == link)), "{seen:?}");
     }
 
     #[test]

@@ -56,7 +56,7 @@ fn a_mistyped_key_of_a_grant() {
     3 | path = ["/etc/**"]
       | ^^^^ did you mean `paths`?
       |
-      = hint: [grants.server] takes: targets, paths, exec
+      = hint: [grants.server] takes: targets, paths, exec, env, special_modes
     "#);
     assert_snapshot!(complaint("[[grants.server]]\ntargets = [\"*\"]\npath = [\"/etc/**\"]\n"), @r#"
     error: unknown key `path` in [grants.server]
@@ -65,7 +65,7 @@ fn a_mistyped_key_of_a_grant() {
     3 | path = ["/etc/**"]
       | ^^^^ did you mean `paths`?
       |
-      = hint: [grants.server] takes: targets, paths, exec
+      = hint: [grants.server] takes: targets, paths, exec, env, special_modes
     "#);
 }
 
@@ -235,9 +235,42 @@ fn includes_add_up() {
         dir.path().join("targets.d/here").to_str()
     );
     let own = OwnPaths::collect(&loaded).seen_from(dir.path());
-    for path in
-        ["/tidelock.toml", "/tidelock.lock", "/targets.d", "/tidelock.db", "/tidelock.db-wal", "/cache", "/STOP"]
-    {
+    for path in [
+        "/tidelock.toml",
+        "/tidelock.lock",
+        "/tidelock.lock.new",
+        "/targets.d",
+        "/tidelock.db",
+        "/tidelock.db-wal",
+        "/cache",
+        "/STOP",
+    ] {
+        assert!(own.iter().any(|own| own == path), "{path} is missing in {own:?}");
+    }
+}
+
+#[test]
+fn a_pattern_needs_a_directory_of_its_own() {
+    assert_snapshot!(complaint("include = [\"more.toml\", \"*.toml\"]\n"), @r#"
+    error: include "*.toml" does not lie in a directory of its own below this file's: whatever is written beside this file could become config
+     --> tidelock.toml:1:25
+      |
+    1 | include = ["more.toml", "*.toml"]
+      |                         ^^^^^^^^
+      |
+      = hint: write it as: include = ["targets.d/*.toml"]
+    "#);
+    for wrong in ["./*.toml", "**/*.toml", "targets.d/../*.toml", "../*.toml", "/etc/tidelock/*.toml", "{a,b}/x.toml"] {
+        assert!(complaint(&format!("include = [{wrong:?}]")).contains("a directory of its own"), "{wrong}");
+    }
+}
+
+#[test]
+fn a_directory_that_an_include_names_is_ours_before_it_is_there() {
+    let dir = written(&[("tidelock.toml", "include = [\"targets.d/*.toml\", \"more.d/*/*.toml\"]")]);
+    let loaded = load(&dir.path().join("tidelock.toml")).unwrap();
+    let own = OwnPaths::collect(&loaded).seen_from(dir.path());
+    for path in ["/targets.d", "/more.d"] {
         assert!(own.iter().any(|own| own == path), "{path} is missing in {own:?}");
     }
 }
@@ -266,9 +299,27 @@ fn an_included_file_cannot_move_the_store() {
 fn a_config_that_was_named_is_the_one() {
     let dir = written(&[("tidelock.toml", ""), ("other.toml", "")]);
     let here = dir.path();
-    assert_eq!(find(None, None, here).unwrap(), here.join("tidelock.toml"));
-    assert_eq!(find(Some(Path::new("other.toml")), Some("nowhere".into()), here).unwrap(), here.join("other.toml"));
-    assert_eq!(find(None, Some("other.toml".into()), here).unwrap(), here.join("other.toml"));
-    assert!(find(Some(Path::new("gone.toml")), None, here).is_err());
-    assert!(find(None, Some("gone.toml".into()), here).unwrap_err().message.contains("$TIDELOCK_CONFIG"));
+    assert_eq!(find(None, None, here, false).unwrap(), here.join("tidelock.toml"));
+    assert_eq!(
+        find(Some(Path::new("other.toml")), Some("nowhere".into()), here, false).unwrap(),
+        here.join("other.toml")
+    );
+    assert_eq!(find(None, Some("other.toml".into()), here, false).unwrap(), here.join("other.toml"));
+    assert!(find(Some(Path::new("gone.toml")), None, here, false).is_err());
+    assert!(find(None, Some("gone.toml".into()), here, false).unwrap_err().message.contains("$TIDELOCK_CONFIG"));
+}
+
+#[test]
+fn in_ci_a_work_tree_does_not_bring_its_own_config() {
+    let dir = written(&[("repo/tidelock.toml", ""), ("repo/sub/tidelock.toml", ""), ("tidelock.toml", "")]);
+    std::fs::write(dir.path().join("repo/.git"), "gitdir: elsewhere").unwrap();
+    for here in ["repo", "repo/sub"].map(|here| dir.path().join(here)) {
+        let error = find(None, None, &here, true).unwrap_err();
+        assert!(error.message.contains("a pull request could bring its own config"), "{error}");
+        assert_eq!(error.hints, ["name it with --config or $TIDELOCK_CONFIG"]);
+        assert!(find(None, None, &here, false).is_ok());
+        assert!(find(Some(Path::new("tidelock.toml")), None, &here, true).is_ok());
+        assert!(find(None, Some("tidelock.toml".into()), &here, true).is_ok());
+    }
+    assert!(find(None, None, dir.path(), true).is_ok());
 }
