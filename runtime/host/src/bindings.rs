@@ -2,8 +2,8 @@
 //! here is written by hand, and only `capability`, `renderer`, `provider` and
 //! `convert` need it.
 //!
-//! Guests call the host synchronously; the host answers on a fiber. Only reads of a
-//! target are `async`, since a disk or a command may keep them waiting.
+//! Guests call the host synchronously; the host answers on a fiber. Only what looks
+//! at a target is `async`, since a disk or a command may keep it waiting.
 #![allow(unreachable_pub, missing_docs, clippy::all, reason = "generated code")]
 
 /// The world of providers.
@@ -13,6 +13,7 @@ pub(crate) mod provider {
         world: "tidelock:provider/provider-plugin",
         imports: {
             "tidelock:machine/read@0.1.0": async | trappable,
+            "tidelock:machine/propose@0.1.0": async | trappable,
             default: trappable,
         },
         exports: { default: async },

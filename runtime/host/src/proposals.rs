@@ -1,14 +1,19 @@
 //! What a plugin proposes during one `steps`, held against the changes that it was
 //! asked about. An effect belongs to a change when its object is the change's own
 //! identity (or one beneath it that the host let through) and what it writes or runs
-//! stands in the spec that a person can review. The rest is for that person.
+//! stands in the spec that a person can review. What is at a path is believed of the
+//! target alone: an effect that shows no look rests on one that the host takes itself.
+//! The rest is for that person.
+
+use std::future::Future;
 
 use serde_json::Value;
 use tidelock_model::digest::Digest;
-use tidelock_model::effect::{AfterCrash, Attributes, Effect, EffectBody, Precondition};
+use tidelock_model::effect::{AfterCrash, Attributes, Effect, EffectBody, PathState, Precondition};
 use tidelock_model::error::Fault;
 use tidelock_model::grant::Grant;
 use tidelock_model::name::Identity;
+use tidelock_model::plan::Action;
 use tidelock_model::port::{StepAnswer, StepRequest};
 
 use crate::door;
@@ -34,6 +39,8 @@ pub(crate) struct Offer {
 pub(crate) enum Refusal {
     /// The operator did not grant it.
     Denied(Fault),
+    /// What is at its path could not be looked at.
+    Unseen(Fault),
     /// It breaks the contract: what the plugin did, after "it ".
     Broken(String),
 }
@@ -46,7 +53,7 @@ pub(crate) struct Proposals {
 struct Slot {
     request: StepRequest,
     effects: Vec<Effect>,
-    denied: Option<Fault>,
+    refused: Option<Fault>,
 }
 
 /// What the guest answered for one change, in the model's words.
@@ -59,18 +66,20 @@ pub(crate) enum Said {
 
 impl Proposals {
     pub(crate) fn new(requests: Vec<StepRequest>) -> Self {
-        let changes = requests.into_iter().map(|request| Slot { request, effects: vec![], denied: None }).collect();
+        let changes = requests.into_iter().map(|request| Slot { request, effects: vec![], refused: None }).collect();
         Self { changes }
     }
 
-    /// Takes an offer, or says why not.
-    pub(crate) fn take(
+    /// Takes an offer, or says why not. `look` sees what is at a path of the target; it
+    /// is asked after the grant said yes, and only where the guest shows no look.
+    pub(crate) async fn take<L: Future<Output = Result<PathState, Fault>>>(
         &mut self,
         offer: Offer,
         grant: Option<&Grant>,
         seen: &SeenTable,
         plugin: &str,
         target: &str,
+        look: impl FnOnce(String) -> L,
     ) -> Result<(), Refusal> {
         let Offer { change, body, precondition, together, after_crash } = offer;
         let Some(slot) = self.changes.get_mut(change as usize) else {
@@ -99,8 +108,21 @@ impl Proposals {
             None => Err(door::no_grant(plugin, target)),
         };
         if let Err(fault) = granted.map_err(door::tamed) {
-            slot.denied.get_or_insert_with(|| fault.clone());
+            slot.refused.get_or_insert_with(|| fault.clone());
             return Err(Refusal::Denied(fault));
+        }
+        let precondition = match (precondition, body.path()) {
+            (None, Some(path)) => match look(path.to_owned()).await.map_err(door::tamed) {
+                Ok(state) => Some(Precondition { path: path.to_owned(), state }),
+                Err(fault) => {
+                    slot.refused.get_or_insert_with(|| fault.clone());
+                    return Err(Refusal::Unseen(fault));
+                }
+            },
+            (shown, _) => shown,
+        };
+        if precondition.as_ref().is_some_and(|before| denies(&slot.request, before)) {
+            return Err(broken(slot, "it says that nothing is there, and there is"));
         }
         let inverse = precondition.as_ref().and_then(|before| body.inverse(&before.state)).map(Box::new);
         slot.effects.push(Effect {
@@ -117,12 +139,12 @@ impl Proposals {
     }
 
     /// Joins what was proposed with what was said, in the order of the question. A
-    /// denied effect refuses its change, whatever the guest made of the denial.
+    /// refused effect refuses its change, whatever the guest made of the refusal.
     pub(crate) fn settle(self, said: Vec<Said>) -> Result<Vec<StepAnswer>, String> {
         let mut answers = Vec::with_capacity(said.len());
         for (slot, said) in self.changes.into_iter().zip(said) {
             let resource = &slot.request.address.resource;
-            answers.push(match (slot.denied, said) {
+            answers.push(match (slot.refused, said) {
                 (Some(fault), _) => StepAnswer::Refused(fault),
                 (None, Said::Proposed) => StepAnswer::Effects(slot.effects),
                 (None, _) if !slot.effects.is_empty() => {
@@ -215,6 +237,14 @@ fn relies_on(body: &EffectBody, token: Option<&str>, seen: &SeenTable) -> Result
     Ok(Some(precondition))
 }
 
+/// Whether a change creates what is there already. It follows from an `observe` that
+/// did not tell the truth, and would pass by the wait for a take-over.
+fn denies(request: &StepRequest, before: &Precondition) -> bool {
+    request.action == Action::Create
+        && request.identity.path() == Some(&before.path)
+        && before.state != PathState::Absent
+}
+
 fn names_digest(spec: &Value, digest: &Digest) -> bool {
     match spec {
         Value::String(text) => text.parse().is_ok_and(|named: Digest| named == *digest),
@@ -238,10 +268,12 @@ fn names_argv(spec: &Value, argv: &[String]) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::future::ready;
+
+    use futures::FutureExt;
     use serde_json::json;
-    use tidelock_model::effect::PathState;
+    use tidelock_model::error::Blame;
     use tidelock_model::grant::GrantDecl;
-    use tidelock_model::plan::Action;
 
     use super::*;
 
@@ -285,6 +317,7 @@ mod tests {
             targets: vec![],
             paths: vec!["/etc/**".into()],
             exec: vec![vec!["/bin/check".into(), "**".into()]],
+            ..GrantDecl::default()
         };
         Grant::new("server", "web-1", [&decl], vec!["/etc/tidelock".into()]).unwrap()
     }
@@ -295,8 +328,19 @@ mod tests {
 
     fn take_for(request: StepRequest, seen: &SeenTable, offer: Offer) -> Result<Vec<StepAnswer>, Refusal> {
         let mut proposals = Proposals::new(vec![request]);
-        proposals.take(offer, Some(&grant()), seen, "server", "web-1")?;
+        take_into(&mut proposals, seen, offer, Ok(PathState::Absent))?;
         Ok(proposals.settle(vec![Said::Proposed]).unwrap())
+    }
+
+    /// Takes an offer on a target where that is what is to be seen.
+    fn take_into(
+        proposals: &mut Proposals,
+        seen: &SeenTable,
+        offer: Offer,
+        there: Result<PathState, Fault>,
+    ) -> Result<(), Refusal> {
+        let look = |_| ready(there);
+        proposals.take(offer, Some(&grant()), seen, "server", "web-1", look).now_or_never().unwrap()
     }
 
     fn broken(offer: Offer) -> String {
@@ -353,6 +397,40 @@ mod tests {
     }
 
     #[test]
+    fn what_is_there_is_not_created() {
+        let seen = SeenTable::new().unwrap();
+        let shown =
+            Offer { precondition: seen.keep("/etc/motd", &PathState::Other), ..offer(put("/etc/motd", CONTENT)) };
+        let untold = offer(put("/etc/motd", CONTENT));
+        for (offer, there) in [(shown, PathState::Absent), (untold, PathState::Other)] {
+            let mut proposals = Proposals::new(vec![request()]);
+            let refused = take_into(&mut proposals, &seen, offer, Ok(there));
+            assert!(matches!(refused, Err(Refusal::Broken(what)) if what.contains("nothing is there, and there is")));
+        }
+        // What is beneath it may well be there, and what is updated must be.
+        let mut proposals = Proposals::new(vec![request(), StepRequest { action: Action::Update, ..request() }]);
+        let stray = EffectBody::Remove { path: "/etc/motd.d/stray".into(), tree: false };
+        take_into(&mut proposals, &seen, offer(stray), Ok(PathState::Other)).unwrap();
+        let update = Offer { change: 1, ..offer(put("/etc/motd", CONTENT)) };
+        take_into(&mut proposals, &seen, update, Ok(PathState::Other)).unwrap();
+        let answers = proposals.settle(vec![Said::Proposed, Said::Proposed]).unwrap();
+        for answer in answers {
+            let StepAnswer::Effects(effects) = answer else { panic!("{answer:?}") };
+            assert_eq!(effects[0].precondition.as_ref().unwrap().state, PathState::Other);
+        }
+    }
+
+    #[test]
+    fn a_path_that_cannot_be_looked_at_refuses_its_change() {
+        let mut proposals = Proposals::new(vec![request()]);
+        let seen = SeenTable::new().unwrap();
+        let fault = Fault::new("io", Blame::Target, "the disk is gone");
+        let refused = take_into(&mut proposals, &seen, offer(put("/etc/motd", CONTENT)), Err(fault.clone()));
+        assert!(matches!(refused, Err(Refusal::Unseen(_))));
+        assert_eq!(proposals.settle(vec![Said::Proposed]).unwrap(), [StepAnswer::Refused(fault)]);
+    }
+
+    #[test]
     fn a_change_that_was_not_asked_has_no_effects() {
         assert!(broken(Offer { change: 1, ..offer(put("/etc/motd", CONTENT)) }).contains("does not exist"));
         let odd = Offer { together: Some("a\u{1b}[2J".into()), ..offer(put("/etc/motd", CONTENT)) };
@@ -370,7 +448,10 @@ mod tests {
             let request = StepRequest { identity: Identity::new(format!("path:{path}")), ..request() };
             let mut proposals = Proposals::new(vec![request]);
             let seen = SeenTable::new().unwrap();
-            let refused = proposals.take(offer(put(path, CONTENT)), Some(&grant()), &seen, "server", "web-1");
+            let never = |_| -> std::future::Ready<_> { panic!("looked at a path that was not granted") };
+            let grant = grant();
+            let taken = proposals.take(offer(put(path, CONTENT)), Some(&grant), &seen, "server", "web-1", never);
+            let refused = taken.now_or_never().unwrap();
             assert!(matches!(refused, Err(Refusal::Denied(fault)) if fault.message.contains(words)));
             let answers = proposals.settle(vec![Said::Proposed]).unwrap();
             assert!(matches!(&answers[0], StepAnswer::Refused(fault) if fault.code == "denied"));
@@ -381,7 +462,7 @@ mod tests {
     fn effects_and_another_answer_contradict_each_other() {
         let mut proposals = Proposals::new(vec![request()]);
         let seen = SeenTable::new().unwrap();
-        proposals.take(offer(put("/etc/motd", CONTENT)), Some(&grant()), &seen, "server", "web-1").unwrap();
+        take_into(&mut proposals, &seen, offer(put("/etc/motd", CONTENT)), Ok(PathState::Absent)).unwrap();
         assert!(proposals.settle(vec![Said::NeedsReplace(vec![])]).is_err());
     }
 }

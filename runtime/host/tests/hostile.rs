@@ -12,6 +12,7 @@ use serde_json::json;
 use tidelock_model::error::{Blame, Fault};
 use tidelock_model::limits::Limits;
 use tidelock_model::observation::Observation;
+use tidelock_model::plan::Action;
 use tidelock_model::port::{Plugins, StepAnswer};
 
 /// A misdeed in an export is a fault with these words, told to the operator.
@@ -344,7 +345,7 @@ async fn what_was_not_granted_refuses_its_change_whatever_the_guest_says() {
             assert_eq!(fault.code, "denied");
             assert!(fault.message.contains(words), "{fault}");
             if path.starts_with("/outside") {
-                assert!(fault.hint.as_ref().unwrap().contains("paths = [\"/outside/**\"]"), "{fault:?}");
+                assert!(fault.hint.as_ref().unwrap().contains("paths = [\"/outside/x\"]"), "{fault:?}");
             }
             assert!(matches!(&answers[1], StepAnswer::Effects(effects) if effects.len() == 1), "{answers:?}");
             world.assert_recorded(fault);
@@ -423,18 +424,38 @@ async fn forged_identities_and_json_are_refused() {
 }
 
 #[tokio::test]
-async fn a_lie_of_observe_writes_nothing_that_is_not_shown() {
-    let world = World::new();
-    let provider = world.provider().await;
-    // It says that /etc/motd is not there, and shows no read for it.
-    let answers = provider.observe(&[subject("do:lie")]).await.unwrap();
-    assert_eq!(answers[0], Observation::Absent { seen: vec![] });
-    // The change that follows from the lie is still one visible effect on its own path.
-    let answers = provider.steps(&[change("honest", "/etc/motd", desired())]).await.unwrap();
-    let StepAnswer::Effects(effects) = &answers[0] else { panic!("{answers:?}") };
-    assert_eq!(effects.len(), 1);
-    assert_eq!(effects[0].body.path(), Some("/etc/motd"));
-    world.assert_untouched();
+async fn a_lie_of_observe_plans_nothing() {
+    for (word, tokens) in [("lie", 0), ("lie-with-token", 1)] {
+        let world = World::new();
+        let provider = world.provider().await;
+        // It says that /etc/motd is not there, so the change that follows is a create.
+        let answers = provider.observe(&[subject(&format!("do:{word}"))]).await.unwrap();
+        let Observation::Absent { seen } = &answers[0] else { panic!("{answers:?}") };
+        assert_eq!(seen.len(), tokens);
+        let mut lie = change("honest", "/etc/motd", desired());
+        lie.action = Action::Create;
+        lie.seen.clone_from(seen);
+        let mut other = change("honest", "/etc/none", desired());
+        other.action = Action::Create;
+        let fault = provider.steps(&[other, lie]).await.unwrap_err();
+        assert_eq!((fault.code.as_str(), fault.blame), ("rule", Blame::Plugin));
+        contained(&world, &fault, "/etc/motd");
+        contained(&world, &fault, "it says that nothing is there, and there is");
+    }
+}
+
+#[tokio::test]
+async fn a_path_that_cannot_be_looked_at_refuses_its_change_alone() {
+    for word in ["honest", "swallow"] {
+        let world = World::new();
+        let changes = [change(word, "/etc/link-out/x", desired()), change("honest", "/etc/motd", desired())];
+        let answers = world.provider().await.steps(&changes).await.unwrap();
+        let StepAnswer::Refused(fault) = &answers[0] else { panic!("{answers:?}") };
+        assert_eq!(fault.code, "symlink");
+        assert!(matches!(&answers[1], StepAnswer::Effects(effects) if effects.len() == 1), "{answers:?}");
+        assert!(world.heard.faults().is_empty(), "the plugin is not to blame: {:?}", world.heard.faults());
+        world.assert_untouched();
+    }
 }
 
 #[tokio::test]

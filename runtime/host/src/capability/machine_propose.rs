@@ -1,17 +1,20 @@
 //! `tidelock:machine/propose`: effects on a machine, as data. Nothing is performed
 //! here, and nothing here can perform.
 
-use tidelock_model::effect::{AfterCrash, Attributes, EffectBody};
+use tidelock_model::effect::{AfterCrash, Attributes, EffectBody, PathState};
+use tidelock_model::error::{Blame, Fault};
 use wasmtime::Result;
 
 use crate::bindings::propose::{self, Command, Common, File, Host};
 use crate::bindings::types::Error;
 use crate::call::{CallState, Desk};
+use crate::capability::machine_read::blocking;
 use crate::convert::to_guest;
 use crate::proposals::{Offer, Refusal};
+use crate::provider::Pass;
 
 impl Host for CallState {
-    fn put_file(&mut self, common: Common, file: File) -> Result<Result<(), Error>> {
+    async fn put_file(&mut self, common: Common, file: File) -> Result<Result<(), Error>> {
         let Ok(content) = file.content.parse() else {
             return Err(self
                 .door
@@ -26,18 +29,24 @@ impl Host for CallState {
             backup: file.backup,
             validate: file.validate,
         };
-        self.propose("machine/propose.put-file", common, body)
+        self.propose("machine/propose.put-file", common, body).await
     }
 
-    fn set_attributes(&mut self, common: Common, path: String, to: propose::Attributes) -> Result<Result<(), Error>> {
+    async fn set_attributes(
+        &mut self,
+        common: Common,
+        path: String,
+        to: propose::Attributes,
+    ) -> Result<Result<(), Error>> {
         self.propose(
             "machine/propose.set-attributes",
             common,
             EffectBody::SetAttributes { path, attributes: attributes(to) },
         )
+        .await
     }
 
-    fn make_directory(
+    async fn make_directory(
         &mut self,
         common: Common,
         path: String,
@@ -45,20 +54,20 @@ impl Host for CallState {
         parents: bool,
     ) -> Result<Result<(), Error>> {
         let body = EffectBody::MakeDirectory { path, attributes: attributes(with), parents };
-        self.propose("machine/propose.make-directory", common, body)
+        self.propose("machine/propose.make-directory", common, body).await
     }
 
-    fn link(&mut self, common: Common, path: String, to: String) -> Result<Result<(), Error>> {
-        self.propose("machine/propose.link", common, EffectBody::Link { path, to })
+    async fn link(&mut self, common: Common, path: String, to: String) -> Result<Result<(), Error>> {
+        self.propose("machine/propose.link", common, EffectBody::Link { path, to }).await
     }
 
-    fn remove(&mut self, common: Common, path: String, tree: bool) -> Result<Result<(), Error>> {
-        self.propose("machine/propose.remove", common, EffectBody::Remove { path, tree })
+    async fn remove(&mut self, common: Common, path: String, tree: bool) -> Result<Result<(), Error>> {
+        self.propose("machine/propose.remove", common, EffectBody::Remove { path, tree }).await
     }
 
-    fn exec(&mut self, common: Common, command: Command) -> Result<Result<(), Error>> {
+    async fn exec(&mut self, common: Common, command: Command) -> Result<Result<(), Error>> {
         let Command { argv, cwd, env, timeout_ms } = command;
-        self.propose("machine/propose.exec", common, EffectBody::Exec { argv, cwd, env, timeout_ms })
+        self.propose("machine/propose.exec", common, EffectBody::Exec { argv, cwd, env, timeout_ms }).await
     }
 }
 
@@ -67,7 +76,7 @@ fn attributes(attributes: propose::Attributes) -> Attributes {
 }
 
 impl CallState {
-    fn propose(&mut self, function: &'static str, common: Common, body: EffectBody) -> Result<Result<(), Error>> {
+    async fn propose(&mut self, function: &'static str, common: Common, body: EffectBody) -> Result<Result<(), Error>> {
         self.door.enter(function, 1)?;
         let Desk::Target(pass, Some(proposals)) = &mut self.desk else {
             return Err(self.door.broken(format!("called {function} outside of `steps`")).into());
@@ -85,15 +94,24 @@ impl CallState {
             },
         };
         let grant = pass.machine.grant(&self.door.plugin);
-        match proposals.take(offer, grant, &pass.seen, &self.door.plugin, pass.target.as_str()) {
+        let look = |path| look(pass, path);
+        match proposals.take(offer, grant, &pass.seen, &self.door.plugin, pass.target.as_str(), look).await {
             Ok(()) => Ok(Ok(())),
             // The operator's no: this change is refused, the others go on.
             Err(Refusal::Denied(fault)) => {
                 self.door.denied(&fault);
                 Ok(Err(to_guest(&fault)))
             }
+            Err(Refusal::Unseen(fault)) => Ok(Err(to_guest(&fault))),
             // A rule of the contract: nothing of this call counts.
             Err(Refusal::Broken(what)) => Err(self.door.broken(what).into()),
         }
     }
+}
+
+/// What is at a path now, as a plan relies on it: with the digest of a file's content.
+async fn look(pass: &Pass, path: String) -> Result<PathState, Fault> {
+    let looked = blocking(pass, move |machine| machine.stat(&[path], true).pop()).await?;
+    let gone = || Fault::new("io", Blame::Host, "the target gave no answer");
+    looked.ok_or_else(gone)?.map(|stat| stat.state)
 }

@@ -155,7 +155,7 @@ impl CallState {
 
 /// Reads away from the threads that run guests: a disk may be slow, and a network
 /// file system may never answer.
-async fn blocking<T: Send + 'static>(
+pub(super) async fn blocking<T: Send + 'static>(
     pass: &Pass,
     work: impl FnOnce(&dyn MachineReads) -> T + Send + 'static,
 ) -> Result<T, Fault> {

@@ -160,6 +160,7 @@ impl World {
             targets: vec!["web-1".into()],
             paths: vec!["/etc/**".into()],
             exec: vec![vec!["/bin/sleep".into(), "*".into()], vec!["/bin/true".into(), "**".into()]],
+            ..GrantDecl::default()
         };
         let grant = Grant::new("guest", "web-1", [&decl], vec!["/etc/tidelock".into()]).unwrap();
         let target = TargetDecl {

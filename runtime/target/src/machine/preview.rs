@@ -30,14 +30,22 @@ pub(super) fn content(effect: &Effect, blobs: &dyn Blobs) -> Result<Option<Vec<u
 pub(super) fn preview(machine: &Machine, effect: &Effect, content: Option<&[u8]>) -> Result<Preview, Fault> {
     let mut lines = String::new();
     let here = |path: &str, digest| Looker::new(machine)?.stat(path, digest);
+    // Every field is named: one that is added later is not left out in silence.
     match &effect.body {
-        EffectBody::PutFile { path, content: digest, attributes, .. } => {
+        EffectBody::PutFile { path, content: digest, attributes, parents, backup, validate } => {
             let new = content.ok_or_else(|| fault("invalid", format!("the content of {path} is missing")))?;
             let before = here(path, true)?;
             let old = match &before.state {
                 PathState::File { size, .. } if *size <= TEXT_MAX as u64 => machine.content(path, TEXT_MAX as u64)?,
                 _ => None,
             };
+            if let Some(argv) = validate {
+                lines.push_str(&format!("runs first: {}\n", shown(argv)));
+            }
+            if let Some(suffix) = backup {
+                lines.push_str(&format!("keeps the old file as {path}{suffix}\n"));
+            }
+            lines.push_str(parents_line(*parents));
             lines.push_str(&replaced(&before.state));
             lines.push_str(&attribute_lines(&before.state, attributes));
             lines.push_str(&contents(path, &before.state, old.as_deref(), digest, new));
@@ -45,8 +53,9 @@ pub(super) fn preview(machine: &Machine, effect: &Effect, content: Option<&[u8]>
         EffectBody::SetAttributes { path, attributes } => {
             lines.push_str(&attribute_lines(&here(path, false)?.state, attributes));
         }
-        EffectBody::MakeDirectory { path, attributes, .. } => {
+        EffectBody::MakeDirectory { path, attributes, parents } => {
             let state = here(path, false)?.state;
+            lines.push_str(parents_line(*parents));
             if state == PathState::Absent {
                 lines.push_str(&format!("+ {path}/\n"));
             }
@@ -86,6 +95,10 @@ fn fit(text: &str) -> Preview {
     }
     let end = text[..end].rfind('\n').map_or(end, |line| line + 1);
     Preview { text: text[..end].to_owned(), cut: true }
+}
+
+fn parents_line(parents: bool) -> &'static str {
+    if parents { "makes missing directories above\n" } else { "" }
 }
 
 /// A line for what is not a file and gives way to one.

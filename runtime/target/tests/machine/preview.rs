@@ -1,4 +1,4 @@
-use tidelock_model::effect::Effect;
+use tidelock_model::effect::{Effect, EffectBody};
 use tidelock_model::port::Target as _;
 
 use crate::support::{Room, attributes, directory, exec, file, link, remove};
@@ -70,4 +70,52 @@ async fn the_rest_is_a_line_or_two() {
     let over = shown(&room, &room.put("/l", "file\n")).await;
     assert!(over.starts_with("- symbolic link to old\n"), "{over}");
     assert!(room.read("/t/a") == "12345", "a preview only looks");
+}
+
+#[tokio::test]
+async fn whatever_else_an_effect_does_is_shown_before_the_diff() {
+    let room = Room::new();
+    let put = file(room.put("/etc/app.conf", "a = 1\n"), |_, parents, backup, validate| {
+        *parents = true;
+        *backup = Some(".old".into());
+        *validate = Some(["/bin/check", "-c", "a b", "%s"].map(String::from).to_vec());
+    });
+    assert_eq!(
+        shown(&room, &put).await,
+        "runs first: /bin/check -c 'a b' %s\n\
+         keeps the old file as /etc/app.conf.old\n\
+         makes missing directories above\n\
+         --- /dev/null\n+++ b/etc/app.conf\n@@ -0,0 +1 @@\n+a = 1\n"
+    );
+    assert_eq!(shown(&room, &directory("/a/b", true)).await, "makes missing directories above\n+ /a/b/\n");
+}
+
+#[tokio::test]
+async fn a_command_is_shown_with_all_that_it_is_given() {
+    let room = Room::new();
+    let mut run = exec(&["/bin/echo", "a b"]);
+    if let EffectBody::Exec { cwd, env, timeout_ms, .. } = &mut run.body {
+        *cwd = Some("/srv".into());
+        *env = vec![("LEVEL".into(), "very high".into()), ("EMPTY".into(), String::new())];
+        *timeout_ms = 7_000;
+    }
+    let expected = "LEVEL='very high' EMPTY='' /bin/echo 'a b'\n  in /srv\n  for 7000 ms at most\n";
+    assert_eq!(shown(&room, &run).await, expected);
+}
+
+#[tokio::test]
+async fn no_word_of_a_command_begins_a_line_of_its_own() {
+    let room = Room::new();
+    let fake = "x\n--- a/etc/motd\n+harmless";
+    let put = file(room.put("/f", "same\n"), |_, _, _, validate| {
+        *validate = Some(vec!["/bin/check".into(), fake.into()]);
+    });
+    let mut run = exec(&["/bin/echo", fake]);
+    if let EffectBody::Exec { env, .. } = &mut run.body {
+        env.push(("LEVEL".into(), fake.into()));
+    }
+    for effect in [put, run] {
+        let text = shown(&room, &effect).await;
+        assert!(text.contains("harmless") && !text.contains("\n+harmless"), "{text}");
+    }
 }

@@ -64,6 +64,8 @@ pub(crate) fn grant(paths: &[&str], exec: &[&[&str]], own: &[&str]) -> Grant {
         targets: vec!["t".into()],
         paths: paths.iter().map(ToString::to_string).collect(),
         exec: exec.iter().map(|words| words.iter().map(ToString::to_string).collect()).collect(),
+        env: vec!["GREETING".into()],
+        special_modes: true,
     };
     Grant::new("server", "t", [&decl], own.iter().map(ToString::to_string).collect()).unwrap()
 }

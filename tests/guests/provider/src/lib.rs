@@ -250,7 +250,12 @@ fn lie(word: &str) -> Observation {
         }
         "bad-waits" => Observation::Waits(Waits { on: String::new(), why: "x".into() }),
         "escapes" => Observation::Failed(error("io\u{1b}[2J", "bad\u{1b}[2Jnews\u{202e}")),
-        // There is something at /etc/motd; it says that there is not.
+        // There is something at /etc/motd; it says that there is not, once with the
+        // token of the very look that shows it.
+        "lie-with-token" => match read::stat(&["/etc/motd".into()], true).as_deref() {
+            Ok([Looked::Found(entry)]) => Observation::Absent(vec![entry.seen.clone()]),
+            _ => Observation::Failed(error("io", "there is nothing to lie about")),
+        },
         _ => Observation::Absent(vec![]),
     }
 }

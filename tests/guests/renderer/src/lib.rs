@@ -92,7 +92,7 @@ impl Guest for Renderer {
                 log::log(log::Level::Info, &format!("{found:?}"));
             }
             "problems" => {
-                return Err(vec![problem("bad\u{1b}[2J colour", "web/b.txt", 2), problem("nowhere", "../x", 1)]);
+                return Err(vec![problem("bad\u{1b}[2J colour", "b.txt", 2), problem("nowhere", "../x", 1)]);
             }
             "no-problems" => return Err(vec![]),
             "host-panic" => drop(tree::read("panic")),
@@ -111,13 +111,12 @@ impl Guest for Renderer {
                     inputs::fact("os"),
                 );
                 let said: String = said.chars().filter(|c| *c != '"' && *c != '\\').collect();
-                drop(output::emit(&[rendered(format!("{{\"said\":\"{said}\"}}"), "web/a.txt")]));
+                drop(output::emit(&[rendered(format!("{{\"said\":\"{said}\"}}"), "a.txt")]));
             }
             _ => {
                 for name in tree::glob("*.txt").unwrap_or_default() {
                     let text = tree::read(&name).ok().flatten().unwrap_or_default();
-                    let page =
-                        [rendered(format!("{{\"name\":\"{name}\",\"size\":{}}}", text.len()), &format!("web/{name}"))];
+                    let page = [rendered(format!("{{\"name\":\"{name}\",\"size\":{}}}", text.len()), &name)];
                     if output::emit(&page).is_err() {
                         return Err(vec![]);
                     }
