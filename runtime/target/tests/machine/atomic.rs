@@ -1,3 +1,5 @@
+//! Groups that happen whole or not at all.
+
 use tidelock_model::run::EffectEnd;
 
 use crate::support::{Room, attributes, code, codes, directory, exec, file, link, remove};

@@ -1,3 +1,5 @@
+//! Commands: words, environment, time and output.
+
 use std::time::{Duration, Instant};
 
 use tidelock_model::effect::{Effect, EffectBody};

@@ -1,3 +1,5 @@
+//! Each effect on real files.
+
 use std::os::unix::fs::{MetadataExt as _, symlink};
 
 use tidelock_model::effect::PathState;

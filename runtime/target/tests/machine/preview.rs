@@ -1,3 +1,5 @@
+//! What a reviewer sees of an effect.
+
 use tidelock_model::effect::{Effect, EffectBody};
 use tidelock_model::port::Target as _;
 

@@ -1,3 +1,5 @@
+//! Looking: at files, directories, links, users and groups.
+
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 
 use tidelock_model::digest::Digest;

@@ -1,3 +1,5 @@
+//! Files that a command must agree to before they are put in place.
+
 use tidelock_model::effect::Effect;
 
 use crate::support::{Room, codes, exec, file};
