@@ -13,8 +13,8 @@ fn resource(name: &str) -> String {
 fn two_stacks() -> Site {
     let site = Site::new();
     let repo = site.repo();
-    repo.write("web/stack.yaml", WEB).write("web/a.yaml", &resource("a")).write("web/b.yaml", &resource("b"));
-    repo.write("db/stack.yaml", DB).write("db/z.yaml", &resource("z"));
+    repo.write("web/stack.yaml", WEB).write("web/a.yaml", resource("a")).write("web/b.yaml", resource("b"));
+    repo.write("db/stack.yaml", DB).write("db/z.yaml", resource("z"));
     repo.commit("Two stacks");
     site.tidelock(["apply", "--yes"]).run().ok();
     site

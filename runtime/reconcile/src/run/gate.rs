@@ -12,7 +12,7 @@ use tidelock_plan::gate::{self, ApprovedPlan, LanePolicy, Policy, Verdict};
 use super::plan::{Pass, PlannedLane};
 use super::{Applied, record};
 use crate::error::RunError;
-use crate::runtime::{Approver, Runtime};
+use crate::runtime::{Approver, Runtime, Yes};
 
 /// What came of the gate.
 pub(super) enum Passed {
@@ -36,7 +36,15 @@ pub(super) async fn pass(runtime: &Runtime, pass: Pass, approver: &dyn Approver)
         Verdict::Approved(approved) => {
             // Every lane was approved before; a caller that is present is asked all the same.
             match approver.approve(&plan, &[]).await {
-                Some(_) => return Ok(Passed::Approved(ApprovedPass { approved, lanes })),
+                Some(yes) => {
+                    // Whose yes it was is known for every change, asked for by a rule or not.
+                    approvals.extend(kept(runtime, &plan, &yes)?);
+                    let approved = match decide(&plan, &ledger, &policy, &approvals) {
+                        Verdict::Approved(with_yes) => with_yes,
+                        _ => approved,
+                    };
+                    return Ok(Passed::Approved(ApprovedPass { approved, lanes }));
+                }
                 None => {
                     let waits = plan.lanes.iter().map(|part| (part.lane.clone(), nobody())).collect();
                     return ended(plan, RunEnd::Waiting, waits);
@@ -56,20 +64,7 @@ pub(super) async fn pass(runtime: &Runtime, pass: Pass, approver: &dyn Approver)
         tell(runtime, &waits, false)?;
         return ended(plan, RunEnd::Waiting, waits);
     };
-    for lane in &plan.lanes {
-        let approval = Approval {
-            digest: lane.digest,
-            lane: lane.lane.clone(),
-            who: yes.who.clone(),
-            at: runtime.clock.now(),
-            how: yes.how.clone(),
-            comment: yes.comment.clone(),
-        };
-        runtime.store.put_approval(&approval)?;
-        let event = RunEvent::Approved { who: yes.who.clone(), how: yes.how.clone() };
-        runtime.emit(None, Some(&lane.lane), &event)?;
-        approvals.push(approval);
-    }
+    approvals.extend(kept(runtime, &plan, &yes)?);
     match decide(&plan, &ledger, &policy, &approvals) {
         Verdict::Approved(approved) => Ok(Passed::Approved(ApprovedPass { approved, lanes })),
         Verdict::Nothing => ended(plan, RunEnd::Nothing, vec![]),
@@ -86,6 +81,26 @@ fn nobody() -> Wait {
         hint: Some("answer at a terminal, or give `--yes`".to_owned()),
         approvable: true,
     }
+}
+
+/// Keeps a yes for each lane of a plan.
+fn kept(runtime: &Runtime, plan: &Plan, yes: &Yes) -> Result<Vec<Approval>, RunError> {
+    let mut approvals = Vec::new();
+    for lane in &plan.lanes {
+        let approval = Approval {
+            digest: lane.digest,
+            lane: lane.lane.clone(),
+            who: yes.who.clone(),
+            at: runtime.clock.now(),
+            how: yes.how.clone(),
+            comment: yes.comment.clone(),
+        };
+        runtime.store.put_approval(&approval)?;
+        let event = RunEvent::Approved { who: yes.who.clone(), how: yes.how.clone() };
+        runtime.emit(None, Some(&lane.lane), &event)?;
+        approvals.push(approval);
+    }
+    Ok(approvals)
 }
 
 fn decide(plan: &Plan, ledger: &Ledger, policy: &Policy, approvals: &[Approval]) -> Verdict {
