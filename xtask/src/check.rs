@@ -67,8 +67,11 @@ fn lints(workspace: &Workspace) -> Result<()> {
 
     let std = wasm_std::ensure(workspace)?;
     for guests in workspaces(workspace).iter().filter(|folder| !folder.ends_with("fuzz")).skip(1) {
-        let mut native = workspace.guest_cargo(guests);
-        process::run(native.args(clippy).arg("--all-targets").args(strict))?;
+        // The plugins' tests run natively; the tests' guests know one machine only.
+        if guests.ends_with("plugins") {
+            let mut native = workspace.guest_cargo(guests);
+            process::run(native.args(clippy).arg("--all-targets").args(strict))?;
+        }
         let mut wasm = workspace.guest_cargo(guests);
         std.configure(&mut wasm);
         process::run(wasm.args(clippy).args(["--target", wasm_std::TARGET]).args(strict))?;
