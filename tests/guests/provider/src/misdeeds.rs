@@ -81,7 +81,7 @@ pub fn during_observe(word: &str) {
         "outside-grant" => {
             for path in ["/outside/secret", "/etc/../outside/secret", "/outside", "etc/motd", "/etc/link-out/secret"] {
                 let path = path.to_string();
-                let stat = read::stat(&[path.clone()], true);
+                let stat = read::stat(std::slice::from_ref(&path), true);
                 let content = read::content(&path, 100);
                 let list = read::list(&path);
                 log::log(log::Level::Info, &format!("{path}: {stat:?} {content:?} {list:?}"));
