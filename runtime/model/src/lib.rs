@@ -21,6 +21,7 @@ pub mod effect;
 pub mod error;
 pub mod event;
 pub mod grant;
+pub mod hold;
 pub mod inventory;
 pub mod kind;
 pub mod limits;

@@ -195,11 +195,13 @@ impl Outcome {
     }
 }
 
-/// Someone's yes to a plan.
+/// Someone's word on a plan: a yes, or a no.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Approval {
-    /// The lane's digest that was approved.
+    /// The lane's digest that it is about.
     pub digest: Digest,
+    /// Whether it is a yes. A no stands until the same person says yes, or the digest changes.
+    pub yes: bool,
     /// The lane.
     pub lane: Lane,
     /// Who.

@@ -11,8 +11,8 @@ use crate::error::Kept;
 pub(crate) fn put(transaction: &Transaction<'_>, approval: &Approval) -> Kept<()> {
     transaction
         .prepare_cached(
-            "INSERT INTO approvals (digest, source, stack, target, who, at, how, comment)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+            "INSERT INTO approvals (digest, source, stack, target, who, at, how, comment, yes)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
         )?
         .execute(params![
             approval.digest.to_string(),
@@ -23,6 +23,7 @@ pub(crate) fn put(transaction: &Transaction<'_>, approval: &Approval) -> Kept<()
             approval.at.to_string(),
             approval.how,
             approval.comment,
+            approval.yes,
         ])?;
     Ok(())
 }
@@ -30,7 +31,7 @@ pub(crate) fn put(transaction: &Transaction<'_>, approval: &Approval) -> Kept<()
 /// Approvals of a digest, oldest first.
 pub(crate) fn of(connection: &Connection, digest: &Digest) -> Kept<Vec<Approval>> {
     let mut select = connection.prepare_cached(
-        "SELECT source, stack, target, who, at, how, comment FROM approvals WHERE digest = ?1 ORDER BY seq",
+        "SELECT source, stack, target, who, at, how, comment, yes FROM approvals WHERE digest = ?1 ORDER BY seq",
     )?;
     let mut rows = select.query([digest.to_string()])?;
     let mut approvals = Vec::new();
@@ -42,6 +43,7 @@ pub(crate) fn of(connection: &Connection, digest: &Digest) -> Kept<Vec<Approval>
             at: parse("an approval's time", &row.get::<_, String>(4)?)?,
             how: row.get(5)?,
             comment: row.get(6)?,
+            yes: row.get(7)?,
         });
     }
     Ok(approvals)

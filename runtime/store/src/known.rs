@@ -4,15 +4,16 @@
 //! everything as it was costs no flush.
 
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
+use serde_json::Value;
 use tidelock_model::name::{Lane, Name};
 use tidelock_model::port::LaneRecord;
 use tidelock_model::revision::Revision;
 
-use crate::column::{self, from_json, from_word, json, maybe_time, word};
+use crate::column::{self, from_json, from_word, json, maybe_time, parse, word};
 use crate::error::Kept;
 
-const LANE: &str =
-    "SELECT source, stack, target, status, why, applied, planned, plugins, contacted, seen, last_run FROM lanes";
+const LANE: &str = "SELECT source, stack, target, status, why, applied, planned, plugins, contacted, seen, last_run,
+    since, digest, waits, attempts, retry_at, checked FROM lanes";
 
 /// One lane.
 pub(crate) fn lane(connection: &Connection, lane: &Lane) -> Kept<Option<LaneRecord>> {
@@ -44,6 +45,12 @@ fn record(row: &Row<'_>) -> Kept<LaneRecord> {
         contacted: row.get(8)?,
         seen: maybe_time("a lane's time", row.get(9)?)?,
         last_run: row.get(10)?,
+        since: maybe_time("a lane's time", row.get(11)?)?,
+        digest: row.get::<_, Option<String>>(12)?.map(|text| parse("a lane's digest", &text)).transpose()?,
+        waits: from_json("a lane's waits", &row.get::<_, String>(13)?)?,
+        attempts: row.get(14)?,
+        retry_at: maybe_time("a lane's time", row.get(15)?)?,
+        checked: row.get(16)?,
     })
 }
 
@@ -52,11 +59,14 @@ pub(crate) fn put_lane(transaction: &Transaction<'_>, record: &LaneRecord) -> Ke
     let revision = |revision: &Option<Revision>| revision.as_ref().map(|it| json("a revision", it)).transpose();
     transaction
         .prepare_cached(
-            "INSERT INTO lanes (source, stack, target, status, why, applied, planned, plugins, contacted, seen, last_run)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)
+            "INSERT INTO lanes (source, stack, target, status, why, applied, planned, plugins, contacted, seen, last_run,
+               since, digest, waits, attempts, retry_at, checked)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)
              ON CONFLICT (source, stack, target) DO UPDATE SET status = excluded.status, why = excluded.why,
                applied = excluded.applied, planned = excluded.planned, plugins = excluded.plugins,
-               contacted = excluded.contacted, seen = excluded.seen, last_run = excluded.last_run",
+               contacted = excluded.contacted, seen = excluded.seen, last_run = excluded.last_run,
+               since = excluded.since, digest = excluded.digest, waits = excluded.waits,
+               attempts = excluded.attempts, retry_at = excluded.retry_at, checked = excluded.checked",
         )?
         .execute(params![
             record.lane.source.as_str(),
@@ -70,6 +80,49 @@ pub(crate) fn put_lane(transaction: &Transaction<'_>, record: &LaneRecord) -> Ke
             record.contacted,
             record.seen.map(|at| at.to_string()),
             record.last_run,
+            record.since.map(|at| at.to_string()),
+            record.digest.map(|digest| digest.to_string()),
+            json("a lane's waits", &record.waits)?,
+            record.attempts,
+            record.retry_at.map(|at| at.to_string()),
+            record.checked,
+        ])?;
+    Ok(())
+}
+
+/// Forgets a lane and its claims.
+pub(crate) fn drop_lane(transaction: &Transaction<'_>, lane: &Lane) -> Kept<()> {
+    let key = [lane.source.as_str(), lane.stack.as_str(), lane.target.as_str()];
+    for table in ["lanes", "claim_sets", "shown_policies"] {
+        transaction
+            .prepare_cached(&format!("DELETE FROM {table} WHERE source = ?1 AND stack = ?2 AND target = ?3"))?
+            .execute(key)?;
+    }
+    Ok(())
+}
+
+/// The policies that a plan of a lane has shown.
+pub(crate) fn shown_policy(connection: &Connection, lane: &Lane) -> Kept<Option<Value>> {
+    let mut select = connection
+        .prepare_cached("SELECT policy FROM shown_policies WHERE source = ?1 AND stack = ?2 AND target = ?3")?;
+    let key = [lane.source.as_str(), lane.stack.as_str(), lane.target.as_str()];
+    let text: Option<String> = select.query_row(key, |row| row.get(0)).optional()?;
+    text.map(|text| from_json("a lane's policy", &text)).transpose()
+}
+
+/// Keeps the policies that a plan of a lane has shown.
+pub(crate) fn put_shown_policy(transaction: &Transaction<'_>, lane: &Lane, policy: &Value) -> Kept<()> {
+    transaction
+        .prepare_cached(
+            "INSERT INTO shown_policies (source, stack, target, policy) VALUES (?1, ?2, ?3, ?4)
+             ON CONFLICT (source, stack, target) DO UPDATE SET policy = excluded.policy
+             WHERE policy != excluded.policy",
+        )?
+        .execute([
+            lane.source.as_str(),
+            lane.stack.as_str(),
+            lane.target.as_str(),
+            &json("a lane's policy", policy)?,
         ])?;
     Ok(())
 }

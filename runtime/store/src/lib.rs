@@ -19,6 +19,7 @@ mod door;
 mod error;
 mod events;
 mod history;
+mod holds;
 mod intents;
 mod inventory;
 mod known;

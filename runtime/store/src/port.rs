@@ -1,8 +1,10 @@
 //! The port, method by method, each with the durability that it needs.
 
 use jiff::Timestamp;
+use serde_json::Value;
 use tidelock_model::digest::Digest;
 use tidelock_model::event::{RunEvent, StoredEvent};
+use tidelock_model::hold::{Hold, Pin};
 use tidelock_model::inventory::{Claim, InventoryEntry};
 use tidelock_model::name::{Lane, Name};
 use tidelock_model::plan::Plan;
@@ -12,8 +14,8 @@ use tidelock_model::run::{Approval, HistoryLine, Intent, Run, Trigger};
 
 use crate::door::Durability::{Now, Soon};
 use crate::{
-    SqliteStore, approvals, claims, contents, events, history, intents, inventory, known, leases, plans, runs, settle,
-    triggers,
+    SqliteStore, approvals, claims, contents, events, history, holds, intents, inventory, known, leases, plans, runs,
+    settle, triggers,
 };
 
 impl Store for SqliteStore {
@@ -41,6 +43,10 @@ impl Store for SqliteStore {
 
     fn put_lane(&self, record: &LaneRecord) -> Result<(), StoreError> {
         self.write(Now, |tx| known::put_lane(tx, record))
+    }
+
+    fn drop_lane(&self, lane: &Lane) -> Result<(), StoreError> {
+        self.write(Now, |tx| known::drop_lane(tx, lane))
     }
 
     fn fingerprint(&self, target: &Name) -> Result<Option<String>, StoreError> {
@@ -140,6 +146,38 @@ impl Store for SqliteStore {
 
     fn approvals(&self, digest: &Digest) -> Result<Vec<Approval>, StoreError> {
         self.read(|connection| approvals::of(connection, digest))
+    }
+
+    fn holds(&self) -> Result<Vec<Hold>, StoreError> {
+        self.read(holds::open)
+    }
+
+    fn put_hold(&self, hold: &Hold) -> Result<u64, StoreError> {
+        self.write(Now, |tx| holds::put(tx, hold))
+    }
+
+    fn end_hold(&self, id: u64, at: Timestamp, who: &str) -> Result<(), StoreError> {
+        self.write(Now, |tx| holds::end(tx, id, at, who))
+    }
+
+    fn pins(&self) -> Result<Vec<Pin>, StoreError> {
+        self.read(holds::pins)
+    }
+
+    fn put_pin(&self, pin: &Pin) -> Result<(), StoreError> {
+        self.write(Now, |tx| holds::put_pin(tx, pin))
+    }
+
+    fn drop_pin(&self, source: &Name, stack: &Name) -> Result<(), StoreError> {
+        self.write(Now, |tx| holds::drop_pin(tx, source, stack))
+    }
+
+    fn shown_policy(&self, lane: &Lane) -> Result<Option<Value>, StoreError> {
+        self.read(|connection| known::shown_policy(connection, lane))
+    }
+
+    fn put_shown_policy(&self, lane: &Lane, policy: &Value) -> Result<(), StoreError> {
+        self.write(Now, |tx| known::put_shown_policy(tx, lane, policy))
     }
 
     fn render(&self, key: &Digest) -> Result<Option<Rendered>, StoreError> {

@@ -231,15 +231,9 @@ impl Example {
             .map(|subject| (subject.identity.clone(), self.look(&subject.identity)))
             .collect();
         let record = LaneRecord {
-            lane: self.lane.clone(),
             status: Status::Converged,
-            why: None,
-            applied: None,
-            planned: None,
-            plugins: vec![],
             contacted: self.contacted,
-            seen: None,
-            last_run: None,
+            ..LaneRecord::unknown(self.lane.clone())
         };
         let input = LaneInput {
             desired: &desired,

@@ -88,6 +88,7 @@ fn kept(runtime: &Runtime, plan: &Plan, yes: &Yes) -> Result<Vec<Approval>, RunE
     let mut approvals = Vec::new();
     for lane in &plan.lanes {
         let approval = Approval {
+            yes: true,
             digest: lane.digest,
             lane: lane.lane.clone(),
             who: yes.who.clone(),

@@ -205,21 +205,18 @@ fn note(
     why: Option<String>,
     change: impl FnOnce(&mut LaneRecord),
 ) -> Result<(), RunError> {
-    let mut record = before.cloned().unwrap_or_else(|| LaneRecord {
-        lane: lane.clone(),
-        status,
-        why: None,
-        applied: None,
-        planned: None,
-        plugins: vec![],
-        contacted: false,
-        seen: None,
-        last_run: None,
-    });
+    let mut record = before.cloned().unwrap_or_else(|| LaneRecord::unknown(lane.clone()));
+    let now = runtime.clock.now();
+    if record.status != status || record.since.is_none() {
+        record.since = Some(now);
+    }
+    let part = plan.lanes.iter().find(|part| part.lane == *lane);
     record.status = status;
     record.why = why;
     record.planned = Some(plan.revision.clone());
-    record.seen = Some(runtime.clock.now());
+    record.digest = part.map(|part| part.digest);
+    record.waits = part.map(|part| part.waits.clone()).unwrap_or_default();
+    record.seen = Some(now);
     change(&mut record);
     Ok(runtime.store.put_lane(&record)?)
 }

@@ -1,7 +1,10 @@
 //! Lanes, fingerprints, revisions and claims.
 
+use serde_json::json;
+use tidelock_model::digest::Digest;
 use tidelock_model::inventory::Claim;
 use tidelock_model::name::{Identity, Lane};
+use tidelock_model::plan::Wait;
 use tidelock_model::port::{LaneRecord, Store};
 use tidelock_model::run::Status;
 use tidelock_store::SqliteStore;
@@ -9,17 +12,7 @@ use tidelock_store::SqliteStore;
 use crate::support::{at, code, lane, name, plugin, revision};
 
 fn record(lane: &Lane) -> LaneRecord {
-    LaneRecord {
-        lane: lane.clone(),
-        status: Status::Unknown,
-        why: None,
-        applied: None,
-        planned: None,
-        plugins: vec![],
-        contacted: false,
-        seen: None,
-        last_run: None,
-    }
+    LaneRecord::unknown(lane.clone())
 }
 
 #[test]
@@ -44,6 +37,12 @@ fn lanes_are_kept_and_sorted() {
         contacted: true,
         seen: Some(at(5)),
         last_run: Some("r7".into()),
+        since: Some(at(4)),
+        digest: Some(Digest::of(b"plan")),
+        waits: vec![Wait { code: "window".into(), message: "it is shut".into(), hint: None, approvable: false }],
+        attempts: 3,
+        retry_at: Some(at(9)),
+        checked: Some("a".into()),
         ..record(&lanes[0])
     };
     store.put_lane(&full).unwrap();
@@ -108,4 +107,30 @@ fn a_claim_in_anothers_name_is_refused() {
     let (web, db) = (lane("infra:web@local"), lane("infra:db@local"));
     assert_eq!(code(store.put_claims(&web, "r1", &[claim(&web, 1), claim(&db, 1)])), "invalid");
     assert!(store.claims(&name("local")).unwrap().is_empty());
+}
+
+#[test]
+fn a_lane_that_is_forgotten_takes_its_claims_with_it() {
+    let store = SqliteStore::in_memory().unwrap();
+    let (web, db) = (lane("infra:web@local"), lane("infra:db@local"));
+    for one in [&web, &db] {
+        store.put_lane(&record(one)).unwrap();
+        store.put_claims(one, "r1", &[claim(one, 1)]).unwrap();
+        store.put_shown_policy(one, &json!({ "on_drift": "report" })).unwrap();
+    }
+    store.drop_lane(&web).unwrap();
+    assert_eq!(store.lanes().unwrap(), [record(&db)]);
+    assert_eq!(store.claims(&name("local")).unwrap(), [claim(&db, 1)]);
+    assert_eq!(store.shown_policy(&web).unwrap(), None);
+    assert_eq!(store.shown_policy(&db).unwrap(), Some(json!({ "on_drift": "report" })));
+}
+
+#[test]
+fn the_last_policy_that_was_shown_counts() {
+    let store = SqliteStore::in_memory().unwrap();
+    let web = lane("infra:web@local");
+    for budget in [1, 5] {
+        store.put_shown_policy(&web, &json!({ "budget": budget })).unwrap();
+        assert_eq!(store.shown_policy(&web).unwrap(), Some(json!({ "budget": budget })));
+    }
 }

@@ -2,6 +2,7 @@
 
 mod concurrency;
 mod crash;
+mod holds;
 mod known;
 mod leases;
 mod ledger;

@@ -254,3 +254,26 @@ fn a_full_disk_child() {
     assert_eq!(store.inventory(&name("local")).unwrap().len(), done as usize);
     assert_eq!(store.runs(&Filter::default()).unwrap().len(), 1);
 }
+
+#[test]
+fn a_store_of_the_first_version_is_brought_up_and_keeps_what_it_knows() {
+    let place = Place::new();
+    {
+        let raw = place.raw();
+        raw.execute_batch(include_str!("../../migrations/0001_spine.sql")).unwrap();
+        raw.execute_batch(
+            "INSERT INTO lanes (source, stack, target, status, plugins, contacted)
+               VALUES ('infra', 'web', 'local', 'converged', '[]', 1);
+             INSERT INTO meta (key, value) VALUES ('store', 'first');
+             PRAGMA user_version = 1;",
+        )
+        .unwrap();
+        raw.pragma_update(None, "application_id", 0x5469_4c6b_i64).unwrap();
+    }
+    assert_eq!(code(SqliteStore::open_read_only(&place.path)), "read-only", "what only reads changes nothing");
+    let store = place.open();
+    let record = store.lane(&lane("infra:web@local")).unwrap().unwrap();
+    assert!(record.contacted && record.waits.is_empty() && record.attempts == 0);
+    assert!(store.holds().unwrap().is_empty());
+    assert_eq!(store.id().unwrap(), "first");
+}

@@ -203,6 +203,7 @@ fn a_plan_comes_back_as_it_was() {
 fn approvals_belong_to_a_digest() {
     let store = SqliteStore::in_memory().unwrap();
     let yes = |who: &str, digest: &[u8]| Approval {
+        yes: true,
         digest: Digest::of(digest),
         lane: lane("infra:web@local"),
         who: who.into(),

@@ -1,0 +1,101 @@
+//! The operator's config: `tidelock.toml`. Git says what; this says who may.
+
+mod source;
+mod target;
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::grant::GrantDecl;
+use crate::limits::Limits;
+use crate::name::Name;
+
+pub use source::{AllowDecl, AuthDecl, SourceDecl, SourceLimits, VerifyDecl};
+pub use target::{TargetDecl, TargetKind};
+
+/// The whole file, includes merged.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Further files, by glob, relative to this one.
+    pub include: Vec<String>,
+    /// Where state is kept.
+    pub store: StoreDecl,
+    /// Where plugins are.
+    pub plugins: PluginsDecl,
+    /// Git repositories.
+    pub sources: BTreeMap<Name, SourceDecl>,
+    /// Systems that may be reconciled.
+    pub targets: BTreeMap<Name, TargetDecl>,
+    /// What plugins may do, by plugin; several entries by `[[grants.server]]` or one by `[grants.server]`.
+    pub grants: BTreeMap<String, OneOrMany<GrantDecl>>,
+    /// Limits, by plugin; `default` for all.
+    pub limits: BTreeMap<String, Limits>,
+    /// Creates on first contact that need no yes: globs of targets.
+    pub accept_new: Vec<String>,
+}
+
+/// One value or a list of them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(untagged)]
+pub enum OneOrMany<T> {
+    /// One.
+    One(T),
+    /// Several.
+    Many(Vec<T>),
+}
+
+// By hand: a derived untagged enum loses the reason and the place of an error.
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for OneOrMany<T> {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Either<T>(std::marker::PhantomData<T>);
+        impl<'de, T: Deserialize<'de>> serde::de::Visitor<'de> for Either<T> {
+            type Value = OneOrMany<T>;
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("a table or a list of tables")
+            }
+            fn visit_map<A: serde::de::MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
+                T::deserialize(serde::de::value::MapAccessDeserializer::new(map)).map(OneOrMany::One)
+            }
+            fn visit_seq<A: serde::de::SeqAccess<'de>>(self, seq: A) -> Result<Self::Value, A::Error> {
+                Vec::deserialize(serde::de::value::SeqAccessDeserializer::new(seq)).map(OneOrMany::Many)
+            }
+        }
+        deserializer.deserialize_any(Either(std::marker::PhantomData))
+    }
+}
+
+impl<T> OneOrMany<T> {
+    /// All of them.
+    pub fn iter(&self) -> impl Iterator<Item = &T> {
+        match self {
+            Self::One(one) => std::slice::from_ref(one).iter(),
+            Self::Many(many) => many.iter(),
+        }
+    }
+}
+
+/// `[store]`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct StoreDecl {
+    /// `sqlite:<path>`.
+    pub url: String,
+    /// Where fetched repositories and compiled plugins are kept; default `cache` beside the store.
+    pub cache: Option<String>,
+}
+
+impl Default for StoreDecl {
+    fn default() -> Self {
+        Self { url: "sqlite:tidelock.db".to_owned(), cache: None }
+    }
+}
+
+/// `[plugins]`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct PluginsDecl {
+    /// A directory of `*.wasm`, besides the embedded ones.
+    pub dir: Option<String>,
+}

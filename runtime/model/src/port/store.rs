@@ -1,0 +1,374 @@
+//! What the loop remembers.
+
+use jiff::Timestamp;
+use serde_json::Value;
+
+use super::Rendered;
+use crate::digest::Digest;
+use crate::event::{RunEvent, StoredEvent};
+use crate::hold::{Hold, Pin};
+use crate::inventory::{Claim, InventoryEntry};
+use crate::name::{Lane, Name};
+use crate::plan::{Plan, Wait};
+use crate::plugin::PluginRef;
+use crate::revision::Revision;
+use crate::run::{Approval, HistoryLine, Intent, Run, Status, Trigger};
+
+/// What is wrong with the store.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct StoreError {
+    /// A stable word: `newer`, `foreign`, `busy`, `fenced`, `corrupt`, `full`, `read-only`,
+    /// `invalid` (a write that cannot be right: a fault of ours), `io`.
+    pub code: String,
+    /// One sentence.
+    pub message: String,
+    /// What mends it.
+    pub hint: Option<String>,
+}
+
+/// The right to apply to a lane or a target, for a while.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lease {
+    /// What it is for: `lane:...` or `target:...`.
+    pub key: String,
+    /// Grows with each holder. Writes under an old one are refused.
+    pub token: u64,
+}
+
+/// What the store knows of a lane.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LaneRecord {
+    /// The lane.
+    pub lane: Lane,
+    /// Where it stands.
+    pub status: Status,
+    /// Why, in a sentence.
+    pub why: Option<String>,
+    /// The last revision that was applied whole.
+    pub applied: Option<Revision>,
+    /// The last revision that was planned.
+    pub planned: Option<Revision>,
+    /// The plugins of the last finished run with effects.
+    pub plugins: Vec<PluginRef>,
+    /// Whether a run has finished here.
+    pub contacted: bool,
+    /// When it was last looked at.
+    pub seen: Option<Timestamp>,
+    /// The last run.
+    pub last_run: Option<String>,
+    /// Since when `status` is what it is.
+    pub since: Option<Timestamp>,
+    /// Digest of the last plan: what an approval binds.
+    pub digest: Option<Digest>,
+    /// Why the last plan waits, one for each reason.
+    pub waits: Vec<Wait>,
+    /// Passes that failed one after the other, up to now.
+    pub attempts: u32,
+    /// When the next try is due, after a failure.
+    pub retry_at: Option<Timestamp>,
+    /// Id of the revision at which the stack's checks last passed here.
+    pub checked: Option<String>,
+}
+
+impl LaneRecord {
+    /// A lane that nothing is known of yet.
+    #[must_use]
+    pub fn unknown(lane: Lane) -> Self {
+        Self {
+            lane,
+            status: Status::Unknown,
+            why: None,
+            applied: None,
+            planned: None,
+            plugins: vec![],
+            contacted: false,
+            seen: None,
+            last_run: None,
+            since: None,
+            digest: None,
+            waits: vec![],
+            attempts: 0,
+            retry_at: None,
+            checked: None,
+        }
+    }
+}
+
+/// A filter for events and history.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Filter {
+    /// Only of this stack.
+    pub stack: Option<String>,
+    /// Only on this target.
+    pub target: Option<String>,
+    /// Only addresses that hold this text.
+    pub address: Option<String>,
+    /// Only of this run.
+    pub run: Option<String>,
+    /// At most so many, the newest.
+    pub limit: Option<usize>,
+}
+
+/// What a run remembers. Each method is one transaction. Blocking; calls are short.
+pub trait Store: Send + Sync {
+    /// Takes a lease, or says who holds it. A holder that is known to be dead, or whose
+    /// time is up, does not count.
+    ///
+    /// # Errors
+    /// `busy`, naming the holder and since when.
+    fn lease(&self, key: &str, who: &str, ttl_ms: u64) -> Result<Lease, StoreError>;
+
+    /// Keeps a lease for another while.
+    ///
+    /// # Errors
+    /// `fenced`: somebody else has it now.
+    fn renew(&self, lease: &Lease, ttl_ms: u64) -> Result<(), StoreError>;
+
+    /// Gives a lease back. One that is already another's is left alone.
+    ///
+    /// # Errors
+    /// The store cannot be written.
+    fn release(&self, lease: &Lease) -> Result<(), StoreError>;
+
+    /// What is known of a lane.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    fn lane(&self, lane: &Lane) -> Result<Option<LaneRecord>, StoreError>;
+
+    /// Every lane, sorted.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    fn lanes(&self) -> Result<Vec<LaneRecord>, StoreError>;
+
+    /// Writes what is known of a lane.
+    ///
+    /// # Errors
+    /// The store cannot be written.
+    fn put_lane(&self, record: &LaneRecord) -> Result<(), StoreError>;
+
+    /// Forgets a lane and its claims. What it owns stays in the inventory.
+    ///
+    /// # Errors
+    /// The store cannot be written.
+    fn drop_lane(&self, lane: &Lane) -> Result<(), StoreError>;
+
+    /// The fingerprint that was last seen of a target.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    fn fingerprint(&self, target: &Name) -> Result<Option<String>, StoreError>;
+
+    /// Keeps a target's fingerprint.
+    ///
+    /// # Errors
+    /// The store cannot be written.
+    fn put_fingerprint(&self, target: &Name, fingerprint: &str) -> Result<(), StoreError>;
+
+    /// The revision in force for a source.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    fn revision(&self, source: &Name) -> Result<Option<Revision>, StoreError>;
+
+    /// Keeps the revision in force for a source.
+    ///
+    /// # Errors
+    /// The store cannot be written.
+    fn put_revision(&self, revision: &Revision) -> Result<(), StoreError>;
+
+    /// What we own on a target, all stacks, sorted by identity.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    fn inventory(&self, target: &Name) -> Result<Vec<InventoryEntry>, StoreError>;
+
+    /// Replaces the claims of some (source, stack, target) at a revision.
+    ///
+    /// # Errors
+    /// The store cannot be written.
+    fn put_claims(&self, lane: &Lane, revision: &str, claims: &[Claim]) -> Result<(), StoreError>;
+
+    /// All claims on a target.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    fn claims(&self, target: &Name) -> Result<Vec<Claim>, StoreError>;
+
+    /// Begins a run.
+    ///
+    /// # Errors
+    /// The store cannot be written.
+    fn begin_run(&self, run: &Run) -> Result<(), StoreError>;
+
+    /// Ends a run.
+    ///
+    /// # Errors
+    /// The store cannot be written.
+    fn end_run(&self, run: &Run) -> Result<(), StoreError>;
+
+    /// Makes intents durable, and the triggers that they notify due, under a lease.
+    ///
+    /// # Errors
+    /// `fenced` where the lease is gone.
+    fn put_intents(&self, lease: &Lease, intents: &[Intent]) -> Result<(), StoreError>;
+
+    /// Settles intents: outcomes, the ledger's lines and history, in one transaction.
+    /// `settled` names for each change of the intent what is now known: `done`, `failed`,
+    /// `unknown` or `not-begun`. Only `done` changes the ledger; triggers of an intent
+    /// that was `not-begun` are cancelled.
+    ///
+    /// # Errors
+    /// `fenced` where the lease is gone.
+    fn settle(&self, lease: &Lease, at: Timestamp, settled: &[Settled]) -> Result<(), StoreError>;
+
+    /// Intents of a lane that were never settled.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    fn open_intents(&self, lane: &Lane) -> Result<Vec<Intent>, StoreError>;
+
+    /// Triggers that are due in a lane, sorted, once each.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    fn due_triggers(&self, lane: &Lane) -> Result<Vec<Trigger>, StoreError>;
+
+    /// Runs, newest first.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    fn runs(&self, filter: &Filter) -> Result<Vec<Run>, StoreError>;
+
+    /// What was done to resources, newest first.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    fn history(&self, filter: &Filter) -> Result<Vec<HistoryLine>, StoreError>;
+
+    /// Adds an event. Numbers have no gaps.
+    ///
+    /// # Errors
+    /// The store cannot be written.
+    fn put_event(
+        &self,
+        at: Timestamp,
+        run: Option<&str>,
+        lane: Option<&Lane>,
+        event: &RunEvent,
+    ) -> Result<u64, StoreError>;
+
+    /// Events, oldest first.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    fn events(&self, filter: &Filter) -> Result<Vec<StoredEvent>, StoreError>;
+
+    /// Keeps a plan by its digest.
+    ///
+    /// # Errors
+    /// The store cannot be written.
+    fn put_plan(&self, at: Timestamp, plan: &Plan) -> Result<(), StoreError>;
+
+    /// A plan by its digest.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    fn plan(&self, digest: &Digest) -> Result<Option<Plan>, StoreError>;
+
+    /// Keeps an approval.
+    ///
+    /// # Errors
+    /// The store cannot be written.
+    fn put_approval(&self, approval: &Approval) -> Result<(), StoreError>;
+
+    /// Approvals of a lane's digest.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    fn approvals(&self, digest: &Digest) -> Result<Vec<Approval>, StoreError>;
+
+    /// Holds that nobody ended, oldest first; those whose time is up too.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    fn holds(&self) -> Result<Vec<Hold>, StoreError>;
+
+    /// Keeps a hold, durably, and gives it its id; the one that it comes with does not count.
+    ///
+    /// # Errors
+    /// The store cannot be written.
+    fn put_hold(&self, hold: &Hold) -> Result<u64, StoreError>;
+
+    /// Ends a hold. One that has ended is left as it is.
+    ///
+    /// # Errors
+    /// The store cannot be written.
+    fn end_hold(&self, id: u64, at: Timestamp, who: &str) -> Result<(), StoreError>;
+
+    /// Pins, sorted by source and stack; those whose time is up too.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    fn pins(&self) -> Result<Vec<Pin>, StoreError>;
+
+    /// Pins a stack; an older pin of it is replaced.
+    ///
+    /// # Errors
+    /// The store cannot be written.
+    fn put_pin(&self, pin: &Pin) -> Result<(), StoreError>;
+
+    /// Ends the pin of a stack, where there is one.
+    ///
+    /// # Errors
+    /// The store cannot be written.
+    fn drop_pin(&self, source: &Name, stack: &Name) -> Result<(), StoreError>;
+
+    /// What a stack's own policies were when they were last shown in a plan: the ones
+    /// that count until a newer one was shown too.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    fn shown_policy(&self, lane: &Lane) -> Result<Option<Value>, StoreError>;
+
+    /// Keeps the policies that a plan has shown.
+    ///
+    /// # Errors
+    /// The store cannot be written.
+    fn put_shown_policy(&self, lane: &Lane, policy: &Value) -> Result<(), StoreError>;
+
+    /// A kept render by key: what it read, and what it gave.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    fn render(&self, key: &Digest) -> Result<Option<Rendered>, StoreError>;
+
+    /// Keeps a render. The store bounds how many are kept.
+    ///
+    /// # Errors
+    /// The store cannot be written.
+    fn put_render(&self, key: &Digest, rendered: &Rendered) -> Result<(), StoreError>;
+
+    /// Contents that are kept for undo.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    fn blob(&self, digest: &Digest) -> Result<Option<Vec<u8>>, StoreError>;
+
+    /// Keeps a content for undo.
+    ///
+    /// # Errors
+    /// The store cannot be written.
+    fn put_blob(&self, digest: &Digest, content: &[u8]) -> Result<(), StoreError>;
+}
+
+/// What is now known of an intent.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Settled {
+    /// The intent.
+    pub intent: Intent,
+    /// One for each change of the intent: `done`, `failed`, `unknown`, `not-begun`, and why.
+    pub changes: Vec<(String, Option<String>)>,
+}
