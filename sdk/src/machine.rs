@@ -137,7 +137,8 @@ impl<'h> Machine<'h> {
         kept(&self.groups, name_or_number, |name| self.port.group(name))
     }
 
-    /// Runs a command that only looks. The operator's `exec` must allow its words.
+    /// Runs a command that only looks. The operator's `exec_read` must allow its words, and
+    /// they must stand in a spec that the call is about.
     ///
     /// # Errors
     /// Not granted, not found, or out of time.

@@ -4,6 +4,7 @@
 //! with it.
 
 use std::any::Any;
+use std::collections::BTreeSet;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -38,9 +39,13 @@ pub(crate) enum Desk {
     Bare,
     /// A render.
     Render(Box<RenderDesk>),
-    /// A look at a target; with proposals during `steps`.
-    Target(Arc<Pass>, Option<Proposals>),
+    /// A look at a target, with the commands that stand in the specs of what is looked at;
+    /// with proposals during `steps`.
+    Target(Arc<Pass>, Commands, Option<Proposals>),
 }
+
+/// Commands, word for word.
+pub(crate) type Commands = BTreeSet<Vec<String>>;
 
 /// Who calls what.
 #[derive(Clone)]

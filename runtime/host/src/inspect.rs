@@ -63,7 +63,7 @@ const SERVED: &[Served] = &[
         "tidelock:machine/read",
         Some(Role::Provider),
         Some(
-            "look at files below the `paths` and run the `exec` commands that you grant, on the machines that you grant",
+            "look at files below the `paths` and with the `exec_read` commands that you grant, on the machines that you grant",
         ),
     ),
     served(

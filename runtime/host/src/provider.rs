@@ -10,7 +10,7 @@ use serde_json::Value;
 use tidelock_model::error::Fault;
 use tidelock_model::kind::{Checked, ProviderInfo};
 use tidelock_model::name::Name;
-use tidelock_model::observation::{Observation, Subject};
+use tidelock_model::observation::{Observation, Subject, commands};
 use tidelock_model::plugin::PluginRef;
 use tidelock_model::port::{Declared, Provider, StepAnswer, StepRequest};
 use wasmtime::Store;
@@ -18,7 +18,7 @@ use wasmtime::Store;
 use crate::answers;
 use crate::bindings::provider::ProviderPluginPre;
 use crate::bindings::provider::exports::tidelock::provider::provider as wit;
-use crate::call::{CallState, Caller, Desk};
+use crate::call::{CallState, Caller, Commands, Desk};
 use crate::door::{Door, Export};
 use crate::load::Plugin;
 use crate::machine::MachineReads;
@@ -61,8 +61,11 @@ impl Provider for WasmProvider {
         let mut out = Vec::with_capacity(resources.len());
         for range in questions::split(resources, &self.caller.limits) {
             let asked = questions::declared(&resources[range]);
-            let answered =
-                self.list(Export::Check, asked, |guest, store, asked| guest.call_check(store, asked).boxed()).await?;
+            let answered = self
+                .list(Export::Check, Commands::new(), asked, |guest, store, asked| {
+                    guest.call_check(store, asked).boxed()
+                })
+                .await?;
             for answer in answered.answers {
                 out.push(self.sound(Export::Check, answers::checked(answer))?);
             }
@@ -73,9 +76,12 @@ impl Provider for WasmProvider {
     async fn normalise(&self, resources: &[Declared]) -> Result<Vec<Result<Value, Fault>>, Fault> {
         let mut out = Vec::with_capacity(resources.len());
         for range in questions::split(resources, &self.caller.limits) {
+            let commands = resources[range.clone()].iter().flat_map(|declared| commands(&declared.spec)).collect();
             let asked = questions::declared(&resources[range]);
             let Answered { answers, mut door } = self
-                .list(Export::Normalise, asked, |guest, store, asked| guest.call_normalise(store, asked).boxed())
+                .list(Export::Normalise, commands, asked, |guest, store, asked| {
+                    guest.call_normalise(store, asked).boxed()
+                })
                 .await?;
             self.weigh(&mut door, answers.iter().flatten().map(String::as_str))?;
             for answer in answers {
@@ -89,9 +95,10 @@ impl Provider for WasmProvider {
         let info = self.describe().await?;
         let mut out: Vec<Option<Observation>> = subjects.iter().map(|_| None).collect();
         for places in questions::split_subjects(subjects, &info, &self.caller.limits) {
+            let commands = places.iter().flat_map(|place| subjects[*place].commands.clone()).collect();
             let asked = places.iter().map(|place| questions::subject(&subjects[*place])).collect();
             let Answered { answers, mut door } = self
-                .list(Export::Observe, asked, |guest, store, asked| guest.call_observe(store, asked).boxed())
+                .list(Export::Observe, commands, asked, |guest, store, asked| guest.call_observe(store, asked).boxed())
                 .await?;
             self.weigh(&mut door, answers.iter().filter_map(answers::observed))?;
             for (place, answer) in places.into_iter().zip(answers) {
@@ -108,7 +115,9 @@ impl Provider for WasmProvider {
         for range in questions::split(changes, &self.caller.limits) {
             let requests = changes[range].to_vec();
             let asked = questions::changes(&requests);
-            let desk = Desk::Target(Arc::clone(&self.pass), Some(Proposals::new(requests)));
+            let specs = requests.iter().flat_map(|request| request.desired.iter().chain(&request.last));
+            let commands = specs.flat_map(commands).collect();
+            let desk = Desk::Target(Arc::clone(&self.pass), commands, Some(Proposals::new(requests)));
             let (Answered { answers, door }, desk) = self
                 .list_with(Export::Steps, desk, asked, |guest, store, asked| guest.call_steps(store, asked).boxed())
                 .await?;
@@ -116,7 +125,7 @@ impl Provider for WasmProvider {
             for answer in answers {
                 said.push(self.sound(Export::Steps, answers::step(&door, answer))?);
             }
-            if let Desk::Target(_, Some(proposals)) = desk {
+            if let Desk::Target(_, _, Some(proposals)) = desk {
                 let settled = proposals.settle(said);
                 out.append(&mut settled.map_err(|why| self.nonsense(Export::Steps, &why))?);
             }
@@ -149,6 +158,7 @@ impl WasmProvider {
     async fn list<Q, A>(
         &self,
         export: Export,
+        commands: Commands,
         asked: Vec<Q>,
         ask: impl for<'a> Fn(&'a Guest, &'a mut Store<CallState>, &'a [Q]) -> BoxFuture<'a, Listed<A>> + Send + 'static,
     ) -> Result<Answered<A>, Fault>
@@ -156,7 +166,7 @@ impl WasmProvider {
         Q: Send + Sync + 'static,
         A: Send + 'static,
     {
-        let desk = Desk::Target(Arc::clone(&self.pass), None);
+        let desk = Desk::Target(Arc::clone(&self.pass), commands, None);
         self.list_with(export, desk, asked, ask).await.map(|(answered, _)| answered)
     }
 

@@ -192,6 +192,7 @@ mod tests {
                 kind: kind.parse().unwrap(),
                 handle: None,
                 fields: vec![],
+                commands: vec![],
             })
             .collect();
         assert_eq!(split_subjects(&subjects, &info, &limits(2)), [vec![1, 3], vec![4], vec![0, 2, 5]]);

@@ -6,7 +6,8 @@ mod common;
 use std::time::{Duration, Instant};
 
 use common::{
-    World, change, core, declared, describing, desired, guest, name, observed, patched, stepped, subject, tight,
+    World, change, commanded, core, declared, describing, desired, guest, name, observed, patched, stepped, subject,
+    tight,
 };
 use serde_json::json;
 use tidelock_model::error::{Blame, Fault};
@@ -223,7 +224,8 @@ async fn a_flood_of_looks_comes_to_an_end() {
 async fn a_slow_host_call_is_cut_off_with_the_call() {
     let world = World::new();
     let began = Instant::now();
-    let fault = observed(&world, "slow-probe").await.unwrap_err();
+    let asleep = commanded("slow-probe", &["/bin/sleep", "60"]);
+    let fault = world.provider().await.observe(&[asleep]).await.unwrap_err();
     assert_eq!(fault.code, "timeout");
     assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
     contained(&world, &fault, "did not end `observe`");
@@ -232,7 +234,8 @@ async fn a_slow_host_call_is_cut_off_with_the_call() {
 #[tokio::test]
 async fn nothing_outside_of_the_grant_is_seen() {
     let world = World::new();
-    observed(&world, "outside-grant").await.unwrap();
+    let curious = commanded("outside-grant", &["/bin/cat", "/outside/secret"]);
+    world.provider().await.observe(&[curious]).await.unwrap();
     let log = world.heard.log();
     for path in ["/outside/secret:", "/etc/../outside/secret:", "/outside:", "etc/motd:", "/etc/link-out/secret:"] {
         let line = log.iter().find(|line| line.starts_with(path)).unwrap();
@@ -242,6 +245,19 @@ async fn nothing_outside_of_the_grant_is_seen() {
     assert!(!log.concat().contains("s3cr3t") && !log.concat().contains("115, 51"));
     assert!(world.heard.faults().iter().any(|fault| fault.contains("may not read /outside/secret")));
     world.assert_untouched();
+}
+
+#[tokio::test]
+async fn a_command_that_no_spec_holds_is_not_run_to_look() {
+    // Granted, and still not run: nobody who reviews the stack would know of it.
+    let world = World::new();
+    let began = Instant::now();
+    for subject in [subject("do:slow-probe"), commanded("slow-probe", &["/bin/sleep", "6"])] {
+        let fault = world.provider().await.observe(&[subject]).await.unwrap_err();
+        assert_eq!(fault.code, "rule");
+        contained(&world, &fault, "ran `/bin/sleep 60` to look, which stands in no spec");
+    }
+    assert!(began.elapsed() < Duration::from_secs(30), "{:?}", began.elapsed());
 }
 
 #[tokio::test]

@@ -19,6 +19,10 @@ pub struct GrantDecl {
     /// the rest. `*` stops at slashes, and stands neither for nothing nor for an option.
     #[serde(default)]
     pub exec: Vec<Vec<String>>,
+    /// Commands that may be run to look, in the same words. They run while a plan is made,
+    /// before anybody has said yes; `exec` alone opens none of them.
+    #[serde(default)]
+    pub exec_read: Vec<Vec<String>>,
     /// Names, or globs of names, of the variables that commands may be given.
     #[serde(default)]
     pub env: Vec<String>,
@@ -36,6 +40,8 @@ pub enum Access<'a> {
     Write(&'a str),
     /// Run a command.
     Exec(&'a [String]),
+    /// Run a command that only looks, while a plan is made.
+    Probe(&'a [String]),
 }
 
 /// The grants of one plugin on one target, and the paths that no grant opens.
@@ -45,6 +51,7 @@ pub struct Grant {
     target: String,
     paths: Vec<GlobMatcher>,
     exec: Vec<Vec<WordPattern>>,
+    exec_read: Vec<Vec<WordPattern>>,
     env: Vec<GlobMatcher>,
     special_modes: bool,
     /// Tidelock's own files: refused whatever `paths` says. Absolute, as the
@@ -85,24 +92,10 @@ impl Grant {
                 grant.paths.push(glob(pattern, true)?);
             }
             for argv in &decl.exec {
-                let mut words = Vec::new();
-                for (i, word) in argv.iter().enumerate() {
-                    if word == "**" {
-                        if i == 0 || i + 1 != argv.len() {
-                            return Err(invalid(format!("grants.{plugin}.exec: `**` may only end a command")));
-                        }
-                        words.push(WordPattern::Rest);
-                    } else {
-                        words.push(match is_glob(word) {
-                            true => WordPattern::Fits(glob(word, true)?),
-                            false => WordPattern::Exact(word.clone()),
-                        });
-                    }
-                }
-                if !argv.first().is_some_and(|program| program.starts_with('/')) {
-                    return Err(invalid(format!("grants.{plugin}.exec: a command starts with an absolute path")));
-                }
-                grant.exec.push(words);
+                grant.exec.push(command_pattern(plugin, "exec", argv)?);
+            }
+            for argv in &decl.exec_read {
+                grant.exec_read.push(command_pattern(plugin, "exec_read", argv)?);
             }
         }
         Ok(grant)
@@ -121,7 +114,8 @@ impl Grant {
     pub fn decide(&self, access: Access<'_>) -> Result<(), Fault> {
         match access {
             Access::Read(path) | Access::Write(path) => self.path(path, matches!(access, Access::Write(_))),
-            Access::Exec(argv) => self.command(argv),
+            Access::Exec(argv) => self.command(argv, &self.exec, "exec"),
+            Access::Probe(argv) => self.command(argv, &self.exec_read, "exec_read"),
         }
     }
 
@@ -222,25 +216,48 @@ impl Grant {
         }
     }
 
-    fn command(&self, argv: &[String]) -> Result<(), Fault> {
+    fn command(&self, argv: &[String], granted: &[Vec<WordPattern>], key: &str) -> Result<(), Fault> {
         if let Some(program) = argv.first() {
             well_formed(program)?;
         }
-        if self.exec.iter().any(|pattern| fits(pattern, argv)) {
+        if granted.iter().any(|pattern| fits(pattern, argv)) {
             return Ok(());
         }
         let words = argv.iter().map(|word| quoted(&globset::escape(word))).collect::<Vec<_>>().join(", ");
+        let when = if key == "exec_read" { " while a plan is made" } else { "" };
         Err(Fault::new(
             "denied",
             Blame::Target,
-            format!("plugin {} may not run `{}` on target {}", self.plugin, shown(argv), self.target),
+            format!("plugin {} may not run `{}`{when} on target {}", self.plugin, shown(argv), self.target),
         )
         .hint(format!(
-            "grant it in tidelock.toml:\n\n[grants.{}]\ntargets = [{}]\nexec = [[{words}]]",
+            "grant it in tidelock.toml:\n\n[grants.{}]\ntargets = [{}]\n{key} = [[{words}]]",
             self.plugin,
             quoted(&self.target)
         )))
     }
+}
+
+/// Reads a pattern of a command.
+fn command_pattern(plugin: &str, key: &str, argv: &[String]) -> Result<Vec<WordPattern>, Fault> {
+    let mut words = Vec::new();
+    for (i, word) in argv.iter().enumerate() {
+        if word == "**" {
+            if i == 0 || i + 1 != argv.len() {
+                return Err(invalid(format!("grants.{plugin}.{key}: `**` may only end a command")));
+            }
+            words.push(WordPattern::Rest);
+        } else {
+            words.push(match is_glob(word) {
+                true => WordPattern::Fits(glob(word, true)?),
+                false => WordPattern::Exact(word.clone()),
+            });
+        }
+    }
+    if !argv.first().is_some_and(|program| program.starts_with('/')) {
+        return Err(invalid(format!("grants.{plugin}.{key}: a command starts with an absolute path")));
+    }
+    Ok(words)
 }
 
 /// Whether a pattern stands for more than itself.
@@ -329,6 +346,7 @@ mod tests {
                 vec!["/opt/scripts/*".into()],
                 vec!["/bin/cat".into(), "/etc/app/*".into()],
             ],
+            exec_read: vec![vec!["/bin/systemctl".into(), "is-active".into(), "*".into()]],
             env: vec!["APP_*".into()],
             special_modes: false,
         };
@@ -362,6 +380,22 @@ mod tests {
         for path in ["/var/lib/tidelock", "/var/lib/tidelock/tidelock.db", "/var/lib"] {
             assert!(grant.decide(Access::Write(path)).unwrap_err().message.contains("own files"), "{path}");
         }
+    }
+
+    #[test]
+    fn what_may_be_run_may_not_be_run_while_planning() {
+        let grant = grant();
+        let reload = argv(&["/bin/systemctl", "reload", "nginx"]);
+        let look = argv(&["/bin/systemctl", "is-active", "nginx"]);
+        assert!(grant.decide(Access::Exec(&reload)).is_ok() && grant.decide(Access::Probe(&look)).is_ok());
+        assert!(grant.decide(Access::Exec(&look)).is_err(), "a look is no right to run it as an effect");
+        let fault = grant.decide(Access::Probe(&reload)).unwrap_err();
+        assert!(fault.message.contains("while a plan is made"), "{fault}");
+        let hint = fault.hint.unwrap();
+        assert!(hint.contains(r#"exec_read = [["/bin/systemctl", "reload", "nginx"]]"#), "{hint}");
+        let lines = hint.split_once("\n\n").unwrap().1;
+        assert!(lines.starts_with("[grants.server]\ntargets = [\"web-1\"]\n"), "{lines}");
+        assert!(grant.decide(Access::Probe(&argv(&["/bin/systemctl", "is-active", "--root=/x"]))).is_err());
     }
 
     #[test]

@@ -17,6 +17,33 @@ pub struct Subject {
     pub handle: Option<String>,
     /// JSON pointers of the managed fields.
     pub fields: Vec<String>,
+    /// Commands that stand in its spec: what may be run to look at it, where the operator
+    /// grants that too. For the host alone; no plugin is told.
+    #[serde(default)]
+    pub commands: Vec<Vec<String>>,
+}
+
+/// Every command that stands in a spec: lists of words that begin with an absolute path.
+#[must_use]
+pub fn commands(spec: &Value) -> Vec<Vec<String>> {
+    fn walk(spec: &Value, out: &mut Vec<Vec<String>>) {
+        match spec {
+            Value::Array(items) => {
+                let words: Option<Vec<&str>> = items.iter().map(Value::as_str).collect();
+                match words {
+                    Some(words) if words.first().is_some_and(|program| program.starts_with('/')) => {
+                        out.push(words.into_iter().map(str::to_owned).collect());
+                    }
+                    _ => items.iter().for_each(|item| walk(item, out)),
+                }
+            }
+            Value::Object(map) => map.values().for_each(|item| walk(item, out)),
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+        }
+    }
+    let mut out = Vec::new();
+    walk(spec, &mut out);
+    out
 }
 
 /// How far along a resource is.
@@ -97,5 +124,19 @@ impl Observation {
             Self::Present { seen, .. } | Self::Absent { seen } => seen,
             _ => &[],
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::commands;
+
+    #[test]
+    fn commands_are_lists_of_words_that_begin_with_a_program() {
+        let spec = json!({"argv": ["/bin/a", "b"], "names": ["a", "b"], "deep": [{"unless": ["/bin/c"]}, 3],
+                          "mixed": ["/bin/d", 4], "empty": [], "text": "/bin/e"});
+        assert_eq!(commands(&spec), [vec!["/bin/a", "b"], vec!["/bin/c"]]);
     }
 }

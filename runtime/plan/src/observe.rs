@@ -10,7 +10,7 @@ use tidelock_model::desired::Desired;
 use tidelock_model::inventory::InventoryEntry;
 use tidelock_model::kind::KindInfo;
 use tidelock_model::name::{Identity, Kind};
-use tidelock_model::observation::Subject;
+use tidelock_model::observation::{Subject, commands};
 
 use crate::diff::{covering, missing_defaults};
 use crate::input::is_of;
@@ -25,7 +25,11 @@ pub fn subjects(desired: &Desired, inventory: &[InventoryEntry], kinds: &BTreeMa
         let kind = entry.address.resource.kind.clone();
         let fields = managed(&entry.applied, kinds.get(&kind), &[]);
         let handle = entry.handle.clone();
-        out.insert(entry.identity.clone(), Subject { identity: entry.identity.clone(), kind, handle, fields });
+        let commands = commands(&entry.applied);
+        out.insert(
+            entry.identity.clone(),
+            Subject { identity: entry.identity.clone(), kind, handle, fields, commands },
+        );
     }
     let handles: BTreeMap<(&Identity, &Kind), &String> = inventory
         .iter()
@@ -39,6 +43,7 @@ pub fn subjects(desired: &Desired, inventory: &[InventoryEntry], kinds: &BTreeMa
             // A handle of another kind means nothing to this one.
             handle: handles.get(&(&resource.identity, kind)).copied().cloned(),
             fields: managed(&resource.spec, kinds.get(kind), &resource.ignore),
+            commands: commands(&resource.spec),
         };
         out.insert(resource.identity.clone(), subject);
     }

@@ -11,7 +11,7 @@ use tidelock_model::event::RunEvent;
 use tidelock_model::inventory::InventoryEntry;
 use tidelock_model::kind::KindInfo;
 use tidelock_model::name::{Identity, Kind, Lane};
-use tidelock_model::observation::{Observation, Subject};
+use tidelock_model::observation::{Observation, Subject, commands};
 use tidelock_model::plan::Action;
 use tidelock_model::port::{Provider, Settled};
 use tidelock_model::run::{Intent, IntentChange};
@@ -90,6 +90,7 @@ async fn look(
             kind: kind.clone(),
             handle: change.entry.as_ref().and_then(|entry| entry.handle.clone()),
             fields,
+            commands: change.entry.as_ref().map(|entry| commands(&entry.applied)).unwrap_or_default(),
         });
     }
     let subjects: Vec<Subject> = subjects.into_values().collect();

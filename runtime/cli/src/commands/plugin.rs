@@ -133,6 +133,9 @@ fn inspect(context: &Context, host: &Host, facts: &PluginFacts, lock: &Lock, loa
                 for argv in &grant.exec {
                     text.push_str(&format!("    runs {}\n", tidelock_model::effect::shown(argv)));
                 }
+                for argv in &grant.exec_read {
+                    text.push_str(&format!("    looks with {}\n", tidelock_model::effect::shown(argv)));
+                }
             }
         }
     }

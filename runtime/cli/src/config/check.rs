@@ -45,8 +45,13 @@ pub(super) fn check(file: &File<'_>, config: &Config) -> Result<(), CliError> {
             };
             check_globs(file, &at("targets"), &decl.targets, false)?;
             if let Err(fault) = Grant::new(plugin, "", [decl], vec![]) {
-                let key = if fault.message.contains(".exec") { "exec" } else { "paths" };
+                let key = match &fault.message {
+                    message if message.contains(".exec_read:") => "exec_read",
+                    message if message.contains(".exec:") => "exec",
+                    _ => "paths",
+                };
                 let hint = match key {
+                    "exec_read" => r#"write it as: exec_read = [["/usr/bin/systemctl", "is-enabled", "nginx"]]"#,
                     "exec" => r#"write it as: exec = [["/usr/sbin/nginx", "-t"]]"#,
                     _ => r#"write it as: paths = ["/etc/**"]"#,
                 };

@@ -98,6 +98,7 @@ fn example(table: &[String], key: &str) -> Option<String> {
         (Some("targets"), "labels") => r#"labels = { role = "web" }"#,
         (Some("grants"), "paths") => r#"paths = ["/etc/**"]"#,
         (Some("grants"), "exec") => r#"exec = [["/usr/sbin/nginx", "-t"]]"#,
+        (Some("grants"), "exec_read") => r#"exec_read = [["/usr/bin/systemctl", "is-enabled", "nginx"]]"#,
         (None, "include") => r#"include = ["targets.d/*.toml"]"#,
         _ => return None,
     };

@@ -78,7 +78,7 @@ fn attributes(attributes: propose::Attributes) -> Attributes {
 impl CallState {
     async fn propose(&mut self, function: &'static str, common: Common, body: EffectBody) -> Result<Result<(), Error>> {
         self.door.enter(function, 1)?;
-        let Desk::Target(pass, Some(proposals)) = &mut self.desk else {
+        let Desk::Target(pass, _, Some(proposals)) = &mut self.desk else {
             return Err(self.door.broken(format!("called {function} outside of `steps`")).into());
         };
         self.door.hand_over(serde_json::to_vec(&body).map_or(0, |text| text.len()) + 256)?;

@@ -1,6 +1,6 @@
 //! `tidelock:machine/read`: looking at a machine, within the grant.
 
-use tidelock_model::effect::PathState;
+use tidelock_model::effect::{PathState, shown};
 use tidelock_model::error::{Blame, Fault};
 use tidelock_model::grant::Access;
 use tidelock_target::Stat;
@@ -8,7 +8,7 @@ use wasmtime::Result;
 
 use crate::bindings::read::{Ended, Entry, Host, Kind, Looked};
 use crate::bindings::types::Error;
-use crate::call::CallState;
+use crate::call::{CallState, Desk};
 use crate::convert::to_guest;
 use crate::door::no_grant;
 use crate::machine::MachineReads;
@@ -96,7 +96,12 @@ impl Host for CallState {
     async fn probe(&mut self, argv: Vec<String>, timeout_ms: u32) -> Result<Result<Ended, Error>> {
         self.door.enter_read("machine/read.probe", 1)?;
         let pass = self.pass("machine/read.probe")?;
-        if let Err(fault) = self.allow(&pass, Access::Exec(&argv)) {
+        // A grant is for words; whose words they are, only the specs say.
+        if !matches!(&self.desk, Desk::Target(_, commands, _) if commands.contains(&argv)) {
+            let what = format!("ran `{}` to look, which stands in no spec that it was asked about", shown(&argv));
+            return Err(self.door.broken(what).into());
+        }
+        if let Err(fault) = self.allow(&pass, Access::Probe(&argv)) {
             return Ok(Err(to_guest(&fault)));
         }
         // The call's own clock ends what takes longer, and the command with it.

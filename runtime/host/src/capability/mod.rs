@@ -48,7 +48,7 @@ impl CallState {
     /// The pass over a target that a read belongs to.
     fn pass(&mut self, function: &'static str) -> Result<Arc<Pass>, Stop> {
         match &self.desk {
-            Desk::Target(pass, _) => Ok(Arc::clone(pass)),
+            Desk::Target(pass, ..) => Ok(Arc::clone(pass)),
             Desk::Bare | Desk::Render(_) => Err(self.door.broken(format!("called {function} without a target"))),
         }
     }

@@ -159,7 +159,8 @@ impl World {
         let decl = GrantDecl {
             targets: vec!["web-1".into()],
             paths: vec!["/etc/**".into()],
-            exec: vec![vec!["/bin/sleep".into(), "*".into()], vec!["/bin/true".into(), "**".into()]],
+            exec: vec![vec!["/bin/true".into(), "**".into()]],
+            exec_read: vec![vec!["/bin/sleep".into(), "*".into()]],
             ..GrantDecl::default()
         };
         let grant = Grant::new("guest", "web-1", [&decl], vec!["/etc/tidelock".into()]).unwrap();
@@ -258,7 +259,13 @@ pub fn subject(identity: &str) -> Subject {
         kind: "guest.file".parse().unwrap(),
         handle: None,
         fields: vec!["/content".into()],
+        commands: vec![],
     }
+}
+
+/// A misdeed of `observe` on something whose spec holds a command.
+pub fn commanded(word: &str, argv: &[&str]) -> Subject {
+    Subject { commands: vec![argv.iter().map(ToString::to_string).collect()], ..subject(&format!("do:{word}")) }
 }
 
 /// A change of `/etc/motd`, or of another path.

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 use tidelock_model::event::RunEvent;
 use tidelock_model::kind::KindInfo;
-use tidelock_model::observation::{Observation, Readiness, Subject};
+use tidelock_model::observation::{Observation, Readiness, Subject, commands};
 use tidelock_model::plan::{Action, Change, FieldChange};
 
 use super::Mismatch;
@@ -89,6 +89,7 @@ async fn unlike<'a>(
                 .as_ref()
                 .map(|after| tidelock_plan::observe::managed(after, None, &[]))
                 .unwrap_or_default(),
+            commands: change.after.iter().chain(&change.before).flat_map(commands).collect(),
         })
         .collect();
     let seen = observe(&providers, &subjects).await?;

@@ -65,6 +65,7 @@ pub(crate) fn grant(paths: &[&str], exec: &[&[&str]], own: &[&str]) -> Grant {
         paths: paths.iter().map(ToString::to_string).collect(),
         exec: exec.iter().map(|words| words.iter().map(ToString::to_string).collect()).collect(),
         env: vec!["GREETING".into()],
+        exec_read: vec![],
         special_modes: true,
     };
     Grant::new("server", "t", [&decl], own.iter().map(ToString::to_string).collect()).unwrap()
