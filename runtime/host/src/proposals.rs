@@ -34,6 +34,14 @@ pub(crate) struct Offer {
     pub(crate) after_crash: AfterCrash,
 }
 
+/// What the host sees at a path.
+#[derive(Debug)]
+pub(crate) struct There {
+    pub(crate) state: PathState,
+    /// What a directory holds, in byte order.
+    pub(crate) names: Vec<String>,
+}
+
 /// Why an offer is not taken.
 #[derive(Debug)]
 pub(crate) enum Refusal {
@@ -70,9 +78,10 @@ impl Proposals {
         Self { changes }
     }
 
-    /// Takes an offer, or says why not. `look` sees what is at a path of the target; it
-    /// is asked after the grant said yes, and only where the guest shows no look.
-    pub(crate) async fn take<L: Future<Output = Result<PathState, Fault>>>(
+    /// Takes an offer, or says why not. `look` sees what is at a path of the target, and
+    /// what a directory there holds; it is asked after the grant said yes, and only where
+    /// the guest shows no look, or one that leaves out what the effect would take away.
+    pub(crate) async fn take<L: Future<Output = Result<There, Fault>>>(
         &mut self,
         offer: Offer,
         grant: Option<&Grant>,
@@ -111,16 +120,22 @@ impl Proposals {
             slot.refused.get_or_insert_with(|| fault.clone());
             return Err(Refusal::Denied(fault));
         }
-        let precondition = match (precondition, body.path()) {
-            (None, Some(path)) => match look(path.to_owned()).await.map_err(door::tamed) {
-                Ok(state) => Some(Precondition { path: path.to_owned(), state }),
+        let enough = precondition.as_ref().is_some_and(|shown| shows_all(&body, &shown.state));
+        let (precondition, inside) = match body.path() {
+            Some(path) if !enough => match look(path.to_owned()).await.map_err(door::tamed) {
+                Ok(there) => (Some(Precondition { path: path.to_owned(), state: there.state }), there.names),
+                // Too large to be read, and to be taken away none the less.
+                Err(fault) if fault.code == "limit" && precondition.is_some() && is_removal(&body) => {
+                    (precondition, vec![])
+                }
                 Err(fault) => {
                     slot.refused.get_or_insert_with(|| fault.clone());
                     return Err(Refusal::Unseen(fault));
                 }
             },
-            (shown, _) => shown,
+            _ => (precondition, vec![]),
         };
+        let inside = if matches!(body, EffectBody::Remove { tree: false, .. }) { inside } else { vec![] };
         if precondition.as_ref().is_some_and(|before| denies(&slot.request, before)) {
             return Err(broken(slot, "it says that nothing is there, and there is"));
         }
@@ -134,6 +149,7 @@ impl Proposals {
             after_crash,
             together,
             inverse,
+            inside,
         });
         Ok(())
     }
@@ -235,6 +251,22 @@ fn relies_on(body: &EffectBody, token: Option<&str>, seen: &SeenTable) -> Result
         return Err(format!("its precondition is about another path, {}", precondition.path));
     }
     Ok(Some(precondition))
+}
+
+/// Whether a look shows all that an effect would take away. One without a digest does not
+/// know what a file holds, and one at a directory not what lies in it: a change by hand
+/// since then would pass unnoticed.
+fn shows_all(body: &EffectBody, seen: &PathState) -> bool {
+    match (body, seen) {
+        (EffectBody::SetAttributes { .. }, _) => true,
+        (_, PathState::File { digest, .. }) => digest.is_some(),
+        (EffectBody::Remove { tree, .. }, PathState::Directory { .. }) => *tree,
+        _ => true,
+    }
+}
+
+fn is_removal(body: &EffectBody) -> bool {
+    matches!(body, EffectBody::Remove { .. })
 }
 
 /// Whether a change creates what is there already. It follows from an `observe` that
@@ -339,7 +371,7 @@ mod tests {
         offer: Offer,
         there: Result<PathState, Fault>,
     ) -> Result<(), Refusal> {
-        let look = |_| ready(there);
+        let look = |_| ready(there.map(|state| There { state, names: vec!["x".to_owned()] }));
         proposals.take(offer, Some(&grant()), seen, "server", "web-1", look).now_or_never().unwrap()
     }
 
@@ -394,6 +426,36 @@ mod tests {
         assert!(matches!(refused, Err(Refusal::Broken(what)) if what.contains("another path, /etc/hosts")));
         let forged = Offer { precondition: Some("00".repeat(16)), ..offer(put("/etc/motd", CONTENT)) };
         assert!(broken(forged).contains("not given out in this pass"));
+    }
+
+    #[test]
+    fn a_look_that_leaves_out_what_would_be_lost_does_not_count() {
+        let file = |digest| PathState::File { digest, mode: 0o644, owner: "a".into(), group: "a".into(), size: 5 };
+        let directory = PathState::Directory { mode: 0o755, owner: "a".into(), group: "a".into() };
+        let there = file(Some(Digest::of(b"by hand")));
+        let seen = SeenTable::new().unwrap();
+        let take = |body: EffectBody, shown: &PathState, there: Result<PathState, Fault>| {
+            let request = StepRequest { action: Action::Update, ..request() };
+            let mut proposals = Proposals::new(vec![request]);
+            let offer = Offer { precondition: seen.keep("/etc/motd", shown), ..offer(body) };
+            take_into(&mut proposals, &seen, offer, there).unwrap();
+            let StepAnswer::Effects(mut effects) = proposals.settle(vec![Said::Proposed]).unwrap().remove(0) else {
+                panic!()
+            };
+            let effect = effects.remove(0);
+            (effect.precondition.unwrap().state, effect.inside)
+        };
+        let remove = || EffectBody::Remove { path: "/etc/motd".into(), tree: false };
+        let set = EffectBody::SetAttributes { path: "/etc/motd".into(), attributes: Attributes::default() };
+        assert_eq!(take(put("/etc/motd", CONTENT), &file(None), Ok(there.clone())).0, there);
+        assert_eq!(take(remove(), &file(None), Ok(there.clone())).0, there);
+        assert_eq!(take(set, &file(None), Ok(there.clone())).0, file(None), "attributes take no content away");
+        let known = file(Some(Digest::of(b"seen")));
+        assert_eq!(take(put("/etc/motd", CONTENT), &known, Ok(there)).0, known, "a look with a digest counts");
+        let (state, inside) = take(remove(), &directory, Ok(directory.clone()));
+        assert_eq!((state, inside), (directory, vec!["x".to_owned()]), "what lies in it is seen too");
+        let large = Fault::new("limit", Blame::Target, "too large");
+        assert_eq!(take(remove(), &file(None), Err(large)).0, file(None), "what cannot be read may still go");
     }
 
     #[test]

@@ -171,6 +171,10 @@ pub struct Effect {
     /// What undoes it, from the precondition's state. None where nothing does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub inverse: Option<Box<EffectBody>>,
+    /// Names in the directory that it removes without what is below, as the host saw them
+    /// when it was proposed. For the planner alone, which says what becomes of them.
+    #[serde(skip)]
+    pub inside: Vec<String>,
 }
 
 impl EffectBody {

@@ -20,6 +20,7 @@ mod draft;
 mod edges;
 pub mod gate;
 mod groups;
+mod held;
 mod input;
 mod item;
 mod ledger;

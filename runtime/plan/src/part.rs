@@ -12,6 +12,7 @@ use crate::digest::lane_digest;
 use crate::draft::Draft;
 use crate::edges::order;
 use crate::groups::{Grouped, form};
+use crate::held::release_what_holds_more;
 use crate::input::LaneInput;
 use crate::item::{Asked, Item, Origin};
 use crate::ledger::{Ledger, LedgerLine};
@@ -47,6 +48,7 @@ pub fn lane_plan(input: &LaneInput<'_>, mut draft: Draft) -> Result<LanePart, Ve
         }
     }
     draft.put_off_dependants();
+    release_what_holds_more(&mut draft);
     join_triggers(&mut draft);
     draft.put_off_dependants();
 

@@ -10,7 +10,7 @@ use crate::bindings::types::Error;
 use crate::call::{CallState, Desk};
 use crate::capability::machine_read::blocking;
 use crate::convert::to_guest;
-use crate::proposals::{Offer, Refusal};
+use crate::proposals::{Offer, Refusal, There};
 use crate::provider::Pass;
 
 impl Host for CallState {
@@ -109,9 +109,18 @@ impl CallState {
     }
 }
 
-/// What is at a path now, as a plan relies on it: with the digest of a file's content.
-async fn look(pass: &Pass, path: String) -> Result<PathState, Fault> {
-    let looked = blocking(pass, move |machine| machine.stat(&[path], true).pop()).await?;
-    let gone = || Fault::new("io", Blame::Host, "the target gave no answer");
-    looked.ok_or_else(gone)?.map(|stat| stat.state)
+/// What is at a path now, as a plan relies on it: with the digest of a file's content, and
+/// the names in a directory.
+async fn look(pass: &Pass, path: String) -> Result<There, Fault> {
+    blocking(pass, move |machine| {
+        let paths = [path];
+        let gone = || Fault::new("io", Blame::Host, "the target gave no answer");
+        let state = machine.stat(&paths, true).pop().ok_or_else(gone)??.state;
+        let names = match state {
+            PathState::Directory { .. } => machine.list(&paths[0])?.unwrap_or_default(),
+            _ => vec![],
+        };
+        Ok(There { state, names })
+    })
+    .await?
 }

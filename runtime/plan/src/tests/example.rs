@@ -296,6 +296,9 @@ impl Example {
                 PathState::File { digest: None, mode: 0o644, owner: "root".into(), group: "root".into(), size: 1 }
             }
         };
+        let folder = format!("{at}/");
+        let below = self.world.keys().filter_map(|identity| identity.path()?.strip_prefix(&folder));
+        let inside: Vec<String> = below.filter(|name| !name.contains('/')).map(ToOwned::to_owned).collect();
         let put = EffectBody::PutFile {
             path: at.clone(),
             content: Digest::of(of("mode").to_string().as_bytes()),
@@ -329,6 +332,7 @@ impl Example {
             after_crash: AfterCrash::Observe,
             together: of("together").as_str().map(ToOwned::to_owned),
             inverse: None,
+            inside: inside.clone(),
         };
         StepAnswer::Effects(bodies.into_iter().map(effect).collect())
     }

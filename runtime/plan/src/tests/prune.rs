@@ -83,6 +83,34 @@ fn directories_go_after_what_is_in_them() {
 }
 
 #[test]
+fn a_directory_that_holds_more_than_leaves_with_it_is_released() {
+    let mut example = Example::new();
+    example.file("keep", "/keep", "0644");
+    example.have("dir", "/d", "0755");
+    example.have("sub", "/d/sub", "0755").requires.push(path("/d"));
+    example.have("file", "/d/sub/x", "0644").requires.push(path("/d/sub"));
+    for stranger in ["/d/sub/by-hand", "/d/sub/core", "/d/sub/log", "/d/sub/z"] {
+        example.there(stranger, "0600");
+    }
+    example.have("other", "/e", "0755");
+    example.have("inner", "/e/f", "0755").requires.push(path("/e"));
+    insta::assert_snapshot!(check(&example), @"
+    delete server.file/file [1] revision -- it is no longer in Git
+    delete server.file/inner [2] revision -- it is no longer in Git
+    create server.file/keep [3] revision
+    delete server.file/other [4] revision -- it is no longer in Git
+    release server.file/sub revision -- it is no longer in Git, but holds by-hand, core, log and 1 more, so it stays on the target
+    release server.file/dir revision -- it is no longer in Git, but holds sub, so it stays on the target
+    group 1 after []: remove
+    group 2 after []: remove
+    group 3 after []: put-file
+    group 4 after [2]: remove
+    warning: server.file/dir left Git and stays on the target: /d holds sub
+    warning: server.file/sub left Git and stays on the target: /d/sub holds by-hand, core, log and 1 more
+    ");
+}
+
+#[test]
 fn what_something_still_stands_on_is_released() {
     let mut example = Example::new();
     example.have("dir", "/d", "0755");

@@ -133,6 +133,7 @@ pub(crate) fn effect(address: &Address, identity: &str) -> Effect {
         after_crash: AfterCrash::Observe,
         together: None,
         inverse: None,
+        inside: vec![],
     }
 }
 

@@ -175,6 +175,7 @@ pub(crate) fn effect(body: EffectBody) -> Effect {
         after_crash: AfterCrash::Observe,
         together: None,
         inverse: None,
+        inside: vec![],
     }
 }
 

@@ -378,6 +378,7 @@ impl Provider for FakeProvider {
                     },
                     together: None,
                     inverse: None,
+                    inside: vec![],
                 }])
             })
             .collect())
