@@ -31,6 +31,8 @@ pub(crate) enum Exit {
     Waiting,
     /// The command line makes no sense.
     Usage,
+    /// A signal ended it, by its number; as a shell would tell.
+    Signalled(i32),
 }
 
 impl Exit {
@@ -44,6 +46,7 @@ impl Exit {
             Self::Partly => 4,
             Self::Waiting => 5,
             Self::Usage => 64,
+            Self::Signalled(signal) => 128 + (signal & 0x7f) as u8,
         }
     }
 }

@@ -12,6 +12,7 @@ mod error;
 mod log;
 mod output;
 mod plugins;
+mod signals;
 mod wire;
 
 use std::process::ExitCode;

@@ -14,7 +14,7 @@ use tidelock_model::event::RunEvent;
 use tidelock_model::grant::{Grant, GrantDecl, glob};
 use tidelock_model::name::{Lane, Name};
 use tidelock_model::port::{Clock, Listener, Source, Store, Target, Targets};
-use tidelock_reconcile::Runtime;
+use tidelock_reconcile::{Interrupt, Runtime};
 use tidelock_source::{FetchHelper, GitSource};
 use tidelock_store::SqliteStore;
 use tidelock_target::{Machine, MachineOptions};
@@ -38,6 +38,7 @@ pub(crate) fn runtime(loaded: &Loaded, listener: Arc<dyn Listener>) -> Result<Ru
         store,
         clock: Arc::new(SystemClock),
         listener,
+        interrupt: Interrupt::default(),
     })
 }
 
@@ -57,11 +58,15 @@ pub(crate) fn sources(loaded: &Loaded) -> Result<BTreeMap<Name, Arc<dyn Source>>
 
 /// Runs a future to its end.
 pub(crate) fn block_on<T>(future: impl Future<Output = T>) -> Result<T, CliError> {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
+    Ok(threads()?.block_on(future))
+}
+
+/// The threads that futures run on.
+pub(crate) fn threads() -> Result<tokio::runtime::Runtime, CliError> {
+    tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
-        .map_err(|error| CliError::new(Kind::Io, format!("cannot start threads: {error}")))?;
-    Ok(runtime.block_on(future))
+        .map_err(|error| CliError::new(Kind::Io, format!("cannot start threads: {error}")))
 }
 
 /// The machines of the config, each opened once, with all grants on it.

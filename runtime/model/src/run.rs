@@ -50,7 +50,7 @@ pub enum RunEnd {
     Waiting,
     /// The gate refused.
     Refused,
-    /// The process died; found by the next one.
+    /// Ended early: somebody asked for it, or the process died and the next one found that.
     Interrupted,
 }
 

@@ -14,6 +14,7 @@
 
 mod contents;
 mod error;
+mod interrupt;
 pub mod read;
 mod recover;
 mod resolve;
@@ -22,6 +23,7 @@ mod runtime;
 pub mod select;
 
 pub use error::RunError;
+pub use interrupt::{Ending, Interrupt};
 pub use resolve::{Word, in_doubt, resolve};
 pub use run::{Applied, Mismatch, apply, plan, render, values};
 pub use runtime::{Approver, PlanOptions, Runtime, Selection, Yes};

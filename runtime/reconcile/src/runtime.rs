@@ -10,6 +10,8 @@ use tidelock_model::name::{Lane, Name};
 use tidelock_model::plan::{Plan, Wait};
 use tidelock_model::port::{Clock, Listener, Plugins, Source, Store, StoreError, Targets, Want};
 
+use crate::interrupt::Interrupt;
+
 /// Everything that a pass needs of the outside world.
 #[derive(Clone)]
 pub struct Runtime {
@@ -27,6 +29,8 @@ pub struct Runtime {
     pub clock: Arc<dyn Clock>,
     /// Who listens.
     pub listener: Arc<dyn Listener>,
+    /// Says when nothing further is to begin.
+    pub interrupt: Interrupt,
 }
 
 impl Runtime {

@@ -18,7 +18,7 @@ use crate::context::Context;
 use crate::error::{CliError, Exit, Kind, refused};
 use crate::output::progress::Progress;
 use crate::output::{Output, count, one_line};
-use crate::wire;
+use crate::{signals, wire};
 
 /// The largest saved plan that is read, in bytes.
 const LARGEST: u64 = 512 << 20;
@@ -62,7 +62,11 @@ pub(crate) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
         progress: progress.clone(),
         shown: AtomicBool::new(false),
     };
-    let applied = wire::block_on(tidelock_reconcile::apply(&runtime, &selection, &who, &asking, saved.as_ref()))??;
+    let apply = Box::pin(tidelock_reconcile::apply(&runtime, &selection, &who, &asking, saved.as_ref()));
+    let applied = match signals::block_on(&runtime.interrupt, context.out, &progress, apply)? {
+        Ok(applied) => applied?,
+        Err(signalled) => return Ok(signalled),
+    };
     progress.clear();
     progress.notices().iter().for_each(|notice| context.out.remark(notice));
     if context.out.is_json() {
@@ -245,9 +249,8 @@ fn report(context: &Context, args: &Args, applied: &Applied, was_shown: bool) ->
     text.push_str(&match applied.end {
         RunEnd::Done => format!("{}: {} done.\n", paint.good("Done"), count(counts.done, "change")),
         RunEnd::Nothing => return Ok(()),
-        RunEnd::Partly | RunEnd::Interrupted => {
-            format!("{}: {numbers}.\nNext: {}\n", paint.warn("Partly applied"), again())
-        }
+        RunEnd::Partly => format!("{}: {numbers}.\nNext: {}\n", paint.warn("Partly applied"), again()),
+        RunEnd::Interrupted => format!("{}: {numbers}.\nNext: {}\n", paint.warn("Ended early"), again()),
         RunEnd::Failed => format!("{}: {numbers}.\nNext: {}\n", paint.bad("Failed"), context.command(&["status"])),
         RunEnd::Waiting => waiting(applied, &again()),
         RunEnd::Refused => return Ok(()),

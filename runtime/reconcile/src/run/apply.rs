@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use tidelock_model::effect::EffectBody;
 use tidelock_model::error::{Blame, Fault};
 use tidelock_model::event::RunEvent;
 use tidelock_model::inventory::InventoryEntry;
@@ -23,6 +24,8 @@ use crate::runtime::Runtime;
 
 /// Groups of one batch: their intents are made durable, performed and settled together.
 const BATCH: usize = 256;
+/// Why nothing further was begun.
+const INTERRUPTED: &str = "the apply was ended early";
 
 /// What was performed.
 pub(super) struct Performed {
@@ -66,6 +69,12 @@ fn ledger_only(
     let silent = |change: &&Change| change.group.is_none() && !matches!(change.action, Action::None | Action::Deferred);
     let changes: Vec<&Change> = approved.plan().changes_of(lane).filter(silent).collect();
     if changes.is_empty() {
+        return Ok(());
+    }
+    if runtime.interrupt.asked() {
+        for change in changes {
+            ended(runtime, performed, lane, change, "skipped", Some(INTERRUPTED.to_owned()))?;
+        }
         return Ok(());
     }
     let intent = Intent {
@@ -126,13 +135,20 @@ async fn groups(
             }
             bad.insert(group.id, why);
         }
-        for batch in ready.chunks(BATCH) {
+        for batch in batches(&ready) {
+            if runtime.interrupt.asked() {
+                for change in batch.iter().flat_map(|group| changes.get(&group.id).into_iter().flatten()) {
+                    ended(runtime, performed, lane, change, "skipped", Some(INTERRUPTED.to_owned()))?;
+                }
+                bad.extend(batch.iter().map(|group| (group.id, name_of(group, &changes))));
+                continue;
+            }
             let intents: Vec<Intent> =
                 batch.iter().map(|group| intent(&run, group, &changes, approved.ledger())).collect();
             let lease = leases.of(lane)?;
             leases.renew(runtime)?;
             runtime.store.put_intents(lease, &intents)?;
-            let owned: Vec<Group> = batch.iter().map(|group| (*group).clone()).collect();
+            let owned: Vec<Group> = batch.iter().copied().cloned().collect();
             let outcomes = target.perform(&run, &owned, blobs).await;
             let settled: Vec<Settled> =
                 intents.into_iter().zip(&outcomes).map(|(intent, outcome)| settled(intent, outcome)).collect();
@@ -141,8 +157,7 @@ async fn groups(
                 if outcome.is_done() {
                     good.insert(group.id);
                 } else {
-                    let first = changes.get(&group.id).and_then(|changes| changes.first());
-                    bad.insert(group.id, first.map(|c| c.address.resource.to_string()).unwrap_or_default());
+                    bad.insert(group.id, name_of(group, &changes));
                 }
                 for (change, (end, why)) in changes.get(&group.id).into_iter().flatten().zip(&settled.changes) {
                     let fault = outcome.fault().filter(|_| end == "failed");
@@ -155,6 +170,33 @@ async fn groups(
         }
     }
     Ok(())
+}
+
+/// Groups that are performed together. What runs a command is a batch by itself: nobody
+/// knows how long it takes, and neither what is in hand nor what a crash leaves in doubt
+/// should be more than that.
+fn batches<'g>(groups: &[&'g Group]) -> Vec<Vec<&'g Group>> {
+    let mut batches: Vec<Vec<&Group>> = Vec::new();
+    let mut open = false;
+    for group in groups.iter().copied() {
+        let slow = group.effects.iter().any(|planned| runs_a_command(&planned.effect.body));
+        match batches.last_mut() {
+            Some(batch) if open && !slow && batch.len() < BATCH => batch.push(group),
+            _ => batches.push(vec![group]),
+        }
+        open = !slow;
+    }
+    batches
+}
+
+fn runs_a_command(body: &EffectBody) -> bool {
+    matches!(body, EffectBody::Exec { .. } | EffectBody::PutFile { validate: Some(_), .. })
+}
+
+/// The resource that a group is told by.
+fn name_of(group: &Group, changes: &BTreeMap<u32, Vec<&Change>>) -> String {
+    let first = changes.get(&group.id).and_then(|changes| changes.first());
+    first.map(|change| change.address.resource.to_string()).unwrap_or_default()
 }
 
 fn by_group<'a>(plan: &'a Plan, lane: &'a Lane) -> BTreeMap<u32, Vec<&'a Change>> {

@@ -11,7 +11,7 @@ mod source;
 #[cfg(test)]
 mod tests;
 
-use tidelock_model::error::Fault;
+use tidelock_model::error::{Blame, Fault};
 use tidelock_model::name::Address;
 use tidelock_model::plan::Plan;
 use tidelock_model::run::{Run, RunEnd};
@@ -94,6 +94,9 @@ pub async fn apply(
     let approved = match gate::pass(runtime, pass, approver).await? {
         gate::Passed::Approved(approved) => approved,
         gate::Passed::Ended(applied) => return record::without_effects(runtime, *applied, who),
+    };
+    let Some(_in_hand) = runtime.interrupt.begin() else {
+        return Err(Fault::new("interrupted", Blame::Host, "ended before anything was begun").into());
     };
     let performed = apply::perform(runtime, &leases, &approved, &blobs, who).await?;
     let proven = prove::prove(runtime, &approved, performed).await?;

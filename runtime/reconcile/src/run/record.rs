@@ -296,6 +296,7 @@ pub(super) fn finish(
         let end = match &run {
             None => RunEnd::Nothing,
             Some(run) if wrong.is_empty() && run.counts.skipped == 0 => RunEnd::Done,
+            Some(_) if wrong.is_empty() && runtime.interrupt.asked() => RunEnd::Interrupted,
             Some(run) if run.counts.done > 0 => RunEnd::Partly,
             Some(_) => RunEnd::Failed,
         };
@@ -304,20 +305,22 @@ pub(super) fn finish(
         let status = match (good, complete) {
             (true, true) => Status::Converged,
             (true, false) => Status::Pending,
+            (false, _) if end == RunEnd::Interrupted => Status::Pending,
             (false, _) => Status::Failed,
         };
+        let why = wrong.first().cloned().or_else(|| (end == RunEnd::Interrupted).then(ended_early));
         let run = match run {
             Some(mut run) => {
                 run.ended = Some(runtime.clock.now());
                 run.end = Some(end);
-                run.fault = wrong.first().cloned();
+                run.fault.clone_from(&why);
                 runtime.store.end_run(&run)?;
                 runtime.emit(Some(&run.id), Some(key), &RunEvent::Ended { end, counts: run.counts })?;
                 Some(run)
             }
             None => None,
         };
-        note(runtime, lane.record.as_ref(), key, &plan, status, wrong.first().cloned(), |record| {
+        note(runtime, lane.record.as_ref(), key, &plan, status, why, |record| {
             // A run that went to its end, be it with failures, is contact.
             record.contacted = true;
             record.plugins.clone_from(&lane.rendered.desired.plugins);
@@ -336,11 +339,16 @@ pub(super) fn finish(
     Ok(Applied { plan, runs: ended, end, failures, skipped, mismatches, waits: vec![] })
 }
 
+fn ended_early() -> String {
+    "ended early, as somebody asked".to_owned()
+}
+
 fn worst(runs: &[Run], plan: &Plan) -> RunEnd {
     let ends: Vec<RunEnd> = runs.iter().filter_map(|run| run.end).collect();
     let any = |end: RunEnd| ends.contains(&end);
     let done = any(RunEnd::Done) || any(RunEnd::Partly);
     match () {
+        () if any(RunEnd::Interrupted) => RunEnd::Interrupted,
         () if any(RunEnd::Failed) && !done => RunEnd::Failed,
         () if any(RunEnd::Failed) || any(RunEnd::Partly) || !plan.errors.is_empty() => RunEnd::Partly,
         () if done => RunEnd::Done,

@@ -70,6 +70,7 @@ impl World {
             store: Arc::new(SqliteStore::in_memory().unwrap()),
             clock: Arc::new(Ticking(Mutex::new(1_700_000_000))),
             listener: Arc::new(Hearing(events.clone())),
+            interrupt: crate::Interrupt::default(),
         };
         let world = Self { files, machine, events, runtime };
         world.write("stack.yaml", "name: web\ntargets: local\nrenderer: fake\n");
