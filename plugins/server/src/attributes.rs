@@ -3,9 +3,14 @@
 use std::borrow::Cow;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_json::{Map, Value, json};
 use tidelock_sdk::effect::Attributes;
 use tidelock_sdk::schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use tidelock_sdk::{Change, Entry, Error, Machine};
+use tidelock_sdk::{Change, Entry, Error, Machine, Subject};
+
+const MODE: &str = "/mode";
+const OWNER: &str = "/owner";
+const GROUP: &str = "/group";
 
 /// Permission bits. Written as octal digits in quotes, for YAML reads a bare `0644` as
 /// the number six hundred and forty-four; spelled with four digits.
@@ -32,7 +37,7 @@ impl Serialize for Mode {
 
 impl<'de> Deserialize<'de> for Mode {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let value = tidelock_sdk::serde_json::Value::deserialize(deserializer)?;
+        let value = Value::deserialize(deserializer)?;
         let bad = || {
             let message = format!("the mode {value} is not three or four octal digits in quotes, such as \"0644\"");
             serde::de::Error::custom(message)
@@ -56,14 +61,54 @@ impl JsonSchema for Mode {
     }
 }
 
-/// A user as the target writes it.
-pub(crate) fn normal_owner(owner: Option<String>, machine: &Machine<'_>) -> Result<Option<String>, Error> {
-    normal(owner, "user", "/owner", |name| machine.user(name))
+/// What a spec wants of mode, owner and group. What it leaves out is left alone.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Wanted<'a> {
+    pub(crate) mode: Option<Mode>,
+    pub(crate) owner: Option<&'a String>,
+    pub(crate) group: Option<&'a String>,
 }
 
-/// A group as the target writes it.
-pub(crate) fn normal_group(group: Option<String>, machine: &Machine<'_>) -> Result<Option<String>, Error> {
-    normal(group, "group", "/group", |name| machine.group(name))
+impl Wanted<'_> {
+    /// All of it.
+    pub(crate) fn all(self) -> Attributes {
+        self.those(|_| true)
+    }
+
+    /// What a change is about: all for something new, else what differs. What does not
+    /// differ, or is ignored, is left as it is.
+    pub(crate) fn changed<S>(self, change: &Change<S>) -> Attributes {
+        self.those(|field| change.makes() || change.differs(field))
+    }
+
+    fn those(self, counts: impl Fn(&str) -> bool) -> Attributes {
+        Attributes {
+            mode: self.mode.filter(|_| counts(MODE)).map(Mode::bits),
+            owner: self.owner.filter(|_| counts(OWNER)).cloned(),
+            group: self.group.filter(|_| counts(GROUP)).cloned(),
+        }
+    }
+}
+
+/// Adds mode, owner and group to what was observed, where somebody manages them.
+pub(crate) fn observe(subject: &Subject, entry: &Entry, observed: &mut Map<String, Value>) {
+    let fields = [(MODE, json!(Mode::of(entry))), (OWNER, json!(entry.owner)), (GROUP, json!(entry.group))];
+    for (field, value) in fields {
+        if subject.manages(field) {
+            observed.insert(field.trim_start_matches('/').to_owned(), value);
+        }
+    }
+}
+
+/// Spells user and group as the target does.
+pub(crate) fn normalise(
+    owner: &mut Option<String>,
+    group: &mut Option<String>,
+    machine: &Machine<'_>,
+) -> Result<(), Error> {
+    *owner = normal(owner.take(), "user", OWNER, |name| machine.user(name))?;
+    *group = normal(group.take(), "group", GROUP, |name| machine.group(name))?;
+    Ok(())
 }
 
 fn normal(
@@ -81,21 +126,5 @@ fn normal(
             let message = format!("there is no {what} `{name}` on the target; create it first, or give a number");
             Err(Error::target("not-found", message).at(field))
         }
-    }
-}
-
-/// The attributes that a change is about: all of the spec for something new, else those
-/// that differ. What does not differ, or is ignored, is left as it is.
-pub(crate) fn to_set<S>(
-    change: &Change<S>,
-    mode: Option<Mode>,
-    owner: Option<&String>,
-    group: Option<&String>,
-) -> Attributes {
-    let counts = |field: &str| change.makes() || change.differs(field);
-    Attributes {
-        mode: mode.filter(|_| counts("/mode")).map(Mode::bits),
-        owner: owner.filter(|_| counts("/owner")).cloned(),
-        group: group.filter(|_| counts("/group")).cloned(),
     }
 }

@@ -2,14 +2,13 @@
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
-use tidelock_sdk::effect::{make_directory, remove, set_attributes};
+use tidelock_sdk::effect::{Attributes, make_directory, remove, set_attributes};
 use tidelock_sdk::schemars::{self, JsonSchema};
 use tidelock_sdk::{
     Action, Change, Diagnostic, Entry, EntryKind, Error, Field, Kind, Machine, Observation, Proposals, Step, Subject,
 };
 
-use crate::attributes::{Mode, normal_group, normal_owner, to_set};
-use crate::file::managed;
+use crate::attributes::{self, Mode, Wanted};
 use crate::path::AbsolutePath;
 use crate::{look, strays};
 
@@ -75,11 +74,10 @@ impl Kind for Directory {
         Vec::new()
     }
 
-    fn normalise(spec: DirectorySpec, machine: &Machine<'_>) -> Result<DirectorySpec, Error> {
-        let owner = normal_owner(spec.owner, machine)?;
-        let group = normal_group(spec.group, machine)?;
-        let strays = spec.purge.then(Vec::new);
-        Ok(DirectorySpec { owner, group, strays, ..spec })
+    fn normalise(mut spec: DirectorySpec, machine: &Machine<'_>) -> Result<DirectorySpec, Error> {
+        attributes::normalise(&mut spec.owner, &mut spec.group, machine)?;
+        spec.strays = spec.purge.then(Vec::new);
+        Ok(spec)
     }
 
     fn observe(subjects: &[Subject], machine: &Machine<'_>) -> Result<Vec<Observation>, Error> {
@@ -106,12 +104,13 @@ impl Kind for Directory {
             return Ok(Step::Proposed);
         }
         let spec = change.wanted()?;
-        let attributes = to_set(change, spec.mode, spec.owner.as_ref(), spec.group.as_ref());
+        let wanted = Wanted { mode: spec.mode, owner: spec.owner.as_ref(), group: spec.group.as_ref() };
+        let attributes = wanted.changed(change);
         if change.makes() {
             propose.add(make_directory(path.as_str()).attributes(attributes).parents(spec.parents))?;
             return Ok(Step::Proposed);
         }
-        if attributes != tidelock_sdk::effect::Attributes::default() {
+        if attributes != Attributes::default() {
             propose.add(set_attributes(path.as_str()).attributes(attributes))?;
         }
         if spec.purge && change.differs("/strays") {
@@ -127,7 +126,7 @@ fn present(subject: &Subject, path: &AbsolutePath, entry: Entry, machine: &Machi
     }
     let mut observed = Map::new();
     observed.insert("path".into(), json!(path));
-    managed(subject, &entry, &mut observed);
+    attributes::observe(subject, &entry, &mut observed);
     let mut seen = vec![entry.seen];
     if subject.manages("/strays") {
         let below = strays::below(path, machine)?;

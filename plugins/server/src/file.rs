@@ -2,14 +2,14 @@
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
-use tidelock_sdk::effect::{put_file, remove, set_attributes};
+use tidelock_sdk::effect::{Attributes, put_file, remove, set_attributes};
 use tidelock_sdk::schemars::{self, JsonSchema};
 use tidelock_sdk::{
     Action, Change, Content, Diagnostic, Entry, EntryKind, Error, Field, Kind, Machine, Observation, Proposals, Step,
     Subject,
 };
 
-use crate::attributes::{Mode, normal_group, normal_owner, to_set};
+use crate::attributes::{self, Mode, Wanted};
 use crate::look;
 use crate::path::AbsolutePath;
 
@@ -93,10 +93,9 @@ impl Kind for File {
         remarks
     }
 
-    fn normalise(spec: FileSpec, machine: &Machine<'_>) -> Result<FileSpec, Error> {
-        let owner = normal_owner(spec.owner, machine)?;
-        let group = normal_group(spec.group, machine)?;
-        Ok(FileSpec { owner, group, ..spec })
+    fn normalise(mut spec: FileSpec, machine: &Machine<'_>) -> Result<FileSpec, Error> {
+        attributes::normalise(&mut spec.owner, &mut spec.group, machine)?;
+        Ok(spec)
     }
 
     fn observe(subjects: &[Subject], machine: &Machine<'_>) -> Result<Vec<Observation>, Error> {
@@ -119,12 +118,8 @@ impl Kind for File {
         // Attributes of a link cannot be set: it gives way to a file with all of the spec.
         let instead_of_link = change.observed.as_ref().is_some_and(|observed| observed.get(LINK_TEXT).is_some());
         let all = change.makes() || instead_of_link;
-        let mut attributes = to_set(change, spec.mode, spec.owner.as_ref(), spec.group.as_ref());
-        if instead_of_link {
-            attributes.mode = spec.mode.map(Mode::bits);
-            attributes.owner.clone_from(&spec.owner);
-            attributes.group.clone_from(&spec.group);
-        }
+        let wanted = Wanted { mode: spec.mode, owner: spec.owner.as_ref(), group: spec.group.as_ref() };
+        let attributes = if instead_of_link { wanted.all() } else { wanted.changed(change) };
         if all || change.differs("/content") {
             let mut effect = put_file(spec.path.as_str(), &spec.content)
                 .attributes(attributes)
@@ -135,7 +130,7 @@ impl Kind for File {
                 effect = effect.together(format!("validate:{}", json!(argv)));
             }
             propose.add(effect)?;
-        } else if attributes != tidelock_sdk::effect::Attributes::default() {
+        } else if attributes != Attributes::default() {
             propose.add(set_attributes(spec.path.as_str()).attributes(attributes))?;
         }
         Ok(Step::Proposed)
@@ -153,7 +148,7 @@ fn present(subject: &Subject, path: &AbsolutePath, entry: Entry) -> Result<Obser
                 let digest = entry.digest.as_ref().ok_or_else(|| Error::plugin(format!("no digest of {path}")))?;
                 observed.insert("content".into(), json!({ "digest": digest, "size": entry.size }));
             }
-            managed(subject, &entry, &mut observed);
+            attributes::observe(subject, &entry, &mut observed);
         }
         // The link has neither content nor mode of its own, so all managed fields differ.
         EntryKind::Symlink => {
@@ -163,17 +158,4 @@ fn present(subject: &Subject, path: &AbsolutePath, entry: Entry) -> Result<Obser
     }
     observed.insert("path".into(), json!(path));
     Ok(Observation::present(Value::Object(observed), [entry.seen]))
-}
-
-/// Adds mode, owner and group, where somebody manages them.
-pub(crate) fn managed(subject: &Subject, entry: &Entry, observed: &mut Map<String, Value>) {
-    if subject.manages("/mode") {
-        observed.insert("mode".into(), json!(Mode::of(entry)));
-    }
-    if subject.manages("/owner") {
-        observed.insert("owner".into(), json!(entry.owner));
-    }
-    if subject.manages("/group") {
-        observed.insert("group".into(), json!(entry.group));
-    }
 }

@@ -8,18 +8,20 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use futures::future::BoxFuture;
 use tidelock_model::error::{Blame, Fault, tame};
 use tidelock_model::kind::{ProviderInfo, RendererInfo};
 use tidelock_model::limits::Limits;
 use tidelock_model::plugin::{PluginFacts, Role};
 use tidelock_model::port::Listener;
 use tokio::sync::OnceCell;
+use wasmtime::Store;
 use wasmtime::component::{Component, Linker};
 
 use crate::aot::AotCache;
 use crate::bindings::provider::ProviderPluginPre;
 use crate::bindings::renderer::RendererPluginPre;
-use crate::call::{CallState, Caller};
+use crate::call::{CallState, Caller, Desk};
 use crate::capability;
 use crate::door::{Export, MAX_LINE};
 use crate::engine::EngineRoom;
@@ -68,8 +70,21 @@ pub(crate) enum Linked {
 }
 
 impl Plugin {
+    /// Asks the plugin what it is: a call about nothing but itself. The name that it gives,
+    /// which `name` takes out of the answer, must be its own.
+    pub(crate) async fn describe<D>(
+        &self,
+        caller: &Caller,
+        body: impl for<'a> FnOnce(&'a mut Store<CallState>) -> BoxFuture<'a, wasmtime::Result<D>> + Send,
+        name: impl Fn(&D) -> &str,
+    ) -> Result<D, Fault> {
+        let (description, _) = caller.call(Export::Describe, Desk::Bare, body).await?;
+        self.same_name(name(&description))?;
+        Ok(description)
+    }
+
     /// The name in a description must be the one that was locked, granted and limited.
-    pub(crate) fn same_name(&self, described: &str) -> Result<(), Fault> {
+    fn same_name(&self, described: &str) -> Result<(), Fault> {
         let name = &self.facts.plugin.name;
         if described == name {
             return Ok(());

@@ -140,17 +140,20 @@ type Listed<A> = wasmtime::Result<Result<Vec<A>, crate::bindings::types::Error>>
 impl WasmProvider {
     async fn ask_describe(&self) -> Result<ProviderInfo, Fault> {
         let pre = self.pre.clone();
-        let (description, _) = self
-            .caller
-            .call(Export::Describe, Desk::Bare, move |store| {
-                async move {
-                    let guest = pre.instantiate_async(&mut *store).await?;
-                    guest.tidelock_provider_provider().call_describe(store).await
-                }
-                .boxed()
-            })
+        let description = self
+            .plugin
+            .describe(
+                &self.caller,
+                move |store| {
+                    async move {
+                        let guest = pre.instantiate_async(&mut *store).await?;
+                        guest.tidelock_provider_provider().call_describe(store).await
+                    }
+                    .boxed()
+                },
+                |description| &description.name,
+            )
             .await?;
-        self.plugin.same_name(&description.name)?;
         self.sound(Export::Describe, answers::description(&self.plugin.facts.plugin, description))
     }
 

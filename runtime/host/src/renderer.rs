@@ -111,17 +111,20 @@ impl Renderer for WasmRenderer {
 impl WasmRenderer {
     async fn ask_describe(&self) -> Result<RendererInfo, Fault> {
         let pre = self.pre.clone();
-        let (description, _) = self
-            .caller
-            .call(Export::Describe, Desk::Bare, move |store| {
-                async move {
-                    let guest = pre.instantiate_async(&mut *store).await?;
-                    guest.tidelock_renderer_renderer().call_describe(store).await
-                }
-                .boxed()
-            })
+        let description = self
+            .plugin
+            .describe(
+                &self.caller,
+                move |store| {
+                    async move {
+                        let guest = pre.instantiate_async(&mut *store).await?;
+                        guest.tidelock_renderer_renderer().call_describe(store).await
+                    }
+                    .boxed()
+                },
+                |description| &description.name,
+            )
             .await?;
-        self.plugin.same_name(&description.name)?;
         let settings_schema = json::object(&description.settings_schema)
             .map_err(|why| self.plugin.nonsense(Export::Describe, &format!("its settings schema is {why}")))?;
         Ok(RendererInfo {
