@@ -57,8 +57,12 @@ enum Task {
     },
     /// Check formatting, lints, documentation and dependencies
     Check,
-    /// Build one release binary with the plugins in it
-    Dist,
+    /// Build one release binary with the plugins in it, and use it once
+    Dist {
+        /// How it is built
+        #[arg(long, value_enum, default_value_t = dist::Profile::Release)]
+        profile: dist::Profile,
+    },
     /// Print figures, as ratios within one run
     Bench(bench::Options),
     /// Fuzz what is read from others
@@ -84,7 +88,7 @@ fn run(task: Task) -> Result<()> {
         Task::WasmStd => wasm_std::ensure(&workspace).map(|std| println!("{std}")),
         Task::Plugins => plugins::build(&workspace),
         Task::Test { arguments } => test::test(&workspace, &arguments),
-        Task::Dist => dist::dist(&workspace).map(drop),
+        Task::Dist { profile } => dist::dist(&workspace, profile).map(drop),
         Task::Bench(options) => bench::bench(&workspace, &options),
         Task::Fuzz(options) => fuzz::fuzz(&workspace, &options),
         Task::Check => check::check(&workspace),

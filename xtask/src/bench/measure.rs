@@ -22,10 +22,6 @@ pub(super) struct Measured {
 }
 
 impl Measured {
-    pub(super) fn wall(&self) -> Duration {
-        self.wall
-    }
-
     /// Time of processors, of the program and of all that it started.
     pub(super) fn cpu(&self) -> Duration {
         self.cpu

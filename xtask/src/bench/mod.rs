@@ -5,6 +5,7 @@
 //! ls-remote`), both are measured in the same run and the ratio is what counts.
 
 mod measure;
+mod table;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,12 +13,14 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use serde::Deserialize;
 use tidelock_tests::environment::hermetic;
 use tidelock_tests::{GitHttp, Repo};
 
 use self::measure::{Measured, best_of, measure};
-use crate::dist;
+use self::table::Table;
 use crate::workspace::Workspace;
+use crate::{dist, process};
 
 /// What to measure.
 #[derive(clap::Args)]
@@ -28,6 +31,12 @@ pub(crate) struct Options {
     /// Files of the large stack
     #[arg(long, default_value_t = 10_000)]
     files: usize,
+    /// The largest stack of the growth
+    #[arg(long, default_value_t = 100_000)]
+    largest: usize,
+    /// Only these parts: large, small, plugin, growth
+    #[arg(long, value_delimiter = ',')]
+    only: Vec<String>,
 }
 
 /// Bytes of each file.
@@ -37,82 +46,119 @@ const FILE_SIZE: usize = 1 << 10;
 pub(crate) fn bench(workspace: &Workspace, options: &Options) -> Result<()> {
     let binary = match &options.binary {
         Some(binary) => fs::canonicalize(binary).with_context(|| format!("no {}", binary.display()))?,
-        None => dist::dist(workspace)?,
+        None => dist::dist(workspace, dist::Profile::Release)?,
     };
-    println!(
-        "{} files of {FILE_SIZE} bytes; each figure is the best of several runs unless it changes something.\n",
-        options.files
-    );
-    large_stack(&binary, options.files)?;
-    small_stack(&binary)?;
-    growth(&binary)
+    eprintln!("Each figure is the best of several runs, unless it changes something.");
+    let wanted = |part: &str| options.only.is_empty() || options.only.iter().any(|only| only == part);
+    let mut table = Table::default();
+    if wanted("small") {
+        small_stack(&binary, &mut table)?;
+    }
+    if wanted("plugin") {
+        plugin(workspace, &mut table)?;
+    }
+    if wanted("large") {
+        large_stack(&binary, options.files, &mut table)?;
+    }
+    if wanted("growth") {
+        growth(&binary, options.largest, &mut table)?;
+    }
+    table.print();
+    Ok(())
 }
 
-fn large_stack(binary: &Path, files: usize) -> Result<()> {
+fn large_stack(binary: &Path, files: usize, table: &mut Table) -> Result<()> {
     let yard = Yard::new(binary, files)?;
     let machine = yard.path("machine/srv");
 
     let apply = yard.tidelock(&["apply", "--yes"])?;
     let copy =
         yard.shell(&format!("cp -r {0} {0}.copy && find {0}.copy -type f -print0 | xargs -0 sync", machine.display()))?;
-    ratio("first apply, against cp -r and fsync of the same (wall)", &apply, &copy, Measured::wall, None);
+    let what = format!("first apply of {files} files of 1 KiB (wall)");
+    table.ratio(&what, apply.wall, copy.wall, "cp -r and fsync", None);
 
-    let plan = best_of(3, || yard.tidelock(&["plan", "--detailed-exitcode"]))?;
-    let sums = best_of(3, || {
+    let plan = best_of(5, || yard.tidelock(&["plan", "--detailed-exitcode"]))?;
+    let sums = best_of(5, || {
         yard.shell(&format!("find {} -type f -print0 | xargs -0 sha256sum > /dev/null", machine.display()))
     })?;
-    ratio("no-op plan, against sha256sum of the same (CPU)", &plan, &sums, Measured::cpu, Some(3.0));
-    figure("no-op plan, peak memory", &format!("{} MiB", plan.peak_kib / 1024), "aim under 150 MiB");
+    table.ratio("no-op plan over them (CPU)", plan.cpu(), sums.cpu(), "sha256sum", Some(3.0));
+    table.under("no-op plan over them, peak memory", plan.peak_kib as f64 / 1024.0, "MiB", Some(150.0));
 
-    yard.repo.write("web/f00007.txt", "another text\n").commit("One file");
-    let commit = yard.tidelock(&["apply", "--yes"])?;
-    figure("a one-file commit, end to end", &format!("{:.2} s", commit.wall.as_secs_f64()), "aim under 1 s");
+    let mut commits = Vec::new();
+    for number in 0..3 {
+        yard.repo.write("web/f00007.txt", format!("text {number}\n")).commit("One file");
+        commits.push(yard.tidelock(&["apply", "--yes"])?.wall.as_secs_f64());
+    }
+    let best = commits.into_iter().fold(f64::INFINITY, f64::min);
+    table.under("a one-file commit on that stack, fetched, planned and applied (wall)", best, "s", Some(1.0));
     Ok(())
 }
 
-fn small_stack(binary: &Path) -> Result<()> {
+fn small_stack(binary: &Path, table: &mut Table) -> Result<()> {
     let yard = Yard::new(binary, 3)?;
     yard.tidelock(&["apply", "--yes"])?;
     let plan = best_of(20, || yard.tidelock(&["plan"]))?;
-    figure("cold start of plan, small stack, warm cache", &format!("{} ms", plan.wall.as_millis()), "aim under 60 ms");
+    table.under("`plan` of a small stack, cold start, warm cache (wall)", millis(plan.wall), "ms", Some(60.0));
 
     let server = GitHttp::serve(yard.folder.path());
     let url = format!("{}/infra/.git", server.url().trim_end_matches('/'));
     fs::write(yard.path("tidelock.toml"), tidelock_tests::site::config(&url))?;
     yard.tidelock(&["plan"])?;
-    let poll = best_of(10, || yard.tidelock(&["plan"]))?;
-    let remote = best_of(10, || yard.shell(&format!("git ls-remote {url} > /dev/null")))?;
-    ratio("no-change poll and plan over HTTP, against git ls-remote (wall)", &poll, &remote, Measured::wall, None);
+    let poll = best_of(20, || yard.tidelock(&["plan"]))?;
+    let remote = best_of(20, || yard.shell(&format!("git ls-remote {url} > /dev/null")))?;
+    table.ratio("`plan` with a no-change poll over HTTP (wall)", poll.wall, remote.wall, "git ls-remote", None);
+    let alone = poll.wall.saturating_sub(plan.wall);
+    table.ratio("the poll's share of it (wall)", alone, remote.wall, "git ls-remote", None);
     Ok(())
 }
 
-fn growth(binary: &Path) -> Result<()> {
-    println!("\nno-op plan as the stack grows (aim: linear)");
-    let mut last: Option<(usize, Duration)> = None;
-    for resources in [100, 1_000, 10_000, 100_000] {
+/// What the host's own example says, in microseconds.
+#[derive(Deserialize)]
+struct Figures {
+    compile: f64,
+    call: f64,
+    resource: f64,
+}
+
+fn plugin(workspace: &Workspace, table: &mut Table) -> Result<()> {
+    let mut cargo = workspace.cargo();
+    cargo.args(["build", "--release", "--locked", "--package", "tidelock-host", "--example", "figures"]);
+    process::run(workspace.embedding(&mut cargo))?;
+    let example = workspace.target().join("release/examples/figures");
+    let said = process::read(Command::new(example).arg(workspace.components().join("server.wasm")))?;
+    let figures: Figures = serde_json::from_str(&said).context("the example of the host gave no figures")?;
+    table.under("a plugin compiled, once per digest", figures.compile / 1e3, "ms", None);
+    table.under("a plugin instantiated, called and thrown away", figures.call, "us", None);
+    table.under("a resource across the boundary and back (`check`)", figures.resource, "us", None);
+    Ok(())
+}
+
+/// CPU of a no-op plan for each resource, from a hundred to a hundred thousand.
+fn growth(binary: &Path, largest: usize, table: &mut Table) -> Result<()> {
+    let mut first: Option<f64> = None;
+    for resources in [100, 1_000, 10_000, 100_000].into_iter().filter(|resources| *resources <= largest) {
         let yard = Yard::new(binary, resources)?;
-        if let Err(error) = yard.tidelock(&["apply", "--yes"]) {
-            println!(
-                "  {resources:>7} resources: not measured: {}",
-                error.to_string().lines().next().unwrap_or_default()
-            );
-            break;
-        }
-        let plan = best_of(2, || yard.tidelock(&["plan"]))?;
-        let cpu = plan.cpu();
-        let each = cpu.as_secs_f64() * 1e6 / resources as f64;
-        let slope = last.map_or(String::new(), |(before, then)| {
-            let (size, time) = ((resources / before) as f64, cpu.as_secs_f64() / then.as_secs_f64());
-            format!(", {time:.1} times the CPU for {size:.0} times the resources")
-        });
-        println!(
-            "  {resources:>7} resources: {:.2} s CPU, {each:.0} us each, {} MiB{slope}",
-            cpu.as_secs_f64(),
-            plan.peak_kib / 1024
+        yard.tidelock(&["apply", "--yes"])?;
+        let plan = best_of(3, || yard.tidelock(&["plan"]))?;
+        let each = plan.cpu().as_secs_f64() * 1e6 / resources as f64;
+        table.under(&format!("no-op plan of {resources} resources, CPU for each"), each, "us", first);
+        table.under(
+            &format!("no-op plan of {resources} resources, peak memory"),
+            plan.peak_kib as f64 / 1024.0,
+            "MiB",
+            None,
         );
-        last = Some((resources, cpu));
+        // From a thousand on the start of the process no longer counts: linear is not dearer
+        // for each, with a quarter for noise.
+        if resources >= 1_000 {
+            first = first.or(Some(each * 1.25));
+        }
     }
     Ok(())
+}
+
+fn millis(time: Duration) -> f64 {
+    time.as_secs_f64() * 1e3
 }
 
 /// One folder with a repository, a machine and the config between them.
@@ -172,14 +218,4 @@ fn resource(number: usize) -> String {
     format!(
         "kind: server.file\nname: f{number:05}\nspec:\n  path: /srv/f{number:05}\n  mode: \"0644\"\n  content: {{ $file: f{number:05}.txt }}\n"
     )
-}
-
-fn ratio(what: &str, ours: &Measured, theirs: &Measured, of: fn(&Measured) -> Duration, aim: Option<f64>) {
-    let (ours, theirs) = (of(ours).as_secs_f64(), of(theirs).as_secs_f64());
-    let aim = aim.map_or(String::new(), |aim| format!("aim within {aim:.0}x"));
-    figure(what, &format!("{:.1}x ({ours:.2} s to {theirs:.2} s)", ours / theirs), &aim);
-}
-
-fn figure(what: &str, value: &str, aim: &str) {
-    println!("{what:<66} {value:<28} {aim}");
 }
