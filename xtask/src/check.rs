@@ -6,7 +6,7 @@
 use std::path::PathBuf;
 use std::time::Instant;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 
 use crate::workspace::Workspace;
 use crate::{dependencies, process, test, wasm_std};
@@ -14,25 +14,35 @@ use crate::{dependencies, process, test, wasm_std};
 /// What `.ci/run` runs.
 pub(crate) fn ci(workspace: &Workspace) -> Result<()> {
     step("test", || test::test(workspace, &[]))?;
-    check(workspace)
+    check(workspace, false)
 }
 
-/// Formatting, lints, documentation, dependencies.
-pub(crate) fn check(workspace: &Workspace) -> Result<()> {
+/// Formatting, lints, documentation, dependencies. With `advisories` it is an error where
+/// those of the dependencies cannot be looked up.
+pub(crate) fn check(workspace: &Workspace, advisories: bool) -> Result<()> {
     step("lock files", || lock_files(workspace))?;
     step("format", || format(workspace))?;
     step("lints", || lints(workspace))?;
     step("documentation", || documentation(workspace))?;
-    step("dependencies", || dependencies::check(workspace))
+    let unchecked = step("dependencies", || dependencies::check(workspace))?;
+    match unchecked {
+        None => println!("\nAll checks passed, security advisories among them."),
+        Some(why) if advisories => bail!("security advisories and yanked versions could not be checked: {why}"),
+        Some(why) => {
+            println!("\nAll checks passed, but SECURITY ADVISORIES AND YANKED VERSIONS WERE NOT CHECKED: {why}.");
+            println!("`cargo xtask check --advisories` fails where they cannot be.");
+        }
+    }
+    Ok(())
 }
 
 /// Runs a named step and says how long it took.
-fn step(name: &str, action: impl FnOnce() -> Result<()>) -> Result<()> {
+fn step<T>(name: &str, action: impl FnOnce() -> Result<T>) -> Result<T> {
     println!("\n==> {name}");
     let start = Instant::now();
-    action().with_context(|| format!("step `{name}`"))?;
+    let answer = action().with_context(|| format!("step `{name}`"))?;
     println!("==> {name}: ok ({} s)", start.elapsed().as_secs());
-    Ok(())
+    Ok(answer)
 }
 
 /// The workspaces of this repository that exist, the runtime's first.

@@ -56,7 +56,11 @@ enum Task {
         arguments: Vec<OsString>,
     },
     /// Check formatting, lints, documentation and dependencies
-    Check,
+    Check {
+        /// Fail where security advisories cannot be looked up
+        #[arg(long)]
+        advisories: bool,
+    },
     /// Build one release binary with the plugins in it, and use it once
     Dist {
         /// How it is built
@@ -91,7 +95,7 @@ fn run(task: Task) -> Result<()> {
         Task::Dist { profile } => dist::dist(&workspace, profile).map(drop),
         Task::Bench(options) => bench::bench(&workspace, &options),
         Task::Fuzz(options) => fuzz::fuzz(&workspace, &options),
-        Task::Check => check::check(&workspace),
+        Task::Check { advisories } => check::check(&workspace, advisories),
         Task::Ci => check::ci(&workspace),
     }
 }
