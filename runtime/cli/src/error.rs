@@ -289,14 +289,14 @@ impl From<RunError> for CliError {
             }
             error @ RunError::Forged(_) => Self::new(Kind::Refused, tame(&error.to_string(), LONGEST))
                 .hint("do not trust where the file came from; plan again"),
-            RunError::Refused(waits) => refused(&waits),
         }
     }
 }
 
-/// The gate said no, and no yes of a caller helps.
-pub(crate) fn refused(waits: &[(Lane, Wait)]) -> CliError {
-    let mut out = CliError::new(Kind::Refused, "refused by the gate; nothing was changed");
+/// The gate said no to lanes, and no yes of a caller helps. `others` were performed.
+pub(crate) fn refused(waits: &[(Lane, Wait)], others: bool) -> CliError {
+    let what = if others { "the gate refused a part of it" } else { "refused by the gate; nothing was changed" };
+    let mut out = CliError::new(Kind::Refused, what);
     for (lane, wait) in waits {
         out.causes.push(format!("{lane}: {}", tame(&wait.message, LONGEST)));
         out.hints.extend(wait.hint.clone());

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use tidelock_model::inventory::Ownership;
+use tidelock_model::name::Lane;
 use tidelock_model::plan::{Action, FORMAT, Plan, Summary};
 use tidelock_model::revision::Revision;
 
@@ -60,6 +61,20 @@ pub fn plan(revision: &Revision, mut parts: Vec<LanePart>) -> (Plan, Ledger) {
     plan.complete = plan.errors.is_empty() && plan.changes.iter().all(|change| change.action != Action::Deferred);
     plan.summary = summary(&plan);
     (plan, ledger)
+}
+
+/// The part of a plan that is about these lanes. Its groups keep their numbers.
+pub(crate) fn only(plan: &Plan, lanes: &[Lane]) -> Plan {
+    let mut part = Plan {
+        lanes: plan.lanes.iter().filter(|part| lanes.contains(&part.lane)).cloned().collect(),
+        changes: plan.changes.iter().filter(|change| lanes.contains(&change.address.lane())).cloned().collect(),
+        groups: plan.groups.iter().filter(|group| lanes.contains(&group.lane)).cloned().collect(),
+        ..plan.clone()
+    };
+    part.stacks.retain(|stack| lanes.iter().any(|lane| lane.stack == *stack));
+    part.digest = plan_digest(&part.lanes);
+    part.summary = summary(&part);
+    part
 }
 
 /// The word for an action in plans.

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use tidelock_model::inventory::InventoryEntry;
-use tidelock_model::name::{Address, Identity};
+use tidelock_model::name::{Address, Identity, Lane};
 use tidelock_model::plan::{Action, Cause, Change};
 use tidelock_model::run::Trigger;
 
@@ -44,6 +44,11 @@ impl Ledger {
         for (address, lines) in other.0 {
             self.0.entry(address).or_default().extend(lines);
         }
+    }
+
+    pub(crate) fn only(&self, lanes: &[Lane]) -> Self {
+        let of = |address: &Address| lanes.contains(&address.lane());
+        Self(self.0.iter().filter(|(address, _)| of(address)).map(|(a, lines)| (a.clone(), lines.clone())).collect())
     }
 
     /// The line of a change; `None` where the ledger stays as it is (`none`, `deferred`).

@@ -5,12 +5,14 @@
 
 use tidelock_model::name::{Address, Lane};
 use tidelock_model::plan::Wait;
+use tidelock_model::run::Approval;
 
 /// The codes of waits that do not hold up the rest of the lane.
 const ASIDE: [&str; 3] = ["protected", "in-doubt", "unheard"];
 
 /// Whether a wait holds up the whole lane.
-pub(crate) fn holds_up(wait: &Wait) -> bool {
+#[must_use]
+pub fn holds_up(wait: &Wait) -> bool {
     !ASIDE.contains(&wait.code.as_str())
 }
 
@@ -76,6 +78,18 @@ pub(crate) fn budget_destroy(effects: usize, allowed: usize) -> Wait {
 pub(crate) fn moved(from: &Lane) -> Wait {
     let message = format!("resources move here from {from} and change on the way");
     wait("moved-between-stacks", message, YES.to_owned(), true)
+}
+
+pub(crate) fn held_by_the_other_side(lane: &Lane, from: &Lane) -> Wait {
+    let message = format!("resources move to {lane} from {from}, which is held up itself");
+    wait("move-held", message, format!("it goes on together with {from}"), false)
+}
+
+pub(crate) fn rejected(no: &Approval) -> Wait {
+    let said = no.comment.as_ref().map(|comment| format!(": {comment}")).unwrap_or_default();
+    let message = format!("{} said no to this very plan{said}", no.who);
+    let hint = format!("it stays so until {} says yes, or until something else is planned", no.who);
+    wait("rejected", message, hint, false)
 }
 
 pub(crate) fn asks(on: &str, says: &str) -> Wait {

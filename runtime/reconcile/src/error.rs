@@ -1,8 +1,7 @@
 //! Why a pass gave nothing.
 
 use tidelock_model::error::{Diagnostic, Fault};
-use tidelock_model::name::Lane;
-use tidelock_model::plan::{LanePlan, Wait};
+use tidelock_model::plan::LanePlan;
 use tidelock_model::port::{PluginError, SourceError, StoreError};
 
 /// Why a pass gave nothing. Each variant maps to one exit code in the command line.
@@ -39,9 +38,6 @@ pub enum RunError {
     /// A saved plan was altered: its digest is right, its contents are not.
     #[error("the saved plan was altered: {0}")]
     Forged(String),
-    /// The gate refused.
-    #[error("refused")]
-    Refused(Vec<(Lane, Wait)>),
 }
 
 impl RunError {

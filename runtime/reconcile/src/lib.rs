@@ -26,4 +26,4 @@ pub use error::RunError;
 pub use interrupt::{Ending, Interrupt};
 pub use resolve::{Word, in_doubt, resolve};
 pub use run::{Applied, Mismatch, apply, plan, render, values};
-pub use runtime::{Approver, PlanOptions, Runtime, Selection, Yes};
+pub use runtime::{Approver, Caller, PlanOptions, Runtime, Selection, Yes};

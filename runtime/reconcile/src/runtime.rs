@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use tidelock_model::config::Config;
 use tidelock_model::event::RunEvent;
 use tidelock_model::name::{Lane, Name};
-use tidelock_model::plan::{Plan, Wait};
+use tidelock_model::plan::Plan;
 use tidelock_model::port::{Clock, Listener, Plugins, Source, Store, StoreError, Targets, Want};
 
 use crate::interrupt::Interrupt;
@@ -73,9 +73,18 @@ pub struct Yes {
     pub comment: Option<String>,
 }
 
+/// Who started a pass.
+#[derive(Clone, Copy)]
+pub enum Caller<'a> {
+    /// A person or a pipeline, for one pass: its yes counts where no rule asks for others.
+    Once(&'a dyn Approver),
+    /// The loop. Nobody is there to be asked.
+    Loop,
+}
+
 /// Who is asked before effects are performed.
 #[async_trait]
 pub trait Approver: Send + Sync {
-    /// Shows the plan and what it waits for; `None` is a no.
-    async fn approve(&self, plan: &Plan, waits: &[(Lane, Wait)]) -> Option<Yes>;
+    /// Shows the plan, and asks for the lanes that a yes lets go on; `None` is a no.
+    async fn approve(&self, plan: &Plan, lanes: &[Lane]) -> Option<Yes>;
 }

@@ -8,9 +8,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use async_trait::async_trait;
 use serde_json::json;
 use tidelock_model::name::Lane;
-use tidelock_model::plan::{FORMAT, Plan, Wait};
+use tidelock_model::plan::{FORMAT, Plan};
 use tidelock_model::run::{RunCounts, RunEnd};
-use tidelock_reconcile::{Applied, Approver, Selection, Yes};
+use tidelock_reconcile::{Applied, Approver, Caller, Selection, Yes};
 
 use super::plan::{Length, shown};
 use super::selecting::Selecting;
@@ -62,7 +62,7 @@ pub(crate) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
         progress: progress.clone(),
         shown: AtomicBool::new(false),
     };
-    let apply = Box::pin(tidelock_reconcile::apply(&runtime, &selection, &who, &asking, saved.as_ref()));
+    let apply = Box::pin(tidelock_reconcile::apply(&runtime, &selection, &who, Caller::Once(&asking), saved.as_ref()));
     let applied = match signals::block_on(&runtime.interrupt, context.out, &progress, apply)? {
         Ok(applied) => applied?,
         Err(signalled) => return Ok(signalled),
@@ -75,7 +75,7 @@ pub(crate) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
         report(context, args, &applied, asking.shown.into_inner())?;
     }
     if applied.end == RunEnd::Refused && !context.out.is_json() {
-        return Err(refused(&applied.waits));
+        return Err(refused(&applied.waits, !applied.runs.is_empty()));
     }
     Ok(exit(&applied))
 }
@@ -145,13 +145,15 @@ struct Asking {
 
 #[async_trait]
 impl Approver for Asking {
-    async fn approve(&self, plan: &Plan, _waits: &[(Lane, Wait)]) -> Option<Yes> {
+    async fn approve(&self, plan: &Plan, lanes: &[Lane]) -> Option<Yes> {
         self.progress.clear();
         if !self.out.is_json() && self.out.text(&shown(plan, &self.out, self.length)).is_err() {
             // What could not be shown was not reviewed.
             return None;
         }
         self.shown.store(true, Ordering::Relaxed);
+        let meant = plan.groups.iter().filter(|group| lanes.contains(&group.lane));
+        let effects = meant.map(|group| group.effects.len()).sum();
         let yes = |how: &str| Some(Yes { who: self.who.clone(), how: how.to_owned(), comment: None });
         match self.answer {
             Answer::Given(how) => {
@@ -161,10 +163,10 @@ impl Approver for Asking {
                 yes(how)
             }
             // The ledger alone changes: nobody need be asked.
-            _ if !plan.has_effects() => yes("no effects"),
+            _ if effects == 0 => yes("no effects"),
             Answer::Nobody => None,
             Answer::Ask => {
-                let question = format!("\nApply {}? [y/N] ", count(plan.summary.effects, "effect"));
+                let question = format!("\nApply {}? [y/N] ", count(effects, "effect"));
                 let asked = tokio::task::spawn_blocking(move || ask(&question)).await;
                 if matches!(asked, Ok(true)) { yes("terminal") } else { None }
             }
@@ -252,21 +254,28 @@ fn report(context: &Context, args: &Args, applied: &Applied, was_shown: bool) ->
         RunEnd::Partly => format!("{}: {numbers}.\nNext: {}\n", paint.warn("Partly applied"), again()),
         RunEnd::Interrupted => format!("{}: {numbers}.\nNext: {}\n", paint.warn("Ended early"), again()),
         RunEnd::Failed => format!("{}: {numbers}.\nNext: {}\n", paint.bad("Failed"), context.command(&["status"])),
-        RunEnd::Waiting => waiting(applied, &again()),
-        RunEnd::Refused => return Ok(()),
+        RunEnd::Waiting | RunEnd::Refused if counts.done > 0 => {
+            format!("{}: {} done.\n", paint.good("Done"), count(counts.done, "change"))
+        }
+        RunEnd::Waiting | RunEnd::Refused => String::new(),
     });
+    if applied.end == RunEnd::Waiting {
+        text.push_str(&waiting(applied, counts.done > 0, &again()));
+    }
     out.text(&text)
 }
 
-fn waiting(applied: &Applied, again: &str) -> String {
-    let mut text = String::from("Nothing was changed: this waits for a yes.\n");
+fn waiting(applied: &Applied, partly: bool, again: &str) -> String {
+    let what = if partly { "The rest was not changed" } else { "Nothing was changed" };
+    let all_for_a_yes = applied.waits.iter().all(|(_, wait)| wait.approvable);
+    let mut text = format!("{what}: {}.\n", if all_for_a_yes { "this waits for a yes" } else { "this waits" });
     for (lane, wait) in &applied.waits {
         text.push_str(&format!("  {lane}: {}\n", one_line(&wait.message)));
         if let (false, Some(hint)) = (wait.approvable, &wait.hint) {
             text.push_str(&format!("    hint: {}\n", one_line(hint)));
         }
     }
-    if applied.waits.iter().all(|(_, wait)| wait.approvable) {
+    if all_for_a_yes {
         text.push_str(&format!("Next: {again}\n"));
     }
     text

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use tidelock_model::plan::Plan;
 use tidelock_plan::display;
+use tidelock_plan::gate::holds_up;
 use tidelock_reconcile::PlanOptions;
 
 use super::selecting::Selecting;
@@ -22,7 +23,7 @@ pub(crate) struct Args {
     /// Keeps the plan in a file, for `apply --plan`
     #[arg(long, value_name = "FILE")]
     save: Option<PathBuf>,
-    /// Ends with 2 where there are changes
+    /// Ends with 2 where there are changes, or where a stack is refused
     #[arg(long)]
     detailed_exitcode: bool,
     #[command(flatten)]
@@ -62,11 +63,17 @@ pub(crate) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
     }
     Ok(if !plan.errors.is_empty() {
         Exit::Partly
-    } else if args.detailed_exitcode && plan.has_changes() {
+    } else if args.detailed_exitcode && (plan.has_changes() || is_held_up(&plan)) {
         Exit::Pending
     } else {
         Exit::Done
     })
+}
+
+/// Whether a lane is held up by more than a single resource that stands aside: with no
+/// change planned, such as after an empty render, it still is not as Git says.
+fn is_held_up(plan: &Plan) -> bool {
+    plan.lanes.iter().flat_map(|lane| &lane.waits).any(holds_up)
 }
 
 /// A plan for people.

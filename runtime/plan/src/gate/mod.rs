@@ -7,25 +7,47 @@
 mod policy;
 
 use tidelock_model::name::Lane;
-use tidelock_model::plan::{Action, Plan, Wait};
+use tidelock_model::plan::{Action, LanePlan, Plan, Wait};
 use tidelock_model::run::Approval;
 
+use crate::assemble;
 use crate::ledger::Ledger;
-use crate::report::holds_up;
+use crate::report;
 
+pub use crate::report::holds_up;
 pub use policy::{LanePolicy, Policy, waits};
 
-/// What the gate says.
+/// What the gate says, lane by lane: one that is held up holds up no other.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Verdict {
+pub struct Decision {
+    /// The lanes that may go on, and nothing of the others; `None` where no lane may.
+    pub approved: Option<ApprovedPlan>,
+    /// Every lane of the plan, in its order.
+    pub lanes: Vec<(Lane, LaneVerdict)>,
+}
+
+/// What the gate says to one lane.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LaneVerdict {
     /// There is nothing to do.
     Nothing,
     /// Go on.
-    Approved(ApprovedPlan),
+    Approved,
     /// A person's yes, or something else that the waits name, is missing.
-    Waits(Vec<(Lane, Wait)>),
+    Waits(Vec<Wait>),
     /// No yes helps.
-    Refused(Vec<(Lane, Wait)>),
+    Refused(Vec<Wait>),
+}
+
+impl LaneVerdict {
+    /// Why the lane does not go on.
+    #[must_use]
+    pub fn waits(&self) -> &[Wait] {
+        match self {
+            Self::Nothing | Self::Approved => &[],
+            Self::Waits(waits) | Self::Refused(waits) => waits,
+        }
+    }
 }
 
 /// A plan that the gate let through. Made nowhere else.
@@ -52,42 +74,95 @@ impl ApprovedPlan {
         &self.0.ledger
     }
 
-    /// The approvals that bind this very plan, one per lane at most.
+    /// The approvals that bind this very plan, oldest first for each lane.
     #[must_use]
     pub fn approvals(&self) -> &[Approval] {
         &self.0.approvals
     }
+
+    /// The part of it that is about these lanes.
+    #[must_use]
+    pub fn only(&self, lanes: &[Lane]) -> Self {
+        let Inner { plan, ledger, approvals } = self.0.as_ref();
+        let approvals = approvals.iter().filter(|approval| lanes.contains(&approval.lane)).cloned().collect();
+        Self(Box::new(Inner { plan: assemble::only(plan, lanes), ledger: ledger.only(lanes), approvals }))
+    }
 }
 
 /// Decides. An approval counts for its lane, and only for the very digest that was
-/// approved; it ends every wait that a yes can end, and none other.
+/// approved; it ends every wait that a yes can end, and none other. The last word of each
+/// person counts, and one no holds the lane up.
 #[must_use]
-pub fn decide(plan: Plan, ledger: Ledger, policy: &Policy, approvals: &[Approval]) -> Verdict {
-    let waits = waits(&plan, policy);
-    let approvals: Vec<Approval> = plan
+pub fn decide(plan: &Plan, ledger: &Ledger, policy: &Policy, approvals: &[Approval]) -> Decision {
+    let waits = waits(plan, policy);
+    let words: Vec<&Approval> = plan.lanes.iter().flat_map(|lane| last_words(lane, approvals)).collect();
+    let mut lanes: Vec<(Lane, LaneVerdict)> = plan
         .lanes
         .iter()
-        .filter_map(|lane| {
-            approvals.iter().find(|approval| approval.lane == lane.lane && approval.digest == lane.digest).cloned()
+        .map(|part| {
+            let of = |waits: &[(Lane, Wait)]| -> Vec<Wait> {
+                waits.iter().filter(|(lane, _)| *lane == part.lane).map(|(_, wait)| wait.clone()).collect()
+            };
+            let words: Vec<&Approval> = words.iter().filter(|word| word.lane == part.lane).copied().collect();
+            (part.lane.clone(), verdict(plan, part, of(&waits), &words))
         })
         .collect();
-    let refused: Vec<(Lane, Wait)> =
-        waits.iter().filter(|(_, wait)| holds_up(wait) && !wait.approvable).cloned().collect();
-    if !refused.is_empty() {
-        return Verdict::Refused(refused);
+    both_sides_of_a_move(plan, &mut lanes);
+    let through: Vec<Lane> =
+        lanes.iter().filter(|(_, verdict)| *verdict == LaneVerdict::Approved).map(|(lane, _)| lane.clone()).collect();
+    let approved = (!through.is_empty()).then(|| {
+        let approvals = words.into_iter().filter(|word| word.yes).cloned().collect();
+        ApprovedPlan(Box::new(Inner { plan: plan.clone(), ledger: ledger.clone(), approvals })).only(&through)
+    });
+    Decision { approved, lanes }
+}
+
+/// The last word of each person on this very digest of a lane, oldest first.
+fn last_words<'a>(part: &LanePlan, approvals: &'a [Approval]) -> Vec<&'a Approval> {
+    let mut words: Vec<&Approval> = Vec::new();
+    for word in approvals.iter().filter(|word| word.lane == part.lane && word.digest == part.digest) {
+        words.retain(|before| before.who != word.who);
+        words.push(word);
     }
-    let approved = |lane: &Lane| approvals.iter().any(|approval| approval.lane == *lane);
-    let open: Vec<(Lane, Wait)> =
-        waits.iter().filter(|(lane, wait)| holds_up(wait) && !approved(lane)).cloned().collect();
-    if !open.is_empty() {
-        return Verdict::Waits(open);
+    words
+}
+
+fn verdict(plan: &Plan, part: &LanePlan, waits: Vec<Wait>, words: &[&Approval]) -> LaneVerdict {
+    let refused: Vec<Wait> = waits.iter().filter(|wait| holds_up(wait) && !wait.approvable).cloned().collect();
+    if !refused.is_empty() {
+        return LaneVerdict::Refused(refused);
     }
     let does = |action| !matches!(action, Action::None | Action::Deferred);
-    if !plan.changes.iter().any(|change| does(change.action)) {
+    if !plan.changes_of(&part.lane).any(|change| does(change.action)) {
         // What stands aside is not forgotten where nothing else is to be said.
-        return if waits.is_empty() { Verdict::Nothing } else { Verdict::Waits(waits) };
+        return if waits.is_empty() { LaneVerdict::Nothing } else { LaneVerdict::Waits(waits) };
     }
-    Verdict::Approved(ApprovedPlan(Box::new(Inner { plan, ledger, approvals })))
+    if let Some(no) = words.iter().find(|word| !word.yes) {
+        return LaneVerdict::Waits(vec![report::rejected(no)]);
+    }
+    let open: Vec<Wait> = waits.into_iter().filter(holds_up).collect();
+    if open.is_empty() || words.iter().any(|word| word.yes) { LaneVerdict::Approved } else { LaneVerdict::Waits(open) }
+}
+
+/// A resource that moves between two lanes of a plan moves under the gates of both.
+fn both_sides_of_a_move(plan: &Plan, lanes: &mut [(Lane, LaneVerdict)]) {
+    loop {
+        let held = |lane: &Lane| {
+            lanes
+                .iter()
+                .any(|(of, verdict)| of == lane && matches!(verdict, LaneVerdict::Waits(_) | LaneVerdict::Refused(_)))
+        };
+        let stuck = plan.changes.iter().find_map(|change| {
+            let from = change.moved_from.as_ref()?.lane();
+            let to = change.address.lane();
+            let moves = from != to && held(&from) && lanes.contains(&(to.clone(), LaneVerdict::Approved));
+            moves.then_some((from, to))
+        });
+        let Some((from, to)) = stuck else { return };
+        for (lane, verdict) in lanes.iter_mut().filter(|(lane, _)| *lane == to) {
+            *verdict = LaneVerdict::Waits(vec![report::held_by_the_other_side(lane, &from)]);
+        }
+    }
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use tidelock_model::plan::Plan;
 use tidelock_model::run::Approval;
 use tidelock_model::stack::{self, Amount, Budget};
 
-use super::{LanePolicy, Policy, Verdict, decide, waits};
+use super::{Decision, LanePolicy, LaneVerdict, Policy, decide, waits};
 use crate::Ledger;
 use crate::tests::example::{Example, lane, plugin};
 
@@ -39,20 +39,26 @@ fn yes(plan: &Plan) -> Approval {
 /// The verdict in a line: without approvals, then with a yes to this very plan.
 fn check(example: &Example, rules: &LanePolicy) -> String {
     let (plan, ledger) = example.plan();
-    let one =
-        |approvals: &[Approval]| verdict(&decide(plan.clone(), ledger.clone(), &policy(rules.clone()), approvals));
+    let one = |approvals: &[Approval]| verdict(&decide(&plan, &ledger, &policy(rules.clone()), approvals));
     format!("{}; with a yes: {}", one(&[]), one(&[yes(&plan)]))
 }
 
-fn verdict(verdict: &Verdict) -> String {
-    let codes = |waits: &[(tidelock_model::name::Lane, tidelock_model::plan::Wait)]| {
-        waits.iter().map(|(_, wait)| wait.code.clone()).collect::<Vec<_>>().join(" ")
-    };
+/// The verdict on the only lane of a plan.
+fn verdict(decision: &Decision) -> String {
+    assert_eq!(decision.lanes.len(), 1);
+    let said = said(&decision.lanes[0].1);
+    assert_eq!(decision.approved.is_some(), said == "approved");
+    said
+}
+
+fn said(verdict: &LaneVerdict) -> String {
+    let codes =
+        |waits: &[tidelock_model::plan::Wait]| waits.iter().map(|wait| wait.code.clone()).collect::<Vec<_>>().join(" ");
     match verdict {
-        Verdict::Nothing => "nothing".to_owned(),
-        Verdict::Approved(_) => "approved".to_owned(),
-        Verdict::Waits(waits) => format!("waits for {}", codes(waits)),
-        Verdict::Refused(waits) => format!("refused for {}", codes(waits)),
+        LaneVerdict::Nothing => "nothing".to_owned(),
+        LaneVerdict::Approved => "approved".to_owned(),
+        LaneVerdict::Waits(waits) => format!("waits for {}", codes(waits)),
+        LaneVerdict::Refused(waits) => format!("refused for {}", codes(waits)),
     }
 }
 
@@ -77,7 +83,7 @@ fn first_contact_waits_for_a_yes_unless_it_was_given_beforehand_for_creates() {
 #[test]
 fn a_lane_that_nobody_spoke_for_is_a_first_contact() {
     let (plan, ledger) = created().plan();
-    assert_eq!(verdict(&decide(plan, ledger, &Policy::default(), &[])), "waits for first-contact");
+    assert_eq!(verdict(&decide(&plan, &ledger, &Policy::default(), &[])), "waits for first-contact");
 }
 
 #[test]
@@ -126,7 +132,7 @@ fn another_plugin_waits_until_it_is_accepted() {
     assert_eq!(check(&example, &before), "waits for plugin-changed; with a yes: approved");
     let (plan, ledger) = example.plan();
     let accepted = Policy { accepted: [plugin("plugin").digest].into(), ..policy(before) };
-    assert_eq!(verdict(&decide(plan, ledger, &accepted, &[])), "approved");
+    assert_eq!(verdict(&decide(&plan, &ledger, &accepted, &[])), "approved");
     let same = LanePolicy { plugins: vec![plugin("plugin")], ..settled() };
     assert_eq!(check(&example, &same), "approved; with a yes: approved");
 }
@@ -178,7 +184,7 @@ fn a_yes_binds_one_lane_and_one_digest() {
     let example = created();
     let (plan, ledger) = example.plan();
     let strict = policy(LanePolicy::default());
-    let ask = |approval: Approval| verdict(&decide(plan.clone(), ledger.clone(), &strict, &[approval]));
+    let ask = |approval: Approval| verdict(&decide(&plan, &ledger, &strict, &[approval]));
     assert_eq!(ask(yes(&plan)), "approved");
     let other_lane = Approval { lane: lane("db"), ..yes(&plan) };
     assert_eq!(ask(other_lane), "waits for first-contact");
@@ -187,27 +193,80 @@ fn a_yes_binds_one_lane_and_one_digest() {
     assert_eq!(ask(yes(&other.plan().0)), "waits for first-contact");
 }
 
-#[test]
-fn one_lane_that_waits_holds_up_the_plan_and_is_named() {
+/// A plan over `web`, which may go on, and `db`, which nobody contacted.
+fn two_lanes() -> (Plan, Ledger) {
     let web = created();
     let mut db = created();
     db.lane = lane("db");
-    let (plan, ledger): (Plan, Ledger) = crate::plan(&web.revision, vec![web.part().unwrap(), db.part().unwrap()]);
+    crate::plan(&web.revision, vec![web.part().unwrap(), db.part().unwrap()])
+}
+
+#[test]
+fn one_lane_that_waits_holds_up_no_other() {
+    let (plan, ledger) = two_lanes();
     let rules = policy(settled());
-    let Verdict::Waits(open) = decide(plan.clone(), ledger, &rules, &[]) else { panic!("expected to wait") };
-    assert_eq!(open.len(), 1);
-    assert_eq!(open[0].0, lane("db"));
-    assert_eq!(waits(&plan, &rules), open);
+    let decision = decide(&plan, &ledger, &rules, &[]);
+    let told: Vec<_> = decision.lanes.iter().map(|(lane, verdict)| (lane.clone(), said(verdict))).collect();
+    assert_eq!(told, [(lane("db"), "waits for first-contact".into()), (lane("web"), "approved".into())]);
+    assert_eq!(decision.lanes[0].1.waits(), [waits(&plan, &rules)[0].1.clone()]);
+
+    let approved = decision.approved.unwrap();
+    let part = approved.plan();
+    assert_eq!(part.lanes.iter().map(|part| &part.lane).collect::<Vec<_>>(), [&lane("web")]);
+    assert!(part.groups.iter().all(|group| group.lane == lane("web")) && !part.groups.is_empty());
+    assert!(part.changes.iter().all(|change| change.address.lane() == lane("web")) && !part.changes.is_empty());
+    assert!(approved.ledger().iter().all(|(address, _)| address.lane() == lane("web")));
+    assert_eq!((part.summary.effects, plan.summary.effects), (1, 2));
+    assert_ne!(part.digest, plan.digest, "another set of lanes is another plan");
+}
+
+#[test]
+fn a_part_of_an_approved_plan_holds_its_lanes_alone() {
+    let (plan, ledger) = two_lanes();
+    let rules = Policy { lanes: [(lane("web"), settled()), (lane("db"), settled())].into(), ..Policy::default() };
+    let whole = decide(&plan, &ledger, &rules, &[yes(&plan)]).approved.unwrap();
+    assert_eq!(whole.plan(), &plan);
+    let web = whole.only(&[lane("web")]);
+    assert_eq!(web.plan().stacks, [lane("web").stack]);
+    assert!(web.approvals().is_empty(), "the yes was for db");
+    assert!(whole.only(&[]).plan().groups.is_empty());
+}
+
+#[test]
+fn a_no_holds_until_the_same_person_says_yes() {
+    let (plan, ledger) = created().plan();
+    let no = Approval { yes: false, comment: Some("not today".into()), ..yes(&plan) };
+    let ask = |words: &[Approval]| verdict(&decide(&plan, &ledger, &policy(settled()), words));
+    assert_eq!(ask(&[]), "approved");
+    assert_eq!(ask(std::slice::from_ref(&no)), "waits for rejected");
+    let of_another = Approval { who: "grace".to_owned(), ..yes(&plan) };
+    assert_eq!(ask(&[no.clone(), of_another]), "waits for rejected");
+    assert_eq!(ask(&[no.clone(), yes(&plan)]), "approved");
+    assert_eq!(ask(&[yes(&plan), no]), "waits for rejected", "the last word counts");
+}
+
+#[test]
+fn what_moves_between_two_lanes_goes_under_both_gates() {
+    let mut from = created();
+    from.lane = lane("db");
+    let mut to = created();
+    to.there("/a", "0600");
+    let entry: &mut InventoryEntry = to.owned_by("db", "server.file/a", "/a", "0600");
+    entry.applied = json!({"path": "/a", "mode": "0600"});
+    // `db` has changes of its own, which wait for its first contact.
+    let (plan, ledger) = crate::plan(&to.revision, vec![from.part().unwrap(), to.part().unwrap()]);
+    let rules = policy(settled());
+    let agreed = Approval { lane: lane("web"), digest: plan.lanes[1].digest, ..yes(&plan) };
+    let decision = decide(&plan, &ledger, &rules, &[agreed]);
+    let told: Vec<String> = decision.lanes.iter().map(|(_, verdict)| said(verdict)).collect();
+    assert_eq!(told, ["waits for first-contact", "waits for move-held"]);
+    assert_eq!(decision.approved, None);
 }
 
 #[test]
 fn an_approved_plan_holds_what_was_decided_and_by_whom() {
     let (plan, ledger) = created().plan();
-    let Verdict::Approved(approved) =
-        decide(plan.clone(), ledger.clone(), &policy(LanePolicy::default()), &[yes(&plan)])
-    else {
-        panic!("expected to go on")
-    };
+    let approved = decide(&plan, &ledger, &policy(LanePolicy::default()), &[yes(&plan)]).approved.unwrap();
     assert_eq!((approved.plan(), approved.ledger()), (&plan, &ledger));
     assert_eq!(approved.approvals(), [yes(&plan)]);
 }

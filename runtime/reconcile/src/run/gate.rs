@@ -5,21 +5,28 @@ use tidelock_model::event::RunEvent;
 use tidelock_model::grant::glob;
 use tidelock_model::name::Lane;
 use tidelock_model::plan::{Plan, Wait};
-use tidelock_model::run::{Approval, RunEnd};
-use tidelock_plan::Ledger;
-use tidelock_plan::gate::{self, ApprovedPlan, LanePolicy, Policy, Verdict};
+use tidelock_model::run::Approval;
+use tidelock_plan::gate::{self, ApprovedPlan, Decision, LanePolicy, LaneVerdict, Policy};
 
 use super::plan::{Pass, PlannedLane};
-use super::{Applied, record};
 use crate::error::RunError;
-use crate::runtime::{Approver, Runtime, Yes};
+use crate::runtime::{Caller, Runtime, Yes};
 
 /// What came of the gate.
-pub(super) enum Passed {
-    /// Something may be performed.
-    Approved(ApprovedPass),
-    /// Nothing is to be performed, for better or worse.
-    Ended(Box<Applied>),
+pub(super) struct Passed {
+    /// The lanes that go on.
+    pub(super) approved: Option<ApprovedPass>,
+    /// The lanes that do not, and why.
+    pub(super) held: Held,
+}
+
+/// Lanes that are held up.
+#[derive(Debug, Default)]
+pub(super) struct Held {
+    /// What each waits for.
+    pub(super) waits: Vec<(Lane, Wait)>,
+    /// Whether there are some that no yes helps.
+    pub(super) refused: bool,
 }
 
 /// An approved plan with the lanes that it came from.
@@ -28,49 +35,62 @@ pub(super) struct ApprovedPass {
     pub(super) lanes: Vec<PlannedLane>,
 }
 
-/// Takes a plan through the gate, asking the caller where its yes is enough.
-pub(super) async fn pass(runtime: &Runtime, pass: Pass, approver: &dyn Approver) -> Result<Passed, RunError> {
+/// Takes a plan through the gate, asking the caller where its yes is enough. In the loop
+/// nobody is asked: what was approved beforehand, and the policies, decide.
+pub(super) async fn pass(runtime: &Runtime, pass: Pass, caller: Caller<'_>) -> Result<(Plan, Passed), RunError> {
     let Pass { plan, ledger, lanes, policy, .. } = pass;
     let mut approvals = stored(runtime, &plan)?;
-    let waits = match decide(&plan, &ledger, &policy, &approvals) {
-        Verdict::Approved(approved) => {
-            // Every lane was approved before; a caller that is present is asked all the same.
-            match approver.approve(&plan, &[]).await {
-                Some(yes) => {
-                    // Whose yes it was is known for every change, asked for by a rule or not.
-                    approvals.extend(kept(runtime, &plan, &yes)?);
-                    let approved = match decide(&plan, &ledger, &policy, &approvals) {
-                        Verdict::Approved(with_yes) => with_yes,
-                        _ => approved,
-                    };
-                    return Ok(Passed::Approved(ApprovedPass { approved, lanes }));
-                }
-                None => {
-                    let waits = plan.lanes.iter().map(|part| (part.lane.clone(), nobody())).collect();
-                    return ended(plan, RunEnd::Waiting, waits);
-                }
-            }
+    let mut decision = gate::decide(&plan, &ledger, &policy, &approvals);
+    let mut silent = Vec::new();
+    if let Caller::Once(approver) = caller {
+        let askable: Vec<Lane> =
+            decision.lanes.iter().filter(|(_, verdict)| can_go_on(verdict)).map(|(lane, _)| lane.clone()).collect();
+        // Lanes that were approved before too: a caller that is present is asked all the same.
+        let yes = if askable.is_empty() { None } else { approver.approve(&plan, &askable).await };
+        if let Some(yes) = yes {
+            // Whose yes it was is known for every change, asked for by a rule or not.
+            approvals.extend(kept(runtime, &plan, &askable, &yes)?);
+            decision = gate::decide(&plan, &ledger, &policy, &approvals);
+        } else {
+            silent = askable;
         }
-        Verdict::Nothing => return ended(plan, RunEnd::Nothing, vec![]),
-        Verdict::Refused(waits) => {
-            tell(runtime, &waits, true)?;
-            return ended(plan, RunEnd::Refused, waits);
-        }
-        Verdict::Waits(waits) => waits,
-    };
-    let approvable = waits.iter().all(|(_, wait)| wait.approvable);
-    let yes = if approvable { approver.approve(&plan, &waits).await } else { None };
-    let Some(yes) = yes else {
-        tell(runtime, &waits, false)?;
-        return ended(plan, RunEnd::Waiting, waits);
-    };
-    approvals.extend(kept(runtime, &plan, &yes)?);
-    match decide(&plan, &ledger, &policy, &approvals) {
-        Verdict::Approved(approved) => Ok(Passed::Approved(ApprovedPass { approved, lanes })),
-        Verdict::Nothing => ended(plan, RunEnd::Nothing, vec![]),
-        Verdict::Waits(waits) => ended(plan, RunEnd::Waiting, waits),
-        Verdict::Refused(waits) => ended(plan, RunEnd::Refused, waits),
     }
+    let mut held = Held {
+        waits: waiting(&decision),
+        refused: decision.lanes.iter().any(|(_, verdict)| matches!(verdict, LaneVerdict::Refused(_))),
+    };
+    let through: Vec<Lane> = decision
+        .lanes
+        .iter()
+        .filter(|(lane, verdict)| *verdict == LaneVerdict::Approved && !silent.contains(lane))
+        .map(|(lane, _)| lane.clone())
+        .collect();
+    let unasked =
+        decision.lanes.iter().filter(|(lane, verdict)| *verdict == LaneVerdict::Approved && silent.contains(lane));
+    held.waits.extend(unasked.map(|(lane, _)| (lane.clone(), nobody())));
+    tell(runtime, &decision, &held)?;
+    let approved = decision.approved.filter(|_| !through.is_empty()).map(|approved| ApprovedPass {
+        approved: approved.only(&through),
+        lanes: lanes.into_iter().filter(|lane| through.contains(&lane.rendered.desired.lane)).collect(),
+    });
+    Ok((plan, Passed { approved, held }))
+}
+
+/// Whether a caller's yes would let a lane go on.
+fn can_go_on(verdict: &LaneVerdict) -> bool {
+    match verdict {
+        LaneVerdict::Approved => true,
+        LaneVerdict::Waits(waits) => waits.iter().all(|wait| wait.approvable),
+        LaneVerdict::Nothing | LaneVerdict::Refused(_) => false,
+    }
+}
+
+fn waiting(decision: &Decision) -> Vec<(Lane, Wait)> {
+    decision
+        .lanes
+        .iter()
+        .flat_map(|(lane, verdict)| verdict.waits().iter().map(|wait| (lane.clone(), wait.clone())))
+        .collect()
 }
 
 /// One-shot, the caller's yes is asked for even where no rule holds the plan up.
@@ -83,10 +103,10 @@ fn nobody() -> Wait {
     }
 }
 
-/// Keeps a yes for each lane of a plan.
-fn kept(runtime: &Runtime, plan: &Plan, yes: &Yes) -> Result<Vec<Approval>, RunError> {
+/// Keeps a yes for each of these lanes of a plan.
+fn kept(runtime: &Runtime, plan: &Plan, lanes: &[Lane], yes: &Yes) -> Result<Vec<Approval>, RunError> {
     let mut approvals = Vec::new();
-    for lane in &plan.lanes {
+    for lane in plan.lanes.iter().filter(|part| lanes.contains(&part.lane)) {
         let approval = Approval {
             yes: true,
             digest: lane.digest,
@@ -104,19 +124,14 @@ fn kept(runtime: &Runtime, plan: &Plan, yes: &Yes) -> Result<Vec<Approval>, RunE
     Ok(approvals)
 }
 
-fn decide(plan: &Plan, ledger: &Ledger, policy: &Policy, approvals: &[Approval]) -> Verdict {
-    gate::decide(plan.clone(), ledger.clone(), policy, approvals)
-}
-
-fn ended(plan: Plan, end: RunEnd, waits: Vec<(Lane, Wait)>) -> Result<Passed, RunError> {
-    Ok(Passed::Ended(Box::new(record::ended(plan, end, waits))))
-}
-
-fn tell(runtime: &Runtime, waits: &[(Lane, Wait)], refused: bool) -> Result<(), RunError> {
-    let mut lanes: Vec<&Lane> = waits.iter().map(|(lane, _)| lane).collect();
-    lanes.dedup();
-    for lane in lanes {
-        let reasons = waits.iter().filter(|(of, _)| of == lane).map(|(_, wait)| wait.message.clone()).collect();
+fn tell(runtime: &Runtime, decision: &Decision, held: &Held) -> Result<(), RunError> {
+    for (lane, verdict) in &decision.lanes {
+        let reasons: Vec<String> =
+            held.waits.iter().filter(|(of, _)| of == lane).map(|(_, wait)| wait.message.clone()).collect();
+        if reasons.is_empty() {
+            continue;
+        }
+        let refused = matches!(verdict, LaneVerdict::Refused(_));
         let event = if refused { RunEvent::Refused { reasons } } else { RunEvent::Waiting { reasons } };
         runtime.emit(None, Some(lane), &event)?;
     }

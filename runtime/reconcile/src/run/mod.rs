@@ -18,7 +18,7 @@ use tidelock_model::run::{Run, RunEnd};
 
 use crate::contents::BlobSet;
 use crate::error::RunError;
-use crate::runtime::{Approver, PlanOptions, Runtime, Selection};
+use crate::runtime::{Caller, PlanOptions, Runtime, Selection};
 
 pub(crate) use observe::{Snapshot, observe};
 pub(crate) use record::Leases;
@@ -77,7 +77,7 @@ pub async fn apply(
     runtime: &Runtime,
     selection: &Selection,
     who: &str,
-    approver: &dyn Approver,
+    caller: Caller<'_>,
     saved: Option<&Plan>,
 ) -> Result<Applied, RunError> {
     let fetched = source::fetch(runtime, selection).await?;
@@ -91,14 +91,17 @@ pub async fn apply(
         gate::same_as_saved(saved, &pass.plan)?;
     }
     let blobs: BlobSet = pass.blobs.clone();
-    let approved = match gate::pass(runtime, pass, approver).await? {
-        gate::Passed::Approved(approved) => approved,
-        gate::Passed::Ended(applied) => return record::without_effects(runtime, *applied, who),
+    let (whole, gate::Passed { approved, held }) = gate::pass(runtime, pass, caller).await?;
+    let done = match &approved {
+        Some(approved) => {
+            let Some(_in_hand) = runtime.interrupt.begin() else {
+                return Err(Fault::new("interrupted", Blame::Host, "ended before anything was begun").into());
+            };
+            let performed = apply::perform(runtime, &leases, approved, &blobs, who).await?;
+            let proven = prove::prove(runtime, approved, performed).await?;
+            Some(record::finish(runtime, &leases, approved, proven)?)
+        }
+        None => None,
     };
-    let Some(_in_hand) = runtime.interrupt.begin() else {
-        return Err(Fault::new("interrupted", Blame::Host, "ended before anything was begun").into());
-    };
-    let performed = apply::perform(runtime, &leases, &approved, &blobs, who).await?;
-    let proven = prove::prove(runtime, &approved, performed).await?;
-    record::finish(runtime, &leases, &approved, proven)
+    record::together(runtime, whole, done, held, who)
 }

@@ -6,7 +6,7 @@ use tidelock_model::digest::Digest;
 use tidelock_model::error::{Blame, Fault};
 use tidelock_model::event::RunEvent;
 use tidelock_model::name::{Lane, Name};
-use tidelock_model::plan::{Cause, Plan, Wait};
+use tidelock_model::plan::{Cause, LanePlan, Plan, Wait};
 use tidelock_model::port::{Fetched, LaneRecord, Lease};
 use tidelock_model::revision::Signature;
 use tidelock_model::run::{Run, RunCounts, RunEnd, Status};
@@ -14,7 +14,7 @@ use tidelock_plan::gate::ApprovedPlan;
 
 use super::Applied;
 use super::apply::Performed;
-use super::gate::ApprovedPass;
+use super::gate::{ApprovedPass, Held};
 use super::plan::Pass;
 use super::prove::Proven;
 use super::source::Lanes;
@@ -221,52 +221,83 @@ fn note(
     Ok(runtime.store.put_lane(&record)?)
 }
 
-/// An apply that ended at the gate.
-pub(super) fn ended(plan: Plan, end: RunEnd, waits: Vec<(Lane, Wait)>) -> Applied {
-    Applied { plan, runs: vec![], end, failures: vec![], skipped: vec![], mismatches: vec![], waits }
+/// Puts together what was performed and what was not: records the lanes that had nothing
+/// to perform, or may not, and says how it ended over all of them.
+pub(super) fn together(
+    runtime: &Runtime,
+    plan: Plan,
+    done: Option<Applied>,
+    held: Held,
+    who: &str,
+) -> Result<Applied, RunError> {
+    runtime.store.put_plan(runtime.clock.now(), &plan)?;
+    let performed = done.is_some();
+    let mut applied = done.unwrap_or_else(|| Applied {
+        plan: plan.clone(),
+        runs: vec![],
+        end: RunEnd::Nothing,
+        failures: vec![],
+        skipped: vec![],
+        mismatches: vec![],
+        waits: vec![],
+    });
+    for part in &plan.lanes {
+        let through = performed && applied.plan.lanes.iter().any(|done| done.lane == part.lane);
+        if !through {
+            applied.runs.extend(not_performed(runtime, &plan, part, &held.waits, who)?);
+        }
+    }
+    applied.end = match applied.end {
+        end @ (RunEnd::Failed | RunEnd::Partly | RunEnd::Interrupted) => end,
+        _ if held.refused => RunEnd::Refused,
+        _ if !held.waits.is_empty() => RunEnd::Waiting,
+        RunEnd::Nothing if !plan.errors.is_empty() => RunEnd::Partly,
+        end => end,
+    };
+    applied.waits = held.waits;
+    applied.plan = plan;
+    Ok(applied)
 }
 
-/// Records an apply that had nothing to perform, or may not.
-pub(super) fn without_effects(runtime: &Runtime, mut applied: Applied, who: &str) -> Result<Applied, RunError> {
-    runtime.store.put_plan(runtime.clock.now(), &applied.plan)?;
-    for part in &applied.plan.lanes {
-        let lane = &part.lane;
-        let before = runtime.store.lane(lane)?;
-        let first = before.as_ref().is_none_or(|record| !record.contacted);
-        let reason = applied.waits.iter().find(|(of, _)| of == lane).map(|(_, wait)| wait.message.clone());
-        let nothing = applied.end == RunEnd::Nothing;
-        let status = if nothing { Status::Converged } else { Status::Waiting };
-        // The first time that a lane is seen to be as Git says is a finished run too.
-        let run = if nothing && first {
-            let mut run = begun(runtime, &applied.plan, lane, part.digest, who, None);
-            runtime.store.begin_run(&run)?;
-            run.ended = Some(runtime.clock.now());
-            run.end = Some(RunEnd::Nothing);
-            runtime.store.end_run(&run)?;
-            Some(run)
-        } else {
-            None
-        };
-        let plan = &applied.plan;
-        note(runtime, before.as_ref(), lane, plan, status, reason, |record| {
-            if nothing {
-                record.contacted = true;
-                record.applied = Some(plan.revision.clone());
-                record.plugins.clone_from(&plan.plugins);
-            }
-            if let Some(run) = &run {
-                record.last_run = Some(run.id.clone());
-            }
-        })?;
+/// Records a lane in which nothing was performed. The first time that a lane is seen to
+/// be as Git says is a finished run too, and is given back.
+fn not_performed(
+    runtime: &Runtime,
+    plan: &Plan,
+    part: &LanePlan,
+    waits: &[(Lane, Wait)],
+    who: &str,
+) -> Result<Option<Run>, RunError> {
+    let lane = &part.lane;
+    let before = runtime.store.lane(lane)?;
+    let reason = waits.iter().find(|(of, _)| of == lane).map(|(_, wait)| wait.message.clone());
+    let nothing = reason.is_none();
+    let status = if nothing { Status::Converged } else { Status::Waiting };
+    let first = before.as_ref().is_none_or(|record| !record.contacted);
+    let run = if nothing && first {
+        let mut run = begun(runtime, plan, lane, part.digest, who, None);
+        runtime.store.begin_run(&run)?;
+        run.ended = Some(runtime.clock.now());
+        run.end = Some(RunEnd::Nothing);
+        runtime.store.end_run(&run)?;
+        Some(run)
+    } else {
+        None
+    };
+    note(runtime, before.as_ref(), lane, plan, status, reason, |record| {
         if nothing {
-            runtime.store.put_fingerprint(&lane.target, &part.fingerprint)?;
+            record.contacted = true;
+            record.applied = Some(plan.revision.clone());
+            record.plugins.clone_from(&plan.plugins);
         }
-        applied.runs.extend(run);
+        if let Some(run) = &run {
+            record.last_run = Some(run.id.clone());
+        }
+    })?;
+    if nothing {
+        runtime.store.put_fingerprint(&lane.target, &part.fingerprint)?;
     }
-    if !applied.plan.errors.is_empty() && applied.end == RunEnd::Nothing {
-        applied.end = RunEnd::Partly;
-    }
-    Ok(applied)
+    Ok(run)
 }
 
 /// Ends the runs and notes where each lane stands.
@@ -279,7 +310,6 @@ pub(super) fn finish(
     let Proven { performed, mismatches } = proven;
     let Performed { runs, failures, skipped, unknown, .. } = performed;
     let plan = pass.approved.plan().clone();
-    runtime.store.put_plan(runtime.clock.now(), &plan)?;
     let mut ended = Vec::new();
     for lane in &pass.lanes {
         let key = &lane.rendered.desired.lane;

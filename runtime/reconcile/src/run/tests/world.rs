@@ -16,7 +16,7 @@ use tidelock_model::event::RunEvent;
 use tidelock_model::kind::{Checked, FieldInfo, KindInfo, ProviderInfo, RendererInfo, Roles};
 use tidelock_model::name::{Identity, Lane, Name};
 use tidelock_model::observation::{Observation, Readiness, Subject};
-use tidelock_model::plan::{Action, Group, Plan, Preview, Wait};
+use tidelock_model::plan::{Action, Group, Plan, Preview};
 use tidelock_model::plugin::PluginRef;
 use tidelock_model::port::{
     Blobs, Clock, Declared, Fetched, Listener, PluginError, Plugins, Provider, RenderInputs, Rendered, Renderer,
@@ -28,7 +28,7 @@ use tidelock_model::revision::{Revision, Signature};
 use tidelock_model::run::{EffectEnd, Outcome};
 use tidelock_store::SqliteStore;
 
-use crate::{Applied, Approver, PlanOptions, RunError, Runtime, Selection, Yes};
+use crate::{Applied, Approver, Caller, PlanOptions, RunError, Runtime, Selection, Yes};
 
 /// Everything that a test turns and looks at.
 #[derive(Clone)]
@@ -97,11 +97,11 @@ impl World {
     }
 
     pub(super) async fn apply(&self, yes: bool) -> Result<Applied, RunError> {
-        crate::apply(&self.runtime, &everything(), "tester", &Says(yes), None).await
+        crate::apply(&self.runtime, &everything(), "tester", Caller::Once(&Says(yes)), None).await
     }
 
     pub(super) async fn apply_saved(&self, saved: &Plan) -> Result<Applied, RunError> {
-        crate::apply(&self.runtime, &everything(), "tester", &Says(true), Some(saved)).await
+        crate::apply(&self.runtime, &everything(), "tester", Caller::Once(&Says(true)), Some(saved)).await
     }
 
     pub(super) fn on_machine(&self) -> Vec<String> {
@@ -147,7 +147,7 @@ struct Says(bool);
 
 #[async_trait]
 impl Approver for Says {
-    async fn approve(&self, _: &Plan, _: &[(Lane, Wait)]) -> Option<Yes> {
+    async fn approve(&self, _: &Plan, _: &[Lane]) -> Option<Yes> {
         self.0.then(|| Yes { who: "tester".into(), how: "--yes".into(), comment: None })
     }
 }
