@@ -42,6 +42,9 @@ pub(crate) struct Options {
 /// Bytes of each file.
 const FILE_SIZE: usize = 1 << 10;
 
+/// A stack of a hundred thousand resources is past the limits that a plugin has unasked.
+const LIMITS: &str = "\n[limits.default]\noutput = 268435456\nmemory = 1073741824\nrender_ms = 60000\n";
+
 /// Measures and prints.
 pub(crate) fn bench(workspace: &Workspace, options: &Options) -> Result<()> {
     let binary = match &options.binary {
@@ -176,7 +179,7 @@ impl Yard {
         fs::create_dir_all(yard.path("machine/srv"))?;
         fs::create_dir_all(yard.path("machine/etc"))?;
         fs::write(yard.path("machine/etc/machine-id"), "0123456789abcdef0123456789abcdef\n")?;
-        fs::write(yard.path("tidelock.toml"), tidelock_tests::site::config("infra"))?;
+        fs::write(yard.path("tidelock.toml"), tidelock_tests::site::config("infra") + LIMITS)?;
 
         yard.repo.write("web/stack.yaml", "name: web\ntargets: local\non_commit: apply\non_drift: apply\n");
         // A thousand resources to a file, as a generator would write them.
