@@ -24,7 +24,7 @@ pub(crate) fn empty_render(lane: &Lane, owned: usize) -> Wait {
     let message = format!(
         "{lane} rendered to nothing while {owned} of its resources exist; that is never taken for \"delete them all\""
     );
-    let hint = "mend the stack's files or values; to remove a stack on purpose there is `tidelock destroy`";
+    let hint = "mend the stack's files or values";
     wait("empty-render", message, hint.to_owned(), false)
 }
 

@@ -230,21 +230,25 @@ fn remark(word: &str, ink: Ink, diagnostic: &Diagnostic, style: &Style) -> Strin
 fn waits(plan: &Plan, style: &Style) -> String {
     let mut seen: BTreeMap<(&str, &str), usize> = BTreeMap::new();
     let mut order = Vec::new();
-    for wait in plan.lanes.iter().flat_map(|lane| &lane.waits) {
+    for (lane, wait) in plan.lanes.iter().flat_map(|part| part.waits.iter().map(|wait| (&part.lane, wait))) {
         let count = seen.entry((&wait.code, &wait.message)).or_insert(0);
         *count += 1;
         if *count == 1 {
-            order.push(wait);
+            order.push((lane, wait));
         }
     }
     order
         .into_iter()
-        .map(|wait| {
-            let lanes = match seen.get(&(wait.code.as_str(), wait.message.as_str())) {
-                Some(count) if *count > 1 => format!(" ({count} lanes)"),
-                _ => String::new(),
+        .map(|(lane, wait)| {
+            let message = match seen.get(&(wait.code.as_str(), wait.message.as_str())) {
+                Some(count) if *count > 1 => format!("{} ({count} lanes)", plain(&wait.message, 1_000)),
+                // Of several lanes only one waits for this: which, unless the sentence says so.
+                _ if plan.lanes.len() > 1 && !wait.message.contains(&lane.to_string()) => {
+                    format!("{lane}: {}", plain(&wait.message, 1_000))
+                }
+                _ => plain(&wait.message, 1_000),
             };
-            let mut out = format!("{} {}{lanes}\n", style.paint(Ink::Yellow, "waits:"), plain(&wait.message, 1_000));
+            let mut out = format!("{} {message}\n", style.paint(Ink::Yellow, "waits:"));
             if let Some(hint) = &wait.hint {
                 out.push_str(&format!("  {}\n", style.paint(Ink::Dim, &plain(hint, 1_000))));
             }

@@ -145,6 +145,24 @@ fn stacks_have_headings_where_there_are_several() {
 }
 
 #[test]
+fn of_several_lanes_the_one_that_waits_is_named() {
+    let mut db = Example::new();
+    db.lane = lane("db");
+    db.file("b", "/b", "0644");
+    let mut web = Example::new();
+    web.file("a", "/a", "0644");
+    let (mut plan, _) = crate::plan(&web.revision, vec![web.part().unwrap(), db.part().unwrap()]);
+    let waits = [crate::report::asks("on-commit", "ask"), crate::report::first_contact(&plan.lanes[0].lane)];
+    plan.lanes[0].waits.extend(waits);
+    let out = text(&plan, &Style::default());
+    assert!(out.contains("waits: infra:db@web-1: the stack says `on_commit: ask`"), "{out}");
+    assert!(out.contains("waits: infra:db@web-1 was never applied"), "named once is enough: {out}");
+    plan.lanes[1].waits = vec![crate::report::asks("on-commit", "ask")];
+    let out = text(&plan, &Style::default());
+    assert!(out.contains("waits: the stack says `on_commit: ask` (2 lanes)"), "{out}");
+}
+
+#[test]
 fn long_diffs_are_cut_unless_all_is_asked_for() {
     let plan = with_preview(&busy(), 100);
     let short = text(&plan, &Style::default());
