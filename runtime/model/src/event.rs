@@ -85,6 +85,18 @@ pub enum RunEvent {
         /// How.
         how: String,
     },
+    /// Someone said yes to what had stopped every plan: a rewritten history, or another
+    /// system under a target's name.
+    Accepted {
+        /// `source NAME` or `target NAME`.
+        what: String,
+        /// The commit or fingerprint that was known.
+        from: String,
+        /// The one that counts from now on.
+        to: String,
+        /// Who.
+        who: String,
+    },
     /// An apply began.
     ApplyBegan {
         /// Groups.

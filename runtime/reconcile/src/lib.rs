@@ -12,6 +12,7 @@
 //! **Invariant.** This crate names no adapter: no Git, no Wasm, no SQL, no file system.
 //! The whole loop runs in tests with fakes.
 
+mod accept;
 mod contents;
 mod error;
 mod interrupt;
@@ -22,6 +23,7 @@ pub mod run;
 mod runtime;
 pub mod select;
 
+pub use accept::{Replaced, Rewritten, accept_source, accept_target, replaced, rewritten};
 pub use error::RunError;
 pub use interrupt::{Ending, Interrupt};
 pub use resolve::{Word, in_doubt, resolve};

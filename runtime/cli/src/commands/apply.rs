@@ -175,7 +175,7 @@ impl Approver for Asking {
 }
 
 /// Asks on stderr, so that stdout may go elsewhere. Anything but a yes is a no.
-fn ask(question: &str) -> bool {
+pub(super) fn ask(question: &str) -> bool {
     let mut err = std::io::stderr().lock();
     if err.write_all(question.as_bytes()).and_then(|()| err.flush()).is_err() {
         return false;

@@ -76,6 +76,9 @@ fn said(event: &RunEvent) -> (String, Look) {
         E::Waiting { reasons } => (format!("waits: {}", reasons.join("; ")), Look::Warn),
         E::Refused { reasons } => (format!("refused: {}", reasons.join("; ")), Look::Bad),
         E::Approved { who, how } => (format!("approved by {who} ({how})"), Look::Good),
+        E::Accepted { what, from, to, who } => {
+            (format!("{who} accepted {what}: it was {}, and is {}", short(from), short(to)), Look::Good)
+        }
         E::ApplyBegan { groups, effects } => {
             (format!("apply began: {} in {}", count(*effects, "effect"), count(*groups, "group")), Look::Plain)
         }

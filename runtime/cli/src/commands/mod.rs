@@ -1,5 +1,6 @@
 //! The command line: one file per verb, thin over the rooms.
 
+mod accept;
 mod apply;
 mod blame;
 mod completions;
@@ -83,6 +84,12 @@ pub(crate) enum Command {
     Blame(blame::Args),
     /// Settles by your word what a crash left in doubt
     Resolve(resolve::Args),
+    /// Accepts a rewritten history
+    #[command(subcommand)]
+    Source(accept::Source),
+    /// Accepts another system under a target's name
+    #[command(subcommand)]
+    Target(accept::Target),
     /// Shows the merged values of stacks
     Values(values::Args),
     /// Shows the resources that stacks declare, rendered
@@ -114,6 +121,8 @@ impl Command {
             Self::Events(args) => events::run(context, args),
             Self::Blame(args) => blame::run(context, args),
             Self::Resolve(args) => resolve::run(context, args),
+            Self::Source(command) => accept::source(context, command),
+            Self::Target(command) => accept::target(context, command),
             Self::Values(args) => values::run(context, args),
             Self::Render(args) => render::run(context, args),
             Self::Doctor(args) => doctor::run(context, args),

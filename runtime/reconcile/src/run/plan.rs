@@ -258,7 +258,7 @@ async fn fingerprint(runtime: &Runtime, target: &Name) -> Result<String, RunErro
             Blame::Target,
             format!("target {target} is another system than before: it was {before}, and is now {now}"),
         )
-        .hint("if that is meant, plan with a new target name")
+        .hint(format!("if that is meant: `tidelock target accept {target}`"))
         .into()),
         _ => Ok(now),
     }

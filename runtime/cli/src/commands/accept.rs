@@ -1,0 +1,130 @@
+//! `tidelock source accept` and `tidelock target accept`: a person's yes to what would
+//! otherwise stop every plan, a rewritten history or another system under a name.
+
+use std::io::IsTerminal as _;
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+use tidelock_model::name::Name;
+use tidelock_model::revision::Revision;
+use tidelock_reconcile::{Replaced, Rewritten};
+
+use super::apply::{ask, who};
+use crate::context::Context;
+use crate::error::{CliError, Exit, Kind};
+use crate::output::progress::Progress;
+use crate::output::{count, time};
+use crate::wire;
+
+/// What can be said of sources.
+#[derive(Debug, clap::Subcommand)]
+pub(crate) enum Source {
+    /// Puts the tip of a rewritten history in force
+    Accept(Args),
+}
+
+/// What can be said of targets.
+#[derive(Debug, clap::Subcommand)]
+pub(crate) enum Target {
+    /// Takes the system that is there now for the target
+    Accept(Args),
+}
+
+/// Arguments of both.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// As the config names it
+    name: String,
+    /// Says yes beforehand
+    #[arg(long, short)]
+    yes: bool,
+}
+
+impl Args {
+    fn name(&self) -> Result<Name, CliError> {
+        Name::new(&self.name).map_err(|error| CliError::new(Kind::Usage, error.to_string()))
+    }
+}
+
+pub(crate) fn source(context: &Context, command: &Source) -> Result<Exit, CliError> {
+    let Source::Accept(args) = command;
+    let name = args.name()?;
+    let runtime = wire::runtime(&context.config()?, Arc::new(Progress::new(true)))?;
+    let Some(change) = wire::block_on(tidelock_reconcile::rewritten(&runtime, &name))?? else {
+        return nothing(context, "source", &name, "its tip descends from the revision in force, or is it");
+    };
+    let Rewritten { from, to } = &change;
+    let shown = format!(
+        "The history of {name} was rewritten.\n  in force  {}\n  its tip   {}\n\
+         The tip does not hold what is in force: commits are gone, and may be missed.\n",
+        line(from),
+        line(to)
+    );
+    let json = json!({ "source": name, "from": from, "to": to });
+    if !agreed(context, args, &shown, "Put the tip in force?", "source")? {
+        return Ok(Exit::Waiting);
+    }
+    tidelock_reconcile::accept_source(&runtime, &change, &who())?;
+    told(context, &json, &format!("{} is in force for {name}.", to.short()))
+}
+
+pub(crate) fn target(context: &Context, command: &Target) -> Result<Exit, CliError> {
+    let Target::Accept(args) = command;
+    let name = args.name()?;
+    let runtime = wire::runtime(&context.config()?, Arc::new(Progress::new(true)))?;
+    let Some(change) = wire::block_on(tidelock_reconcile::replaced(&runtime, &name))?? else {
+        return nothing(context, "target", &name, "it is the system that it was, or was never applied");
+    };
+    let Replaced { from, to, owned, .. } = &change;
+    let shown = format!(
+        "Target {name} is another system than before.\n  it was    {from}\n  it is     {to}\n\
+         {} known there: each is looked for on the new system before anything is planned.\n",
+        count(*owned, "resource")
+    );
+    let json = json!({ "target": name, "from": from, "to": to, "owned": owned });
+    if !agreed(context, args, &shown, "Is it meant to be?", "target")? {
+        return Ok(Exit::Waiting);
+    }
+    tidelock_reconcile::accept_target(&runtime, &change, &who())?;
+    told(context, &json, &format!("{name} is the system {to} from now on."))
+}
+
+fn line(revision: &Revision) -> String {
+    format!("{}  {}  {}  \"{}\"", revision.short(), time(revision.at), revision.author, revision.subject)
+}
+
+fn nothing(context: &Context, what: &str, name: &Name, why: &str) -> Result<Exit, CliError> {
+    if context.out.is_json() {
+        context.out.json(&json!({ "format": "tidelock.accept/1", "accepted": null }))?;
+    } else {
+        context.out.text(&format!("There is nothing to accept of {what} {name}: {why}.\n"))?;
+    }
+    Ok(Exit::Done)
+}
+
+/// Shows what is to be accepted, and asks where there is somebody to ask.
+fn agreed(context: &Context, args: &Args, shown: &str, question: &str, what: &str) -> Result<bool, CliError> {
+    if !context.out.is_json() {
+        context.out.text(shown)?;
+    }
+    if args.yes {
+        return Ok(true);
+    }
+    if std::io::stdin().is_terminal() {
+        return Ok(ask(&format!("\n{question} [y/N] ")));
+    }
+    if !context.out.is_json() {
+        let again = context.command(&[what, "accept", &args.name, "--yes"]);
+        context.out.text(&format!("\nNothing was changed: this waits for a yes.\nNext: {again}\n"))?;
+    }
+    Ok(false)
+}
+
+fn told(context: &Context, accepted: &Value, sentence: &str) -> Result<Exit, CliError> {
+    if context.out.is_json() {
+        context.out.json(&json!({ "format": "tidelock.accept/1", "accepted": accepted }))?;
+    } else {
+        context.out.text(&format!("{sentence}\nNext: {}\n", context.command(&["plan"])))?;
+    }
+    Ok(Exit::Done)
+}
