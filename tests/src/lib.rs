@@ -7,12 +7,14 @@
 //! git_http      Git over HTTP, which can misbehave
 //! keys          SSH keys that sign commits
 //! site          a repository, a machine, and the config between them
+//! daemon        a running `tidelock run`, and waiting for what it does
 //! redact        the words that differ from run to run, in one place
 //! ```
 //!
 //! Everything here panics with the whole story when it fails: a case is a
 //! story of what a user does, and reads best without error handling.
 
+pub mod daemon;
 pub mod environment;
 pub mod git_http;
 pub mod keys;
@@ -21,6 +23,7 @@ pub mod repo;
 pub mod site;
 pub mod tidelock;
 
+pub use daemon::Daemon;
 pub use environment::TestEnvironment;
 pub use git_http::GitHttp;
 pub use keys::SigningKey;

@@ -61,6 +61,12 @@ impl Tidelock {
         self.start()
     }
 
+    /// Starts it with its outputs where the caller wants them.
+    pub fn spawn_with(mut self, stdout: Stdio, stderr: Stdio) -> Child {
+        self.command.stdin(Stdio::null()).stdout(stdout).stderr(stderr);
+        self.command.spawn().unwrap_or_else(|error| panic!("cannot start {}: {error}", binary().display()))
+    }
+
     fn start(&mut self) -> Child {
         let input = if self.stdin.is_some() { Stdio::piped() } else { Stdio::null() };
         self.command.stdin(input).stdout(Stdio::piped()).stderr(Stdio::piped());

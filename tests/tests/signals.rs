@@ -3,8 +3,8 @@
 
 use std::io::{BufRead as _, BufReader};
 use std::process::{Child, Command};
-use std::time::{Duration, Instant};
 
+use tidelock_tests::daemon::eventually;
 use tidelock_tests::git_http::Answer;
 use tidelock_tests::{GitHttp, Site, site};
 
@@ -35,15 +35,6 @@ fn in_the_middle(site: &Site) -> Child {
     let child = site.tidelock(["apply", "--yes"]).spawn();
     eventually("the command runs", || site.machine("srv/started").exists());
     child
-}
-
-#[track_caller]
-fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(60);
-    while !holds() {
-        assert!(Instant::now() < deadline, "it never came about that {what}");
-        std::thread::sleep(Duration::from_millis(10));
-    }
 }
 
 fn signal(child: &Child, name: &str) {

@@ -8,6 +8,7 @@ mod address;
 mod commands;
 mod config;
 mod context;
+mod daemon;
 mod error;
 mod log;
 mod output;
@@ -39,7 +40,7 @@ fn main() -> ExitCode {
         line.global.color,
         std::env::var_os("NO_COLOR").is_some_and(|no| !no.is_empty()),
     );
-    let ended = log::start(line.global.log)
+    let ended = log::start(line.global.log, line.command.is_daemon())
         .and_then(|()| Context::new(line.global, out))
         .and_then(|context| line.command.run(&context));
     let exit = match ended {

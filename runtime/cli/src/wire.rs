@@ -26,8 +26,12 @@ use crate::plugins;
 
 /// Everything that a pass runs on.
 pub(crate) fn runtime(loaded: &Loaded, listener: Arc<dyn Listener>) -> Result<Runtime, CliError> {
+    over(loaded, listener, Arc::new(SqliteStore::open(&loaded.store())?))
+}
+
+/// The same over a store that is open: a config that is read anew does not change it.
+pub(crate) fn over(loaded: &Loaded, listener: Arc<dyn Listener>, store: Arc<dyn Store>) -> Result<Runtime, CliError> {
     let machines = Arc::new(Machines::new(loaded));
-    let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&loaded.store())?);
     let heard = PluginEvents { store: Arc::clone(&store), listener: Arc::clone(&listener) };
     let plugins = plugins::room(loaded, &machines, Arc::new(heard))?;
     Ok(Runtime {
@@ -39,6 +43,7 @@ pub(crate) fn runtime(loaded: &Loaded, listener: Arc<dyn Listener>) -> Result<Ru
         clock: Arc::new(SystemClock),
         listener,
         interrupt: Interrupt::default(),
+        looping: false,
     })
 }
 

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::error::Diagnostic;
-use crate::name::{Address, Lane};
+use crate::name::{Address, Lane, Name};
 use crate::plan::Action;
 use crate::revision::SourceNotice;
 use crate::run::{RunCounts, RunEnd};
@@ -43,6 +43,51 @@ pub enum RunEvent {
         /// What.
         #[serde(flatten)]
         notice: SourceNotice,
+    },
+    /// A source cannot be asked; its last revision stays in force. Told once, not each poll.
+    SourceStale {
+        /// The source.
+        source: Name,
+        /// Since when.
+        since: Timestamp,
+        /// Why.
+        why: String,
+    },
+    /// A source that could not be asked answers again.
+    SourceBack {
+        /// The source.
+        source: Name,
+    },
+    /// The loop began.
+    LoopBegan {
+        /// The process.
+        pid: u32,
+    },
+    /// The loop ended as it was told to.
+    LoopEnded {
+        /// The process.
+        pid: u32,
+    },
+    /// Somebody asked a running daemon for something.
+    Asked {
+        /// The user, as the kernel says.
+        who: String,
+        /// What.
+        what: String,
+    },
+    /// The config was read anew, and counts from now on.
+    ConfigRead,
+    /// The config was to be read anew and was refused; the old one stays.
+    ConfigRefused {
+        /// Why.
+        why: String,
+    },
+    /// A pass of the loop failed; another is tried later. Told where it is new, not at each try.
+    PassFailed {
+        /// Why.
+        why: String,
+        /// Failures in a row, this one included.
+        attempts: u32,
     },
     /// A lane was rendered.
     Rendered {

@@ -22,6 +22,13 @@ pub struct Scope {
 }
 
 impl Scope {
+    /// One lane alone.
+    #[must_use]
+    pub fn of(lane: &Lane) -> Self {
+        let pattern = |name: &Name| Some(name.to_string());
+        Self { source: Some(lane.source.clone()), stack: pattern(&lane.stack), target: pattern(&lane.target) }
+    }
+
     /// Whether a lane is meant. A pattern that cannot be read means every lane: a hold
     /// errs on the side of holding.
     #[must_use]

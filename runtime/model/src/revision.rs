@@ -51,6 +51,15 @@ impl Revision {
     }
 }
 
+/// A source that cannot be asked: its last revision stays in force meanwhile.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stale {
+    /// The first time that it did not answer.
+    pub since: Timestamp,
+    /// Why.
+    pub why: String,
+}
+
 /// Something to tell about how a revision came about, that is not an error: an
 /// unverified tip passed over, a rewritten history, Git out of reach.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

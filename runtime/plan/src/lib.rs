@@ -42,3 +42,4 @@ pub use draft::{Draft, draft};
 pub use input::LaneInput;
 pub use ledger::{Ledger, LedgerLine};
 pub use part::{LanePart, lane_plan};
+pub use report::REPORTS;

@@ -92,8 +92,12 @@ pub(crate) fn rejected(no: &Approval) -> Wait {
     wait("rejected", message, hint, false)
 }
 
+/// The code of what a stack wants reported and not applied: it waits for nobody.
+pub const REPORTS: &str = "reports";
+
 pub(crate) fn asks(on: &str, says: &str) -> Wait {
-    wait(on, format!("the stack says `{}: {says}`", on.replace('-', "_")), YES.to_owned(), true)
+    let code = if says == "report" { REPORTS } else { on };
+    wait(code, format!("the stack says `{}: {says}`", on.replace('-', "_")), YES.to_owned(), true)
 }
 
 fn effects_of(n: usize) -> String {

@@ -43,6 +43,18 @@ impl Interrupt {
         self.0.asked.load(Ordering::SeqCst)
     }
 
+    /// Ends a pass that has nothing in hand, and leaves one that has to itself. Whether it
+    /// has none: then it can be dropped, since it has not written and never will.
+    pub(crate) fn cut(&self) -> bool {
+        let writes = || self.0.in_hand.load(Ordering::SeqCst) > 0;
+        if writes() {
+            return false;
+        }
+        self.0.asked.store(true, Ordering::SeqCst);
+        // What was taken in hand meanwhile ends with its next batch.
+        !writes()
+    }
+
     /// Takes something in hand; `None` where nothing may begin any more. Either the wish
     /// is seen here, or the one who wishes sees what is in hand: both look after they wrote.
     pub(crate) fn begin(&self) -> Option<InHand> {
@@ -76,5 +88,15 @@ mod tests {
     #[test]
     fn with_nothing_in_hand_there_is_nothing_to_wait_for() {
         assert_eq!(Interrupt::default().ask(), Ending::Now);
+    }
+
+    #[test]
+    fn what_only_looks_is_cut_and_what_writes_is_let_be() {
+        let interrupt = Interrupt::default();
+        let in_hand = interrupt.begin().unwrap();
+        assert!(!interrupt.cut() && !interrupt.asked());
+        drop(in_hand);
+        assert!(interrupt.cut());
+        assert!(interrupt.begin().is_none(), "what was cut never writes");
     }
 }

@@ -7,13 +7,14 @@
 //! [`run`] holds one file per arrow; [`run::plan`] and [`run::apply`] read as the table
 //! of contents of a pass. [`read`] turns what Git says into nouns, or into errors that
 //! name file, line and field. [`select`] decides which stacks and targets are meant,
-//! and whether the operator allows them.
+//! and whether the operator allows them. [`driver`] decides when.
 //!
 //! **Invariant.** This crate names no adapter: no Git, no Wasm, no SQL, no file system.
 //! The whole loop runs in tests with fakes.
 
 mod accept;
 mod contents;
+pub mod driver;
 mod error;
 mod interrupt;
 pub mod read;

@@ -31,12 +31,18 @@ pub struct Runtime {
     pub listener: Arc<dyn Listener>,
     /// Says when nothing further is to begin.
     pub interrupt: Interrupt,
+    /// Whether the loop makes these passes. It looks thousands of times a day, so what each
+    /// look says anyway is told to the listener and not stored.
+    pub looping: bool,
 }
 
 impl Runtime {
     /// Stores an event, then tells the listener. The one way in which a pass speaks.
     pub(crate) fn emit(&self, run: Option<&str>, lane: Option<&Lane>, event: &RunEvent) -> Result<(), StoreError> {
-        self.store.put_event(self.clock.now(), run, lane, event)?;
+        let said_by_each_look = matches!(event, RunEvent::Observed { .. } | RunEvent::Rendered { cached: true, .. });
+        if !(self.looping && said_by_each_look) {
+            self.store.put_event(self.clock.now(), run, lane, event)?;
+        }
         self.listener.event(run, lane, event);
         Ok(())
     }

@@ -38,3 +38,14 @@ CREATE TABLE shown_policies (
   policy TEXT NOT NULL,     -- JSON
   PRIMARY KEY (source, stack, target)
 ) STRICT, WITHOUT ROWID;
+
+-- Sources that cannot be asked.
+CREATE TABLE stale (
+  source TEXT PRIMARY KEY,
+  since  TEXT NOT NULL,
+  why    TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- For what is dropped by age.
+CREATE INDEX runs_by_end ON runs (ended);
+CREATE INDEX plans_by_time ON plans (at);

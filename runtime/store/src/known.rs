@@ -3,11 +3,12 @@
 //! A write that would change nothing touches no page, so that a pass that finds
 //! everything as it was costs no flush.
 
+use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 use serde_json::Value;
 use tidelock_model::name::{Lane, Name};
 use tidelock_model::port::LaneRecord;
-use tidelock_model::revision::Revision;
+use tidelock_model::revision::{Revision, Stale};
 
 use crate::column::{self, from_json, from_word, json, maybe_time, parse, word};
 use crate::error::Kept;
@@ -90,6 +91,16 @@ pub(crate) fn put_lane(transaction: &Transaction<'_>, record: &LaneRecord) -> Ke
     Ok(())
 }
 
+/// Keeps when lanes were looked at.
+pub(crate) fn put_seen(transaction: &Transaction<'_>, lanes: &[Lane], at: Timestamp) -> Kept<()> {
+    let mut update =
+        transaction.prepare_cached("UPDATE lanes SET seen = ?4 WHERE source = ?1 AND stack = ?2 AND target = ?3")?;
+    for lane in lanes {
+        update.execute([lane.source.as_str(), lane.stack.as_str(), lane.target.as_str(), &at.to_string()])?;
+    }
+    Ok(())
+}
+
 /// Forgets a lane and its claims.
 pub(crate) fn drop_lane(transaction: &Transaction<'_>, lane: &Lane) -> Kept<()> {
     let key = [lane.source.as_str(), lane.stack.as_str(), lane.target.as_str()];
@@ -160,5 +171,28 @@ pub(crate) fn put_revision(transaction: &Transaction<'_>, revision: &Revision) -
              ON CONFLICT (source) DO UPDATE SET revision = excluded.revision WHERE revision != excluded.revision",
         )?
         .execute([revision.source.as_str(), &json("a revision", revision)?])?;
+    Ok(())
+}
+
+/// Since when a source cannot be asked.
+pub(crate) fn stale(connection: &Connection, source: &Name) -> Kept<Option<Stale>> {
+    let mut select = connection.prepare_cached("SELECT since, why FROM stale WHERE source = ?1")?;
+    let row: Option<(String, String)> =
+        select.query_row([source.as_str()], |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
+    row.map(|(since, why)| Ok(Stale { since: parse("a source's time", &since)?, why })).transpose()
+}
+
+/// Keeps since when a source cannot be asked.
+pub(crate) fn put_stale(transaction: &Transaction<'_>, source: &Name, stale: Option<&Stale>) -> Kept<()> {
+    match stale {
+        None => transaction.prepare_cached("DELETE FROM stale WHERE source = ?1")?.execute([source.as_str()])?,
+        Some(stale) => transaction
+            .prepare_cached(
+                "INSERT INTO stale (source, since, why) VALUES (?1, ?2, ?3)
+                 ON CONFLICT (source) DO UPDATE SET since = excluded.since, why = excluded.why
+                 WHERE since != excluded.since OR why != excluded.why",
+            )?
+            .execute([source.as_str(), &stale.since.to_string(), &stale.why])?,
+    };
     Ok(())
 }

@@ -29,6 +29,7 @@ mod open;
 mod plans;
 mod port;
 mod process;
+mod retention;
 mod runs;
 mod settle;
 mod triggers;

@@ -9,13 +9,13 @@ use tidelock_model::inventory::{Claim, InventoryEntry};
 use tidelock_model::name::{Lane, Name};
 use tidelock_model::plan::Plan;
 use tidelock_model::port::{Filter, LaneRecord, Lease, Rendered, Settled, Store, StoreError};
-use tidelock_model::revision::Revision;
+use tidelock_model::revision::{Revision, Stale};
 use tidelock_model::run::{Approval, HistoryLine, Intent, Run, Trigger};
 
 use crate::door::Durability::{Now, Soon};
 use crate::{
-    SqliteStore, approvals, claims, contents, events, history, holds, intents, inventory, known, leases, plans, runs,
-    settle, triggers,
+    SqliteStore, approvals, claims, contents, events, history, holds, intents, inventory, known, leases, plans,
+    retention, runs, settle, triggers,
 };
 
 impl Store for SqliteStore {
@@ -45,6 +45,11 @@ impl Store for SqliteStore {
         self.write(Now, |tx| known::put_lane(tx, record))
     }
 
+    // Nothing rests on it: after a power cut the lane is looked at anew.
+    fn put_seen(&self, lanes: &[Lane], at: Timestamp) -> Result<(), StoreError> {
+        self.write(Soon, |tx| known::put_seen(tx, lanes, at))
+    }
+
     fn drop_lane(&self, lane: &Lane) -> Result<(), StoreError> {
         self.write(Now, |tx| known::drop_lane(tx, lane))
     }
@@ -63,6 +68,19 @@ impl Store for SqliteStore {
 
     fn put_revision(&self, revision: &Revision) -> Result<(), StoreError> {
         self.write(Now, |tx| known::put_revision(tx, revision))
+    }
+
+    fn stale(&self, source: &Name) -> Result<Option<Stale>, StoreError> {
+        self.read(|connection| known::stale(connection, source))
+    }
+
+    fn put_stale(&self, source: &Name, stale: Option<&Stale>) -> Result<(), StoreError> {
+        self.write(Soon, |tx| known::put_stale(tx, source, stale))
+    }
+
+    // What comes back after a power cut is dropped again.
+    fn tidy(&self, now: Timestamp) -> Result<bool, StoreError> {
+        self.write(Soon, |tx| retention::tidy(tx, now))
     }
 
     fn inventory(&self, target: &Name) -> Result<Vec<InventoryEntry>, StoreError> {

@@ -5,12 +5,14 @@ use std::io::IsTerminal as _;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
+use tidelock_model::hold::Scope;
 use tidelock_model::name::Name;
 use tidelock_model::revision::Revision;
 use tidelock_reconcile::{Replaced, Rewritten};
 
 use super::apply::{ask, who};
 use crate::context::Context;
+use crate::daemon;
 use crate::error::{CliError, Exit, Kind};
 use crate::output::progress::Progress;
 use crate::output::{count, time};
@@ -49,7 +51,8 @@ impl Args {
 pub(crate) fn source(context: &Context, command: &Source) -> Result<Exit, CliError> {
     let Source::Accept(args) = command;
     let name = args.name()?;
-    let runtime = wire::runtime(&context.config()?, Arc::new(Progress::new(true)))?;
+    let loaded = context.config()?;
+    let runtime = wire::runtime(&loaded, Arc::new(Progress::new(true)))?;
     let Some(change) = wire::block_on(tidelock_reconcile::rewritten(&runtime, &name))?? else {
         return nothing(context, "source", &name, "its tip descends from the revision in force, or is it");
     };
@@ -65,13 +68,15 @@ pub(crate) fn source(context: &Context, command: &Source) -> Result<Exit, CliErr
         return Ok(Exit::Waiting);
     }
     tidelock_reconcile::accept_source(&runtime, &change, &who())?;
+    daemon::wake(&loaded, &Scope { source: Some(name.clone()), ..Scope::default() });
     told(context, &json, &format!("{} is in force for {name}.", to.short()))
 }
 
 pub(crate) fn target(context: &Context, command: &Target) -> Result<Exit, CliError> {
     let Target::Accept(args) = command;
     let name = args.name()?;
-    let runtime = wire::runtime(&context.config()?, Arc::new(Progress::new(true)))?;
+    let loaded = context.config()?;
+    let runtime = wire::runtime(&loaded, Arc::new(Progress::new(true)))?;
     let Some(change) = wire::block_on(tidelock_reconcile::replaced(&runtime, &name))?? else {
         return nothing(context, "target", &name, "it is the system that it was, or was never applied");
     };
@@ -86,6 +91,7 @@ pub(crate) fn target(context: &Context, command: &Target) -> Result<Exit, CliErr
         return Ok(Exit::Waiting);
     }
     tidelock_reconcile::accept_target(&runtime, &change, &who())?;
+    daemon::wake(&loaded, &Scope { target: Some(name.to_string()), ..Scope::default() });
     told(context, &json, &format!("{name} is the system {to} from now on."))
 }
 

@@ -57,13 +57,25 @@ fn row(stored: &StoredEvent) -> Vec<Cell> {
 }
 
 /// An event in words, and how it looks.
-fn said(event: &RunEvent) -> (String, Look) {
+pub(crate) fn said(event: &RunEvent) -> (String, Look) {
     use RunEvent as E;
     match event {
         E::Fetched { revision, subject, author } => {
             (format!("fetched {} \"{subject}\" by {author}", short(revision)), Look::Plain)
         }
         E::SourceNotice { notice } => (noticed(notice), Look::Warn),
+        E::SourceStale { source, since, why } => {
+            (format!("source {source} is stale since {}: {why}", time(*since)), Look::Warn)
+        }
+        E::SourceBack { source } => (format!("source {source} answers again"), Look::Good),
+        E::LoopBegan { pid } => (format!("the loop began (process {pid})"), Look::Plain),
+        E::LoopEnded { pid } => (format!("the loop ended (process {pid})"), Look::Plain),
+        E::Asked { who, what } => (format!("{who} asked: {what}"), Look::Plain),
+        E::ConfigRead => ("the config was read anew".to_owned(), Look::Plain),
+        E::ConfigRefused { why } => (format!("the new config was refused, the old one stays: {why}"), Look::Bad),
+        E::PassFailed { why, attempts } => {
+            (format!("the pass failed ({} in a row): {why}", count(*attempts as usize, "failure")), Look::Bad)
+        }
         E::Rendered { resources, cached } => {
             (format!("rendered {}{}", count(*resources, "resource"), if *cached { " (cached)" } else { "" }), Look::Dim)
         }

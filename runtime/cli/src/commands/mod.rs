@@ -13,11 +13,13 @@ mod plan;
 mod plugin;
 mod render;
 mod resolve;
+mod run;
 mod schema;
 mod selecting;
 mod status;
 mod values;
 
+pub(crate) use events::said;
 pub(crate) use fetch_child::VERB as FETCH_CHILD;
 
 use std::path::PathBuf;
@@ -74,6 +76,8 @@ pub(crate) enum Command {
     Plan(plan::Args),
     /// Does what the plan says, after a yes
     Apply(apply::Args),
+    /// Keeps every stack the way Git says, until it is told to end
+    Run(run::Args),
     /// Shows where every stack stands on every target
     Status(status::Args),
     /// Shows what was done, newest first
@@ -110,12 +114,18 @@ pub(crate) enum Command {
 }
 
 impl Command {
+    /// Whether the verb runs on by itself, so that its log is what people see of it.
+    pub(crate) fn is_daemon(&self) -> bool {
+        matches!(self, Self::Run(_))
+    }
+
     /// Runs the verb.
     pub(crate) fn run(&self, context: &Context) -> Result<Exit, CliError> {
         match self {
             Self::Init(args) => init::run(context, args),
             Self::Plan(args) => plan::run(context, args),
             Self::Apply(args) => apply::run(context, args),
+            Self::Run(args) => run::run(context, args),
             Self::Status(args) => status::run(context, args),
             Self::History(args) => history::run(context, args),
             Self::Events(args) => events::run(context, args),

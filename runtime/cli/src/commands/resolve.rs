@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use serde_json::json;
+use tidelock_model::hold::Scope;
 use tidelock_model::name::{Address, Identity};
 use tidelock_reconcile::Word;
 
@@ -58,6 +59,7 @@ pub(crate) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
         Found::Redo => Word::Redo,
     };
     tidelock_reconcile::resolve(&runtime, address, word, &super::apply::who())?;
+    crate::daemon::wake(&loaded, &Scope::of(&address.lane()));
     if context.out.is_json() {
         context.out.json(&json!({ "format": "tidelock.resolve/1", "address": address }))?;
     } else {

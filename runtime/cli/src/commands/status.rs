@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use tidelock_model::name::Name;
 use tidelock_model::port::{LaneRecord, Store};
-use tidelock_model::revision::{Revision, Signature};
+use tidelock_model::revision::{Revision, Signature, Stale};
 use tidelock_model::run::Status;
 
 use super::history::word;
@@ -11,7 +11,7 @@ use crate::config::Loaded;
 use crate::context::Context;
 use crate::error::{CliError, Exit};
 use crate::output::table::{Cell, Look, table};
-use crate::output::{Output, time};
+use crate::output::{Output, one_line, time};
 
 /// Arguments of `status`.
 #[derive(Debug, clap::Args)]
@@ -23,13 +23,17 @@ pub(crate) struct Args {
     target: Option<String>,
 }
 
-/// A source and the revision in force.
-type InForce = (Name, Option<Revision>);
+/// A source, the revision in force, and since when it cannot be asked.
+struct InForce {
+    name: Name,
+    revision: Option<Revision>,
+    stale: Option<Stale>,
+}
 
 pub(crate) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
     let loaded = context.config()?;
     let (sources, mut lanes) = match context.store(&loaded)? {
-        None => (loaded.config.sources.keys().map(|name| (name.clone(), None)).collect(), vec![]),
+        None => (loaded.config.sources.keys().map(never_fetched).collect(), vec![]),
         Some(store) => (in_force(&loaded, &store)?, store.lanes()?),
     };
     lanes.retain(|record| {
@@ -49,8 +53,13 @@ pub(crate) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
 }
 
 fn in_force(loaded: &Loaded, store: &dyn Store) -> Result<Vec<InForce>, CliError> {
-    let one = |name: &Name| Ok((name.clone(), store.revision(name)?));
+    let one =
+        |name: &Name| Ok(InForce { name: name.clone(), revision: store.revision(name)?, stale: store.stale(name)? });
     loaded.config.sources.keys().map(one).collect()
+}
+
+fn never_fetched(name: &Name) -> InForce {
+    InForce { name: name.clone(), revision: None, stale: None }
 }
 
 fn show(context: &Context, sources: &[InForce], lanes: &[LaneRecord]) -> Result<(), CliError> {
@@ -60,13 +69,19 @@ fn show(context: &Context, sources: &[InForce], lanes: &[LaneRecord]) -> Result<
     if !rows.is_empty() {
         out.text(&format!("{}\n", table(&heading, &rows, out.paint)))?;
     }
+    for InForce { name, stale, .. } in sources {
+        if let Some(Stale { since, why }) = stale {
+            let text = format!("source {name} is stale since {}: {}\n\n", time(*since), one_line(why));
+            out.text(&out.paint.warn(&text))?;
+        }
+    }
     if lanes.is_empty() {
         return out.text(&format!("No stack was looked at yet.\nNext: {}\n", context.command(&["plan"])));
     }
     show_lanes(out, lanes)
 }
 
-fn source_row((name, revision): &InForce) -> Vec<Cell> {
+fn source_row(InForce { name, revision, .. }: &InForce) -> Vec<Cell> {
     let Some(revision) = revision else {
         return vec![Cell::plain(name.as_str()), Cell::dim("never fetched")];
     };
@@ -113,8 +128,8 @@ fn look(status: Status) -> Look {
     }
 }
 
-fn source_json((name, revision): &InForce) -> Value {
-    json!({ "source": name, "revision": revision })
+fn source_json(InForce { name, revision, stale }: &InForce) -> Value {
+    json!({ "source": name, "revision": revision, "stale": stale })
 }
 
 fn lane_json(record: &LaneRecord) -> Value {
@@ -122,5 +137,7 @@ fn lane_json(record: &LaneRecord) -> Value {
         "source": record.lane.source, "stack": record.lane.stack, "target": record.lane.target,
         "status": record.status, "why": record.why, "applied": record.applied, "planned": record.planned,
         "plugins": record.plugins, "contacted": record.contacted, "seen": record.seen, "last_run": record.last_run,
+        "since": record.since, "digest": record.digest, "waits": record.waits, "attempts": record.attempts,
+        "retry_at": record.retry_at,
     })
 }

@@ -19,7 +19,7 @@ fn verbs_of_this_version() {
         .map(|verb| verb.get_name().to_owned())
         .collect();
     let wanted =
-        "init plan apply status history events blame resolve source target values render doctor plugin completions";
+        "init plan apply run status history events blame resolve source target values render doctor plugin completions";
     assert_eq!(shown.join(" "), wanted);
 }
 

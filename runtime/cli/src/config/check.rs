@@ -32,6 +32,11 @@ pub(super) fn check(file: &File<'_>, config: &Config) -> Result<(), CliError> {
     for (name, source) in &config.sources {
         check_source(file, name.as_str(), source)?;
     }
+    check_duration(file, &["daemon", "deadline"], config.daemon.deadline.as_deref())?;
+    if config.daemon.lanes_at_once == Some(0) {
+        let message = "with no lane at once nothing is ever done";
+        return Err(file.wrong(&["daemon", "lanes_at_once"], message, Some("write it as: lanes_at_once = 8".into())));
+    }
     for (name, target) in &config.targets {
         let path = ["targets", name.as_str(), "drift_every"];
         check_duration(file, &path, target.drift_every.as_deref())?;

@@ -58,6 +58,14 @@ impl Loaded {
         self.file.with_file_name("tidelock.lock")
     }
 
+    /// The socket through which commands reach a running daemon.
+    pub(crate) fn socket(&self) -> PathBuf {
+        match &self.config.daemon.socket {
+            Some(socket) => PathBuf::from(socket),
+            None => self.store().with_file_name("tidelock.sock"),
+        }
+    }
+
     /// The operator's own plugins.
     pub(crate) fn plugins_dir(&self) -> Option<PathBuf> {
         self.config.plugins.dir.as_ref().map(PathBuf::from)
@@ -113,7 +121,7 @@ fn parse(file: &Path, text: &str) -> Result<Config, CliError> {
 fn parse_part(file: &Path, text: &str) -> Result<Config, CliError> {
     let name = file.display().to_string();
     let (read, _) = toml::File::read(&name, text)?;
-    for key in ["include", "store", "plugins"] {
+    for key in ["include", "store", "plugins", "daemon"] {
         if read.says(key) {
             return Err(read.wrong(
                 &[key],

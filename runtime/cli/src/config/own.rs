@@ -35,6 +35,7 @@ impl OwnPaths {
             ("store", PathBuf::from(name))
         }));
         own.push(("stop file", store.with_file_name("STOP")));
+        own.push(("socket", loaded.socket()));
         own.push(("store", store));
         own.push(("cache", loaded.cache()));
         own.extend(loaded.plugins_dir().map(|dir| ("plugins", dir)));

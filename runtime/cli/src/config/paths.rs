@@ -16,6 +16,7 @@ pub(super) fn make_absolute(config: &mut Config, dir: &Path) {
     }
     maybe(&mut config.store.cache);
     maybe(&mut config.plugins.dir);
+    maybe(&mut config.daemon.socket);
     for source in config.sources.values_mut() {
         if is_path(&source.url) {
             root(&mut source.url);

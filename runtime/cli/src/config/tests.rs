@@ -43,7 +43,7 @@ fn a_mistyped_table() {
     1 | [target.web-1]
       |  ^^^^^^ did you mean `targets`?
       |
-      = hint: the file takes: include, store, plugins, sources, targets, grants, limits, accept_new
+      = hint: the file takes: include, store, plugins, daemon, sources, targets, grants, limits, accept_new
     ");
 }
 

@@ -1,5 +1,6 @@
 //! The operator's config: `tidelock.toml`. Git says what; this says who may.
 
+mod daemon;
 mod source;
 mod target;
 
@@ -11,6 +12,7 @@ use crate::grant::GrantDecl;
 use crate::limits::Limits;
 use crate::name::Name;
 
+pub use daemon::DaemonDecl;
 pub use source::{AllowDecl, AuthDecl, SourceDecl, SourceLimits, VerifyDecl};
 pub use target::{TargetDecl, TargetKind};
 
@@ -24,6 +26,8 @@ pub struct Config {
     pub store: StoreDecl,
     /// Where plugins are.
     pub plugins: PluginsDecl,
+    /// How `tidelock run` runs.
+    pub daemon: DaemonDecl,
     /// Git repositories.
     pub sources: BTreeMap<Name, SourceDecl>,
     /// Systems that may be reconciled.

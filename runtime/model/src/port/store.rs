@@ -11,7 +11,7 @@ use crate::inventory::{Claim, InventoryEntry};
 use crate::name::{Lane, Name};
 use crate::plan::{Plan, Wait};
 use crate::plugin::PluginRef;
-use crate::revision::Revision;
+use crate::revision::{Revision, Stale};
 use crate::run::{Approval, HistoryLine, Intent, Run, Status, Trigger};
 
 /// What is wrong with the store.
@@ -149,6 +149,12 @@ pub trait Store: Send + Sync {
     /// The store cannot be written.
     fn put_lane(&self, record: &LaneRecord) -> Result<(), StoreError>;
 
+    /// Keeps that lanes were looked at, and nothing new was seen; in one write for many.
+    ///
+    /// # Errors
+    /// The store cannot be written.
+    fn put_seen(&self, lanes: &[Lane], at: Timestamp) -> Result<(), StoreError>;
+
     /// Forgets a lane and its claims. What it owns stays in the inventory.
     ///
     /// # Errors
@@ -178,6 +184,25 @@ pub trait Store: Send + Sync {
     /// # Errors
     /// The store cannot be written.
     fn put_revision(&self, revision: &Revision) -> Result<(), StoreError>;
+
+    /// Since when a source cannot be asked, where that is so.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    fn stale(&self, source: &Name) -> Result<Option<Stale>, StoreError>;
+
+    /// Keeps since when a source cannot be asked; `None` where it answers.
+    ///
+    /// # Errors
+    /// The store cannot be written.
+    fn put_stale(&self, source: &Name, stale: Option<&Stale>) -> Result<(), StoreError>;
+
+    /// Drops what is older or more than the store keeps, a part of it at each call: events,
+    /// plans, and of runs that ended what is not needed any more. Whether something is left.
+    ///
+    /// # Errors
+    /// The store cannot be written.
+    fn tidy(&self, now: Timestamp) -> Result<bool, StoreError>;
 
     /// What we own on a target, all stacks, sorted by identity.
     ///

@@ -165,7 +165,7 @@ fn the_stack_says_what_commits_and_drift_do() {
     drifted.have("a", "/a", "0644");
     drifted.there("/a", "0777");
     assert_eq!(check(&drifted, &asks), "approved; with a yes: approved");
-    assert_eq!(check(&drifted, &reports), "waits for on-drift; with a yes: approved");
+    assert_eq!(check(&drifted, &reports), "waits for reports; with a yes: approved");
 }
 
 #[test]

@@ -5,7 +5,7 @@ use tidelock_model::event::RunEvent;
 use tidelock_model::grant::glob;
 use tidelock_model::name::Lane;
 use tidelock_model::plan::{Plan, Wait};
-use tidelock_model::run::Approval;
+use tidelock_model::run::{Approval, Status};
 use tidelock_plan::gate::{self, ApprovedPlan, Decision, LanePolicy, LaneVerdict, Policy};
 
 use super::plan::{Pass, PlannedLane};
@@ -132,10 +132,21 @@ fn tell(runtime: &Runtime, decision: &Decision, held: &Held) -> Result<(), RunEr
             continue;
         }
         let refused = matches!(verdict, LaneVerdict::Refused(_));
+        if runtime.looping && told_before(runtime, lane, &reasons)? {
+            continue;
+        }
         let event = if refused { RunEvent::Refused { reasons } } else { RunEvent::Waiting { reasons } };
         runtime.emit(None, Some(lane), &event)?;
     }
     Ok(())
+}
+
+/// Whether a lane waits for what it waited for at the last look: told then, and no news.
+fn told_before(runtime: &Runtime, lane: &Lane, reasons: &[String]) -> Result<bool, RunError> {
+    let told = |status| matches!(status, Status::Waiting | Status::Drifted | Status::Pending);
+    let before = runtime.store.lane(lane)?.filter(|record| told(record.status));
+    Ok(before
+        .is_some_and(|record| reasons.iter().all(|reason| record.waits.iter().any(|wait| wait.message == *reason))))
 }
 
 fn stored(runtime: &Runtime, plan: &Plan) -> Result<Vec<Approval>, RunError> {

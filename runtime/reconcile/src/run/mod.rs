@@ -2,6 +2,7 @@
 
 mod apply;
 mod gate;
+mod look;
 mod observe;
 mod plan;
 mod prove;
@@ -20,10 +21,12 @@ use crate::contents::BlobSet;
 use crate::error::RunError;
 use crate::runtime::{Caller, PlanOptions, Runtime, Selection};
 
+pub(crate) use look::quiet;
 pub(crate) use observe::{Snapshot, observe};
 pub(crate) use record::Leases;
 pub(crate) use render::kinds_of;
 pub use render::{render, values};
+pub(crate) use source::enforce;
 
 /// After an apply, something is not as the plan said.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -83,7 +86,10 @@ pub async fn apply(
     let fetched = source::fetch(runtime, selection).await?;
     source::may_be_applied(runtime, &fetched)?;
     let lanes = source::lanes(runtime, selection, &fetched)?;
-    let leases = record::Leases::take(runtime, &lanes.selected, who)?;
+    let leases = match caller {
+        Caller::Once(_) => record::Leases::wait(runtime, &lanes.selected, who).await?,
+        Caller::Loop => record::Leases::take(runtime, &lanes.selected, who)?,
+    };
     crate::recover::open_intents(runtime, &leases, &lanes.selected).await?;
     let pass = plan::pass(runtime, &fetched, lanes).await?;
     let pass = plan::with_previews(runtime, pass).await?;

@@ -57,7 +57,10 @@ pub(super) async fn pass(runtime: &Runtime, fetched: &Fetched, lanes: Lanes) -> 
             }
         }
     }
-    record::orphaned(runtime, fetched, &lanes)?;
+    // The loop asks this once for each revision, not in each of a thousand passes.
+    if !runtime.looping {
+        record::orphaned(runtime, fetched, &lanes)?;
+    }
     let claims = claims(runtime, fetched, &lanes, &rendered, &mut unheard).await?;
     let mut blobs = BlobSet::new(fetched.tree.clone(), runtime.store.clone());
     let mut parts = Vec::new();

@@ -25,6 +25,13 @@ use crate::select::Selected;
 /// How long a lease lasts without being renewed.
 const LEASE_MS: u64 = 60_000;
 
+/// How long a command waits for a lease: longer than a pass of the loop that finds
+/// something small to do, shorter than a person's patience.
+const PATIENCE_MS: u64 = 10_000;
+
+/// How often a command asks for a lease that is another's.
+const ASK_AGAIN_MS: u64 = 100;
+
 /// The leases of a pass; given back when it ends.
 pub(crate) struct Leases {
     lanes: BTreeMap<Lane, Lease>,
@@ -36,6 +43,20 @@ impl Leases {
     /// Takes the leases of the lanes of a pass.
     pub(crate) fn take(runtime: &Runtime, selected: &[Selected], who: &str) -> Result<Self, RunError> {
         Self::of_lanes(runtime, selected.iter().map(|selected| &selected.lane), who)
+    }
+
+    /// The same for a command: a daemon that is at work there gets a while to end its pass.
+    pub(crate) async fn wait(runtime: &Runtime, selected: &[Selected], who: &str) -> Result<Self, RunError> {
+        let mut waited = 0;
+        loop {
+            match Self::take(runtime, selected, who) {
+                Err(RunError::Store(error)) if error.code == "busy" && waited < PATIENCE_MS => {
+                    runtime.clock.sleep(ASK_AGAIN_MS).await;
+                    waited += ASK_AGAIN_MS;
+                }
+                taken => return taken,
+            }
+        }
     }
 
     /// Takes the leases of lanes and of their targets, in one order for everybody.
@@ -71,6 +92,22 @@ impl Leases {
             runtime.store.renew(lease, LEASE_MS)?;
         }
         Ok(())
+    }
+
+    /// Waits for something that may take longer than a lease lasts, and keeps them meanwhile.
+    pub(crate) async fn kept_while<T>(&self, runtime: &Runtime, work: impl Future<Output = T>) -> T {
+        let mut work = std::pin::pin!(work);
+        loop {
+            tokio::select! {
+                biased;
+                done = &mut work => return done,
+                () = runtime.clock.sleep(LEASE_MS / 3) => {}
+            }
+            // What is under way ends all the same; what comes after it asks for the lease itself.
+            if let Err(error) = self.renew(runtime) {
+                tracing::warn!(%error, "a lease was not renewed");
+            }
+        }
     }
 }
 
@@ -180,13 +217,7 @@ pub(super) fn planned(runtime: &Runtime, pass: &Pass) -> Result<(), RunError> {
         let digest = pass.plan.lanes.iter().find(|part| part.lane == *key).map(|part| part.digest.to_string());
         let event = RunEvent::Planned { changes: changes.len(), digest: digest.unwrap_or_default() };
         runtime.emit(None, Some(key), &event)?;
-        let status = if changes.is_empty() {
-            Status::Converged
-        } else if changes.iter().all(|change| change.cause == Some(Cause::Drift)) {
-            Status::Drifted
-        } else {
-            Status::Pending
-        };
+        let status = if changes.is_empty() { Status::Converged } else { pending(&pass.plan, key) };
         // A lane that never finished a run is not converged by being looked at.
         let contacted = lane.record.as_ref().is_some_and(|record| record.contacted);
         let status = if status == Status::Converged && !contacted { Status::Pending } else { status };
@@ -194,6 +225,12 @@ pub(super) fn planned(runtime: &Runtime, pass: &Pass) -> Result<(), RunError> {
         note(runtime, lane.record.as_ref(), key, &pass.plan, status, why, |_| {})?;
     }
     Ok(())
+}
+
+/// Where a lane stands that has changes.
+fn pending(plan: &Plan, lane: &Lane) -> Status {
+    let drift = plan.changes_of(lane).all(|change| change.cause == Some(Cause::Drift));
+    if drift { Status::Drifted } else { Status::Pending }
 }
 
 fn note(
@@ -270,9 +307,17 @@ fn not_performed(
 ) -> Result<Option<Run>, RunError> {
     let lane = &part.lane;
     let before = runtime.store.lane(lane)?;
-    let reason = waits.iter().find(|(of, _)| of == lane).map(|(_, wait)| wait.message.clone());
+    let waits: Vec<&Wait> = waits.iter().filter(|(of, _)| of == lane).map(|(_, wait)| wait).collect();
+    let reason = waits.first().map(|wait| wait.message.clone());
     let nothing = reason.is_none();
-    let status = if nothing { Status::Converged } else { Status::Waiting };
+    let status = if nothing {
+        Status::Converged
+    } else if waits.iter().all(|wait| wait.code == tidelock_plan::REPORTS) {
+        // Nobody is waited for: the stack wants to know, and no more.
+        pending(plan, lane)
+    } else {
+        Status::Waiting
+    };
     let first = before.as_ref().is_none_or(|record| !record.contacted);
     let run = if nothing && first {
         let mut run = begun(runtime, plan, lane, part.digest, who, None);

@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use tidelock_model::error::{Diagnostic, Severity};
 use tidelock_model::event::RunEvent;
-use tidelock_model::name::Name;
+use tidelock_model::name::{Lane, Name};
 use tidelock_model::port::{Fetched, Source, Want};
-use tidelock_model::revision::Signature;
+use tidelock_model::revision::{Revision, Signature, SourceNotice};
 
 use crate::error::RunError;
 use crate::read::stack;
@@ -27,6 +27,58 @@ pub(super) struct Lanes {
     pub(super) errors: Vec<Diagnostic>,
 }
 
+/// What a poll of the loop brought: the revision in force, and the lanes that it has.
+pub(crate) struct InForce {
+    /// The revision.
+    pub(crate) revision: Revision,
+    /// Whether it is another one than before.
+    pub(crate) new: bool,
+    /// What an operator should know.
+    pub(crate) notices: Vec<SourceNotice>,
+    /// Its lanes, where they were asked for and can be told.
+    pub(crate) lanes: Option<BTreeSet<Lane>>,
+    /// What is wrong with its stacks, where they were asked for.
+    pub(crate) problems: Vec<Diagnostic>,
+}
+
+/// Asks a source for the loop: puts its newest verified revision in force and, where that
+/// is new or `all` are wanted, lists its lanes. `want` is what the config names, or the
+/// revision that is in force already, for which no server is asked.
+///
+/// # Errors
+/// No revision can be had.
+pub(crate) async fn enforce(runtime: &Runtime, source: &Name, want: Want, all: bool) -> Result<InForce, RunError> {
+    let selection = Selection { source: Some(source.clone()), stacks: vec![], targets: vec![], want };
+    let (_, port) = chosen(runtime, &selection)?;
+    let last = runtime.store.revision(source)?;
+    let fetched = port.fetch(&selection.want, last.as_ref()).await?;
+    let revision = fetched.revision.clone();
+    let new = last.as_ref().is_none_or(|last| last.id != revision.id);
+    put_in_force(runtime, &selection, last.as_ref(), &revision)?;
+    let (lanes, problems) = if new || all { listed(runtime, &selection, &fetched)? } else { (None, vec![]) };
+    Ok(InForce { revision, new, notices: fetched.notices, lanes, problems })
+}
+
+/// The lanes of a revision, and what is wrong with its stacks. Where none of them can be
+/// read nobody knows which lanes there are, and the ones from before stay.
+fn listed(
+    runtime: &Runtime,
+    selection: &Selection,
+    fetched: &Fetched,
+) -> Result<(Option<BTreeSet<Lane>>, Vec<Diagnostic>), RunError> {
+    match lanes(runtime, selection, fetched) {
+        Ok(lanes) => {
+            super::record::orphaned(runtime, fetched, &lanes)?;
+            Ok((Some(lanes.selected.into_iter().map(|selected| selected.lane).collect()), lanes.errors))
+        }
+        Err(RunError::Rejected(problems)) => Ok((None, problems)),
+        Err(RunError::Selection { message, hint }) => {
+            Ok((None, vec![Diagnostic { hint, ..Diagnostic::error(message, None) }]))
+        }
+        Err(error) => Err(error),
+    }
+}
+
 /// Fetches the source that the selection means and puts its revision in force.
 pub(super) async fn fetch(runtime: &Runtime, selection: &Selection) -> Result<Fetched, RunError> {
     let (name, source) = chosen(runtime, selection)?;
@@ -35,15 +87,27 @@ pub(super) async fn fetch(runtime: &Runtime, selection: &Selection) -> Result<Fe
     for notice in &fetched.notices {
         runtime.emit(None, None, &RunEvent::SourceNotice { notice: notice.clone() })?;
     }
-    let revision = &fetched.revision;
-    // A revision that a caller asked for is looked at; only the configured one comes into force.
-    if selection.want == Want::Configured && last.as_ref() != Some(revision) {
+    put_in_force(runtime, selection, last.as_ref(), &fetched.revision)?;
+    // A pass of the loop opens what is in force, and a poll says what is new.
+    if !runtime.looping {
+        tracing::info!(source = %name, revision = %fetched.revision.short(), "fetched");
+    }
+    Ok(fetched)
+}
+
+/// A revision that a caller asked for is looked at; only the configured one comes into force.
+fn put_in_force(
+    runtime: &Runtime,
+    selection: &Selection,
+    last: Option<&Revision>,
+    revision: &Revision,
+) -> Result<(), RunError> {
+    if selection.want == Want::Configured && last != Some(revision) {
         runtime.store.put_revision(revision)?;
         let (revision, subject, author) = (revision.id.clone(), revision.subject.clone(), revision.author.clone());
         runtime.emit(None, None, &RunEvent::Fetched { revision, subject, author })?;
     }
-    tracing::info!(source = %name, revision = %fetched.revision.short(), "fetched");
-    Ok(fetched)
+    Ok(())
 }
 
 fn chosen(runtime: &Runtime, selection: &Selection) -> Result<(Name, Arc<dyn Source>), RunError> {

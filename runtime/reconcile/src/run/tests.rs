@@ -1,5 +1,9 @@
 //! The whole loop with fakes, in milliseconds.
 
+#[path = "tests/looping.rs"]
+mod looping;
+#[path = "tests/sim.rs"]
+mod sim;
 #[path = "tests/world.rs"]
 mod world;
 

@@ -9,5 +9,6 @@ mod ledger;
 mod model;
 mod opening;
 mod records;
+mod retention;
 mod speed;
 mod support;

@@ -71,6 +71,7 @@ impl World {
             clock: Arc::new(Ticking(Mutex::new(1_700_000_000))),
             listener: Arc::new(Hearing(events.clone())),
             interrupt: crate::Interrupt::default(),
+            looping: false,
         };
         let world = Self { files, machine, events, runtime };
         world.write("stack.yaml", "name: web\ntargets: local\nrenderer: fake\n");
@@ -451,5 +452,31 @@ impl Machine {
             other => panic!("not used: {other:?}"),
         }
         EffectEnd::Done
+    }
+}
+
+/// Several machines, each a target of its own. Looking at one that hangs never ends.
+#[derive(Default)]
+pub(super) struct Fleet {
+    pub(super) machines: BTreeMap<Name, Arc<Machine>>,
+    pub(super) hanging: Mutex<BTreeSet<Name>>,
+}
+
+impl Targets for Fleet {
+    fn target(&self, name: &Name) -> Result<Arc<dyn Target>, Fault> {
+        Ok(self.machines[name].clone())
+    }
+}
+
+#[async_trait]
+impl Plugins for Fleet {
+    async fn renderer(&self, name: &str) -> Result<Arc<dyn Renderer>, Fault> {
+        FakePlugins(Arc::default()).renderer(name).await
+    }
+    async fn provider(&self, name: &str, target: &Name) -> Result<Arc<dyn Provider>, Fault> {
+        if self.hanging.lock().unwrap().contains(target) {
+            std::future::pending::<()>().await;
+        }
+        FakePlugins(self.machines[target].clone()).provider(name, target).await
     }
 }

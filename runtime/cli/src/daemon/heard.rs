@@ -1,0 +1,33 @@
+//! What the daemon logs of the events of its passes.
+
+use tidelock_model::event::RunEvent;
+use tidelock_model::name::Lane;
+use tidelock_model::port::Listener;
+
+use crate::commands::said;
+use crate::output::one_line;
+
+/// Logs what happens; what each look says anyway at debug.
+pub(super) struct Heard;
+
+impl Listener for Heard {
+    fn event(&self, run: Option<&str>, lane: Option<&Lane>, event: &RunEvent) {
+        let text = one_line(&said(event).0);
+        let lane = lane.map(ToString::to_string).unwrap_or_default();
+        let run = run.unwrap_or_default();
+        match event {
+            // Said where they happen, with more than we know here.
+            RunEvent::PluginLog { .. } | RunEvent::PluginFault { .. } => {}
+            RunEvent::Observed { .. } | RunEvent::Rendered { .. } | RunEvent::Planned { .. } => {
+                tracing::debug!(lane, run, "{text}");
+            }
+            RunEvent::Rejected { .. }
+            | RunEvent::Refused { .. }
+            | RunEvent::Mismatch { .. }
+            | RunEvent::SourceStale { .. }
+            | RunEvent::ConfigRefused { .. }
+            | RunEvent::PassFailed { .. } => tracing::warn!(lane, run, "{text}"),
+            _ => tracing::info!(lane, run, "{text}"),
+        }
+    }
+}

@@ -1,0 +1,170 @@
+//! The daemon behind `tidelock run`, and how other commands reach it.
+//!
+//! The loop itself is `tidelock_reconcile::driver`; here is what belongs to the process:
+//! signals ([`signals`]), the socket ([`socket`]), what systemd hears ([`notify`]), and what
+//! goes to the log ([`heard`]). Commands write what they have to say into the store, where
+//! it counts whether a daemon runs or not, and then [`wake`] one if there is one.
+
+mod client;
+mod heard;
+mod notify;
+mod signals;
+mod socket;
+mod wire;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tidelock_model::port::{Lease, Store};
+use tidelock_reconcile::Runtime;
+use tidelock_reconcile::driver::{Driver, DriverOptions, Handle, Signal};
+
+pub(crate) use client::wake;
+
+use crate::config::{self, Loaded};
+use crate::context::Context;
+use crate::error::{CliError, Kind};
+use heard::Heard;
+use notify::Systemd;
+
+/// The lease that says which daemon is the one of a store.
+const ALONE: &str = "daemon";
+
+/// How long that lease lasts without the daemon's pulse. A daemon that is known to be dead
+/// does not hold it at all.
+const ALONE_MS: u64 = 60_000;
+
+/// How long threads that hang may keep the process from ending.
+const LEAVE: Duration = Duration::from_secs(2);
+
+/// Runs until a signal ends it.
+pub(crate) fn run(context: &Context) -> Result<(), CliError> {
+    let loaded = load(context)?;
+    let listener = Arc::new(Heard);
+    let runtime = crate::wire::runtime(&loaded, listener)?;
+    let alone = Alone::take(&runtime, &loaded)?;
+    let tokio = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| CliError::new(Kind::Io, format!("cannot start threads: {error}")))?;
+    let ended = tokio.block_on(serve(context, &loaded, &runtime, &alone));
+    // A look that hangs on a dead file system must not keep us.
+    tokio.shutdown_timeout(LEAVE);
+    ended
+}
+
+async fn serve(context: &Context, loaded: &Loaded, runtime: &Runtime, alone: &Alone) -> Result<(), CliError> {
+    let systemd = Arc::new(Systemd::from_environment());
+    let (driver, handle) = Driver::new(runtime, options(loaded));
+    let socket = socket::listen(&loaded.socket(), handle.clone(), runtime)?;
+    let mut driving = tokio::spawn(driver.run());
+    let pulse = tokio::spawn(beating(handle.clone(), Arc::clone(&systemd), alone.clone()));
+    let ended = tokio::select! {
+        ended = &mut driving => ended,
+        signalled = signals::follow(context, loaded, runtime, &handle, &systemd) => {
+            let mut ending = signalled?;
+            tokio::select! {
+                ended = &mut driving => ended,
+                () = ending.told() => {
+                    return Err(CliError::new(Kind::Io, "told to end a second time, and left at once")
+                        .hint("what was under way is settled at the next start"));
+                }
+            }
+        }
+    };
+    pulse.abort();
+    systemd.stopping();
+    drop(socket);
+    match ended {
+        Ok(ended) => Ok(ended?),
+        Err(broken) => Err(CliError::new(Kind::Store, format!("the loop broke off, by a fault of ours: {broken}"))
+            .hint("what was under way is settled at the next start; please report this with the log")),
+    }
+}
+
+/// Hands the loop's pulse on: to systemd's watchdog, and to the lease that keeps a second
+/// daemon away. A loop that hangs gives no pulse, and then neither is kept.
+async fn beating(mut handle: Handle, systemd: Arc<Systemd>, alone: Alone) {
+    let mut ready = false;
+    while let Some(pulse) = handle.beat().await {
+        if !std::mem::replace(&mut ready, true) {
+            systemd.ready();
+        }
+        systemd.alive(&pulse);
+        if !alone.keep() {
+            // Somebody else is the daemon of this store now; two must not act.
+            handle.send(Signal::Drain).await;
+        }
+    }
+}
+
+/// Reads the config, and refuses one that lies in a repository that is planned.
+fn load(context: &Context) -> Result<Loaded, CliError> {
+    let loaded = context.config()?;
+    for source in loaded.config.sources.values() {
+        config::refuse_inside(&loaded, &source.url, context.global.trust_worktree, context.ci)?;
+    }
+    if loaded.config.sources.is_empty() {
+        return Err(CliError::new(Kind::Config, format!("{} declares no source", loaded.file.display()))
+            .hint("add one:\n[sources.infra]\nurl = \"https://git.example.com/infra.git\""));
+    }
+    Ok(loaded)
+}
+
+fn options(loaded: &Loaded) -> DriverOptions {
+    let decl = &loaded.config.daemon;
+    let usual = DriverOptions::default();
+    let deadline = decl.deadline.as_ref().and_then(|text| text.parse::<jiff::SignedDuration>().ok());
+    DriverOptions {
+        lanes_at_once: decl.lanes_at_once.map_or(usual.lanes_at_once, usize::from),
+        deadline_ms: deadline.and_then(|it| u64::try_from(it.as_millis()).ok()).unwrap_or(usual.deadline_ms),
+        pid: std::process::id(),
+    }
+}
+
+/// Being the one daemon of a store.
+#[derive(Clone)]
+struct Alone(Arc<Held>);
+
+struct Held {
+    store: Arc<dyn Store>,
+    lease: Lease,
+}
+
+impl Alone {
+    fn take(runtime: &Runtime, loaded: &Loaded) -> Result<Self, CliError> {
+        let store = Arc::clone(&runtime.store);
+        let lease = store.lease(ALONE, "tidelock run", ALONE_MS).map_err(|error| {
+            if error.code != "busy" {
+                return error.into();
+            }
+            let message = format!("a daemon runs on {} already: {}", loaded.store().display(), error.message);
+            CliError::new(Kind::Store, message)
+                .hint("one daemon looks after all lanes of a store; end that one, or give this one a store of its own")
+        })?;
+        Ok(Self(Arc::new(Held { store, lease })))
+    }
+
+    /// Keeps it for another while. False where it is somebody else's now.
+    fn keep(&self) -> bool {
+        match self.0.store.renew(&self.0.lease, ALONE_MS) {
+            Err(error) if error.code == "fenced" => {
+                tracing::error!(%error, "another daemon has this store now");
+                false
+            }
+            Err(error) => {
+                tracing::warn!(%error, "the daemon's lease was not renewed");
+                true
+            }
+            Ok(()) => true,
+        }
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        if let Err(error) = self.store.release(&self.lease) {
+            tracing::warn!(%error, "the daemon's lease was not given back");
+        }
+    }
+}

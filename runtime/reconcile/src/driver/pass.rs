@@ -1,0 +1,149 @@
+//! One pass over one lane, as the loop makes it: look, and where there is something to
+//! do, apply with what policies and stored approvals allow. Nobody is asked.
+
+use jiff::Timestamp;
+use tidelock_model::event::RunEvent;
+use tidelock_model::name::Lane;
+use tidelock_model::plan::Action;
+use tidelock_model::port::{LaneRecord, Want};
+use tidelock_model::run::{RunEnd, Status};
+
+use super::schedule::Ended;
+use crate::error::RunError;
+use crate::run::{Applied, quiet};
+use crate::runtime::{Caller, Runtime, Selection};
+
+/// Who asks for the runs of the loop.
+const WHO: &str = "timer";
+
+/// What came of a pass.
+#[derive(Debug)]
+pub(super) struct Passed {
+    pub(super) how: Ended,
+    /// Why it failed.
+    pub(super) why: Option<String>,
+    /// Whether it found everything as it was, and wrote nothing down.
+    pub(super) quiet: bool,
+}
+
+impl Passed {
+    pub(super) fn failed(why: impl Into<String>) -> Self {
+        Self { how: Ended::Failed, why: Some(why.into()), quiet: false }
+    }
+
+    fn ended(how: Ended) -> Self {
+        Self { how, why: None, quiet: false }
+    }
+}
+
+/// A pass over a lane, at the revision in force.
+#[tracing::instrument(name = "pass", skip_all, fields(lane = %lane))]
+pub(super) async fn pass(runtime: &Runtime, lane: &Lane) -> Passed {
+    match at_revision_in_force(runtime, lane).await {
+        Ok(how) => how,
+        Err(error) => failed(&error),
+    }
+}
+
+async fn at_revision_in_force(runtime: &Runtime, lane: &Lane) -> Result<Passed, RunError> {
+    let Some(revision) = runtime.store.revision(&lane.source)? else {
+        return Ok(Passed::ended(Ended::Well));
+    };
+    let selection = Selection {
+        source: Some(lane.source.clone()),
+        stacks: vec![lane.stack.to_string()],
+        targets: vec![lane.target.to_string()],
+        want: Want::Rev(revision.id),
+    };
+    if quiet(runtime, &selection, lane).await? {
+        return Ok(Passed { quiet: true, ..Passed::ended(Ended::Well) });
+    }
+    let applied = crate::apply(runtime, &selection, WHO, Caller::Loop, None).await?;
+    Ok(came_of(&applied))
+}
+
+fn came_of(applied: &Applied) -> Passed {
+    let why = applied
+        .failures
+        .iter()
+        .map(|(address, fault)| format!("{}: {}", address.resource, fault.message))
+        .chain(applied.mismatches.iter().map(|mismatch| format!("{}: {}", mismatch.address.resource, mismatch.why)))
+        .chain(applied.plan.errors.iter().map(|error| error.message.clone()))
+        .next();
+    let deferred = || applied.plan.changes.iter().any(|change| change.action == Action::Deferred);
+    let how = match applied.end {
+        RunEnd::Failed | RunEnd::Partly | RunEnd::Interrupted => Ended::Failed,
+        _ if why.is_some() => Ended::Failed,
+        RunEnd::Done if deferred() => Ended::Again,
+        RunEnd::Done | RunEnd::Nothing | RunEnd::Waiting | RunEnd::Refused => Ended::Well,
+    };
+    Passed { how, why, quiet: false }
+}
+
+fn failed(error: &RunError) -> Passed {
+    if let RunError::Store(error) = error
+        && error.code == "busy"
+    {
+        return Passed::ended(Ended::Busy);
+    }
+    Passed::failed(sentence(error))
+}
+
+/// An error as one sentence: of several problems, the first.
+fn sentence(error: &RunError) -> String {
+    match error {
+        RunError::Rejected(problems) => match problems.as_slice() {
+            [] => error.to_string(),
+            [one] => placed(one),
+            [first, more @ ..] => format!("{} (and {} more)", placed(first), more.len()),
+        },
+        error => error.to_string(),
+    }
+}
+
+fn placed(problem: &tidelock_model::error::Diagnostic) -> String {
+    match &problem.place {
+        Some(place) => format!("{}:{}: {}", place.file, place.line, problem.message),
+        None => problem.message.clone(),
+    }
+}
+
+/// Keeps a failure and when the next try is due, so that a restart does not forget it.
+/// Told as an event where it is new, not at each try.
+pub(super) fn keep_failure(
+    runtime: &Runtime,
+    lane: &Lane,
+    why: &str,
+    attempts: u32,
+    retry_at: Option<Timestamp>,
+) -> Result<(), RunError> {
+    let before = runtime.store.lane(lane)?;
+    let news = before.as_ref().is_none_or(|record| record.attempts == 0 || record.why.as_deref() != Some(why));
+    let mut record = before.unwrap_or_else(|| LaneRecord::unknown(lane.clone()));
+    let now = runtime.clock.now();
+    if record.status != Status::Failed || record.since.is_none() {
+        record.since = Some(now);
+    }
+    record.status = Status::Failed;
+    record.why = Some(why.to_owned());
+    record.attempts = attempts;
+    record.retry_at = retry_at;
+    runtime.store.put_lane(&record)?;
+    if news {
+        let event = RunEvent::PassFailed { why: why.to_owned(), attempts };
+        runtime.emit(None, Some(lane), &event)?;
+    }
+    Ok(())
+}
+
+/// Forgets earlier failures of a lane that ended well.
+pub(super) fn forget_failures(runtime: &Runtime, lane: &Lane) -> Result<(), RunError> {
+    if let Some(mut record) = runtime.store.lane(lane)?
+        && (record.attempts > 0 || record.retry_at.is_some())
+    {
+        record.attempts = 0;
+        record.retry_at = None;
+        runtime.store.put_lane(&record)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,294 @@
+//! What is due when: sources to ask and lanes to look at. A value without clock or IO.
+//!
+//! A lane is in it once, whatever woke it and how often: what is woken while it waits is
+//! woken already, and what is woken while it is under way goes again once it has ended.
+//! Lanes of one target take turns, since they share its lease.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::Timestamp;
+use tidelock_model::name::{Lane, Name};
+
+use super::pace;
+
+/// Milliseconds since 1970.
+type Ms = i64;
+
+/// Something to begin.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Job {
+    /// Asks a source's server.
+    Poll(Name),
+    /// One pass over a lane.
+    Pass(Lane),
+}
+
+/// How a pass ended, as far as the next one depends on it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ended {
+    /// Done, or there was nothing to do, or somebody has to say yes.
+    Well,
+    /// A part is left that could not be known before.
+    Again,
+    /// Somebody else holds a lease.
+    Busy,
+    /// It failed.
+    Failed,
+}
+
+/// See the module.
+#[derive(Debug, Default)]
+pub(super) struct Schedule {
+    sources: BTreeMap<Name, Polling>,
+    lanes: BTreeMap<Lane, Looking>,
+    /// Lanes that wait, by when they are due.
+    waiting: BTreeSet<(Ms, Lane)>,
+    /// Targets on which a pass is under way.
+    busy: BTreeSet<Name>,
+    /// Passes under way that count against the bound.
+    running: usize,
+    /// Passes that may be under way at once.
+    bound: usize,
+}
+
+#[derive(Debug)]
+struct Polling {
+    every: u64,
+    due: Ms,
+    running: bool,
+    again: bool,
+    count: u64,
+    failures: u32,
+}
+
+#[derive(Debug)]
+struct Looking {
+    every: u64,
+    state: State,
+    /// It left the schedule while a pass over it was under way.
+    gone: bool,
+    count: u64,
+    /// Failures in a row.
+    attempts: u32,
+    /// How often in a row a lease was another's.
+    busy: u32,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Waiting { due: Ms },
+    Running { since: Ms, again: bool, overdue: bool },
+}
+
+impl Schedule {
+    /// An empty schedule in which at most so many passes are under way at once.
+    pub(super) fn new(bound: usize) -> Self {
+        Self { bound: bound.max(1), ..Self::default() }
+    }
+
+    /// The sources that there are, with how often each is asked, in ms. New ones are due now.
+    pub(super) fn set_sources(&mut self, sources: &BTreeMap<Name, u64>, now: Timestamp) {
+        self.sources.retain(|name, _| sources.contains_key(name));
+        for (name, every) in sources {
+            let now = now.as_millisecond();
+            let new = || Polling { every: *every, due: now, running: false, again: false, count: 0, failures: 0 };
+            let polling = self.sources.entry(name.clone()).or_insert_with(new);
+            polling.every = *every;
+            polling.due = polling.due.min(after(now, *every));
+        }
+        let known: BTreeSet<Name> = sources.keys().cloned().collect();
+        self.keep_lanes(|lane| known.contains(&lane.source));
+    }
+
+    /// The lanes that a source has, with how often each is looked at, in ms. New ones are
+    /// due now; what left is not looked at any more.
+    pub(super) fn set_lanes(&mut self, source: &Name, lanes: &BTreeMap<Lane, u64>, now: Timestamp) {
+        self.keep_lanes(|lane| lane.source != *source || lanes.contains_key(lane));
+        for (lane, every) in lanes {
+            if let Some(looking) = self.lanes.get_mut(lane) {
+                looking.every = *every;
+                looking.gone = false;
+                continue;
+            }
+            let due = now.as_millisecond();
+            let state = State::Waiting { due };
+            let looking = Looking { every: *every, state, gone: false, count: 0, attempts: 0, busy: 0 };
+            self.lanes.insert(lane.clone(), looking);
+            self.waiting.insert((due, lane.clone()));
+        }
+    }
+
+    fn keep_lanes(&mut self, stays: impl Fn(&Lane) -> bool) {
+        let waiting = &mut self.waiting;
+        self.lanes.retain(|lane, looking| match looking.state {
+            _ if stays(lane) => true,
+            State::Waiting { due } => {
+                waiting.remove(&(due, lane.clone()));
+                false
+            }
+            State::Running { .. } => {
+                looking.gone = true;
+                true
+            }
+        });
+    }
+
+    /// What is known of a lane's failures from before this process: it waits as long.
+    pub(super) fn recall(&mut self, lane: &Lane, attempts: u32, retry_at: Option<Timestamp>) {
+        let Some(looking) = self.lanes.get_mut(lane) else { return };
+        looking.attempts = attempts;
+        if let Some(at) = retry_at {
+            self.put_off(lane, at.as_millisecond());
+        }
+    }
+
+    /// Asks a source as soon as possible. Whether it is known.
+    pub(super) fn wake_source(&mut self, name: &Name, now: Timestamp) -> bool {
+        let Some(polling) = self.sources.get_mut(name) else { return false };
+        if polling.running {
+            polling.again = true;
+        } else {
+            polling.due = polling.due.min(now.as_millisecond());
+        }
+        true
+    }
+
+    /// Looks at lanes as soon as possible. How many there are.
+    pub(super) fn wake_lanes(&mut self, meant: impl Fn(&Lane) -> bool, now: Timestamp) -> usize {
+        let now = now.as_millisecond();
+        let mut woken = 0;
+        for (lane, looking) in self.lanes.iter_mut().filter(|(lane, looking)| !looking.gone && meant(lane)) {
+            woken += 1;
+            match &mut looking.state {
+                State::Running { again, .. } => *again = true,
+                State::Waiting { due } if *due > now => {
+                    self.waiting.remove(&(*due, lane.clone()));
+                    self.waiting.insert((now, lane.clone()));
+                    *due = now;
+                }
+                State::Waiting { .. } => {}
+            }
+        }
+        woken
+    }
+
+    /// What is to be begun now, and counts as begun.
+    pub(super) fn begin(&mut self, now: Timestamp) -> Option<Job> {
+        let now = now.as_millisecond();
+        let due = self.sources.iter_mut().find(|(_, polling)| !polling.running && polling.due <= now);
+        if let Some((name, polling)) = due {
+            polling.running = true;
+            return Some(Job::Poll(name.clone()));
+        }
+        if self.running >= self.bound {
+            return None;
+        }
+        let ready = self.waiting.iter().take_while(|(due, _)| *due <= now);
+        let (due, lane) = ready.into_iter().find(|(_, lane)| !self.busy.contains(&lane.target))?.clone();
+        self.waiting.remove(&(due, lane.clone()));
+        self.busy.insert(lane.target.clone());
+        self.running += 1;
+        if let Some(looking) = self.lanes.get_mut(&lane) {
+            looking.state = State::Running { since: now, again: false, overdue: false };
+            looking.count += 1;
+        }
+        Some(Job::Pass(lane))
+    }
+
+    /// A source was asked.
+    pub(super) fn polled(&mut self, name: &Name, good: bool, now: Timestamp) {
+        let Some(polling) = self.sources.get_mut(name) else { return };
+        polling.running = false;
+        polling.count += 1;
+        polling.failures = if good { 0 } else { polling.failures.saturating_add(1) };
+        let now = now.as_millisecond();
+        // A server that does not answer is asked as often as one that does, never more often.
+        let wait = pace::jittered(polling.every, name.as_str(), polling.count);
+        let wait = if good { wait } else { wait.max(pace::after_failure(polling.failures, name.as_str())) };
+        polling.due = if std::mem::take(&mut polling.again) { now } else { after(now, wait) };
+    }
+
+    /// A pass over a lane ended. When it is due again; `None` where it left meanwhile.
+    pub(super) fn ended(&mut self, lane: &Lane, how: Ended, now: Timestamp) -> Option<Timestamp> {
+        let looking = self.lanes.get_mut(lane)?;
+        let State::Running { again, overdue, .. } = looking.state else { return None };
+        self.busy.remove(&lane.target);
+        self.running -= usize::from(!overdue);
+        if looking.gone {
+            self.lanes.remove(lane);
+            return None;
+        }
+        let now = now.as_millisecond();
+        let who = lane.to_string();
+        looking.attempts = match how {
+            Ended::Failed => looking.attempts.saturating_add(1),
+            Ended::Busy => looking.attempts,
+            Ended::Well | Ended::Again => 0,
+        };
+        looking.busy = if how == Ended::Busy { looking.busy.saturating_add(1) } else { 0 };
+        let wait = match how {
+            _ if again => 0,
+            Ended::Well => pace::jittered(looking.every, &who, looking.count),
+            Ended::Again => 1_000,
+            Ended::Busy => pace::after_busy(looking.busy, &who),
+            Ended::Failed => pace::after_failure(looking.attempts, &who),
+        };
+        let due = after(now, wait);
+        looking.state = State::Waiting { due };
+        self.waiting.insert((due, lane.clone()));
+        Timestamp::from_millisecond(due).ok()
+    }
+
+    /// Failures in a row of a lane.
+    pub(super) fn attempts(&self, lane: &Lane) -> u32 {
+        self.lanes.get(lane).map_or(0, |looking| looking.attempts)
+    }
+
+    /// Passes that have been under way for longer than `limit` ms, each named once. From
+    /// then on they do not count against the bound: a pass that hangs holds up its own lane.
+    pub(super) fn overdue(&mut self, limit: u64, now: Timestamp) -> Vec<Lane> {
+        let now = now.as_millisecond();
+        let mut late = Vec::new();
+        for (lane, looking) in &mut self.lanes {
+            if let State::Running { since, overdue, .. } = &mut looking.state
+                && !*overdue
+                && now >= after(*since, limit)
+            {
+                *overdue = true;
+                self.running -= 1;
+                late.push(lane.clone());
+            }
+        }
+        late
+    }
+
+    /// When something is due next; now, where something waits for a pass to end.
+    pub(super) fn next(&self) -> Option<Timestamp> {
+        let sources = self.sources.values().filter(|polling| !polling.running).map(|polling| polling.due);
+        let free = self.running < self.bound;
+        let lane = self.waiting.iter().find(|(_, lane)| free && !self.busy.contains(&lane.target)).map(|(due, _)| *due);
+        Timestamp::from_millisecond(sources.chain(lane).min()?).ok()
+    }
+
+    /// Lanes, and passes under way.
+    pub(super) fn counts(&self) -> (usize, usize) {
+        let running = |looking: &&Looking| matches!(looking.state, State::Running { .. });
+        (self.lanes.len(), self.lanes.values().filter(running).count())
+    }
+
+    fn put_off(&mut self, lane: &Lane, until: Ms) {
+        let Some(looking) = self.lanes.get_mut(lane) else { return };
+        if let State::Waiting { due } = &mut looking.state {
+            self.waiting.remove(&(*due, lane.clone()));
+            *due = (*due).max(until);
+            self.waiting.insert((*due, lane.clone()));
+        }
+    }
+}
+
+fn after(now: Ms, wait: u64) -> Ms {
+    now.saturating_add(i64::try_from(wait).unwrap_or(i64::MAX))
+}
+
+#[cfg(test)]
+mod tests;
