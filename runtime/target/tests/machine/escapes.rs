@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use tidelock_model::effect::Precondition;
 use tidelock_target::MachineOptions;
 
-use crate::support::{Room, attributes, code, codes, directory, effect, exec, file, grant, link, remove};
+use crate::support::{Room, attributes, code, codes, directory, effect, exec, file, grant, group, link, remove};
 
 #[tokio::test]
 async fn what_is_not_granted_is_not_done() {
@@ -122,6 +122,33 @@ async fn a_hard_link_is_no_way_to_a_file_outside() {
     let after = std::fs::metadata(&secret).unwrap();
     assert_eq!((after.mode(), after.uid(), after.len()), (before.mode(), before.uid(), before.len()));
     assert_eq!((room.read("/f"), std::fs::read_to_string(&secret).unwrap()), ("mine".into(), "secret".into()));
+}
+
+#[tokio::test]
+async fn a_directory_that_is_moved_away_takes_nothing_of_ours_along() {
+    let room = Room::new();
+    room.write("/d/f", "old");
+    // Between the staging of the file and its renaming.
+    let script = "cd \"$TIDELOCK_ROOT\" && mv d moved && ln -s moved d";
+    let put = file(room.put("/d/f", "new"), |_, _, _, validate| {
+        *validate = Some(["/bin/sh", "-c", script].map(str::to_owned).to_vec());
+    });
+    assert_eq!(codes(&room.sequence(vec![put]).await), ["symlink"]);
+    assert_eq!(room.read("/moved/f"), "old");
+    assert_eq!(room.leftovers(), [""; 0]);
+}
+
+#[tokio::test]
+async fn files_in_many_directories_do_not_use_up_the_handles() {
+    let room = Room::new();
+    let mut effects = Vec::new();
+    for i in 0..1_500 {
+        effects.push(file(room.put(&format!("/d{i}/f"), "x"), |_, parents, _, _| *parents = true));
+    }
+    let groups: Vec<_> = (1..).zip(effects).map(|(id, effect)| group(id, false, vec![effect])).collect();
+    let outcomes = room.perform(&groups).await;
+    let done = outcomes.iter().filter(|outcome| codes(&outcome.effects) == ["done"]).count();
+    assert_eq!(done, 1_500);
 }
 
 /// Swaps `a` and `b` under a name until it is told to stop.

@@ -24,6 +24,7 @@ impl Performer<'_> {
     pub(super) fn settle(&mut self, works: &mut [Work<'_>]) {
         self.staged = 0;
         self.staged_bytes = 0;
+        self.staged_folders.clear();
         // Handles from before may be of directories that were moved since.
         self.looker.walker().forget();
         let mut places = vec![];
@@ -88,7 +89,7 @@ impl Performer<'_> {
                 work.ends[index] = EffectEnd::Failed { fault };
             }
             if let Some(staged) = &queued.staged {
-                self.discard(staged);
+                staged.discard();
             }
         }
         // A fault from before the queue was complete comes after all that the queue holds.

@@ -33,12 +33,16 @@ use self::stage::Staged;
 use self::undo::Undo;
 use super::Machine;
 use super::fault::fault;
+use super::folder::Opened;
 use super::look::Looker;
 
 /// Contents on their way to the thread that writes.
 const CONTENTS_AHEAD: usize = 8;
 /// Staged bytes after which files are renamed, however few they are.
 const BATCH_BYTES: u64 = 256 << 20;
+/// Directories of staged files that are held open, after which files are renamed: far
+/// below the 1024 handles that a process has where nobody allows it more.
+const BATCH_FOLDERS: usize = 256;
 
 /// A group without its words for people.
 struct Job {
@@ -139,6 +143,8 @@ struct Performer<'m> {
     late: BTreeMap<Late, Vec<(usize, usize)>>,
     staged: usize,
     staged_bytes: u64,
+    /// The directories that staged files hold open; neighbours share one.
+    staged_folders: Vec<Arc<Opened>>,
 }
 
 impl<'m> Performer<'m> {
@@ -152,7 +158,9 @@ impl<'m> Performer<'m> {
         match Looker::new(machine) {
             Ok(looker) => {
                 let late = BTreeMap::new();
-                Performer { machine, looker, contents, given_up, late, staged: 0, staged_bytes: 0 }.run(&mut works);
+                let staged_folders = vec![];
+                Performer { machine, looker, contents, given_up, late, staged: 0, staged_bytes: 0, staged_folders }
+                    .run(&mut works);
             }
             Err(fault) => {
                 for work in works.iter_mut().filter(|work| !work.ends.is_empty()) {
@@ -170,7 +178,10 @@ impl<'m> Performer<'m> {
                 self.settle(&mut works[first_pending..=current]);
                 first_pending = current;
             }
-            if self.staged >= self.machine.options.batch || self.staged_bytes >= BATCH_BYTES {
+            if self.staged >= self.machine.options.batch
+                || self.staged_bytes >= BATCH_BYTES
+                || self.staged_folders.len() >= BATCH_FOLDERS
+            {
                 self.settle(&mut works[first_pending..=current]);
                 first_pending = current + 1;
             }
@@ -242,6 +253,9 @@ impl<'m> Performer<'m> {
             if let Some(staged) = &staged {
                 self.staged += 1;
                 self.staged_bytes += staged.bytes;
+                if !self.staged_folders.last().is_some_and(|last| Arc::ptr_eq(last, &staged.folder)) {
+                    self.staged_folders.push(Arc::clone(&staged.folder));
+                }
             }
             work.queue.push(Queued { index, check, staged });
             return Ok(());
@@ -259,7 +273,7 @@ impl<'m> Performer<'m> {
         work.over = true;
         for queued in work.take_queue() {
             if let Some(staged) = queued.staged {
-                self.discard(&staged);
+                staged.discard();
             }
         }
         let why = match &culprit {

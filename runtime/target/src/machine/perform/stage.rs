@@ -30,9 +30,21 @@ const FOLDER_MODE: u32 = 0o755;
 pub(super) struct Staged {
     pub(super) path: String,
     pub(super) temporary: OsString,
+    /// The directory that it was written to, wherever that is by now.
+    pub(super) folder: Arc<Opened>,
     /// What was written: only this very file is renamed.
     pub(super) entry: Entry,
     pub(super) bytes: u64,
+}
+
+impl Staged {
+    /// Removes a staged file that is not wanted any more: from the directory that it was
+    /// written to, since by now its path may lead elsewhere, or nowhere.
+    pub(super) fn discard(&self) {
+        if let Err(error) = self.folder.remove_file(&self.temporary) {
+            tracing::warn!(path = self.path, %error, "a staged file could not be removed");
+        }
+    }
 }
 
 /// Numbers for [`Attributes`].
@@ -77,15 +89,7 @@ impl Performer<'_> {
         let entry = write(&folder, &temporary, path, content, &numbers).inspect_err(|_| {
             let _ = folder.remove_file(&temporary);
         })?;
-        Ok(Staged { path: path.clone(), temporary, entry, bytes: content.len() as u64 })
-    }
-
-    /// Removes a staged file that is not wanted any more.
-    pub(super) fn discard(&mut self, staged: &Staged) {
-        if let Ok((folder, _)) = self.looker.walker().existing_parent(&staged.path) {
-            // What cannot be removed now is swept later.
-            let _ = folder.remove_file(&staged.temporary);
-        }
+        Ok(Staged { path: path.clone(), temporary, folder, entry, bytes: content.len() as u64 })
     }
 
     /// Makes the directories above a path that are missing. The grant covers them through
