@@ -19,7 +19,7 @@ static EMBEDDED: &[(&str, &[u8])] = include!(concat!(env!("OUT_DIR"), "/embedded
 /// A host with every plugin that there is. Nothing is compiled yet.
 pub(crate) fn host(loaded: &Loaded, listener: Arc<dyn Listener>) -> Result<Host, CliError> {
     private_dir(&loaded.cache())?;
-    let options = HostOptions { cache_dir: loaded.cache().join("plugins"), limits: loaded.config.limits.clone() };
+    let options = HostOptions { cache_dir: loaded.cache().join("plugins"), limits: loaded.config.limits_in_force() };
     let host = Host::new(options, listener)?;
     for (name, bytes) in EMBEDDED {
         host.load_bytes(&format!("embedded {name}"), Cow::Borrowed(bytes))?;

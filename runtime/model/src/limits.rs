@@ -51,3 +51,66 @@ impl Default for Limits {
         }
     }
 }
+
+/// `[limits.NAME]` as the operator wrote it: what is left out is taken from elsewhere.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LimitsDecl {
+    /// See [`Limits::memory`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory: Option<u64>,
+    /// See [`Limits::table_elements`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub table_elements: Option<u64>,
+    /// See [`Limits::stack`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stack: Option<u64>,
+    /// See [`Limits::render_ms`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub render_ms: Option<u64>,
+    /// See [`Limits::observe_ms`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub observe_ms: Option<u64>,
+    /// See [`Limits::steps_ms`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub steps_ms: Option<u64>,
+    /// See [`Limits::host_call`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub host_call: Option<u64>,
+    /// See [`Limits::host_calls`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub host_calls: Option<u64>,
+    /// See [`Limits::log`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub log: Option<u64>,
+    /// See [`Limits::output`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub output: Option<u64>,
+    /// See [`Limits::component`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub component: Option<u64>,
+    /// See [`Limits::batch`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub batch: Option<u64>,
+}
+
+impl LimitsDecl {
+    /// These limits, and those of `below` where nothing is said.
+    #[must_use]
+    pub fn over(&self, below: &Limits) -> Limits {
+        Limits {
+            memory: self.memory.unwrap_or(below.memory),
+            table_elements: self.table_elements.unwrap_or(below.table_elements),
+            stack: self.stack.unwrap_or(below.stack),
+            render_ms: self.render_ms.unwrap_or(below.render_ms),
+            observe_ms: self.observe_ms.unwrap_or(below.observe_ms),
+            steps_ms: self.steps_ms.unwrap_or(below.steps_ms),
+            host_call: self.host_call.unwrap_or(below.host_call),
+            host_calls: self.host_calls.unwrap_or(below.host_calls),
+            log: self.log.unwrap_or(below.log),
+            output: self.output.unwrap_or(below.output),
+            component: self.component.unwrap_or(below.component),
+            batch: self.batch.unwrap_or(below.batch),
+        }
+    }
+}

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::grant::GrantDecl;
-use crate::limits::Limits;
+use crate::limits::{Limits, LimitsDecl};
 use crate::name::Name;
 
 pub use daemon::DaemonDecl;
@@ -34,10 +34,23 @@ pub struct Config {
     pub targets: BTreeMap<Name, TargetDecl>,
     /// What plugins may do, by plugin; several entries by `[[grants.server]]` or one by `[grants.server]`.
     pub grants: BTreeMap<String, OneOrMany<GrantDecl>>,
-    /// Limits, by plugin; `default` for all.
-    pub limits: BTreeMap<String, Limits>,
+    /// Limits, by plugin; `default` for all, and for what a plugin's own leave out.
+    pub limits: BTreeMap<String, LimitsDecl>,
     /// Creates on first contact that need no yes: globs of targets.
     pub accept_new: Vec<String>,
+}
+
+impl Config {
+    /// The limits that hold, for each plugin that has its own and under `default` for the rest.
+    #[must_use]
+    pub fn limits_in_force(&self) -> BTreeMap<String, Limits> {
+        const DEFAULT: &str = "default";
+        let default = self.limits.get(DEFAULT).cloned().unwrap_or_default().over(&Limits::default());
+        let mut all: BTreeMap<String, Limits> =
+            self.limits.iter().map(|(name, own)| (name.clone(), own.over(&default))).collect();
+        all.insert(DEFAULT.to_owned(), default);
+        all
+    }
 }
 
 /// One value or a list of them.
