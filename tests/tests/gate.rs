@@ -62,3 +62,29 @@ fn a_stack_that_waits_holds_up_no_other_and_is_told() {
     assert_eq!(site.on_machine("srv/c").as_deref(), Some("one\n"));
     site.converged();
 }
+
+#[test]
+fn every_stack_that_cannot_be_read_is_shown_with_its_line() {
+    let site = two_stacks();
+    site.repo().edit("web/a.yaml", "mode:", "mod:").edit("db/b.yaml", "path:", "pth:");
+    site.repo().commit("A mistake in each of two stacks");
+    let ran = site.tidelock(["plan"]).run().exit(4);
+    for (place, line, mark) in
+        [("web/a.yaml:5:3", "5 |   mod: \"0644\"", "^"), ("db/b.yaml:4:3", "4 |   pth: /srv/b", "^")]
+    {
+        assert!(ran.stdout.contains(place) && ran.stdout.contains(line), "{place}: {}", ran.story());
+        let below = ran.stdout.split(line).nth(1).and_then(|rest| rest.lines().nth(1)).unwrap_or_default();
+        assert!(below.contains(mark), "{place}: {}", ran.story());
+    }
+}
+
+#[test]
+fn what_the_planner_refuses_is_shown_with_its_line() {
+    let site = Site::with_files([("a", "one\n")]);
+    site.repo().edit("web/a.yaml", "name: a\n", "name: a\nneeds: [server.file/c]\n");
+    site.repo().commit("It needs what is not there");
+    let ran = site.tidelock(["plan"]).run().exit(1);
+    assert!(ran.stderr.contains("web/a.yaml:3:1"), "{}", ran.story());
+    assert!(ran.stderr.contains("3 | needs: [server.file/c]"), "{}", ran.story());
+    assert!(!ran.stderr.contains("did you mean server.file/a"), "it cannot need itself: {}", ran.story());
+}

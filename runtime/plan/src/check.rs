@@ -56,7 +56,12 @@ fn twice(desired: &Desired) -> Vec<Diagnostic> {
 fn unknown_needs(index: &Index<'_>, resource: &DesiredResource, out: &mut Vec<Diagnostic>) {
     for need in resource.needs.iter().filter(|need| !index.by_ref.contains_key(need)) {
         let message = format!("{} needs {need}, which this stack does not declare for this target", resource.id);
-        out.push(near(Diagnostic::error(message, Some(resource.place.clone())).at("/needs"), index, need));
+        out.push(near(
+            Diagnostic::error(message, Some(resource.place.clone())).at("/needs"),
+            index,
+            Some(&resource.id),
+            need,
+        ));
     }
 }
 
@@ -65,7 +70,12 @@ fn unknown_notify(index: &Index<'_>, resource: &DesiredResource, out: &mut Vec<D
         if !index.by_ref.contains_key(&notify.to) {
             let message =
                 format!("{} notifies {}, which this stack does not declare for this target", resource.id, notify.to);
-            out.push(near(Diagnostic::error(message, Some(resource.place.clone())).at("/notify"), index, &notify.to));
+            out.push(near(
+                Diagnostic::error(message, Some(resource.place.clone())).at("/notify"),
+                index,
+                None,
+                &notify.to,
+            ));
             continue;
         }
         let Some(info) = index.info(&notify.to.kind) else { continue };
@@ -114,10 +124,12 @@ fn named_cycle(desired: &Desired, cycle: &[usize]) -> Diagnostic {
     .hint("remove one of these `needs`, or what a provider derives from the specs")
 }
 
-fn near(diagnostic: Diagnostic, index: &Index<'_>, wanted: &ResourceRef) -> Diagnostic {
+/// Guesses what was meant, `never` excepted: nothing needs itself.
+fn near(diagnostic: Diagnostic, index: &Index<'_>, never: Option<&ResourceRef>, wanted: &ResourceRef) -> Diagnostic {
     let wanted = wanted.to_string();
     // A large stack with many mistakes must stay linear enough to answer at once.
-    let names: Vec<String> = index.by_ref.keys().take(2_000).map(ToString::to_string).collect();
+    let names: Vec<String> =
+        index.by_ref.keys().filter(|name| Some(**name) != never).take(2_000).map(ToString::to_string).collect();
     match nearest(&wanted, names.iter().map(String::as_str)) {
         Some(name) => diagnostic.hint(format!("did you mean {name}?")),
         None => diagnostic.hint("declare it, or remove the name"),

@@ -52,6 +52,16 @@ fn explain(mut diagnostic: Diagnostic) -> Diagnostic {
     if diagnostic.message.contains("untagged enum Selector") {
         diagnostic.message = "`targets` must be a name, a list of names or globs, or a map of labels".to_owned();
     }
+    if diagnostic.message.contains("untagged enum BudgetText") {
+        diagnostic.message = "a budget is a number, such as 3, or a part of what is owned, such as 25%".to_owned();
+    }
+    if diagnostic.message.contains("unexpected end of input") {
+        diagnostic.message = "the file is empty; a stack has at least a name and targets".to_owned();
+        diagnostic.hint = Some("such as:\nname: web\ntargets: [web-1]".to_owned());
+    }
+    if diagnostic.message.contains("expected mapping start") {
+        diagnostic.message = "a stack is a map of `name`, `targets` and more".to_owned();
+    }
     if diagnostic.message.contains("missing field `targets`") {
         diagnostic.hint = Some("say where the stack goes, such as `targets: [web-1]`".to_owned());
     }
@@ -104,6 +114,20 @@ mod tests {
         assert_eq!(problem.place.as_ref().unwrap().to_string(), "web/stack.yaml:2:1");
         assert_eq!(problem.hint.as_deref(), Some("did you mean `targets`?"));
         assert_eq!(problem.snippet.as_deref(), Some("targts: [a]"));
+    }
+
+    #[test]
+    fn what_the_reader_alone_would_say_is_put_in_words() {
+        for (text, words) in [
+            ("", "the file is empty"),
+            ("[]\n", "a stack is a map"),
+            ("name: web\ntargets: [a]\nbudget: { destroy: -1 }\n", "a budget is a number"),
+            ("name: web\nname: db\ntargets: [a]\n", "duplicate mapping key: name"),
+        ] {
+            let problem = &parse(text, "web").unwrap_err()[0];
+            assert!(problem.message.starts_with(words), "{text:?}: {problem:?}");
+            assert!(!problem.message.contains("Options"), "{problem:?}");
+        }
     }
 
     #[test]

@@ -75,10 +75,9 @@ fn plain(rendered: &str) -> String {
         Some((place, rest)) if place.contains("column") => rest,
         _ => line,
     };
-    match line.rfind(" at line ") {
-        Some(at) => line[..at].to_owned(),
-        None => line.to_owned(),
-    }
+    let line = line.rfind(" at line ").map_or(line, |at| &line[..at]);
+    // What a caller of the library could set is nothing that a reader could.
+    line.split(", set DuplicateKeyPolicy").next().unwrap_or(line).to_owned()
 }
 
 #[cfg(test)]

@@ -19,6 +19,7 @@ use super::render::{self, RenderedLane};
 use super::source::Lanes;
 use crate::contents::BlobSet;
 use crate::error::RunError;
+use crate::read::resource::with_snippet;
 use crate::runtime::Runtime;
 use crate::select::Selected;
 
@@ -53,7 +54,7 @@ pub(super) async fn pass(runtime: &Runtime, fetched: &Fetched, lanes: Lanes) -> 
             Ok(lane) => rendered.push(lane),
             Err(error) => {
                 unheard.entry(selected.lane.target.clone()).or_default().push(selected.lane.stack.to_string());
-                hold(runtime, selected, error, lanes.selected.len(), &mut errors)?;
+                hold(runtime, fetched, selected, error, lanes.selected.len(), &mut errors)?;
             }
         }
     }
@@ -73,7 +74,7 @@ pub(super) async fn pass(runtime: &Runtime, fetched: &Fetched, lanes: Lanes) -> 
                 parts.push(part);
                 planned.push(lane);
             }
-            Err(error) => hold(runtime, &selected, error, lanes.selected.len(), &mut errors)?,
+            Err(error) => hold(runtime, fetched, &selected, error, lanes.selected.len(), &mut errors)?,
         }
     }
     let (mut plan, ledger) = tidelock_plan::plan(&fetched.revision, parts);
@@ -95,12 +96,17 @@ pub(super) async fn pass(runtime: &Runtime, fetched: &Fetched, lanes: Lanes) -> 
 /// Keeps a lane's error for the plan, or passes it on where it is the only lane or not the lane's.
 fn hold(
     runtime: &Runtime,
+    fetched: &Fetched,
     selected: &Selected,
-    error: RunError,
+    mut error: RunError,
     lanes: usize,
     errors: &mut Vec<Diagnostic>,
 ) -> Result<(), RunError> {
-    if let RunError::Rejected(diagnostics) = &error {
+    if let RunError::Rejected(diagnostics) = &mut error {
+        // What the planner found has a place, and no line to show yet.
+        for diagnostic in diagnostics.iter_mut() {
+            with_snippet(diagnostic, fetched.tree.as_ref());
+        }
         runtime.emit(None, Some(&selected.lane), &RunEvent::Rejected { diagnostics: diagnostics.clone() })?;
     }
     match error {
