@@ -91,3 +91,12 @@ fn what_is_no_plan_is_refused_by_name() {
         refused(&site).says("saved.json");
     }
 }
+
+#[test]
+fn a_plan_without_an_end_is_refused_and_not_swallowed() {
+    let site = Site::with_files([("a", "one\n")]);
+    // A device says that it has no bytes, and gives as many as are asked for.
+    let refused = site.tidelock(["apply", "--yes", "--plan", "/dev/zero"]).run().exit(3);
+    let _ = refused.says("is not a saved plan");
+    assert_eq!(site.on_machine("srv/a"), None);
+}

@@ -1,6 +1,6 @@
 //! `tidelock apply`: does what the plan says, once someone said yes.
 
-use std::io::{BufRead, IsTerminal, Write};
+use std::io::{BufRead, IsTerminal, Read as _, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -95,16 +95,22 @@ fn as_saved(selection: &mut Selection, saved: &Plan) {
 
 fn read(file: &Path) -> Result<Plan, CliError> {
     let failed = |error: std::io::Error| CliError::file("read", file, &error);
-    let size = std::fs::metadata(file).map_err(failed)?.len();
     let no_plan = |why: String| {
         CliError::new(Kind::Refused, format!("{} is not a saved plan: {why}", file.display()))
             .hint("make one with `tidelock plan --save FILE`")
     };
+    let opened = std::fs::File::open(file).map_err(failed)?;
+    let size = opened.metadata().map_err(failed)?.len();
     if size > LARGEST {
         return Err(no_plan(format!("it has {size} bytes")));
     }
-    let text = std::fs::read_to_string(file).map_err(failed)?;
-    let value: serde_json::Value = serde_json::from_str(&text).map_err(|error| no_plan(error.to_string()))?;
+    // A pipe or a device does not say beforehand how much it will give: it is read while it
+    // makes sense, and no further than that.
+    let read = serde_json::from_reader(std::io::BufReader::new(opened.take(LARGEST)));
+    let value: serde_json::Value = read.map_err(|error| match error.io_error_kind() {
+        Some(kind) => failed(kind.into()),
+        None => no_plan(one_line(&error.to_string())),
+    })?;
     match value.get("format").and_then(serde_json::Value::as_str) {
         Some(FORMAT) => serde_json::from_value(value).map_err(|error| no_plan(one_line(&error.to_string()))),
         Some(other) => Err(no_plan(format!("its format is {:?}, and this version reads {FORMAT}", one_line(other)))),
