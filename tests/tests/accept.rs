@@ -58,6 +58,13 @@ fn an_unsigned_tip_is_not_put_in_force_by_a_yes() {
     site.tidelock(["source", "accept", "infra", "--yes"]).run();
     site.tidelock(["apply", "--yes"]).run();
     assert_eq!(site.on_machine("srv/a").as_deref(), Some("two\n"));
+
+    // What lies in the work tree has no signature at all.
+    let shown = site.tidelock(["plan", "--worktree"]).run().ok();
+    assert!(shown.stdout.contains("stolen"), "{}", shown.story());
+    let refused = site.tidelock(["apply", "--worktree", "--yes"]).run().exit(64);
+    let _ = refused.says("files that are not committed cannot be applied");
+    assert_eq!(site.on_machine("srv/a").as_deref(), Some("two\n"));
 }
 
 #[test]
