@@ -72,3 +72,35 @@ fn a_stack_may_be_renamed_and_one_that_left_is_orphaned() {
     assert!(status.contains("orphaned"), "{status}");
     assert_eq!(site.on_machine("srv/z").as_deref(), Some("z"));
 }
+
+#[test]
+fn a_stack_that_moved_needs_the_right_to_what_it_owns() {
+    let site = two_stacks();
+    // The directory `web` may hold files, and `links` may hold links alone.
+    let held = site.world().read("tidelock.toml").replace(
+        "targets = [\"local\"]\nkinds = [\"server.*\"]\n",
+        "stacks = \"{web,db}\"\ntargets = [\"local\"]\nkinds = [\"server.*\"]\n\n\
+         [[sources.infra.allow]]\nstacks = \"links\"\ntargets = [\"local\"]\nkinds = [\"server.link\"]\n",
+    );
+    site.world().write("tidelock.toml", held);
+    site.converged();
+
+    let link = "kind: server.link\nname: l\nspec: { path: /srv/l, to: /srv/b }\n";
+    site.repo().rename("web", "links").remove("links/a.yaml").remove("links/b.yaml").write("links/l.yaml", link);
+    site.repo().commit("The name web, in a directory that may not hold files");
+    let ran = site.tidelock(["apply", "--yes"]).run();
+    assert_ne!(ran.code, 0, "{}", ran.story());
+    let _ = ran.says("stack web owns server.file/a").says("needs the rights of its old directory");
+    assert_eq!(site.on_machine("srv/a").as_deref(), Some("a"));
+    assert!(!site.machine("srv/l").is_symlink(), "nothing of it was made either");
+}
+
+#[test]
+fn a_mistyped_target_of_a_resource_is_an_error_and_deletes_nothing() {
+    let site = two_stacks();
+    site.repo().write("web/a.yaml", format!("target: locla\n{}", resource("a")));
+    site.repo().commit("A target that the config does not declare");
+    let ran = site.tidelock(["apply", "web", "--yes"]).run().exit(1);
+    let _ = ran.says("the config declares no target locla").says("did you mean local?").says("web/a.yaml:1:");
+    assert_eq!(site.on_machine("srv/a").as_deref(), Some("a"));
+}
