@@ -47,8 +47,8 @@ enum Task {
     Demo(demo::Options),
     /// Make sure that the standard library for WebAssembly is there
     WasmStd,
-    /// Build the first-party plugins into target/plugins/*.wasm
-    Plugins,
+    /// Build the first-party plugins into target/plugins/*.wasm, or plugins of your own
+    Plugins(plugins::Options),
     /// Build everything and run all tests
     Test {
         /// For `cargo test` of the runtime's workspace, such as `-p tidelock-plan` or `-- NAME`
@@ -90,7 +90,7 @@ fn run(task: Task) -> Result<()> {
     match task {
         Task::Demo(options) => demo::demo(&workspace, &options),
         Task::WasmStd => wasm_std::ensure(&workspace).map(|std| println!("{std}")),
-        Task::Plugins => plugins::build(&workspace),
+        Task::Plugins(options) => plugins::run(&workspace, &options),
         Task::Test { arguments } => test::test(&workspace, &arguments),
         Task::Dist { profile } => dist::dist(&workspace, profile).map(drop),
         Task::Bench(options) => bench::bench(&workspace, &options),

@@ -1,4 +1,4 @@
-//! The first-party plugins, from crates to components.
+//! Plugins, the first-party ones or others, from crates to components.
 //!
 //! A plugin is a `cdylib` for `wasm32-unknown-unknown`. Cargo compiles it to a
 //! core module, and [`component`] turns that into the one file that the host
@@ -21,11 +21,38 @@ use crate::workspace::Workspace;
 /// other way into the world.
 const OWN_INTERFACES: &str = "tidelock:";
 
+/// Whose plugins, and where to.
+#[derive(clap::Args)]
+pub(crate) struct Options {
+    /// A crate or workspace of plugins, made with the SDK; else the first-party ones
+    #[arg(requires = "into")]
+    folder: Option<PathBuf>,
+    /// Where the components go; files that are there and not built anew stay
+    #[arg(long, value_name = "FOLDER", requires = "folder")]
+    into: Option<PathBuf>,
+}
+
+/// Builds what was asked for.
+pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
+    let (Some(folder), Some(into)) = (&options.folder, &options.into) else { return build(workspace) };
+    let folder = fs::canonicalize(folder).with_context(|| format!("cannot find {}", folder.display()))?;
+    if components(workspace, &folder, into)?.is_empty() {
+        bail!("{} holds no plugin: no crate there has `crate-type = [\"cdylib\"]`", folder.display());
+    }
+    Ok(())
+}
+
 /// Builds the first-party plugins into [`Workspace::components`].
 pub(crate) fn build(workspace: &Workspace) -> Result<()> {
-    let modules = compile(workspace)?;
     let into = workspace.components();
-    fs::create_dir_all(&into).with_context(|| format!("cannot make {}", into.display()))?;
+    let written = components(workspace, &workspace.root().join("plugins"), &into)?;
+    remove_others(&into, &written)
+}
+
+/// Builds the plugins of a folder, and gives the components.
+fn components(workspace: &Workspace, plugins: &Path, into: &Path) -> Result<Vec<PathBuf>> {
+    let modules = compile(workspace, plugins)?;
+    fs::create_dir_all(into).with_context(|| format!("cannot make {}", into.display()))?;
 
     let mut written = Vec::new();
     for module in modules {
@@ -42,7 +69,7 @@ pub(crate) fn build(workspace: &Workspace) -> Result<()> {
         println!("  {name}.wasm  {} KiB  {}", bytes.len().div_ceil(1024), listing(&found));
         written.push(file);
     }
-    remove_others(&into, &written)
+    Ok(written)
 }
 
 /// A compiled plugin, not yet a component.
@@ -52,9 +79,8 @@ struct Module {
     path: PathBuf,
 }
 
-/// Compiles the workspace of plugins.
-fn compile(workspace: &Workspace) -> Result<Vec<Module>> {
-    let plugins = &workspace.root().join("plugins");
+/// Compiles a workspace of plugins.
+fn compile(workspace: &Workspace, plugins: &Path) -> Result<Vec<Module>> {
     let std = wasm_std::ensure(workspace)?;
     let mut cargo = workspace.guest_cargo(plugins);
     cargo.args(["build", "--release", "--target", wasm_std::TARGET, "--message-format", "json-render-diagnostics"]);

@@ -1,0 +1,64 @@
+//! A newcomer's own plugins: what `sdk/README.md` shows is built, accepted and used as it
+//! stands there.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use tidelock_tests::{Site, site};
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the repository's root")
+}
+
+/// The first block of a language under a heading of the SDK's README.
+fn block(heading: &str, language: &str) -> String {
+    let readme = fs::read_to_string(root().join("sdk/README.md")).expect("the SDK's README");
+    let under = readme.split_once(&format!("## {heading}\n")).expect("the heading").1;
+    let block = under.split_once(&format!("```{language}\n")).expect("a block").1;
+    block.split_once("```").expect("its end").0.to_owned()
+}
+
+/// A crate of its own, with what the README has under a heading up to the test in it.
+fn plugin(site: &Site, name: &str, heading: &str, test: &str) -> PathBuf {
+    let code = block(heading, "rust");
+    let code = code.split_once(test).expect("a test in the example").0;
+    let sdk = root().join("sdk").display().to_string();
+    let manifest =
+        block("Building", "toml").replace("../tidelock/sdk", &sdk).replace("\"texts\"", &format!("{name:?}"));
+    site.world().write(&format!("{name}/Cargo.toml"), manifest);
+    site.world().write(&format!("{name}/src/lib.rs"), format!("//! An example.\n{code}"));
+    // The versions that our own plugins are built with.
+    fs::copy(root().join("plugins/Cargo.lock"), site.world().path(name).join("Cargo.lock")).expect("a lock");
+    site.world().path(name)
+}
+
+fn build(plugin: &Path, into: &Path) {
+    let mut cargo = Command::new(env!("CARGO"));
+    let output = cargo.current_dir(root()).args(["xtask", "plugins"]).arg(plugin).arg("--into").arg(into).output();
+    let output = output.expect("cargo runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[test]
+fn plugins_of_the_sdks_readme_are_built_accepted_and_used() {
+    let site = Site::new();
+    let into = site.world().path("plugins");
+    build(&plugin(&site, "demo", "A whole provider", "// And its test"), &into);
+    build(&plugin(&site, "texts", "A whole renderer", "let tree ="), &into);
+    let config = site::config("infra").replace("\"server.*\"", "\"demo.*\"").replace("grants.server", "grants.demo");
+    site.world().write("tidelock.toml", format!("{config}\n[plugins]\ndir = \"plugins\"\n"));
+    site.repo().write("web/stack.yaml", "name: web\ntargets: local\nrenderer: texts\n").write("web/a.txt", "A note\n");
+    site.repo().commit("A note for each text");
+
+    let ran = site.tidelock(["plan"]).run().exit(1);
+    assert!(ran.stderr.contains("tidelock plugin accept texts"), "{}", ran.story());
+    let _ = site.tidelock(["plugin", "inspect", "demo"]).run().ok().says("look at files");
+    for name in ["texts", "demo"] {
+        site.tidelock(["plugin", "accept", name]).run().ok();
+    }
+    let _ = site.tidelock(["plan"]).run().ok().says("+ demo.note/a.txt").says("+A note");
+    site.apply();
+    assert_eq!(site.on_machine("srv/a.txt").as_deref(), Some("A note\n"));
+    site.converged();
+}
