@@ -1,6 +1,6 @@
 //! When to run: the loop behind `tidelock run`.
 //!
-//! Timers, signals and commands take one way: a [`Signal`] wakes what the [`schedule`]
+//! Timers, signals and commands take one way: a [`Signal`] wakes what the schedule
 //! holds, and the same pass runs that a timer would have started later. A signal carries
 //! nothing that a pass would read: it says *when*, never *what*. So a signal that is lost,
 //! doubled or forged costs at most a pass that finds nothing to do.
