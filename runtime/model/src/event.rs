@@ -130,6 +130,13 @@ pub enum RunEvent {
         /// How.
         how: String,
     },
+    /// Someone said no.
+    Declined {
+        /// Who.
+        who: String,
+        /// Why, where they said so.
+        comment: Option<String>,
+    },
     /// Someone said yes to what had stopped every plan: a rewritten history, or another
     /// system under a target's name.
     Accepted {

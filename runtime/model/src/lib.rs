@@ -35,3 +35,4 @@ pub mod resource;
 pub mod revision;
 pub mod run;
 pub mod stack;
+pub mod window;

@@ -214,6 +214,17 @@ pub struct Approval {
     pub comment: Option<String>,
 }
 
+impl Approval {
+    /// How a yes is given that the operator's rules count.
+    pub const BEFOREHAND: &str = "approve";
+
+    /// The person, however they became the user that ran the command.
+    #[must_use]
+    pub fn person(&self) -> &str {
+        self.who.strip_suffix(" (sudo)").unwrap_or(&self.who)
+    }
+}
+
 /// One line of `history`: what was done to one resource.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct HistoryLine {

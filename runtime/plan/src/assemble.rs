@@ -64,7 +64,8 @@ pub fn plan(revision: &Revision, mut parts: Vec<LanePart>) -> (Plan, Ledger) {
 }
 
 /// The part of a plan that is about these lanes. Its groups keep their numbers.
-pub(crate) fn only(plan: &Plan, lanes: &[Lane]) -> Plan {
+#[must_use]
+pub fn only(plan: &Plan, lanes: &[Lane]) -> Plan {
     let mut part = Plan {
         lanes: plan.lanes.iter().filter(|part| lanes.contains(&part.lane)).cloned().collect(),
         changes: plan.changes.iter().filter(|change| lanes.contains(&change.address.lane())).cloned().collect(),

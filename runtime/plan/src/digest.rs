@@ -41,6 +41,12 @@ pub fn lane_digest(
     Digest::of_parts(parts.iter().map(String::as_bytes))
 }
 
+/// The digest of the plan that holds one lane alone, by the lane's.
+#[must_use]
+pub fn alone(lane: &Digest) -> Digest {
+    Digest::of_parts([lane.as_bytes().as_slice()])
+}
+
 /// The digest of a plan: of its lanes' digests, in any order.
 #[must_use]
 pub fn plan_digest(lanes: &[LanePlan]) -> Digest {

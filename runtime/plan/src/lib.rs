@@ -36,8 +36,8 @@ mod wanted;
 #[cfg(test)]
 mod tests;
 
-pub use assemble::{plan, word};
-pub use digest::{lane_digest, plan_digest};
+pub use assemble::{only, plan, word};
+pub use digest::{alone, lane_digest, plan_digest};
 pub use draft::{Draft, draft};
 pub use input::LaneInput;
 pub use ledger::{Ledger, LedgerLine};

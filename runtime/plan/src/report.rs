@@ -3,12 +3,39 @@
 //! A wait is data for `why` and for programs: its code is stable, its sentence is for
 //! people, its hint says what ends it.
 
+use jiff::Timestamp;
 use tidelock_model::name::{Address, Lane};
 use tidelock_model::plan::Wait;
 use tidelock_model::run::Approval;
 
+use crate::gate::Rule;
+
 /// The codes of waits that do not hold up the rest of the lane.
 const ASIDE: [&str; 3] = ["protected", "in-doubt", "unheard"];
+
+/// The codes of waits that end neither with time nor with anybody's yes.
+const REFUSED: [&str; 1] = ["empty-render"];
+
+/// The code of a wait for people whom the operator's rules name.
+pub(crate) const APPROVALS: &str = "approvals";
+
+/// Whether Git or the operator has to change something before the lane can go on.
+#[must_use]
+pub fn refuses(wait: &Wait) -> bool {
+    REFUSED.contains(&wait.code.as_str())
+}
+
+/// Whether the operator's rules ask for people: no caller's yes is enough.
+#[must_use]
+pub fn asks_for_people(wait: &Wait) -> bool {
+    wait.code == APPROVALS
+}
+
+/// Whether an approval that is given beforehand ends a wait, or helps to.
+#[must_use]
+pub fn awaits_approval(wait: &Wait) -> bool {
+    wait.approvable || asks_for_people(wait)
+}
 
 /// Whether a wait holds up the whole lane.
 #[must_use]
@@ -73,6 +100,29 @@ pub(crate) fn take_over(effects: usize, allowed: usize) -> Wait {
 pub(crate) fn budget_destroy(effects: usize, allowed: usize) -> Wait {
     let message = format!("{} destroy something; the budget is {allowed}", effects_of(effects));
     wait("budget-destroy", message, format!("{YES}, or raise `budget.destroy`"), true)
+}
+
+pub(crate) fn window(rule: &Rule, now: Timestamp) -> Wait {
+    let windows: Vec<String> = rule.windows.iter().map(ToString::to_string).collect();
+    let message = format!("{} lets effects be performed only in the window {}", rule.name, windows.join(" or "));
+    let next = rule.windows.iter().filter_map(|window| Some((window.opens(now)?, window))).min_by_key(|(at, _)| *at);
+    let hint = next.map(|(at, window)| format!("it opens next on {}", window.clock(at)));
+    wait("window", message, hint, false)
+}
+
+/// `said` names who approved already, `discounted` whose word does not count, and why.
+pub(crate) fn approvals(rule: &Rule, said: &[&str], discounted: &[String]) -> Wait {
+    let of = if rule.approvers.is_empty() { String::new() } else { format!(" of {}", rule.approvers.join(", ")) };
+    let people = if rule.approvals == 1 { "1 person".to_owned() } else { format!("{} people", rule.approvals) };
+    let mut message = format!("{} asks for the approval of {people}{of}", rule.name);
+    if !said.is_empty() {
+        message.push_str(&format!("; so far: {}", said.join(", ")));
+    }
+    if !discounted.is_empty() {
+        message.push_str(&format!("; not counted: {}", discounted.join(", ")));
+    }
+    let hint = "they say `tidelock approve`; whoever wrote the commit is not counted";
+    wait(APPROVALS, message, hint.to_owned(), false)
 }
 
 pub(crate) fn moved(from: &Lane) -> Wait {

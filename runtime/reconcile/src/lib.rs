@@ -13,6 +13,7 @@
 //! The whole loop runs in tests with fakes.
 
 mod accept;
+mod approve;
 mod contents;
 pub mod driver;
 mod error;
@@ -25,6 +26,7 @@ mod runtime;
 pub mod select;
 
 pub use accept::{Replaced, Rewritten, accept_source, accept_target, replaced, rewritten};
+pub use approve::{Planned, approve, planned, reject};
 pub use error::RunError;
 pub use interrupt::{Ending, Interrupt};
 pub use resolve::{Word, in_doubt, resolve};

@@ -88,6 +88,10 @@ pub(crate) fn said(event: &RunEvent) -> (String, Look) {
         E::Waiting { reasons } => (format!("waits: {}", reasons.join("; ")), Look::Warn),
         E::Refused { reasons } => (format!("refused: {}", reasons.join("; ")), Look::Bad),
         E::Approved { who, how } => (format!("approved by {who} ({how})"), Look::Good),
+        E::Declined { who, comment } => {
+            let why = comment.as_ref().map(|comment| format!(": {comment}")).unwrap_or_default();
+            (format!("{who} said no{why}"), Look::Warn)
+        }
         E::Accepted { what, from, to, who } => {
             (format!("{who} accepted {what}: it was {}, and is {}", short(from), short(to)), Look::Good)
         }

@@ -2,6 +2,7 @@
 
 mod accept;
 mod apply;
+mod approve;
 mod blame;
 mod completions;
 mod doctor;
@@ -78,6 +79,10 @@ pub(crate) enum Command {
     Apply(apply::Args),
     /// Keeps every stack the way Git says, until it is told to end
     Run(run::Args),
+    /// Says yes to the plans that wait, for an apply that comes later
+    Approve(approve::Args),
+    /// Says no to plans: they are held up until you approve or something else is planned
+    Reject(approve::Args),
     /// Shows where every stack stands on every target
     Status(status::Args),
     /// Shows what was done, newest first
@@ -126,6 +131,8 @@ impl Command {
             Self::Plan(args) => plan::run(context, args),
             Self::Apply(args) => apply::run(context, args),
             Self::Run(args) => run::run(context, args),
+            Self::Approve(args) => approve::run(context, args, approve::Word::Approve),
+            Self::Reject(args) => approve::run(context, args, approve::Word::Reject),
             Self::Status(args) => status::run(context, args),
             Self::History(args) => history::run(context, args),
             Self::Events(args) => events::run(context, args),

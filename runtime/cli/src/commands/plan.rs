@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tidelock_model::plan::Plan;
 use tidelock_plan::display;
-use tidelock_plan::gate::holds_up;
+use tidelock_plan::gate::{asks_for_people, holds_up};
 use tidelock_reconcile::PlanOptions;
 
 use super::selecting::Selecting;
@@ -133,6 +133,12 @@ fn save(plan: &Plan, file: &Path) -> Result<(), CliError> {
 fn next(context: &Context, args: &Args, plan: &Plan) -> Option<String> {
     if !plan.has_changes() {
         return None;
+    }
+    if plan.lanes.iter().flat_map(|lane| &lane.waits).any(asks_for_people) {
+        let mut words = vec!["approve"];
+        words.extend(args.selecting.stacks.iter().map(String::as_str));
+        words.extend(args.selecting.target.iter().flat_map(|target| ["--target", target]));
+        return Some(context.command(&words));
     }
     let mut words = vec!["apply"];
     let file = args.save.as_ref().map(|file| file.display().to_string());

@@ -7,6 +7,7 @@ use jiff::SignedDuration;
 use tidelock_model::config::{Config, OneOrMany, SourceDecl};
 use tidelock_model::grant::{Grant, glob};
 
+use super::gate;
 use super::include;
 use super::paths::SQLITE;
 use super::toml::File;
@@ -64,7 +65,8 @@ pub(super) fn check(file: &File<'_>, config: &Config) -> Result<(), CliError> {
             }
         }
     }
-    check_globs(file, &["accept_new"], &config.accept_new, false)
+    check_globs(file, &["accept_new"], &config.accept_new, false)?;
+    gate::check(file, config)
 }
 
 fn check_source(file: &File<'_>, name: &str, source: &SourceDecl) -> Result<(), CliError> {
@@ -91,7 +93,7 @@ fn check_source(file: &File<'_>, name: &str, source: &SourceDecl) -> Result<(), 
     Ok(())
 }
 
-fn check_globs(file: &File<'_>, at: &[&str], patterns: &[String], path: bool) -> Result<(), CliError> {
+pub(super) fn check_globs(file: &File<'_>, at: &[&str], patterns: &[String], path: bool) -> Result<(), CliError> {
     for pattern in patterns {
         glob(pattern, path).map_err(|fault| file.wrong(at, fault.message, fault.hint))?;
     }

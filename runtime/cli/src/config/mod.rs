@@ -5,6 +5,7 @@
 
 mod check;
 mod find;
+mod gate;
 mod include;
 mod inside;
 mod own;
@@ -121,7 +122,7 @@ fn parse(file: &Path, text: &str) -> Result<Config, CliError> {
 fn parse_part(file: &Path, text: &str) -> Result<Config, CliError> {
     let name = file.display().to_string();
     let (read, _) = toml::File::read(&name, text)?;
-    for key in ["include", "store", "plugins", "daemon"] {
+    for key in ["include", "store", "plugins", "daemon", "gate", "groups", "people"] {
         if read.says(key) {
             return Err(read.wrong(
                 &[key],

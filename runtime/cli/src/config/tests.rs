@@ -43,7 +43,7 @@ fn a_mistyped_table() {
     1 | [target.web-1]
       |  ^^^^^^ did you mean `targets`?
       |
-      = hint: the file takes: include, store, plugins, daemon, sources, targets, grants, limits, accept_new
+      = hint: the file takes: include, store, plugins, daemon, sources, targets, grants, limits, accept_new, gate, groups, people
     ");
 }
 
@@ -190,6 +190,28 @@ fn values_that_make_no_sense() {
     2 | targets = ["web-["]
       | ^^^^^^^
     "#);
+}
+
+#[test]
+fn a_gate_that_cannot_be_meant() {
+    assert_snapshot!(complaint("[[gate]]\nwindow = [\"Sun 02:00-04:00 UTC\", \"Sun 02:00-04:00\"]\n"), @"");
+    assert_snapshot!(complaint("[[gate]]\nwindow = \"Sun 02:00-04:00 Europe/Berlim\"\n"), @"");
+    assert_snapshot!(complaint("[[gate]]\nwindow = 7\n"), @"");
+    assert_snapshot!(complaint("[[gate]]\nwindows = \"Sun 02:00-04:00 UTC\"\n"), @"");
+    assert_snapshot!(complaint("[[gate]]\nstacks = \"envs/prod/**\"\n"), @"");
+    assert_snapshot!(complaint("[[gate]]\napprovals = 0\napprovers = [\"ada\"]\n"), @"");
+    assert_snapshot!(complaint("[[gate]]\napprovers = [\"@dbas\"]\n[groups]\ndba = [\"ada\"]\n"), @"");
+    assert_snapshot!(complaint("[[gate]]\napprovals = 2\napprovers = [\"ada\", \"@dba\"]\n[groups]\ndba = [\"ada\"]\n"), @"");
+    assert_snapshot!(complaint("[[gate]]\nbudget = { destroy = \"3 of them\" }\n"), @"");
+    assert_snapshot!(complaint("[groups]\ndba = [\"@admins\"]\n"), @"");
+    assert_snapshot!(complaint("[[gate]]\nstacks = \"envs/[\"\napprovals = 1\n"), @"");
+}
+
+#[test]
+fn an_included_file_has_no_gate_of_its_own() {
+    let dir = written(&[("tidelock.toml", "include = [\"more.toml\"]"), ("more.toml", "[[gate]]\napprovals = 1\n")]);
+    let error = load(&dir.path().join("tidelock.toml")).unwrap_err();
+    assert!(error.message.contains("`gate` belongs in the first file"), "{error}");
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! The operator's config: `tidelock.toml`. Git says what; this says who may.
 
 mod daemon;
+mod gate;
 mod source;
 mod target;
 
@@ -13,6 +14,7 @@ use crate::limits::{Limits, LimitsDecl};
 use crate::name::Name;
 
 pub use daemon::DaemonDecl;
+pub use gate::{GateDecl, Texts};
 pub use source::{AllowDecl, AuthDecl, SourceDecl, SourceLimits, VerifyDecl};
 pub use target::{TargetDecl, TargetKind};
 
@@ -38,6 +40,12 @@ pub struct Config {
     pub limits: BTreeMap<String, LimitsDecl>,
     /// Creates on first contact that need no yes: globs of targets.
     pub accept_new: Vec<String>,
+    /// What is asked for before effects are performed, by `[[gate]]`.
+    pub gate: Vec<GateDecl>,
+    /// Groups of users, by name, for `approvers`.
+    pub groups: BTreeMap<String, Vec<String>>,
+    /// What users are called as authors of commits, by user: names or mail addresses.
+    pub people: BTreeMap<String, Texts>,
 }
 
 impl Config {

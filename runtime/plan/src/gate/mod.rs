@@ -5,6 +5,7 @@
 //! approvals, and changes none of them.
 
 mod policy;
+mod rule;
 
 use tidelock_model::name::Lane;
 use tidelock_model::plan::{Action, LanePlan, Plan, Wait};
@@ -14,8 +15,9 @@ use crate::assemble;
 use crate::ledger::Ledger;
 use crate::report;
 
-pub use crate::report::holds_up;
+pub use crate::report::{asks_for_people, awaits_approval, holds_up, refuses};
 pub use policy::{LanePolicy, Policy, waits};
+pub use rule::{Rule, wrote};
 
 /// What the gate says, lane by lane: one that is held up holds up no other.
 #[derive(Debug, Clone, PartialEq)]
@@ -35,7 +37,7 @@ pub enum LaneVerdict {
     Approved,
     /// A person's yes, or something else that the waits name, is missing.
     Waits(Vec<Wait>),
-    /// No yes helps.
+    /// Neither time nor a yes helps: Git or the operator has to change something.
     Refused(Vec<Wait>),
 }
 
@@ -91,7 +93,8 @@ impl ApprovedPlan {
 
 /// Decides. An approval counts for its lane, and only for the very digest that was
 /// approved; it ends every wait that a yes can end, and none other. The last word of each
-/// person counts, and one no holds the lane up.
+/// person counts, and one no holds the lane up. Where the operator's rules ask for people,
+/// it takes theirs.
 #[must_use]
 pub fn decide(plan: &Plan, ledger: &Ledger, policy: &Policy, approvals: &[Approval]) -> Decision {
     let waits = waits(plan, policy);
@@ -104,7 +107,8 @@ pub fn decide(plan: &Plan, ledger: &Ledger, policy: &Policy, approvals: &[Approv
                 waits.iter().filter(|(lane, _)| *lane == part.lane).map(|(_, wait)| wait.clone()).collect()
             };
             let words: Vec<&Approval> = words.iter().filter(|word| word.lane == part.lane).copied().collect();
-            (part.lane.clone(), verdict(plan, part, of(&waits), &words))
+            let waits = rule::counted(of(&waits), part, policy, &plan.revision, &words);
+            (part.lane.clone(), verdict(plan, part, waits, &words))
         })
         .collect();
     both_sides_of_a_move(plan, &mut lanes);
@@ -121,14 +125,14 @@ pub fn decide(plan: &Plan, ledger: &Ledger, policy: &Policy, approvals: &[Approv
 fn last_words<'a>(part: &LanePlan, approvals: &'a [Approval]) -> Vec<&'a Approval> {
     let mut words: Vec<&Approval> = Vec::new();
     for word in approvals.iter().filter(|word| word.lane == part.lane && word.digest == part.digest) {
-        words.retain(|before| before.who != word.who);
+        words.retain(|before| before.person() != word.person());
         words.push(word);
     }
     words
 }
 
 fn verdict(plan: &Plan, part: &LanePlan, waits: Vec<Wait>, words: &[&Approval]) -> LaneVerdict {
-    let refused: Vec<Wait> = waits.iter().filter(|wait| holds_up(wait) && !wait.approvable).cloned().collect();
+    let refused: Vec<Wait> = waits.iter().filter(|wait| refuses(wait)).cloned().collect();
     if !refused.is_empty() {
         return LaneVerdict::Refused(refused);
     }
@@ -140,8 +144,9 @@ fn verdict(plan: &Plan, part: &LanePlan, waits: Vec<Wait>, words: &[&Approval]) 
     if let Some(no) = words.iter().find(|word| !word.yes) {
         return LaneVerdict::Waits(vec![report::rejected(no)]);
     }
-    let open: Vec<Wait> = waits.into_iter().filter(holds_up).collect();
-    if open.is_empty() || words.iter().any(|word| word.yes) { LaneVerdict::Approved } else { LaneVerdict::Waits(open) }
+    let yes = words.iter().any(|word| word.yes);
+    let open: Vec<Wait> = waits.into_iter().filter(|wait| holds_up(wait) && !(yes && wait.approvable)).collect();
+    if open.is_empty() { LaneVerdict::Approved } else { LaneVerdict::Waits(open) }
 }
 
 /// A resource that moves between two lanes of a plan moves under the gates of both.

@@ -2,12 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use jiff::Timestamp;
 use tidelock_model::digest::Digest;
 use tidelock_model::name::Lane;
 use tidelock_model::plan::{Action, Cause, Change, Plan, Wait};
 use tidelock_model::plugin::PluginRef;
 use tidelock_model::stack::{self, Amount, Budget};
 
+use super::Rule;
 use crate::report;
 
 /// What the gate decides by.
@@ -17,6 +19,10 @@ pub struct Policy {
     pub lanes: BTreeMap<Lane, LanePolicy>,
     /// Plugins that were accepted for all lanes, by digest.
     pub accepted: BTreeSet<Digest>,
+    /// The time, for windows.
+    pub now: Timestamp,
+    /// What users are called as authors of commits, by user.
+    pub people: BTreeMap<String, Vec<String>>,
 }
 
 /// What the gate decides by, for one lane.
@@ -36,6 +42,8 @@ pub struct LanePolicy {
     pub on_commit: stack::Policy,
     /// What the stack says of drift.
     pub on_drift: stack::Policy,
+    /// The operator's rules that match the lane: all of them count.
+    pub rules: Vec<Rule>,
 }
 
 impl Default for LanePolicy {
@@ -48,6 +56,7 @@ impl Default for LanePolicy {
             owned: 0,
             on_commit: stack::Policy::Ask,
             on_drift: stack::Policy::Report,
+            rules: Vec::new(),
         }
     }
 }
@@ -63,7 +72,7 @@ pub fn waits(plan: &Plan, policy: &Policy) -> Vec<(Lane, Wait)> {
         out.extend(lane.waits.iter().map(|wait| (lane.lane.clone(), wait.clone())));
         let Some(tally) = tallies.get(&lane.lane).filter(|tally| tally.effects > 0) else { continue };
         let rules = policy.lanes.get(&lane.lane).unwrap_or(&fallback);
-        for wait in of_lane(&lane.lane, plan, tally, rules, &policy.accepted) {
+        for wait in of_lane(&lane.lane, plan, tally, rules, policy) {
             // The loop may have written them into the plan already, for people to read.
             if !lane.waits.contains(&wait) {
                 out.push((lane.lane.clone(), wait));
@@ -114,7 +123,8 @@ fn tally(plan: &Plan) -> BTreeMap<Lane, Tally> {
     out
 }
 
-fn of_lane(lane: &Lane, plan: &Plan, tally: &Tally, rules: &LanePolicy, accepted: &BTreeSet<Digest>) -> Vec<Wait> {
+fn of_lane(lane: &Lane, plan: &Plan, tally: &Tally, rules: &LanePolicy, policy: &Policy) -> Vec<Wait> {
+    let accepted = &policy.accepted;
     let mut out = Vec::new();
     if !rules.contacted && (tally.beyond_creates || !rules.accept_new) {
         out.push(report::first_contact(lane));
@@ -127,11 +137,17 @@ fn of_lane(lane: &Lane, plan: &Plan, tally: &Tally, rules: &LanePolicy, accepted
             }
         }
     }
-    let allowed = rules.budget.take_over.unwrap_or(Amount::Count(0)).of(rules.owned);
-    if tally.take_over > allowed {
+    let strictest = |own: Option<Amount>, of: fn(&Budget) -> Option<Amount>| {
+        let all = own.into_iter().chain(rules.rules.iter().filter_map(|rule| of(&rule.budget)));
+        all.map(|amount| amount.of(rules.owned)).min()
+    };
+    let take_over = rules.budget.take_over.unwrap_or(Amount::Count(0));
+    if let Some(allowed) = strictest(Some(take_over), |budget| budget.take_over)
+        && tally.take_over > allowed
+    {
         out.push(report::take_over(tally.take_over, allowed));
     }
-    if let Some(allowed) = rules.budget.destroy.map(|amount| amount.of(rules.owned))
+    if let Some(allowed) = strictest(rules.budget.destroy, |budget| budget.destroy)
         && tally.destructive > allowed
     {
         out.push(report::budget_destroy(tally.destructive, allowed));
@@ -144,6 +160,7 @@ fn of_lane(lane: &Lane, plan: &Plan, tally: &Tally, rules: &LanePolicy, accepted
         out.extend(ask("on-commit", rules.on_commit).filter(|_| other));
         out.extend(ask("on-drift", rules.on_drift).filter(|_| drift));
     }
+    out.extend(rules.rules.iter().flat_map(|rule| rule.waits(policy.now)));
     out
 }
 

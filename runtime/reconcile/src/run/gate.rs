@@ -9,6 +9,7 @@ use tidelock_model::run::{Approval, Status};
 use tidelock_plan::gate::{self, ApprovedPlan, Decision, LanePolicy, LaneVerdict, Policy};
 
 use super::plan::{Pass, PlannedLane};
+use super::rules;
 use crate::error::RunError;
 use crate::runtime::{Caller, Runtime, Yes};
 
@@ -45,7 +46,13 @@ pub(super) async fn pass(runtime: &Runtime, pass: Pass, caller: Caller<'_>) -> R
     if let Caller::Once(approver) = caller {
         let askable: Vec<Lane> =
             decision.lanes.iter().filter(|(_, verdict)| can_go_on(verdict)).map(|(lane, _)| lane.clone()).collect();
-        // Lanes that were approved before too: a caller that is present is asked all the same.
+        // Where all of it was approved beforehand, nobody is asked again; else a caller is
+        // asked about the whole, and a no is one to the whole.
+        let said = |lane: &Lane| {
+            approvals.iter().any(|word| word.yes && word.how == Approval::BEFOREHAND && word.lane == *lane)
+                && decision.lanes.contains(&(lane.clone(), LaneVerdict::Approved))
+        };
+        let askable = if askable.iter().all(said) { vec![] } else { askable };
         let yes = if askable.is_empty() { None } else { approver.approve(&plan, &askable).await };
         if let Some(yes) = yes {
             // Whose yes it was is known for every change, asked for by a rule or not.
@@ -159,7 +166,8 @@ fn stored(runtime: &Runtime, plan: &Plan) -> Result<Vec<Approval>, RunError> {
 
 /// What the gate decides by, from the config, the stacks and what is remembered.
 pub(super) fn policy(runtime: &Runtime, lanes: &[PlannedLane]) -> Result<Policy, RunError> {
-    let mut policy = Policy::default();
+    let people = runtime.config.people.iter().map(|(user, names)| (user.clone(), names.0.clone())).collect();
+    let mut policy = Policy { now: runtime.clock.now(), people, ..Policy::default() };
     for lane in lanes {
         let desired = &lane.rendered.desired;
         let mut accept_new = false;
@@ -175,6 +183,7 @@ pub(super) fn policy(runtime: &Runtime, lanes: &[PlannedLane]) -> Result<Policy,
             owned: lane.owned,
             on_commit: decl.on_commit,
             on_drift: decl.on_drift,
+            rules: rules::of(&runtime.config, &desired.stack.dir, &desired.lane.target)?,
         };
         policy.lanes.insert(desired.lane.clone(), rules);
     }
@@ -217,7 +226,10 @@ pub(super) fn same_as_saved(saved: &Plan, now: &Plan) -> Result<(), RunError> {
             .iter()
             .map(|c| ((&c.address, c.action, c.cause, &c.reason), (&c.before, &c.after, &c.fields, c.group)))
             .collect();
-        format!("{groups:?}{effects:?}{changes:?}{:?}", plan.lanes)
+        // What people and windows have to say may be another by now: the gate asks anew.
+        let mut lanes = plan.lanes.clone();
+        lanes.iter_mut().for_each(|lane| lane.waits.retain(|wait| gate::refuses(wait) || !gate::holds_up(wait)));
+        format!("{groups:?}{effects:?}{changes:?}{lanes:?}")
     };
     let previews = |plan: &Plan| -> Vec<String> {
         plan.groups.iter().flat_map(|group| &group.effects).map(|effect| effect.preview.text.clone()).collect()

@@ -8,6 +8,7 @@ mod plan;
 mod prove;
 mod record;
 mod render;
+mod rules;
 mod source;
 #[cfg(test)]
 mod tests;

@@ -9,7 +9,7 @@ use tidelock_model::name::{Lane, Name};
 use tidelock_model::plan::{Cause, LanePlan, Plan, Wait};
 use tidelock_model::port::{Fetched, LaneRecord, Lease};
 use tidelock_model::revision::Signature;
-use tidelock_model::run::{Run, RunCounts, RunEnd, Status};
+use tidelock_model::run::{Approval, Run, RunCounts, RunEnd, Status};
 use tidelock_plan::gate::ApprovedPlan;
 
 use super::Applied;
@@ -135,8 +135,8 @@ impl Runs {
             if approved.plan().changes_of(&lane.lane).next().is_none() {
                 continue;
             }
-            let approver = approved.approvals().iter().find(|approval| approval.lane == lane.lane);
-            let run = begun(runtime, approved.plan(), &lane.lane, lane.digest, who, approver.map(|a| a.who.clone()));
+            let approver = approvers(approved, &lane.lane);
+            let run = begun(runtime, approved.plan(), &lane.lane, lane.digest, who, approver);
             runtime.store.begin_run(&run)?;
             let before = runtime.store.lane(&lane.lane)?;
             // Stands until the run has ended: what a killed process leaves must not read as converged.
@@ -165,6 +165,14 @@ impl Runs {
             _ => counts.skipped += 1,
         }
     }
+}
+
+/// Who approved: the people who did so beforehand, else the caller.
+fn approvers(approved: &ApprovedPlan, lane: &Lane) -> Option<String> {
+    let of: Vec<&Approval> = approved.approvals().iter().filter(|approval| approval.lane == *lane).collect();
+    let beforehand: Vec<&str> =
+        of.iter().filter(|one| one.how == Approval::BEFOREHAND).map(|one| one.who.as_str()).collect();
+    if beforehand.is_empty() { of.first().map(|one| one.who.clone()) } else { Some(beforehand.join(", ")) }
 }
 
 fn begun(runtime: &Runtime, plan: &Plan, lane: &Lane, digest: Digest, who: &str, approver: Option<String>) -> Run {
@@ -222,7 +230,16 @@ pub(super) fn planned(runtime: &Runtime, pass: &Pass) -> Result<(), RunError> {
         let contacted = lane.record.as_ref().is_some_and(|record| record.contacted);
         let status = if status == Status::Converged && !contacted { Status::Pending } else { status };
         let why = (!changes.is_empty()).then(|| format!("{} change(s) planned", changes.len()));
+        kept(runtime, &pass.plan, key)?;
         note(runtime, lane.record.as_ref(), key, &pass.plan, status, why, |_| {})?;
+    }
+    Ok(())
+}
+
+/// Keeps a lane's part of a plan by itself: what a person says yes or no to later.
+fn kept(runtime: &Runtime, plan: &Plan, lane: &Lane) -> Result<(), RunError> {
+    if plan.lanes.len() > 1 && plan.changes_of(lane).next().is_some() {
+        runtime.store.put_plan(runtime.clock.now(), &tidelock_plan::only(plan, std::slice::from_ref(lane)))?;
     }
     Ok(())
 }
@@ -329,7 +346,14 @@ fn not_performed(
     } else {
         None
     };
+    if !nothing {
+        kept(runtime, plan, lane)?;
+    }
     note(runtime, before.as_ref(), lane, plan, status, reason, |record| {
+        if !nothing {
+            // With what was said by now taken into account.
+            record.waits = waits.iter().map(|wait| (*wait).clone()).collect();
+        }
         if nothing {
             record.contacted = true;
             record.applied = Some(plan.revision.clone());
