@@ -138,7 +138,8 @@ pub(crate) fn held_by_the_other_side(lane: &Lane, from: &Lane) -> Wait {
 pub(crate) fn rejected(no: &Approval) -> Wait {
     let said = no.comment.as_ref().map(|comment| format!(": {comment}")).unwrap_or_default();
     let message = format!("{} said no to this very plan{said}", no.who);
-    let hint = format!("it stays so until {} says yes, or until something else is planned", no.who);
+    let hint =
+        format!("it stays so until {} says yes with `tidelock approve`, or until something else is planned", no.who);
     wait("rejected", message, hint, false)
 }
 

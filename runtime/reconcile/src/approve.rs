@@ -1,21 +1,25 @@
 //! A person's word, given before an apply: a yes or a no to the last plan of a lane.
 //!
 //! It binds the lane's digest, so it lives as long as a plan comes out equal, whatever
-//! else is committed meanwhile, and says nothing to any other plan.
+//! else is committed meanwhile, and says nothing to any other plan. It takes the store
+//! alone: who approves need not reach a target, a plugin or Git.
 
 use std::collections::BTreeMap;
 
+use jiff::Timestamp;
+use tidelock_model::config::Config;
 use tidelock_model::digest::Digest;
 use tidelock_model::event::RunEvent;
 use tidelock_model::grant::glob;
 use tidelock_model::name::Lane;
 use tidelock_model::plan::{Plan, Wait};
+use tidelock_model::port::Store;
 use tidelock_model::run::Approval;
 use tidelock_plan::gate;
 
 use crate::error::RunError;
 use crate::read::nearest;
-use crate::runtime::{Runtime, Selection};
+use crate::runtime::Selection;
 
 /// A lane whose last plan has changes.
 #[derive(Debug, Clone, PartialEq)]
@@ -39,26 +43,26 @@ impl Planned {
 
     /// Why a yes of this person would not count; `None` where it does.
     #[must_use]
-    pub fn discounted(&self, runtime: &Runtime, who: &str) -> Option<String> {
+    pub fn discounted(&self, config: &Config, who: &str) -> Option<String> {
         if !self.waits.iter().any(gate::asks_for_people) {
             return None;
         }
         let people: BTreeMap<String, Vec<String>> =
-            runtime.config.people.iter().map(|(user, names)| (user.clone(), names.0.clone())).collect();
-        let word = self.word(runtime, who, true, None);
+            config.people.iter().map(|(user, names)| (user.clone(), names.0.clone())).collect();
+        let word = self.word(Timestamp::UNIX_EPOCH, who, true, None);
         let revision = &self.plan.revision;
         gate::wrote(word.person(), &people, revision).then(|| {
             format!("{} wrote {} ({}), and nobody approves what is their own", who, revision.short(), revision.author)
         })
     }
 
-    fn word(&self, runtime: &Runtime, who: &str, yes: bool, comment: Option<&str>) -> Approval {
+    fn word(&self, at: Timestamp, who: &str, yes: bool, comment: Option<&str>) -> Approval {
         Approval {
             digest: self.digest,
             yes,
             lane: self.lane.clone(),
             who: who.to_owned(),
-            at: runtime.clock.now(),
+            at,
             how: Approval::BEFOREHAND.to_owned(),
             comment: comment.map(str::to_owned),
         }
@@ -69,8 +73,8 @@ impl Planned {
 ///
 /// # Errors
 /// The selection names a stack or a target that no lane has.
-pub fn planned(runtime: &Runtime, selection: &Selection) -> Result<Vec<Planned>, RunError> {
-    let mut records = runtime.store.lanes()?;
+pub fn planned(store: &dyn Store, selection: &Selection) -> Result<Vec<Planned>, RunError> {
+    let mut records = store.lanes()?;
     records.retain(|record| selection.source.as_ref().is_none_or(|source| *source == record.lane.source));
     known("stack", &selection.stacks, records.iter().map(|record| record.lane.stack.as_str()))?;
     known("target", &selection.targets, records.iter().map(|record| record.lane.target.as_str()))?;
@@ -79,7 +83,7 @@ pub fn planned(runtime: &Runtime, selection: &Selection) -> Result<Vec<Planned>,
         let lane = record.lane;
         let meant = any(&selection.stacks, lane.stack.as_str())? && any(&selection.targets, lane.target.as_str())?;
         let Some(digest) = record.digest.filter(|_| meant) else { continue };
-        let Some(plan) = runtime.store.plan(&tidelock_plan::alone(&digest))? else { continue };
+        let Some(plan) = store.plan(&tidelock_plan::alone(&digest))? else { continue };
         if plan.changes_of(&lane).next().is_some() {
             out.push(Planned { lane, digest, plan, waits: record.waits });
         }
@@ -91,10 +95,17 @@ pub fn planned(runtime: &Runtime, selection: &Selection) -> Result<Vec<Planned>,
 ///
 /// # Errors
 /// The store cannot be written.
-pub fn approve(runtime: &Runtime, planned: &Planned, who: &str, comment: Option<&str>) -> Result<(), RunError> {
-    runtime.store.put_approval(&planned.word(runtime, who, true, comment))?;
+pub fn approve(
+    store: &dyn Store,
+    at: Timestamp,
+    planned: &Planned,
+    who: &str,
+    comment: Option<&str>,
+) -> Result<(), RunError> {
+    store.put_approval(&planned.word(at, who, true, comment))?;
     let event = RunEvent::Approved { who: who.to_owned(), how: Approval::BEFOREHAND.to_owned() };
-    Ok(runtime.emit(None, Some(&planned.lane), &event)?)
+    store.put_event(at, None, Some(&planned.lane), &event)?;
+    Ok(())
 }
 
 /// Keeps a no to a plan: it holds the lane up until the same person says yes, or until
@@ -102,10 +113,17 @@ pub fn approve(runtime: &Runtime, planned: &Planned, who: &str, comment: Option<
 ///
 /// # Errors
 /// The store cannot be written.
-pub fn reject(runtime: &Runtime, planned: &Planned, who: &str, comment: Option<&str>) -> Result<(), RunError> {
-    runtime.store.put_approval(&planned.word(runtime, who, false, comment))?;
+pub fn reject(
+    store: &dyn Store,
+    at: Timestamp,
+    planned: &Planned,
+    who: &str,
+    comment: Option<&str>,
+) -> Result<(), RunError> {
+    store.put_approval(&planned.word(at, who, false, comment))?;
     let event = RunEvent::Declined { who: who.to_owned(), comment: comment.map(str::to_owned) };
-    Ok(runtime.emit(None, Some(&planned.lane), &event)?)
+    store.put_event(at, None, Some(&planned.lane), &event)?;
+    Ok(())
 }
 
 fn any(patterns: &[String], name: &str) -> Result<bool, RunError> {

@@ -2,20 +2,19 @@
 //! given now, for an apply or a daemon that comes later.
 
 use std::io::IsTerminal as _;
-use std::sync::Arc;
 
+use jiff::Timestamp;
 use serde_json::json;
 use tidelock_model::name::Name;
 use tidelock_model::port::Want;
 use tidelock_reconcile::{Planned, Selection};
+use tidelock_store::SqliteStore;
 
 use super::apply::{ask, who};
 use super::plan::{Length, shown};
 use crate::context::Context;
 use crate::error::{CliError, Exit, Kind};
-use crate::output::progress::Progress;
 use crate::output::{count, one_line};
-use crate::wire;
 
 /// Arguments of both.
 #[derive(Debug, clap::Args)]
@@ -57,14 +56,19 @@ impl Word {
 }
 
 pub(crate) fn run(context: &Context, args: &Args, word: Word) -> Result<Exit, CliError> {
-    let runtime = wire::runtime(&context.config()?, Arc::new(Progress::new(false)))?;
+    let loaded = context.config()?;
+    // Looked at first: a word on nothing makes no store.
+    if context.store(&loaded)?.is_none() {
+        return nothing(context, word);
+    }
+    let store = SqliteStore::open(&loaded.store())?;
     let selection = Selection {
         source: args.source.clone(),
         stacks: args.stacks.clone(),
         targets: args.target.clone(),
         want: Want::Configured,
     };
-    let mut planned = tidelock_reconcile::planned(&runtime, &selection)?;
+    let mut planned = tidelock_reconcile::planned(&store, &selection)?;
     if word == Word::Approve {
         planned.retain(Planned::awaits_approval);
     }
@@ -73,7 +77,7 @@ pub(crate) fn run(context: &Context, args: &Args, word: Word) -> Result<Exit, Cl
     }
     let who = who();
     if word == Word::Approve {
-        let own: Vec<String> = planned.iter().filter_map(|one| one.discounted(&runtime, &who)).collect();
+        let own: Vec<String> = planned.iter().filter_map(|one| one.discounted(&loaded.config, &who)).collect();
         if let Some(first) = own.first() {
             return Err(CliError::new(Kind::Refused, format!("nothing was approved: {first}"))
                 .hint("somebody else has to; `[people]` in tidelock.toml says who is whom"));
@@ -90,10 +94,10 @@ pub(crate) fn run(context: &Context, args: &Args, word: Word) -> Result<Exit, Cl
         return Ok(Exit::Waiting);
     }
     for one in &planned {
-        let comment = args.comment.as_deref();
+        let (now, comment) = (Timestamp::now(), args.comment.as_deref());
         match word {
-            Word::Approve => tidelock_reconcile::approve(&runtime, one, &who, comment)?,
-            Word::Reject => tidelock_reconcile::reject(&runtime, one, &who, comment)?,
+            Word::Approve => tidelock_reconcile::approve(&store, now, one, &who, comment)?,
+            Word::Reject => tidelock_reconcile::reject(&store, now, one, &who, comment)?,
         }
     }
     told(context, args, word, &planned, &who)
