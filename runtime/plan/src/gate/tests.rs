@@ -3,10 +3,12 @@
 use serde_json::json;
 use tidelock_model::inventory::InventoryEntry;
 use tidelock_model::plan::Plan;
+use tidelock_model::revision::Signature;
 use tidelock_model::run::Approval;
 use tidelock_model::stack::{self, Amount, Budget};
+use tidelock_model::window::Window;
 
-use super::{Decision, LanePolicy, LaneVerdict, Policy, decide, waits};
+use super::{Decision, LanePolicy, LaneVerdict, Policy, Rule, decide, waits};
 use crate::Ledger;
 use crate::tests::example::{Example, lane, plugin};
 
@@ -269,4 +271,109 @@ fn an_approved_plan_holds_what_was_decided_and_by_whom() {
     let approved = decide(&plan, &ledger, &policy(LanePolicy::default()), &[yes(&plan)]).approved.unwrap();
     assert_eq!((approved.plan(), approved.ledger()), (&plan, &ledger));
     assert_eq!(approved.approvals(), [yes(&plan)]);
+}
+
+/// A rule over one lane.
+fn ruled(rule: Rule) -> LanePolicy {
+    LanePolicy { rules: vec![rule], ..settled() }
+}
+
+fn beforehand(plan: &Plan, who: &str) -> Approval {
+    Approval { who: who.to_owned(), how: Approval::BEFOREHAND.to_owned(), ..yes(plan) }
+}
+
+#[test]
+fn no_yes_opens_a_window() {
+    let windows = |texts: &[&str]| Rule {
+        windows: texts.iter().map(|text| Window::parse(text).unwrap()).collect(),
+        ..Rule::default()
+    };
+    // The policy's time is Thursday, 1970-01-01T00:00Z.
+    let shut = "waits for window; with a yes: waits for window";
+    assert_eq!(check(&created(), &ruled(windows(&["Fri 00:00-06:00 UTC"]))), shut);
+    let either = windows(&["Fri 00:00-06:00 UTC", "Thu 00:00-06:00 UTC"]);
+    assert_eq!(check(&created(), &ruled(either.clone())), "approved; with a yes: approved");
+    let both = LanePolicy { rules: vec![either, windows(&["Thu 02:00-06:00 UTC"])], ..settled() };
+    assert_eq!(check(&created(), &both), shut, "every rule counts");
+    let (plan, _) = created().plan();
+    let said = waits(&plan, &policy(both)).remove(0).1;
+    assert!(said.message.contains("only in the window Thu 02:00-06:00 UTC"), "{}", said.message);
+    assert_eq!(said.hint.unwrap(), "it opens next on Thu 1970-01-01 02:00 UTC");
+}
+
+#[test]
+fn a_window_holds_up_nothing_that_has_no_effects() {
+    let mut example = Example::new();
+    example.there("/a", "0644");
+    example.file("a", "/a", "0644");
+    let rule = Rule { windows: vec![Window::parse("Fri 00:00-06:00 UTC").unwrap()], approvals: 1, ..Rule::default() };
+    assert_eq!(check(&example, &ruled(rule)), "approved; with a yes: approved");
+}
+
+#[test]
+fn the_strictest_budget_wins() {
+    let mut example = created();
+    example.have("x", "/x", "0644");
+    let budgets = |own: Option<u32>, operators: Option<u32>| LanePolicy {
+        budget: Budget { destroy: own.map(Amount::Count), take_over: None },
+        ..ruled(Rule { budget: Budget { destroy: operators.map(Amount::Count), take_over: None }, ..Rule::default() })
+    };
+    let over = "waits for budget-destroy; with a yes: approved";
+    assert_eq!(check(&example, &budgets(Some(5), Some(0))), over, "Git cannot raise it");
+    assert_eq!(check(&example, &budgets(Some(0), Some(5))), over);
+    assert_eq!(check(&example, &budgets(None, Some(0))), over);
+    assert_eq!(check(&example, &budgets(Some(1), Some(5))), "approved; with a yes: approved");
+    // A rule that says nothing of take-overs leaves the default, which is none.
+    let mut taking = created();
+    taking.there("/a", "0600");
+    assert_eq!(check(&taking, &budgets(None, Some(5))), "waits for take-over; with a yes: approved");
+}
+
+#[test]
+fn people_are_counted_once_each_and_only_those_whose_word_counts() {
+    let (plan, ledger) = created().plan();
+    let rule = |approvals, approvers: &[&str]| Rule {
+        name: "the gate".to_owned(),
+        approvals,
+        approvers: approvers.iter().map(ToString::to_string).collect(),
+        ..Rule::default()
+    };
+    let ask = |rule: Rule, words: &[Approval]| {
+        let decision = decide(&plan, &ledger, &policy(ruled(rule)), words);
+        let why = decision.lanes[0].1.waits().first().map(|wait| wait.message.clone()).unwrap_or_default();
+        (verdict(&decision), why)
+    };
+    let say = |who: &str| beforehand(&plan, who);
+    let open = |rule: Rule, words: &[Approval]| ask(rule, words).0 == "approved";
+    let alone = Approval { who: "grace".to_owned(), ..yes(&plan) };
+    assert_eq!(ask(rule(1, &[]), &[alone]).0, "waits for approvals", "the caller's own yes is none");
+    assert!(open(rule(1, &[]), &[say("grace")]));
+    assert!(!open(rule(2, &[]), &[say("grace")]));
+    assert!(!open(rule(2, &[]), &[say("grace"), say("grace (sudo)")]), "one person, twice");
+    assert!(open(rule(2, &[]), &[say("grace"), say("alan")]));
+    let (_, why) = ask(rule(2, &["alan", "kay"]), &[say("grace"), say("kay")]);
+    assert_eq!(
+        why,
+        "the gate asks for the approval of 2 people of alan, kay; so far: kay; not counted: grace, who is not among them"
+    );
+    let no = Approval { yes: false, ..say("alan") };
+    assert_eq!(ask(rule(1, &[]), &[say("grace"), no]).0, "waits for rejected");
+    let both = LanePolicy { rules: vec![rule(1, &["alan"]), rule(1, &["grace"])], ..settled() };
+    let decision = decide(&plan, &ledger, &policy(both), &[say("grace")]);
+    assert_eq!(verdict(&decision), "waits for approvals", "every rule counts");
+}
+
+#[test]
+fn whoever_wrote_or_signed_the_commit_does_not_approve_it() {
+    // The example's author is Ada <ada@example.com>.
+    let (mut plan, ledger) = created().plan();
+    plan.revision.signature = Signature::Verified { signer: "kay@example.com".into(), key: String::new() };
+    let mut rules = policy(ruled(Rule { approvals: 1, ..Rule::default() }));
+    rules.people.insert("lovelace".to_owned(), vec!["ADA@example.com".to_owned()]);
+    for who in ["ada", "Ada", "ada@example.com", "lovelace", "lovelace (sudo)", "kay"] {
+        let decision = decide(&plan, &ledger, &rules, &[beforehand(&plan, who)]);
+        assert_eq!(verdict(&decision), "waits for approvals", "{who}");
+        assert!(decision.lanes[0].1.waits()[0].message.contains("who wrote the commit"), "{who}");
+    }
+    assert_eq!(verdict(&decide(&plan, &ledger, &rules, &[beforehand(&plan, "grace")])), "approved");
 }

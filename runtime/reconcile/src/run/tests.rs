@@ -4,6 +4,8 @@
 mod looping;
 #[path = "tests/sim.rs"]
 mod sim;
+#[path = "tests/approvals.rs"]
+mod approvals;
 #[path = "tests/world.rs"]
 mod world;
 

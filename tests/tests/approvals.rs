@@ -1,0 +1,184 @@
+//! The operator's gates, as their users meet them: windows, budgets, and people who say
+//! yes or no before somebody applies.
+
+use std::os::unix::fs::{PermissionsExt as _, chown};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use tidelock_tests::site::config;
+use tidelock_tests::{Ran, Site};
+
+/// A site with one file applied, under these rules, and a change to it committed.
+fn changed(rules: &str) -> Site {
+    let site = Site::with_files([("a", "one\n")]);
+    site.apply();
+    ruled(&site, rules);
+    change(&site, "two\n");
+    site
+}
+
+fn ruled(site: &Site, rules: &str) {
+    site.world().write("tidelock.toml", format!("{}\n{rules}", config("infra")));
+}
+
+fn change(site: &Site, contents: &str) {
+    site.repo().write("web/a.txt", contents);
+    site.repo().commit("Another greeting");
+}
+
+/// `HH:MM` in UTC, so many minutes from now.
+fn clock(minutes: i64) -> String {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+    let minute = (i64::try_from(now / 60).unwrap() + minutes).rem_euclid(24 * 60);
+    format!("{:02}:{:02}", minute / 60, minute % 60)
+}
+
+#[track_caller]
+fn waits(site: &Site, arguments: &[&str], why: &str) -> Ran {
+    let before = site.on_machine("srv/a");
+    let ran = site.tidelock(arguments).run().exit(5).says(why);
+    assert_eq!(site.on_machine("srv/a"), before, "nothing was done\n{}", ran.story());
+    ran
+}
+
+#[test]
+fn outside_of_its_window_a_stack_is_planned_and_not_applied() {
+    let shut = format!("[[gate]]\nstacks = \"web\"\nwindow = \"daily {}-{} UTC\"\n", clock(120), clock(180));
+    let site = changed(&shut);
+    site.tidelock(["plan", "--save", "plan.json"]).run().ok().says("only in the window daily");
+    let _ = waits(&site, &["apply", "--yes"], "it opens next on");
+    let _ = waits(&site, &["apply", "--plan", "plan.json"], "only in the window");
+
+    ruled(&site, &format!("[[gate]]\nstacks = \"web\"\nwindow = \"daily {}-{} UTC\"\n", clock(-60), clock(60)));
+    site.tidelock(["apply", "--plan", "plan.json"]).run().ok();
+    assert_eq!(site.on_machine("srv/a").as_deref(), Some("two\n"));
+}
+
+#[test]
+fn a_window_of_another_stack_is_in_nobodys_way() {
+    let site =
+        changed(&format!("[[gate]]\nstacks = \"db/**\"\nwindow = \"daily {}-{} UTC\"\n", clock(120), clock(180)));
+    site.apply();
+    assert_eq!(site.on_machine("srv/a").as_deref(), Some("two\n"));
+}
+
+#[test]
+fn git_cannot_raise_the_operators_budget() {
+    let site = Site::with_files([("a", "one\n"), ("b", "one\n")]);
+    site.apply();
+    ruled(&site, "[[gate]]\nbudget = { destroy = 0 }\n");
+    site.repo().edit("web/stack.yaml", "on_drift", "budget: { destroy: 9 }\non_drift").remove("web/b.yaml");
+    site.repo().commit("One file less, and a larger budget");
+    let _ = waits(&site, &["apply"], "1 effect would destroy something; the budget is 0");
+    assert!(site.on_machine("srv/b").is_some());
+    site.apply();
+    assert!(site.on_machine("srv/b").is_none(), "a yes to this very plan");
+}
+
+#[test]
+fn what_was_approved_is_applied_by_anybody_and_the_approver_is_told() {
+    let site = changed("[[gate]]\napprovals = 1\n");
+    let _ = waits(&site, &["apply", "--yes"], "asks for the approval of 1 person");
+    let _ = site.tidelock(["approve"]).run().exit(5).says("--- ").says("Nothing was kept");
+    let _ = waits(&site, &["apply", "--yes"], "asks for the approval");
+    site.tidelock(["approve", "web", "--comment", "seen", "--yes"])
+        .run()
+        .ok()
+        .says("Approved by root: infra:web@local");
+    site.tidelock(["apply"]).run().ok();
+    assert_eq!(site.on_machine("srv/a").as_deref(), Some("two\n"));
+    site.tidelock(["blame", "server.file/a"]).run().ok().says("approved  root");
+    site.tidelock(["approve", "--yes"]).run().ok().says("Nothing that was planned waits for a yes");
+}
+
+#[test]
+fn an_approval_ends_when_the_target_changes_and_not_with_an_unrelated_commit() {
+    let site = changed("[[gate]]\napprovals = 1\n");
+    site.tidelock(["plan"]).run().ok().says("tidelock approve");
+    site.tidelock(["approve", "--yes"]).run().ok();
+    site.repo().write("README.md", "Nothing to do with it\n");
+    site.repo().commit("Unrelated");
+    std::fs::write(site.machine("srv/a"), "by hand\n").unwrap();
+    let _ = waits(&site, &["apply", "--yes"], "asks for the approval");
+    std::fs::write(site.machine("srv/a"), "one\n").unwrap();
+    site.tidelock(["apply"]).run().ok();
+    assert_eq!(site.on_machine("srv/a").as_deref(), Some("two\n"));
+}
+
+#[test]
+fn one_stack_is_approved_and_the_other_still_waits() {
+    let site = Site::with_files([("a", "one\n")]);
+    site.stack("db");
+    site.file("db", "b", "one\n");
+    site.repo().commit("A second stack");
+    site.apply();
+    ruled(&site, "[[gate]]\napprovals = 1\n");
+    site.repo().write("db/b.txt", "two\n");
+    change(&site, "two\n");
+    site.tidelock(["plan"]).run().ok();
+    site.tidelock(["approve", "db", "--yes"]).run().ok().never_says("infra:web");
+    let _ = site.tidelock(["apply"]).run().exit(5).says("infra:web@local: the operator's gate");
+    assert_eq!(site.on_machine("srv/b").as_deref(), Some("two\n"));
+    assert_eq!(site.on_machine("srv/a").as_deref(), Some("one\n"));
+    let _ = site.tidelock(["approve", "dbb", "--yes"]).run().exit(64).says("did you mean db?");
+}
+
+#[test]
+fn nobody_approves_what_is_their_own() {
+    let site = changed("[[gate]]\napprovals = 1\n[people]\nroot = \"ada@example.com\"\n");
+    site.tidelock(["plan"]).run().ok();
+    let _ = site.tidelock(["approve", "--yes"]).run().exit(3).says("nobody approves what is their own");
+    let _ = waits(&site, &["apply", "--yes"], "asks for the approval");
+}
+
+#[test]
+fn a_no_holds_until_the_same_person_says_yes() {
+    let site = changed("");
+    site.tidelock(["plan"]).run().ok();
+    site.tidelock(["reject", "--comment", "not on a Friday", "--yes"]).run().ok().says("Rejected by root");
+    let _ = waits(&site, &["apply", "--yes"], "root said no to this very plan: not on a Friday");
+    assert!(site.events().iter().any(|event| event["event"] == "declined" && event["who"] == "root"));
+    site.tidelock(["approve", "--yes"]).run().ok();
+    site.tidelock(["apply"]).run().ok();
+
+    change(&site, "three\n");
+    site.tidelock(["plan"]).run().ok();
+    site.tidelock(["reject", "--yes"]).run().ok();
+    change(&site, "four\n");
+    site.apply();
+    assert_eq!(site.on_machine("srv/a").as_deref(), Some("four\n"), "something else was planned");
+}
+
+/// Takes the users that every system has, so it runs as root alone.
+#[test]
+fn two_people_approve_and_one_of_them_twice_is_not_two() {
+    let rules = "[[gate]]\napprovals = 2\napprovers = [\"@ops\", \"root\"]\n[groups]\nops = [\"daemon\"]\n";
+    let site = Site::new();
+    if !site.machine("srv").metadata().is_ok_and(|found| std::os::unix::fs::MetadataExt::uid(&found) == 0) {
+        return;
+    }
+    let store = format!("[store]\nurl = \"sqlite:shared/tidelock.db\"\ncache = \"cache\"\n\n{}", config("infra"));
+    site.world().write("tidelock.toml", &store);
+    site.stack("web");
+    site.file("web", "a", "one\n");
+    site.repo().commit("The first commit");
+    site.apply();
+    site.world().write("tidelock.toml", format!("{store}\n{rules}"));
+    change(&site, "two\n");
+    site.tidelock(["plan"]).run().ok();
+
+    // The store is the other person's; root may use it too.
+    std::fs::set_permissions(site.world().root(), PermissionsExt::from_mode(0o755)).unwrap();
+    let shared = site.world().path("shared");
+    let entries = std::fs::read_dir(&shared).unwrap().map(|entry| entry.unwrap().path());
+    for path in entries.chain([shared.clone()]) {
+        chown(&path, Some(1), Some(1)).unwrap();
+    }
+    let daemon = |arguments: &[&str]| site.tidelock(arguments).user(1).run();
+    daemon(&["approve", "--yes"]).ok().says("Approved by daemon");
+    daemon(&["approve", "--yes"]).ok();
+    let _ = waits(&site, &["apply", "--yes"], "2 people of daemon, root; so far: daemon");
+    site.tidelock(["approve", "--yes"]).run().ok().says("Approved by root");
+    site.tidelock(["apply"]).run().ok();
+    assert_eq!(site.on_machine("srv/a").as_deref(), Some("two\n"));
+    site.tidelock(["blame", "server.file/a"]).run().ok().says("approved  daemon, root");
+}
