@@ -1,7 +1,7 @@
 //! The operator's gates, as their users meet them: windows, budgets, and people who say
 //! yes or no before somebody applies.
 
-use std::os::unix::fs::{PermissionsExt as _, chown};
+use std::os::unix::fs::{PermissionsExt, chown};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use tidelock_tests::site::config;

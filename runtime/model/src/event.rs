@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::error::Diagnostic;
+use crate::hold::{Hold, Pin};
 use crate::name::{Address, Lane, Name};
 use crate::plan::Action;
 use crate::revision::SourceNotice;
@@ -148,6 +149,30 @@ pub enum RunEvent {
         to: String,
         /// Who.
         who: String,
+    },
+    /// Someone stopped or suspended lanes.
+    Held {
+        /// What was put in their way.
+        hold: Hold,
+    },
+    /// A stop or suspension ended.
+    HoldEnded {
+        /// What it was.
+        hold: Hold,
+        /// Who ended it; `None` where its time was up.
+        who: Option<String>,
+    },
+    /// Someone pinned a stack to an older revision.
+    Pinned {
+        /// What it is kept at.
+        pin: Pin,
+    },
+    /// A pin ended.
+    PinEnded {
+        /// What it was.
+        pin: Pin,
+        /// Who ended it; `None` where its time was up.
+        who: Option<String>,
     },
     /// An apply began.
     ApplyBegan {

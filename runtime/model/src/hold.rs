@@ -1,5 +1,7 @@
 //! What a person put in the loop's way: stops, suspensions and pins.
 
+use std::fmt;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -29,6 +31,23 @@ impl Scope {
         Self { source: Some(lane.source.clone()), stack: pattern(&lane.stack), target: pattern(&lane.target) }
     }
 
+    /// Whether all that `other` is on is meant here too, told from their words: a pattern
+    /// holds itself and the names that it matches, and nothing else.
+    #[must_use]
+    pub fn holds(&self, other: &Self) -> bool {
+        let part = |mine: &Option<String>, theirs: &Option<String>| match (mine, theirs) {
+            (None, _) => true,
+            (Some(_), None) => false,
+            (Some(mine), Some(theirs)) => {
+                let name = !theirs.contains(['*', '?', '[', '{']);
+                mine == theirs || name && crate::grant::glob(mine, false).is_ok_and(|glob| glob.is_match(theirs))
+            }
+        };
+        (self.source.is_none() || self.source == other.source)
+            && part(&self.stack, &other.stack)
+            && part(&self.target, &other.target)
+    }
+
     /// Whether a lane is meant. A pattern that cannot be read means every lane: a hold
     /// errs on the side of holding.
     #[must_use]
@@ -41,6 +60,19 @@ impl Scope {
         self.source.as_ref().is_none_or(|source| *source == lane.source)
             && matches(&self.stack, &lane.stack)
             && matches(&self.target, &lane.target)
+    }
+}
+
+/// As a person would say it: `everything`, `stack web on target db-*`.
+impl fmt::Display for Scope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let parts = [
+            self.stack.as_ref().map(|stack| format!("stack {stack}")),
+            self.target.as_ref().map(|target| format!("target {target}")),
+            self.source.as_ref().map(|source| format!("source {source}")),
+        ];
+        let parts: Vec<String> = parts.into_iter().flatten().collect();
+        if parts.is_empty() { f.write_str("everything") } else { f.write_str(&parts.join(" on ")) }
     }
 }
 
@@ -74,11 +106,40 @@ pub struct Hold {
 }
 
 impl Hold {
+    /// The id of a hold that a file asks for: only removing the file ends it.
+    pub const FILE: u64 = 0;
+
     /// Whether it holds a lane at a time.
     #[must_use]
     pub fn holds(&self, lane: &Lane, now: Timestamp) -> bool {
         self.until.is_none_or(|until| now < until) && self.scope.covers(lane)
     }
+}
+
+/// Who did what, when, until when and why, in a sentence.
+impl fmt::Display for Hold {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let verb = match self.kind {
+            HoldKind::Stop => "stopped",
+            HoldKind::Suspend => "suspended",
+        };
+        write!(f, "{} {verb} {} at {}", self.who, self.scope, time(self.at))?;
+        ending(f, self.until, self.reason.as_deref())
+    }
+}
+
+fn time(at: Timestamp) -> impl fmt::Display {
+    at.strftime("%Y-%m-%d %H:%M:%SZ").to_string()
+}
+
+fn ending(f: &mut fmt::Formatter<'_>, until: Option<Timestamp>, reason: Option<&str>) -> fmt::Result {
+    if let Some(until) = until {
+        write!(f, ", until {}", time(until))?;
+    }
+    if let Some(reason) = reason {
+        write!(f, ": {reason}")?;
+    }
+    Ok(())
 }
 
 /// A stack that is kept at an older revision.
@@ -98,6 +159,14 @@ pub struct Pin {
     pub until: Option<Timestamp>,
     /// Why.
     pub reason: Option<String>,
+}
+
+/// Who pinned what, when, until when and why, in a sentence.
+impl fmt::Display for Pin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} pinned {} to {} at {}", self.who, self.stack, self.revision.short(), time(self.at))?;
+        ending(f, self.until, self.reason.as_deref())
+    }
 }
 
 #[cfg(test)]
@@ -126,6 +195,22 @@ mod tests {
     fn a_pattern_that_cannot_be_read_holds() {
         let scope = Scope { stack: Some("[".to_owned()), ..Scope::default() };
         assert!(scope.covers(&lane("web", "web-1")));
+    }
+
+    #[test]
+    fn a_scope_holds_what_lies_within_it() {
+        let scope = |stack: Option<&str>, target: Option<&str>| Scope {
+            source: None,
+            stack: stack.map(str::to_owned),
+            target: target.map(str::to_owned),
+        };
+        let web = scope(Some("web"), None);
+        assert!(Scope::default().holds(&web) && web.holds(&web) && scope(Some("w*"), None).holds(&web));
+        assert!(web.holds(&scope(Some("web"), Some("a"))) && scope(Some("w*"), None).holds(&scope(Some("w*"), None)));
+        assert!(!web.holds(&Scope::default()) && !web.holds(&scope(Some("w*"), None)));
+        assert!(!scope(Some("*"), None).holds(&Scope::default()), "what is not looked at yet is meant there too");
+        assert_eq!(scope(Some("web"), Some("a*")).to_string(), "stack web on target a*");
+        assert_eq!(Scope::default().to_string(), "everything");
     }
 
     #[test]

@@ -21,6 +21,7 @@ mod edges;
 pub mod gate;
 mod groups;
 mod held;
+pub mod holds;
 mod input;
 mod item;
 mod ledger;

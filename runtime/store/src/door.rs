@@ -9,6 +9,7 @@ use tidelock_model::port::StoreError;
 
 use crate::error::{Kept, Trouble, refusal};
 use crate::open::{self, Opened};
+use crate::stop_file;
 
 /// What must survive a power cut by itself. After a mere crash of the process
 /// everything that was committed is there, either way.
@@ -94,6 +95,12 @@ impl SqliteStore {
             set(&lock(reader))?;
         }
         Ok(())
+    }
+
+    /// Where the stop file of this store lies; a store in memory has none.
+    #[must_use]
+    pub fn stop_file(&self) -> Option<PathBuf> {
+        self.path.as_deref().map(stop_file::beside)
     }
 
     /// The store's own id, given when it was made. Another id is another memory.

@@ -44,11 +44,11 @@ pub(crate) fn put(transaction: &Transaction<'_>, hold: &Hold) -> Kept<u64> {
 }
 
 /// Ends a hold that is open.
-pub(crate) fn end(transaction: &Transaction<'_>, id: u64, at: Timestamp, who: &str) -> Kept<()> {
-    transaction
+pub(crate) fn end(transaction: &Transaction<'_>, id: u64, at: Timestamp, who: &str) -> Kept<bool> {
+    let ended = transaction
         .prepare_cached("UPDATE holds SET ended = ?2, ended_by = ?3 WHERE id = ?1 AND ended IS NULL")?
         .execute(params![number(id), at.to_string(), who])?;
-    Ok(())
+    Ok(ended > 0)
 }
 
 /// Every pin, in the model's order.
@@ -74,9 +74,9 @@ pub(crate) fn put_pin(transaction: &Transaction<'_>, pin: &Pin) -> Kept<()> {
 }
 
 /// Ends a stack's pin.
-pub(crate) fn drop_pin(transaction: &Transaction<'_>, source: &Name, stack: &Name) -> Kept<()> {
-    transaction
+pub(crate) fn drop_pin(transaction: &Transaction<'_>, source: &Name, stack: &Name) -> Kept<bool> {
+    let dropped = transaction
         .prepare_cached("DELETE FROM pins WHERE source = ?1 AND stack = ?2")?
         .execute([source.as_str(), stack.as_str()])?;
-    Ok(())
+    Ok(dropped > 0)
 }

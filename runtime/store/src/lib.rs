@@ -32,6 +32,7 @@ mod process;
 mod retention;
 mod runs;
 mod settle;
+mod stop_file;
 mod triggers;
 
 pub use door::SqliteStore;

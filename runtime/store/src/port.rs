@@ -15,7 +15,7 @@ use tidelock_model::run::{Approval, HistoryLine, Intent, Run, Trigger};
 use crate::door::Durability::{Now, Soon};
 use crate::{
     SqliteStore, approvals, claims, contents, events, history, holds, intents, inventory, known, leases, plans,
-    retention, runs, settle, triggers,
+    retention, runs, settle, stop_file, triggers,
 };
 
 impl Store for SqliteStore {
@@ -167,14 +167,16 @@ impl Store for SqliteStore {
     }
 
     fn holds(&self) -> Result<Vec<Hold>, StoreError> {
-        self.read(holds::open)
+        let mut holds = self.stop_file().map(|file| stop_file::holds(&file)).unwrap_or_default();
+        holds.extend(self.read(holds::open)?);
+        Ok(holds)
     }
 
     fn put_hold(&self, hold: &Hold) -> Result<u64, StoreError> {
         self.write(Now, |tx| holds::put(tx, hold))
     }
 
-    fn end_hold(&self, id: u64, at: Timestamp, who: &str) -> Result<(), StoreError> {
+    fn end_hold(&self, id: u64, at: Timestamp, who: &str) -> Result<bool, StoreError> {
         self.write(Now, |tx| holds::end(tx, id, at, who))
     }
 
@@ -186,7 +188,7 @@ impl Store for SqliteStore {
         self.write(Now, |tx| holds::put_pin(tx, pin))
     }
 
-    fn drop_pin(&self, source: &Name, stack: &Name) -> Result<(), StoreError> {
+    fn drop_pin(&self, source: &Name, stack: &Name) -> Result<bool, StoreError> {
         self.write(Now, |tx| holds::drop_pin(tx, source, stack))
     }
 

@@ -95,6 +95,10 @@ pub(crate) fn said(event: &RunEvent) -> (String, Look) {
         E::Accepted { what, from, to, who } => {
             (format!("{who} accepted {what}: it was {}, and is {}", short(from), short(to)), Look::Good)
         }
+        E::Held { hold } => (hold.to_string(), Look::Warn),
+        E::HoldEnded { hold, who } => (format!("{}: {hold}", ended("resumed", who.as_deref())), Look::Good),
+        E::Pinned { pin } => (pin.to_string(), Look::Warn),
+        E::PinEnded { pin, who } => (format!("{}: {pin}", ended("unpinned", who.as_deref())), Look::Good),
         E::ApplyBegan { groups, effects } => {
             (format!("apply began: {} in {}", count(*effects, "effect"), count(*groups, "group")), Look::Plain)
         }
@@ -121,6 +125,10 @@ pub(crate) fn said(event: &RunEvent) -> (String, Look) {
             Look::Plain,
         ),
     }
+}
+
+fn ended(verb: &str, who: Option<&str>) -> String {
+    who.map_or_else(|| "its time is up".to_owned(), |who| format!("{who} {verb}"))
 }
 
 fn short(commit: &str) -> &str {

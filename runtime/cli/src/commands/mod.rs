@@ -9,6 +9,7 @@ mod doctor;
 mod events;
 mod fetch_child;
 mod history;
+mod hold;
 mod init;
 mod plan;
 mod plugin;
@@ -85,6 +86,12 @@ pub(crate) enum Command {
     Reject(approve::Args),
     /// Shows where every stack stands on every target
     Status(status::Args),
+    /// Lets no new group of effects begin, also in an apply that is under way
+    Stop(hold::Stop),
+    /// Leaves stacks as they are for a while: planned, reported, and not applied
+    Suspend(hold::Suspend),
+    /// Ends stops and suspensions, after a look at what will be applied then
+    Resume(hold::Resume),
     /// Shows what was done, newest first
     History(history::Args),
     /// Shows what happened, step by step
@@ -134,6 +141,9 @@ impl Command {
             Self::Approve(args) => approve::run(context, args, approve::Word::Approve),
             Self::Reject(args) => approve::run(context, args, approve::Word::Reject),
             Self::Status(args) => status::run(context, args),
+            Self::Stop(args) => hold::stop(context, args),
+            Self::Suspend(args) => hold::suspend(context, args),
+            Self::Resume(args) => hold::resume(context, args),
             Self::History(args) => history::run(context, args),
             Self::Events(args) => events::run(context, args),
             Self::Blame(args) => blame::run(context, args),

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use tidelock_model::plan::Plan;
 use tidelock_plan::display;
 use tidelock_plan::gate::{asks_for_people, holds_up};
+use tidelock_plan::holds::is_hold;
 use tidelock_reconcile::PlanOptions;
 
 use super::selecting::Selecting;
@@ -71,9 +72,10 @@ pub(crate) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
 }
 
 /// Whether a lane is held up by more than a single resource that stands aside: with no
-/// change planned, such as after an empty render, it still is not as Git says.
+/// change planned, such as after an empty render, it still is not as Git says. What a person
+/// holds up is none of that: with no change it is as Git says.
 fn is_held_up(plan: &Plan) -> bool {
-    plan.lanes.iter().flat_map(|lane| &lane.waits).any(holds_up)
+    plan.lanes.iter().flat_map(|lane| &lane.waits).any(|wait| holds_up(wait) && !is_hold(wait))
 }
 
 /// A plan for people.

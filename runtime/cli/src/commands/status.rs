@@ -1,6 +1,8 @@
 //! `tidelock status`: where every lane stands, from the store alone.
 
+use jiff::Timestamp;
 use serde_json::{Value, json};
+use tidelock_model::hold::{Hold, Pin};
 use tidelock_model::name::Name;
 use tidelock_model::port::{LaneRecord, Store};
 use tidelock_model::revision::{Revision, Signature, Stale};
@@ -32,9 +34,9 @@ struct InForce {
 
 pub(crate) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
     let loaded = context.config()?;
-    let (sources, mut lanes) = match context.store(&loaded)? {
-        None => (loaded.config.sources.keys().map(never_fetched).collect(), vec![]),
-        Some(store) => (in_force(&loaded, &store)?, store.lanes()?),
+    let (sources, mut lanes, ways) = match context.store(&loaded)? {
+        None => (loaded.config.sources.keys().map(never_fetched).collect(), vec![], InTheWay::default()),
+        Some(store) => (in_force(&loaded, &store)?, store.lanes()?, InTheWay::of(&store)?),
     };
     lanes.retain(|record| {
         let stack = args.stacks.is_empty() || args.stacks.iter().any(|stack| stack == record.lane.stack.as_str());
@@ -45,11 +47,44 @@ pub(crate) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
             "format": "tidelock.status/1",
             "sources": sources.iter().map(source_json).collect::<Vec<_>>(),
             "lanes": lanes.iter().map(lane_json).collect::<Vec<_>>(),
+            "holds": ways.holds,
+            "pins": ways.pins,
         }))?;
     } else {
         show(context, &sources, &lanes)?;
+        ways.show(&context.out)?;
     }
     Ok(Exit::Done)
+}
+
+/// What people put in the loop's way.
+#[derive(Default)]
+struct InTheWay {
+    holds: Vec<Hold>,
+    pins: Vec<Pin>,
+}
+
+impl InTheWay {
+    fn of(store: &dyn Store) -> Result<Self, CliError> {
+        let now = Timestamp::now();
+        let ahead = |until: Option<Timestamp>| until.is_none_or(|until| now < until);
+        let mut ways = Self { holds: store.holds()?, pins: store.pins()? };
+        ways.holds.retain(|hold| ahead(hold.until));
+        ways.pins.retain(|pin| ahead(pin.until));
+        Ok(ways)
+    }
+
+    fn show(&self, out: &Output) -> Result<(), CliError> {
+        let mut text = String::new();
+        for hold in &self.holds {
+            let wait = tidelock_plan::holds::wait(hold);
+            text.push_str(&format!("{} {hold}\n  {}\n", out.paint.warn("held:"), wait.hint.unwrap_or_default()));
+        }
+        for pin in &self.pins {
+            text.push_str(&format!("{} {pin}\n", out.paint.warn("pinned:")));
+        }
+        if text.is_empty() { Ok(()) } else { out.text(&format!("\n{text}")) }
+    }
 }
 
 fn in_force(loaded: &Loaded, store: &dyn Store) -> Result<Vec<InForce>, CliError> {

@@ -315,7 +315,8 @@ pub trait Store: Send + Sync {
     /// The store cannot be read.
     fn approvals(&self, digest: &Digest) -> Result<Vec<Approval>, StoreError>;
 
-    /// Holds that nobody ended, oldest first; those whose time is up too.
+    /// Holds that nobody ended, oldest first; those whose time is up too. Those of the
+    /// file `STOP` beside the store come first, with the id [`Hold::FILE`].
     ///
     /// # Errors
     /// The store cannot be read.
@@ -327,11 +328,11 @@ pub trait Store: Send + Sync {
     /// The store cannot be written.
     fn put_hold(&self, hold: &Hold) -> Result<u64, StoreError>;
 
-    /// Ends a hold. One that has ended is left as it is.
+    /// Ends a hold, and says whether it was open. One that has ended is left as it is.
     ///
     /// # Errors
     /// The store cannot be written.
-    fn end_hold(&self, id: u64, at: Timestamp, who: &str) -> Result<(), StoreError>;
+    fn end_hold(&self, id: u64, at: Timestamp, who: &str) -> Result<bool, StoreError>;
 
     /// Pins, sorted by source and stack; those whose time is up too.
     ///
@@ -345,11 +346,11 @@ pub trait Store: Send + Sync {
     /// The store cannot be written.
     fn put_pin(&self, pin: &Pin) -> Result<(), StoreError>;
 
-    /// Ends the pin of a stack, where there is one.
+    /// Ends the pin of a stack, and says whether there was one.
     ///
     /// # Errors
     /// The store cannot be written.
-    fn drop_pin(&self, source: &Name, stack: &Name) -> Result<(), StoreError>;
+    fn drop_pin(&self, source: &Name, stack: &Name) -> Result<bool, StoreError>;
 
     /// What a stack's own policies were when they were last shown in a plan: the ones
     /// that count until a newer one was shown too.

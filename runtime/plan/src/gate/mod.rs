@@ -12,6 +12,7 @@ use tidelock_model::plan::{Action, LanePlan, Plan, Wait};
 use tidelock_model::run::Approval;
 
 use crate::assemble;
+use crate::holds::is_hold;
 use crate::ledger::Ledger;
 use crate::report;
 
@@ -138,8 +139,10 @@ fn verdict(plan: &Plan, part: &LanePlan, waits: Vec<Wait>, words: &[&Approval]) 
     }
     let does = |action| !matches!(action, Action::None | Action::Deferred);
     if !plan.changes_of(&part.lane).any(|change| does(change.action)) {
-        // What stands aside is not forgotten where nothing else is to be said.
-        return if waits.is_empty() { LaneVerdict::Nothing } else { LaneVerdict::Waits(waits) };
+        // What stands aside is not forgotten where nothing else is to be said. A hold is in
+        // nobody's way there.
+        let aside: Vec<Wait> = waits.into_iter().filter(|wait| !is_hold(wait)).collect();
+        return if aside.is_empty() { LaneVerdict::Nothing } else { LaneVerdict::Waits(aside) };
     }
     if let Some(no) = words.iter().find(|word| !word.yes) {
         return LaneVerdict::Waits(vec![report::rejected(no)]);

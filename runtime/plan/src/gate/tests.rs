@@ -223,6 +223,30 @@ fn one_lane_that_waits_holds_up_no_other() {
 }
 
 #[test]
+fn no_yes_ends_a_hold_and_it_refuses_nothing() {
+    use tidelock_model::hold::{Hold, HoldKind, Scope};
+    let stop = Hold {
+        id: 1,
+        kind: HoldKind::Stop,
+        scope: Scope::default(),
+        who: "ada".into(),
+        at: jiff::Timestamp::UNIX_EPOCH,
+        until: None,
+        reason: None,
+    };
+    let (mut plan, ledger) = created().plan();
+    plan.lanes[0].waits.push(crate::holds::wait(&stop));
+    let strict = policy(LanePolicy::default());
+    for approvals in [vec![], vec![yes(&plan)]] {
+        let decision = decide(&plan, &ledger, &strict, &approvals);
+        assert_eq!(verdict(&decision), "waits for stopped first-contact");
+    }
+    plan.changes.clear();
+    plan.groups.clear();
+    assert_eq!(verdict(&decide(&plan, &ledger, &policy(settled()), &[])), "nothing");
+}
+
+#[test]
 fn a_part_of_an_approved_plan_holds_its_lanes_alone() {
     let (plan, ledger) = two_lanes();
     let rules = Policy { lanes: [(lane("web"), settled()), (lane("db"), settled())].into(), ..Policy::default() };

@@ -20,12 +20,11 @@ use super::gate::ApprovedPass;
 use super::record::{Leases, Runs};
 use crate::contents::BlobSet;
 use crate::error::RunError;
+use crate::holds;
 use crate::runtime::Runtime;
 
 /// Groups of one batch: their intents are made durable, performed and settled together.
 const BATCH: usize = 256;
-/// Why nothing further was begun.
-const INTERRUPTED: &str = "the apply was ended early";
 
 /// What was performed.
 pub(super) struct Performed {
@@ -35,6 +34,8 @@ pub(super) struct Performed {
     pub(super) failures: Vec<(Address, Fault)>,
     pub(super) skipped: Vec<(Address, String)>,
     pub(super) unknown: Vec<(Address, String)>,
+    /// Lanes in which groups were not begun any more, and why.
+    pub(super) early: BTreeMap<Lane, String>,
 }
 
 /// Performs an approved plan, lane by lane.
@@ -47,7 +48,14 @@ pub(super) async fn perform(
 ) -> Result<Performed, RunError> {
     let approved = &pass.approved;
     let runs = Runs::begin(runtime, approved, who)?;
-    let mut performed = Performed { runs, done: BTreeSet::new(), failures: vec![], skipped: vec![], unknown: vec![] };
+    let mut performed = Performed {
+        runs,
+        done: BTreeSet::new(),
+        failures: vec![],
+        skipped: vec![],
+        unknown: vec![],
+        early: BTreeMap::new(),
+    };
     for lane in approved.plan().lanes.iter().map(|lane| &lane.lane) {
         if !performed.runs.has(lane) {
             continue;
@@ -71,10 +79,11 @@ fn ledger_only(
     if changes.is_empty() {
         return Ok(());
     }
-    if runtime.interrupt.asked() {
+    if let Some(why) = holds::barred(runtime, lane)? {
         for change in changes {
-            ended(runtime, performed, lane, change, "skipped", Some(INTERRUPTED.to_owned()))?;
+            ended(runtime, performed, lane, change, "skipped", Some(why.clone()))?;
         }
+        performed.early.insert(lane.clone(), why);
         return Ok(());
     }
     let intent = Intent {
@@ -136,10 +145,11 @@ async fn groups(
             bad.insert(group.id, why);
         }
         for batch in batches(&ready) {
-            if runtime.interrupt.asked() {
+            if let Some(why) = holds::barred(runtime, lane)? {
                 for change in batch.iter().flat_map(|group| changes.get(&group.id).into_iter().flatten()) {
-                    ended(runtime, performed, lane, change, "skipped", Some(INTERRUPTED.to_owned()))?;
+                    ended(runtime, performed, lane, change, "skipped", Some(why.clone()))?;
                 }
+                performed.early.insert(lane.clone(), why);
                 bad.extend(batch.iter().map(|group| (group.id, name_of(group, &changes))));
                 continue;
             }

@@ -11,6 +11,7 @@ use tidelock_plan::gate::{self, ApprovedPlan, Decision, LanePolicy, LaneVerdict,
 use super::plan::{Pass, PlannedLane};
 use super::rules;
 use crate::error::RunError;
+use crate::holds;
 use crate::runtime::{Caller, Runtime, Yes};
 
 /// What came of the gate.
@@ -75,6 +76,8 @@ pub(super) async fn pass(runtime: &Runtime, pass: Pass, caller: Caller<'_>) -> R
     let unasked =
         decision.lanes.iter().filter(|(lane, verdict)| *verdict == LaneVerdict::Approved && silent.contains(lane));
     held.waits.extend(unasked.map(|(lane, _)| (lane.clone(), nobody())));
+    let (through, late) = holds::free(runtime, through)?;
+    held.waits.extend(late);
     tell(runtime, &decision, &held)?;
     let approved = decision.approved.filter(|_| !through.is_empty()).map(|approved| ApprovedPass {
         approved: approved.only(&through),

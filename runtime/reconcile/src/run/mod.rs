@@ -62,6 +62,7 @@ pub struct Applied {
 /// # Errors
 /// See [`RunError`]. What cannot be planned in one lane alone is in the plan's `errors`.
 pub async fn plan(runtime: &Runtime, selection: &Selection, options: &PlanOptions) -> Result<Plan, RunError> {
+    crate::holds::expire(runtime)?;
     let fetched = source::fetch(runtime, selection).await?;
     let lanes = source::lanes(runtime, selection, &fetched)?;
     let pass = plan::pass(runtime, &fetched, lanes).await?;
@@ -84,6 +85,7 @@ pub async fn apply(
     caller: Caller<'_>,
     saved: Option<&Plan>,
 ) -> Result<Applied, RunError> {
+    crate::holds::expire(runtime)?;
     let fetched = source::fetch(runtime, selection).await?;
     source::may_be_applied(runtime, &fetched)?;
     let lanes = source::lanes(runtime, selection, &fetched)?;

@@ -81,6 +81,7 @@ pub(super) async fn pass(runtime: &Runtime, fetched: &Fetched, lanes: Lanes) -> 
     plan.complete &= errors.is_empty();
     plan.errors.extend(errors);
     plan.warnings.splice(0..0, lanes.warnings);
+    crate::holds::shown(runtime, &mut plan)?;
     let policy = gate::policy(runtime, &planned)?;
     for (lane, wait) in tidelock_plan::gate::waits(&plan, &policy) {
         // What the gate will say stands in the plan already, for people to read.

@@ -11,6 +11,7 @@ use tidelock_model::port::{Fetched, LaneRecord, Lease};
 use tidelock_model::revision::Signature;
 use tidelock_model::run::{Approval, Run, RunCounts, RunEnd, Status};
 use tidelock_plan::gate::ApprovedPlan;
+use tidelock_plan::holds;
 
 use super::Applied;
 use super::apply::Performed;
@@ -231,6 +232,8 @@ pub(super) fn planned(runtime: &Runtime, pass: &Pass) -> Result<(), RunError> {
         let status = if status == Status::Converged && !contacted { Status::Pending } else { status };
         let why = (!changes.is_empty()).then(|| format!("{} change(s) planned", changes.len()));
         kept(runtime, &pass.plan, key)?;
+        let waits = pass.plan.lanes.iter().find(|part| part.lane == *key).map_or(&[][..], |part| &part.waits);
+        let (status, why) = held(waits, status, why);
         note(runtime, lane.record.as_ref(), key, &pass.plan, status, why, |_| {})?;
     }
     Ok(())
@@ -248,6 +251,13 @@ fn kept(runtime: &Runtime, plan: &Plan, lane: &Lane) -> Result<(), RunError> {
 fn pending(plan: &Plan, lane: &Lane) -> Status {
     let drift = plan.changes_of(lane).all(|change| change.cause == Some(Cause::Drift));
     if drift { Status::Drifted } else { Status::Pending }
+}
+
+/// A lane that a person holds says so, whatever else is to be said of it.
+fn held(waits: &[Wait], status: Status, why: Option<String>) -> (Status, Option<String>) {
+    let holds = holds::status(waits, status);
+    let said = waits.iter().find(|wait| holds != status && holds::is_hold(wait)).map(|wait| wait.message.clone());
+    (holds, said.or(why))
 }
 
 fn note(
@@ -335,6 +345,7 @@ fn not_performed(
     } else {
         Status::Waiting
     };
+    let (status, reason) = held(&part.waits, status, reason);
     let first = before.as_ref().is_none_or(|record| !record.contacted);
     let run = if nothing && first {
         let mut run = begun(runtime, plan, lane, part.digest, who, None);
@@ -377,7 +388,7 @@ pub(super) fn finish(
     proven: Proven,
 ) -> Result<Applied, RunError> {
     let Proven { performed, mismatches } = proven;
-    let Performed { runs, failures, skipped, unknown, .. } = performed;
+    let Performed { runs, failures, skipped, unknown, early, .. } = performed;
     let plan = pass.approved.plan().clone();
     let mut ended = Vec::new();
     for lane in &pass.lanes {
@@ -395,7 +406,7 @@ pub(super) fn finish(
         let end = match &run {
             None => RunEnd::Nothing,
             Some(run) if wrong.is_empty() && run.counts.skipped == 0 => RunEnd::Done,
-            Some(_) if wrong.is_empty() && runtime.interrupt.asked() => RunEnd::Interrupted,
+            Some(_) if wrong.is_empty() && early.contains_key(key) => RunEnd::Interrupted,
             Some(run) if run.counts.done > 0 => RunEnd::Partly,
             Some(_) => RunEnd::Failed,
         };
@@ -407,7 +418,7 @@ pub(super) fn finish(
             (false, _) if end == RunEnd::Interrupted => Status::Pending,
             (false, _) => Status::Failed,
         };
-        let why = wrong.first().cloned().or_else(|| (end == RunEnd::Interrupted).then(ended_early));
+        let why = wrong.first().or_else(|| early.get(key)).cloned();
         let run = match run {
             Some(mut run) => {
                 run.ended = Some(runtime.clock.now());
@@ -436,10 +447,6 @@ pub(super) fn finish(
     leases.renew(runtime)?;
     let end = worst(&ended, &plan);
     Ok(Applied { plan, runs: ended, end, failures, skipped, mismatches, waits: vec![] })
-}
-
-fn ended_early() -> String {
-    "ended early, as somebody asked".to_owned()
 }
 
 fn worst(runs: &[Run], plan: &Plan) -> RunEnd {

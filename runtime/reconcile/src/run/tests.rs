@@ -1,11 +1,13 @@
 //! The whole loop with fakes, in milliseconds.
 
+#[path = "tests/approvals.rs"]
+mod approvals;
+#[path = "tests/holds.rs"]
+mod holds;
 #[path = "tests/looping.rs"]
 mod looping;
 #[path = "tests/sim.rs"]
 mod sim;
-#[path = "tests/approvals.rs"]
-mod approvals;
 #[path = "tests/world.rs"]
 mod world;
 

@@ -41,8 +41,8 @@ fn a_hold_stands_until_somebody_ends_it() {
         [Hold { id: stop, ..hold(HoldKind::Stop, "web") }, Hold { id: suspend, ..hold(HoldKind::Suspend, "db") }];
     assert_eq!(store.holds().unwrap(), kept);
 
-    store.end_hold(stop, at(2), "grace").unwrap();
-    store.end_hold(stop, at(3), "mallory").unwrap();
+    assert!(store.end_hold(stop, at(2), "grace").unwrap());
+    assert!(!store.end_hold(stop, at(3), "mallory").unwrap());
     assert_eq!(store.holds().unwrap(), kept[1..]);
     drop(store);
     let ended: (String, String) = place
@@ -54,13 +54,29 @@ fn a_hold_stands_until_somebody_ends_it() {
 }
 
 #[test]
+fn a_file_beside_the_store_stops_everything_until_it_is_removed() {
+    let place = Place::new();
+    let store = place.open();
+    let kept = store.put_hold(&hold(HoldKind::Suspend, "db")).unwrap();
+    let file = store.stop_file().unwrap();
+    std::fs::write(&file, "").unwrap();
+    let holds = store.holds().unwrap();
+    assert_eq!(holds.iter().map(|hold| hold.id).collect::<Vec<_>>(), [Hold::FILE, kept]);
+    assert_eq!((holds[0].kind, &holds[0].scope), (HoldKind::Stop, &Scope::default()));
+    assert!(!store.end_hold(Hold::FILE, at(2), "mallory").unwrap());
+    assert_eq!(store.holds().unwrap().len(), 2, "no command lifts it");
+    std::fs::remove_file(&file).unwrap();
+    assert_eq!(store.holds().unwrap().len(), 1);
+}
+
+#[test]
 fn a_stack_has_one_pin() {
     let store = SqliteStore::in_memory().unwrap();
     for one in [pin("web", "a"), pin("db", "a"), pin("web", "b")] {
         store.put_pin(&one).unwrap();
     }
     assert_eq!(store.pins().unwrap(), [pin("db", "a"), pin("web", "b")]);
-    store.drop_pin(&name("infra"), &name("web")).unwrap();
-    store.drop_pin(&name("infra"), &name("web")).unwrap();
+    assert!(store.drop_pin(&name("infra"), &name("web")).unwrap());
+    assert!(!store.drop_pin(&name("infra"), &name("web")).unwrap());
     assert_eq!(store.pins().unwrap(), [pin("db", "a")]);
 }

@@ -37,6 +37,7 @@ pub(super) struct World {
     pub(super) machine: Arc<Machine>,
     pub(super) events: Arc<Mutex<Vec<RunEvent>>>,
     pub(super) runtime: Runtime,
+    clock: Arc<Ticking>,
 }
 
 /// What the fake target holds, and how it misbehaves.
@@ -62,18 +63,19 @@ impl World {
         }))
         .unwrap();
         let source: Arc<dyn Source> = Arc::new(FakeSource(files.clone()));
+        let clock = Arc::new(Ticking(Mutex::new(1_700_000_000)));
         let runtime = Runtime {
             config,
             sources: BTreeMap::from([(name("infra"), source)]),
             plugins: Arc::new(FakePlugins(machine.clone())),
             targets: Arc::new(FakeTargets(machine.clone())),
             store: Arc::new(SqliteStore::in_memory().unwrap()),
-            clock: Arc::new(Ticking(Mutex::new(1_700_000_000))),
+            clock: clock.clone(),
             listener: Arc::new(Hearing(events.clone())),
             interrupt: crate::Interrupt::default(),
             looping: false,
         };
-        let world = Self { files, machine, events, runtime };
+        let world = Self { files, machine, events, runtime, clock };
         world.write("stack.yaml", "name: web\ntargets: local\nrenderer: fake\n");
         world
     }
@@ -87,6 +89,11 @@ impl World {
         let text =
             format!(r#"{{"kind":"fake.file","name":"{name}","spec":{{"path":"{path}","content":"{content}"}}{more}}}"#);
         self.write(file, &text);
+    }
+
+    /// Lets seconds pass.
+    pub(super) fn later(&self, seconds: i64) {
+        *self.clock.0.lock().unwrap() += seconds;
     }
 
     pub(super) fn remove(&self, path: &str) {
