@@ -3,7 +3,7 @@
 use std::fs;
 use std::time::{Duration, Instant};
 
-use tidelock_tests::{Site, site};
+use tidelock_tests::{Daemon, Site, site};
 
 /// A command that says that it runs, and ends when it may.
 const SCRIPT: &str = "#!/bin/sh\ncd \"$TIDELOCK_ROOT/srv\"\ntouch started\nwhile [ ! -e go ]; do sleep 0.02; done\n";
@@ -138,4 +138,56 @@ fn what_is_mistyped_holds_nothing_and_says_so() {
         assert!(ran.stderr.contains(says), "{}", ran.story());
     }
     let _ = site.tidelock(["status"]).run().ok().never_says("held:");
+}
+
+/// A daemon that asks Git all the time and looks at its machine every hour.
+fn looped() -> (Site, Daemon) {
+    let site = Site::with_files([("a", "one\n")]);
+    let config = site::config("infra").replacen("url = \"infra\"\n", "url = \"infra\"\npoll = \"200ms\"\n", 1);
+    let config = config.replacen("root = \"machine\"\n", "root = \"machine\"\ndrift_every = \"1h\"\n", 1);
+    site.world().write("tidelock.toml", format!("accept_new = [\"local\"]\n\n{config}"));
+    let daemon = Daemon::start(&site);
+    daemon.eventually("the first commit arrives", || {
+        site.on_machine("srv/a").is_some() && lane(&site)["status"] == "converged"
+    });
+    (site, daemon)
+}
+
+fn lane(site: &Site) -> serde_json::Value {
+    site.tidelock(["status", "--output", "json"]).run().ok().json()["lanes"][0].clone()
+}
+
+#[test]
+fn the_loop_honours_holds_and_goes_on_when_they_are_lifted_or_run_out() {
+    let (site, daemon) = looped();
+    site.tidelock(["suspend", "--all", "--reason", "an incident"]).run().ok();
+    daemon.eventually("it is suspended", || lane(&site)["status"] == "suspended");
+    changed(&site);
+    daemon.eventually("the new commit is planned", || lane(&site)["planned"]["subject"] == "Two");
+    assert_eq!(site.on_machine("srv/a").as_deref(), Some("one\n"));
+    site.tidelock(["resume", "--all", "--yes"]).run().ok();
+    daemon.eventually("it goes on at once", || site.on_machine("srv/a").as_deref() == Some("two\n"));
+
+    site.tidelock(["suspend", "web", "--for", "2s"]).run().ok();
+    site.repo().write("web/a.txt", "three\n").commit("Three");
+    daemon.eventually("its time is up", || site.on_machine("srv/a").as_deref() == Some("three\n"));
+    let ended = site.events().into_iter().filter(|event| event["event"] == "hold-ended").count();
+    assert_eq!(ended, 2, "each told once");
+    daemon.stop();
+}
+
+#[test]
+fn the_loop_goes_on_with_the_yes_that_it_waits_for() {
+    let (site, daemon) = looped();
+    let config = fs::read_to_string(site.world().path("tidelock.toml")).unwrap();
+    site.world().write("tidelock.toml", format!("{config}\n[[gate]]\napprovals = 1\n"));
+    daemon.signal("HUP");
+    daemon.eventually("it took the config", || site.events().iter().any(|event| event["event"] == "config-read"));
+    changed(&site);
+    daemon.eventually("it waits", || lane(&site)["status"] == "waiting");
+    assert_eq!(site.on_machine("srv/a").as_deref(), Some("one\n"));
+    site.tidelock(["approve", "--yes"]).run().ok();
+    daemon.eventually("it goes on at once", || site.on_machine("srv/a").as_deref() == Some("two\n"));
+    let _ = site.tidelock(["blame", "server.file/a"]).run().ok().says("approved  root");
+    daemon.stop();
 }

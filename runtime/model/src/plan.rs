@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -180,6 +181,9 @@ pub struct Wait {
     pub hint: Option<String>,
     /// Whether a caller's yes ends it; else it takes something else, or nothing does.
     pub approvable: bool,
+    /// When it ends by itself, where that is known: a window opens, a hold runs out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<Timestamp>,
 }
 
 /// A lane's part of a plan.

@@ -28,7 +28,7 @@ pub fn wait(hold: &Hold) -> Wait {
     } else {
         format!("to lift it: `{}`", resume(&hold.scope))
     };
-    Wait { code: code.to_owned(), message: hold.to_string(), hint: Some(hint), approvable: false }
+    Wait { code: code.to_owned(), message: hold.to_string(), hint: Some(hint), approvable: false, until: hold.until }
 }
 
 /// The command that ends a hold with this scope.

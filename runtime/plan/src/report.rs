@@ -44,7 +44,7 @@ pub fn holds_up(wait: &Wait) -> bool {
 }
 
 fn wait(code: &str, message: String, hint: impl Into<Option<String>>, approvable: bool) -> Wait {
-    Wait { code: code.to_owned(), message, hint: hint.into(), approvable }
+    Wait { code: code.to_owned(), message, hint: hint.into(), approvable, until: None }
 }
 
 pub(crate) fn empty_render(lane: &Lane, owned: usize) -> Wait {
@@ -107,7 +107,7 @@ pub(crate) fn window(rule: &Rule, now: Timestamp) -> Wait {
     let message = format!("{} lets effects be performed only in the window {}", rule.name, windows.join(" or "));
     let next = rule.windows.iter().filter_map(|window| Some((window.opens(now)?, window))).min_by_key(|(at, _)| *at);
     let hint = next.map(|(at, window)| format!("it opens next on {}", window.clock(at)));
-    wait("window", message, hint, false)
+    Wait { until: next.map(|(at, _)| at), ..wait("window", message, hint, false) }
 }
 
 /// `said` names who approved already, `discounted` whose word does not count, and why.

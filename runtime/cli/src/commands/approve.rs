@@ -5,6 +5,7 @@ use std::io::IsTerminal as _;
 
 use jiff::Timestamp;
 use serde_json::json;
+use tidelock_model::hold::Scope;
 use tidelock_model::name::Name;
 use tidelock_model::port::Want;
 use tidelock_reconcile::{Planned, Selection};
@@ -13,6 +14,7 @@ use tidelock_store::SqliteStore;
 use super::apply::{ask, who};
 use super::plan::{Length, shown};
 use crate::context::Context;
+use crate::daemon;
 use crate::error::{CliError, Exit, Kind};
 use crate::output::{count, one_line};
 
@@ -99,6 +101,9 @@ pub(crate) fn run(context: &Context, args: &Args, word: Word) -> Result<Exit, Cl
             Word::Approve => tidelock_reconcile::approve(&store, now, one, &who, comment)?,
             Word::Reject => tidelock_reconcile::reject(&store, now, one, &who, comment)?,
         }
+    }
+    for one in &planned {
+        daemon::wake(&loaded, &Scope::of(&one.lane));
     }
     told(context, args, word, &planned, &who)
 }

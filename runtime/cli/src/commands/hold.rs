@@ -16,6 +16,7 @@ use super::apply::{ask, who};
 use super::plan::{Length, shown};
 use crate::config::{Loaded, toml};
 use crate::context::Context;
+use crate::daemon;
 use crate::error::{CliError, Exit, Kind};
 use crate::output::count;
 use crate::output::progress::Progress;
@@ -117,6 +118,9 @@ fn put(
     for scope in scopes {
         holds.push(tidelock_reconcile::hold(&runtime, kind, scope, until, said(reason), &who())?);
     }
+    for hold in &holds {
+        daemon::wake(&loaded, &hold.scope);
+    }
     let held: Vec<&Lane> = known.iter().filter(|lane| holds.iter().any(|hold| hold.scope.covers(lane))).collect();
     if context.out.is_json() {
         context.out.json(&json!({ "format": "tidelock.hold/1", "holds": holds, "lanes": held }))?;
@@ -170,6 +174,9 @@ pub(crate) fn resume(context: &Context, args: &Resume) -> Result<Exit, CliError>
         return Ok(Exit::Waiting);
     }
     tidelock_reconcile::end(&runtime, &ends, &who())?;
+    for hold in &ends {
+        daemon::wake(&loaded, &hold.scope);
+    }
     if context.out.is_json() {
         context.out.json(&answer(&ends))?;
         return Ok(Exit::Done);

@@ -371,6 +371,9 @@ impl Driver {
         let failed = passed.how == Ended::Failed && !self.draining;
         let had_failed = self.schedule.attempts(lane) > 0;
         let due = self.schedule.ended(lane, passed.how, now);
+        if let Some(until) = passed.until {
+            self.schedule.no_later(lane, until, now);
+        }
         self.pulse.send_modify(|pulse| {
             pulse.passed += 1;
             pulse.failed += u64::from(failed);

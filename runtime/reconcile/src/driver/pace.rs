@@ -23,7 +23,7 @@ const BUSY_MS: u64 = 250;
 const BUSY_LONGEST_MS: u64 = 5_000;
 
 /// No interval is shorter, in ms: a config that says `1ms` does not make a busy loop.
-const SHORTEST_MS: u64 = 100;
+pub(super) const SHORTEST_MS: u64 = 100;
 
 /// What a source's `poll` means, in ms.
 pub(super) fn poll_every(text: Option<&str>) -> u64 {

@@ -22,17 +22,19 @@ pub(super) struct Passed {
     pub(super) how: Ended,
     /// Why it failed.
     pub(super) why: Option<String>,
+    /// When something that it waits for ends by itself.
+    pub(super) until: Option<Timestamp>,
     /// Whether it found everything as it was, and wrote nothing down.
     pub(super) quiet: bool,
 }
 
 impl Passed {
     pub(super) fn failed(why: impl Into<String>) -> Self {
-        Self { how: Ended::Failed, why: Some(why.into()), quiet: false }
+        Self { how: Ended::Failed, why: Some(why.into()), until: None, quiet: false }
     }
 
     fn ended(how: Ended) -> Self {
-        Self { how, why: None, quiet: false }
+        Self { how, why: None, until: None, quiet: false }
     }
 }
 
@@ -77,7 +79,8 @@ fn came_of(applied: &Applied) -> Passed {
         RunEnd::Done if deferred() => Ended::Again,
         RunEnd::Done | RunEnd::Nothing | RunEnd::Waiting | RunEnd::Refused => Ended::Well,
     };
-    Passed { how, why, quiet: false }
+    let until = applied.waits.iter().filter_map(|(_, wait)| wait.until).min();
+    Passed { how, why, until, quiet: false }
 }
 
 fn failed(error: &RunError) -> Passed {

@@ -276,11 +276,22 @@ impl Schedule {
         (self.lanes.len(), self.lanes.values().filter(running).count())
     }
 
+    /// Looks at a lane at this time at the latest: what it waits for has ended by then.
+    pub(super) fn no_later(&mut self, lane: &Lane, until: Timestamp, now: Timestamp) {
+        // An end that lies behind and is waited for all the same makes no busy loop.
+        let until = until.as_millisecond().max(after(now.as_millisecond(), pace::SHORTEST_MS));
+        self.set_due(lane, |due| due.min(until));
+    }
+
     fn put_off(&mut self, lane: &Lane, until: Ms) {
+        self.set_due(lane, |due| due.max(until));
+    }
+
+    fn set_due(&mut self, lane: &Lane, to: impl Fn(Ms) -> Ms) {
         let Some(looking) = self.lanes.get_mut(lane) else { return };
         if let State::Waiting { due } = &mut looking.state {
             self.waiting.remove(&(*due, lane.clone()));
-            *due = (*due).max(until);
+            *due = to(*due);
             self.waiting.insert((*due, lane.clone()));
         }
     }

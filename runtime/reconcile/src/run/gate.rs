@@ -110,6 +110,7 @@ fn nobody() -> Wait {
         message: "nobody said yes to this apply".to_owned(),
         hint: Some("answer at a terminal, or give `--yes`".to_owned()),
         approvable: true,
+        until: None,
     }
 }
 

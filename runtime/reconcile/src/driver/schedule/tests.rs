@@ -192,3 +192,18 @@ fn no_lane_starves_in_a_day() {
     let (least, most) = (seen.values().min().unwrap(), seen.values().max().unwrap());
     assert!(*least > 250 && *most < 3 * least, "{least} to {most} passes");
 }
+
+#[test]
+fn a_lane_is_looked_at_when_what_it_waits_for_ends_by_itself() {
+    let mut schedule = schedule(&[("web", "a")]);
+    let mut wait = |until: i64| {
+        let now = schedule.next().unwrap().as_millisecond();
+        assert_eq!(begun(&mut schedule, now), [Job::Pass(lane("web", "a"))]);
+        schedule.ended(&lane("web", "a"), Ended::Well, at(now));
+        schedule.no_later(&lane("web", "a"), at(now + until), at(now));
+        schedule.next().unwrap().as_millisecond() - now
+    };
+    assert_eq!(wait(60_000), 60_000);
+    assert!((270_000..=330_000).contains(&wait(86_400_000)), "the usual pace, where that is sooner");
+    assert_eq!(wait(-5), 100, "one that lies behind makes no busy loop");
+}
