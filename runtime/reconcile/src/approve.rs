@@ -14,7 +14,7 @@ use tidelock_model::grant::glob;
 use tidelock_model::name::Lane;
 use tidelock_model::plan::{Plan, Wait};
 use tidelock_model::port::Store;
-use tidelock_model::run::Approval;
+use tidelock_model::run::{Approval, Status};
 use tidelock_plan::gate;
 
 use crate::error::RunError;
@@ -80,6 +80,10 @@ pub fn planned(store: &dyn Store, selection: &Selection) -> Result<Vec<Planned>,
     known("target", &selection.targets, records.iter().map(|record| record.lane.target.as_str()))?;
     let mut out = Vec::new();
     for record in records {
+        // What was planned of it has been done.
+        if record.status == Status::Converged {
+            continue;
+        }
         let lane = record.lane;
         let meant = any(&selection.stacks, lane.stack.as_str())? && any(&selection.targets, lane.target.as_str())?;
         let Some(digest) = record.digest.filter(|_| meant) else { continue };
