@@ -40,9 +40,9 @@ pub fn in_doubt(runtime: &Runtime) -> Result<Vec<Address>, RunError> {
 ///
 /// # Errors
 /// Nothing is in doubt there, or the lane is being applied.
-pub fn resolve(runtime: &Runtime, address: &Address, word: Word, who: &str) -> Result<(), RunError> {
+pub async fn resolve(runtime: &Runtime, address: &Address, word: Word, who: &str) -> Result<(), RunError> {
     let lane = address.lane();
-    let leases = Leases::of_lanes(runtime, [&lane], who)?;
+    let leases = Leases::wait(runtime, &[&lane], who).await?;
     let open: Vec<_> = runtime
         .store
         .open_intents(&lane)?

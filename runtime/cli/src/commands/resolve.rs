@@ -58,7 +58,7 @@ pub(crate) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
         Found::Done => Word::Done,
         Found::Redo => Word::Redo,
     };
-    tidelock_reconcile::resolve(&runtime, address, word, &super::apply::who())?;
+    wire::block_on(tidelock_reconcile::resolve(&runtime, address, word, &super::apply::who()))??;
     crate::daemon::wake(&loaded, &Scope::of(&address.lane()));
     if context.out.is_json() {
         context.out.json(&json!({ "format": "tidelock.resolve/1", "address": address }))?;

@@ -90,7 +90,9 @@ pub async fn apply(
     source::may_be_applied(runtime, &fetched)?;
     let lanes = source::lanes(runtime, selection, &fetched)?;
     let leases = match caller {
-        Caller::Once(_) => record::Leases::wait(runtime, &lanes.selected, who).await?,
+        Caller::Once(_) => {
+            record::Leases::wait(runtime, &lanes.selected.iter().map(|one| &one.lane).collect::<Vec<_>>(), who).await?
+        }
         Caller::Loop => record::Leases::take(runtime, &lanes.selected, who)?,
     };
     crate::recover::open_intents(runtime, &leases, &lanes.selected).await?;

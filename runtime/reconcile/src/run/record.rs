@@ -47,10 +47,10 @@ impl Leases {
     }
 
     /// The same for a command: a daemon that is at work there gets a while to end its pass.
-    pub(crate) async fn wait(runtime: &Runtime, selected: &[Selected], who: &str) -> Result<Self, RunError> {
+    pub(crate) async fn wait(runtime: &Runtime, lanes: &[&Lane], who: &str) -> Result<Self, RunError> {
         let mut waited = 0;
         loop {
-            match Self::take(runtime, selected, who) {
+            match Self::of_lanes(runtime, lanes.iter().copied(), who) {
                 Err(RunError::Store(error)) if error.code == "busy" && waited < PATIENCE_MS => {
                     runtime.clock.sleep(ASK_AGAIN_MS).await;
                     waited += ASK_AGAIN_MS;

@@ -208,8 +208,8 @@ async fn what_cannot_be_told_by_looking_waits_for_a_word() {
     let doubted = crate::in_doubt(&world.runtime).unwrap();
     assert_eq!(doubted.iter().map(|a| a.resource.to_string()).collect::<Vec<_>>(), ["fake.file/c"]);
 
-    crate::resolve(&world.runtime, &doubted[0], crate::Word::Redo, "tester").unwrap();
-    assert!(crate::resolve(&world.runtime, &doubted[0], crate::Word::Redo, "tester").is_err(), "once is enough");
+    crate::resolve(&world.runtime, &doubted[0], crate::Word::Redo, "tester").await.unwrap();
+    assert!(crate::resolve(&world.runtime, &doubted[0], crate::Word::Redo, "tester").await.is_err(), "once is enough");
     assert_eq!(world.apply(true).await.unwrap().end, RunEnd::Done);
     assert_eq!(world.performed(), ["put-file /etc/ask"]);
     let filter = Filter { address: Some("file/c".into()), ..Filter::default() };
