@@ -2,8 +2,8 @@
 //! yes or no before somebody applies.
 
 use std::os::unix::fs::{PermissionsExt, chown};
-use std::time::{SystemTime, UNIX_EPOCH};
 
+use jiff::{SignedDuration, Timestamp};
 use tidelock_tests::site::config;
 use tidelock_tests::{Ran, Site};
 
@@ -27,9 +27,8 @@ fn change(site: &Site, contents: &str) {
 
 /// `HH:MM` in UTC, so many minutes from now.
 fn clock(minutes: i64) -> String {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
-    let minute = (i64::try_from(now / 60).unwrap() + minutes).rem_euclid(24 * 60);
-    format!("{:02}:{:02}", minute / 60, minute % 60)
+    let then = Timestamp::now() + SignedDuration::from_mins(minutes);
+    then.strftime("%H:%M").to_string()
 }
 
 #[track_caller]

@@ -76,8 +76,10 @@ impl Planned {
 pub fn planned(store: &dyn Store, selection: &Selection) -> Result<Vec<Planned>, RunError> {
     let mut records = store.lanes()?;
     records.retain(|record| selection.source.as_ref().is_none_or(|source| *source == record.lane.source));
-    known("stack", &selection.stacks, records.iter().map(|record| record.lane.stack.as_str()))?;
-    known("target", &selection.targets, records.iter().map(|record| record.lane.target.as_str()))?;
+    let stacks: Vec<&str> = records.iter().map(|record| record.lane.stack.as_str()).collect();
+    let targets: Vec<&str> = records.iter().map(|record| record.lane.target.as_str()).collect();
+    known("stack", &selection.stacks, &stacks)?;
+    known("target", &selection.targets, &targets)?;
     let mut out = Vec::new();
     for record in records {
         // What was planned of it has been done.
@@ -139,10 +141,10 @@ fn any(patterns: &[String], name: &str) -> Result<bool, RunError> {
 }
 
 /// Names without a wildcard must be those of lanes.
-fn known<'a>(what: &str, wanted: &[String], known: impl Iterator<Item = &'a str> + Clone) -> Result<(), RunError> {
+fn known(what: &str, wanted: &[String], known: &[&str]) -> Result<(), RunError> {
     for name in wanted.iter().filter(|name| !name.contains(['*', '?', '[', '{'])) {
-        if !known.clone().any(|one| one == name) {
-            let near = nearest(name, known.clone()).map(|near| format!("did you mean {near}?"));
+        if !known.contains(&name.as_str()) {
+            let near = nearest(name, known.iter().copied()).map(|near| format!("did you mean {near}?"));
             let hint = near.unwrap_or_else(|| "`tidelock status` shows what was planned".to_owned());
             return Err(RunError::selection(format!("nothing was planned for a {what} {name}"), Some(hint)));
         }

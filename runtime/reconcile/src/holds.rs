@@ -35,19 +35,14 @@ pub(crate) fn shown(runtime: &Runtime, plan: &mut Plan) -> Result<(), RunError> 
     Ok(())
 }
 
-/// Of lanes that the gate let through, those that nobody holds, and what the others wait
-/// for: a person may have taken long to say yes.
-pub(crate) fn free(runtime: &Runtime, lanes: Vec<Lane>) -> Result<(Vec<Lane>, Vec<(Lane, Wait)>), RunError> {
-    let (mut free, mut held) = (Vec::new(), Vec::new());
+/// What lanes that the gate let through wait for where somebody holds them by now: a person
+/// may have taken long to say yes.
+pub(crate) fn late(runtime: &Runtime, lanes: &[Lane]) -> Result<Vec<(Lane, Wait)>, RunError> {
+    let mut late = Vec::new();
     for lane in lanes {
-        let holds = on(runtime, &lane)?;
-        if holds.is_empty() {
-            free.push(lane);
-        } else {
-            held.extend(holds.iter().map(|hold| (lane.clone(), wait(hold))));
-        }
+        late.extend(on(runtime, lane)?.iter().map(|hold| (lane.clone(), wait(hold))));
     }
-    Ok((free, held))
+    Ok(late)
 }
 
 fn on(runtime: &Runtime, lane: &Lane) -> Result<Vec<Hold>, RunError> {

@@ -164,7 +164,8 @@ pub(crate) fn resume(context: &Context, args: &Resume) -> Result<Exit, CliError>
         let lines: String = ends.iter().map(|hold| format!("  {hold}\n")).collect();
         context.out.text(&format!("This ends, and what is planned above may be applied then:\n{lines}"))?;
     }
-    if !args.yes && !(std::io::stdin().is_terminal() && ask("\nResume? [y/N] ")) {
+    let agreed = args.yes || (std::io::stdin().is_terminal() && ask("\nResume? [y/N] "));
+    if !agreed {
         if context.out.is_json() {
             context.out.json(&answer(&[]))?;
         } else {
@@ -256,7 +257,8 @@ impl Scoping {
     /// A mistyped stack must not leave the one running that was meant.
     fn looked_for(&self, known: &[Lane]) -> Result<(), CliError> {
         let stacks: Vec<&str> = known.iter().map(|lane| lane.stack.as_str()).collect();
-        for name in self.stacks.iter().filter(|name| !is_pattern(name) && !stacks.contains(&name.as_str())) {
+        let mut names = self.stacks.iter();
+        if let Some(name) = names.find(|name| !is_pattern(name) && !stacks.contains(&name.as_str())) {
             let near = toml::nearest(name, &stacks).map(|near| format!("did you mean {near}?"));
             let hint = near.unwrap_or_else(|| "to hold what was not looked at yet, write a glob".to_owned());
             return Err(CliError::new(Kind::Usage, format!("no stack {name} was looked at yet")).hint(hint));
@@ -281,8 +283,8 @@ fn is_pattern(text: &str) -> bool {
     text.contains(['*', '?', '[', '{'])
 }
 
-fn declared<'a>(what: &str, names: impl Iterator<Item = &'a str>, known: &[&str]) -> Result<(), CliError> {
-    for name in names.filter(|name| !is_pattern(name) && !known.contains(name)) {
+fn declared<'a>(what: &str, mut names: impl Iterator<Item = &'a str>, known: &[&str]) -> Result<(), CliError> {
+    if let Some(name) = names.find(|name| !is_pattern(name) && !known.contains(name)) {
         let hint = match toml::nearest(name, known) {
             Some(near) => format!("did you mean {near}?"),
             None => format!("declared: {}", known.join(", ")),

@@ -67,7 +67,7 @@ pub(super) async fn pass(runtime: &Runtime, pass: Pass, caller: Caller<'_>) -> R
         waits: waiting(&decision),
         refused: decision.lanes.iter().any(|(_, verdict)| matches!(verdict, LaneVerdict::Refused(_))),
     };
-    let through: Vec<Lane> = decision
+    let mut through: Vec<Lane> = decision
         .lanes
         .iter()
         .filter(|(lane, verdict)| *verdict == LaneVerdict::Approved && !silent.contains(lane))
@@ -76,7 +76,8 @@ pub(super) async fn pass(runtime: &Runtime, pass: Pass, caller: Caller<'_>) -> R
     let unasked =
         decision.lanes.iter().filter(|(lane, verdict)| *verdict == LaneVerdict::Approved && silent.contains(lane));
     held.waits.extend(unasked.map(|(lane, _)| (lane.clone(), nobody())));
-    let (through, late) = holds::free(runtime, through)?;
+    let late = holds::late(runtime, &through)?;
+    through.retain(|lane| late.iter().all(|(held, _)| held != lane));
     held.waits.extend(late);
     tell(runtime, &decision, &held)?;
     let approved = decision.approved.filter(|_| !through.is_empty()).map(|approved| ApprovedPass {
