@@ -9,6 +9,7 @@ use serde_json::Value;
 use crate::digest::Digest;
 use crate::effect::Effect;
 use crate::error::{Diagnostic, Place};
+use crate::hold::Pin;
 use crate::inventory::Ownership;
 use crate::name::{Address, Identity, Kind, Lane, Name};
 use crate::plugin::PluginRef;
@@ -203,6 +204,9 @@ pub struct LanePlan {
     pub unchanged: usize,
     /// Why it waits, as far as the plan itself says.
     pub waits: Vec<Wait>,
+    /// The pin that keeps its stack at an older revision, where there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pinned: Option<Pin>,
 }
 
 /// Numbers of a plan.
@@ -263,6 +267,13 @@ impl Plan {
     #[must_use]
     pub fn has_effects(&self) -> bool {
         self.groups.iter().any(|group| !group.effects.is_empty())
+    }
+
+    /// The revision that a lane is planned from: the plan's, unless its stack is pinned.
+    #[must_use]
+    pub fn revision_of(&self, lane: &Lane) -> &Revision {
+        let pin = self.lanes.iter().find(|part| part.lane == *lane).and_then(|part| part.pinned.as_ref());
+        pin.map_or(&self.revision, |pin| &pin.revision)
     }
 
     /// The changes of a lane.

@@ -1,7 +1,7 @@
 //! Why a held lane waits, in words: who stopped or suspended it, when, why, and what
 //! lifts it. Such a wait refuses nothing, and no yes ends it.
 
-use tidelock_model::hold::{Hold, HoldKind, Scope};
+use tidelock_model::hold::{Hold, HoldKind, Pin, Scope};
 use tidelock_model::plan::Wait;
 use tidelock_model::run::Status;
 
@@ -9,11 +9,13 @@ use tidelock_model::run::Status;
 const STOPPED: &str = "stopped";
 /// The code of a wait that a suspension is behind.
 const SUSPENDED: &str = "suspended";
+/// The code of a wait that a pin is behind.
+const PINNED: &str = "pinned";
 
 /// Whether a person put this in the lane's way.
 #[must_use]
 pub fn is_hold(wait: &Wait) -> bool {
-    [STOPPED, SUSPENDED].contains(&wait.code.as_str())
+    [STOPPED, SUSPENDED, PINNED].contains(&wait.code.as_str())
 }
 
 /// The wait of a lane that a hold is on.
@@ -29,6 +31,20 @@ pub fn wait(hold: &Hold) -> Wait {
         format!("to lift it: `{}`", resume(&hold.scope))
     };
     Wait { code: code.to_owned(), message: hold.to_string(), hint: Some(hint), approvable: false, until: hold.until }
+}
+
+/// The wait of a lane whose stack is pinned to another revision than the one that is planned.
+#[must_use]
+pub fn pinned(pin: &Pin) -> Wait {
+    let hint = Some(format!("to end the pin: `{}`", unpin(pin)));
+    Wait { code: PINNED.to_owned(), message: pin.to_string(), hint, approvable: false, until: pin.until }
+}
+
+/// The command that ends a pin.
+#[must_use]
+pub fn unpin(pin: &Pin) -> String {
+    let argv = ["tidelock", "rollback", pin.stack.as_str(), "--end"];
+    tidelock_model::effect::shown(&argv.map(str::to_owned))
 }
 
 /// The command that ends a hold with this scope.

@@ -13,10 +13,11 @@ use tidelock_model::port::{Blobs, Store, Tree};
 use tidelock_model::stack::resolve;
 
 /// Where a content is found.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 enum Origin {
     Inline(Arc<[u8]>),
-    File(String),
+    /// A path in the files of its lane's revision.
+    File(Arc<dyn Tree>, String),
 }
 
 /// The contents that a lane's resources name, by digest.
@@ -84,7 +85,7 @@ impl BlobSet {
                     let path = resolve(dir, path);
                     match self.tree.digest(&path) {
                         Ok(Some((digest, size))) => {
-                            self.origins.insert(digest, Origin::File(path));
+                            self.origins.insert(digest, Origin::File(self.tree.clone(), path));
                             Ok((digest, size))
                         }
                         Ok(None) => Err(format!("the file {path} does not exist in the source")),
@@ -114,7 +115,7 @@ impl Blobs for BlobSet {
         let missing = |why: String| Fault::new("not-found", Blame::Host, format!("content {digest}: {why}"));
         match self.origins.get(digest) {
             Some(Origin::Inline(bytes)) => Ok(bytes.to_vec()),
-            Some(Origin::File(path)) => match self.tree.read(path) {
+            Some(Origin::File(tree, path)) => match tree.read(path) {
                 Ok(Some(bytes)) => Ok(bytes),
                 Ok(None) => Err(missing(format!("{path} is gone from the source"))),
                 Err(error) => Err(missing(error.message)),

@@ -52,6 +52,7 @@ fn on(runtime: &Runtime, lane: &Lane) -> Result<Vec<Hold>, RunError> {
 
 /// Ends what ran out of time, with notice. The first pass that comes by does it.
 pub(crate) fn expire(runtime: &Runtime) -> Result<(), RunError> {
+    crate::pins::expire(runtime)?;
     let now = runtime.clock.now();
     for hold in runtime.store.holds()? {
         if hold.until.is_some_and(|until| until <= now) && runtime.store.end_hold(hold.id, now, "its time was up")? {

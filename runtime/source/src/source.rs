@@ -91,9 +91,24 @@ impl Source for GitSource {
                 error
             })
     }
+
+    async fn descends(&self, tip: &str, base: &str) -> Result<bool, SourceError> {
+        let (inner, tip, base) = (Arc::clone(&self.inner), object_id(tip)?, object_id(base)?);
+        tokio::task::spawn_blocking(move || inner.descends(tip, base))
+            .await
+            .map_err(|error| fault::ours(format!("the look at the history was cut short: {error}")))?
+    }
 }
 
 impl Inner {
+    fn descends(&self, tip: ObjectId, base: ObjectId) -> Result<bool, SourceError> {
+        let repository = match &self.location {
+            Location::Path(path) => Some(Arc::new(Repository::open(path, self.decl.limits.blob)?)),
+            _ => self.cached(),
+        };
+        repository.filter(|repository| repository.has(tip)).map_or(Ok(false), |here| here.descends(tip, base))
+    }
+
     fn fetch(&self, want: &Want, last: Option<&Revision>) -> Result<Fetched, SourceError> {
         let wanted = match want {
             Want::Configured => self.configured.clone(),
@@ -151,6 +166,11 @@ impl Inner {
                 // Servers do not know abbreviations: the branch in force, then look it up.
                 self.run(url, tls, &self.configured)?;
                 let prefix = wanted.prefix.as_deref().unwrap_or_default();
+                self.cached().and_then(|repository| repository.parse(prefix)).ok_or(error)?
+            }
+            // A server that is gone keeps nobody from going back to what is here.
+            Err(error) if matches!(error.code.as_str(), "unreachable" | "timeout") => {
+                let prefix = wanted.prefix.as_deref().ok_or_else(|| error.clone())?;
                 self.cached().and_then(|repository| repository.parse(prefix)).ok_or(error)?
             }
             other => other?,

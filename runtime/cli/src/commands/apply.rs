@@ -38,6 +38,13 @@ pub(crate) struct Args {
     length: Length,
 }
 
+impl Args {
+    /// An apply that another verb goes on with.
+    pub(super) fn of(selecting: Selecting, yes: bool, length: Length) -> Self {
+        Self { selecting, yes, plan: None, length }
+    }
+}
+
 pub(crate) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
     let saved = args.plan.as_deref().map(read).transpose()?;
     let mut loaded = context.config()?;

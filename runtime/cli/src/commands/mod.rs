@@ -15,6 +15,7 @@ mod plan;
 mod plugin;
 mod render;
 mod resolve;
+mod rollback;
 mod run;
 mod schema;
 mod selecting;
@@ -92,6 +93,8 @@ pub(crate) enum Command {
     Suspend(hold::Suspend),
     /// Ends stops and suspensions, after a look at what will be applied then
     Resume(hold::Resume),
+    /// Takes a stack back to an earlier revision, and keeps it there
+    Rollback(rollback::Args),
     /// Shows what was done, newest first
     History(history::Args),
     /// Shows what happened, step by step
@@ -144,6 +147,7 @@ impl Command {
             Self::Stop(args) => hold::stop(context, args),
             Self::Suspend(args) => hold::suspend(context, args),
             Self::Resume(args) => hold::resume(context, args),
+            Self::Rollback(args) => rollback::run(context, args),
             Self::History(args) => history::run(context, args),
             Self::Events(args) => events::run(context, args),
             Self::Blame(args) => blame::run(context, args),

@@ -81,7 +81,8 @@ impl InTheWay {
             text.push_str(&format!("{} {hold}\n  {}\n", out.paint.warn("held:"), wait.hint.unwrap_or_default()));
         }
         for pin in &self.pins {
-            text.push_str(&format!("{} {pin}\n", out.paint.warn("pinned:")));
+            let end = tidelock_plan::holds::unpin(pin);
+            text.push_str(&format!("{} {pin}\n  to end it: `{end}`\n", out.paint.warn("pinned:")));
         }
         if text.is_empty() { Ok(()) } else { out.text(&format!("\n{text}")) }
     }

@@ -139,4 +139,11 @@ pub trait Source: Send + Sync {
     /// # Errors
     /// No revision can be had.
     async fn fetch(&self, want: &Want, last: Option<&Revision>) -> Result<Fetched, SourceError>;
+
+    /// Whether the commit `tip` is `base` or descends from it, by their ids. Asks no server:
+    /// a commit that is not here descends from nothing.
+    ///
+    /// # Errors
+    /// The history cannot be read.
+    async fn descends(&self, tip: &str, base: &str) -> Result<bool, SourceError>;
 }

@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use tidelock_model::digest::canonical;
 use tidelock_model::error::Diagnostic;
+use tidelock_model::hold::Pin;
 use tidelock_model::inventory::Ownership;
 use tidelock_model::name::{Address, Name};
 use tidelock_model::plan::{Action, Change, Plan, PlannedEffect};
@@ -201,14 +202,22 @@ fn header(plan: &Plan, style: &Style) -> String {
         many => format!("on {} targets", many.len()),
     };
     let subject = plain(&plan.revision.subject, 72);
-    format!(
+    let mut out = format!(
         "{} {} {} at {} {}\n",
         style.paint(Ink::Bold, "Plan for"),
         stacks.join(", "),
         on,
         plan.revision.short(),
         style.paint(Ink::Dim, &format!("({subject})")),
-    )
+    );
+    let pins: BTreeMap<&Name, &Pin> =
+        plan.lanes.iter().filter_map(|part| Some((&part.lane.stack, part.pinned.as_ref()?))).collect();
+    for pin in pins.into_values() {
+        out.push_str(&format!("{} {}\n", style.paint(Ink::Yellow, "pinned:"), plain(&pin.to_string(), 1_000)));
+        let end = format!("to end it: `{}`", crate::holds::unpin(pin));
+        out.push_str(&format!("  {}\n", style.paint(Ink::Dim, &plain(&end, 1_000))));
+    }
+    out
 }
 
 fn remark(word: &str, ink: Ink, diagnostic: &Diagnostic, style: &Style) -> String {

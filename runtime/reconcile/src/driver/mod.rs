@@ -297,6 +297,11 @@ impl Driver {
             Signal::Look(scope) => {
                 let woken = self.schedule.wake_lanes(|lane| scope.covers(lane), now);
                 tracing::debug!(woken, "lanes woken");
+                // A word on a whole stack, such as a pin, may bring it other lanes.
+                if let Some(source) = scope.source.filter(|_| scope.target.is_none()) {
+                    self.listed.remove(&source);
+                    self.schedule.wake_source(&source, now);
+                }
             }
             Signal::Reload(runtime) => self.reload(&runtime, now),
             Signal::Drain => {

@@ -41,10 +41,11 @@ impl Passed {
 /// A pass over a lane, at the revision in force.
 #[tracing::instrument(name = "pass", skip_all, fields(lane = %lane))]
 pub(super) async fn pass(runtime: &Runtime, lane: &Lane) -> Passed {
-    match at_revision_in_force(runtime, lane).await {
-        Ok(how) => how,
+    let passed = match at_revision_in_force(runtime, lane).await {
+        Ok(passed) => passed,
         Err(error) => failed(&error),
-    }
+    };
+    Passed { until: passed.until.into_iter().chain(unpinned(runtime, lane)).min(), ..passed }
 }
 
 async fn at_revision_in_force(runtime: &Runtime, lane: &Lane) -> Result<Passed, RunError> {
@@ -62,6 +63,12 @@ async fn at_revision_in_force(runtime: &Runtime, lane: &Lane) -> Result<Passed, 
     }
     let applied = crate::apply(runtime, &selection, WHO, Caller::Loop, None).await?;
     Ok(came_of(&applied))
+}
+
+/// When the lane's stack is no longer kept at an older revision.
+fn unpinned(runtime: &Runtime, lane: &Lane) -> Option<Timestamp> {
+    let pins = runtime.store.pins().unwrap_or_default();
+    pins.into_iter().find(|pin| pin.source == lane.source && pin.stack == lane.stack)?.until
 }
 
 fn came_of(applied: &Applied) -> Passed {

@@ -71,6 +71,10 @@ impl Source for Revisions {
         }
         Ok(fetched)
     }
+
+    async fn descends(&self, tip: &str, base: &str) -> Result<bool, SourceError> {
+        self.source.descends(tip, base).await
+    }
 }
 
 /// The sources of a runtime, each with its revisions kept open.

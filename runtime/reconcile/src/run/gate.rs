@@ -231,9 +231,13 @@ pub(super) fn same_as_saved(saved: &Plan, now: &Plan) -> Result<(), RunError> {
             .iter()
             .map(|c| ((&c.address, c.action, c.cause, &c.reason), (&c.before, &c.after, &c.fields, c.group)))
             .collect();
-        // What people and windows have to say may be another by now: the gate asks anew.
+        // What people and windows have to say may be another by now: the gate asks anew. A pin
+        // came or went in between, perhaps: it says nothing of what would be done.
         let mut lanes = plan.lanes.clone();
-        lanes.iter_mut().for_each(|lane| lane.waits.retain(|wait| gate::refuses(wait) || !gate::holds_up(wait)));
+        for lane in &mut lanes {
+            lane.waits.retain(|wait| gate::refuses(wait) || !gate::holds_up(wait));
+            lane.pinned = None;
+        }
         format!("{groups:?}{effects:?}{changes:?}{lanes:?}")
     };
     let previews = |plan: &Plan| -> Vec<String> {

@@ -27,7 +27,7 @@ pub(crate) async fn quiet(runtime: &Runtime, selection: &Selection, lane: &Lane)
     if !at(&record.applied) || !at(&record.planned) {
         return Ok(false);
     }
-    let lanes = source::lanes(runtime, selection, &fetched)?;
+    let lanes = source::lanes(runtime, selection, &fetched).await?;
     let pass = plan::pass(runtime, &fetched, lanes).await?;
     let as_before = pass.lanes.iter().all(|planned| planned.rendered.desired.plugins == record.plugins);
     Ok(pass.plan.changes.iter().all(|change| !change.is_change())

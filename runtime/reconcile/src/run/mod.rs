@@ -64,7 +64,7 @@ pub struct Applied {
 pub async fn plan(runtime: &Runtime, selection: &Selection, options: &PlanOptions) -> Result<Plan, RunError> {
     crate::holds::expire(runtime)?;
     let fetched = source::fetch(runtime, selection).await?;
-    let lanes = source::lanes(runtime, selection, &fetched)?;
+    let lanes = source::lanes(runtime, selection, &fetched).await?;
     let pass = plan::pass(runtime, &fetched, lanes).await?;
     let pass = if options.previews { plan::with_previews(runtime, pass).await? } else { pass };
     record::planned(runtime, &pass)?;
@@ -88,7 +88,7 @@ pub async fn apply(
     crate::holds::expire(runtime)?;
     let fetched = source::fetch(runtime, selection).await?;
     source::may_be_applied(runtime, &fetched)?;
-    let lanes = source::lanes(runtime, selection, &fetched)?;
+    let lanes = source::lanes(runtime, selection, &fetched).await?;
     let leases = match caller {
         Caller::Once(_) => {
             record::Leases::wait(runtime, &lanes.selected.iter().map(|one| &one.lane).collect::<Vec<_>>(), who).await?

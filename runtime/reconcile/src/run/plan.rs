@@ -7,7 +7,7 @@ use tidelock_model::error::{Blame, Diagnostic, Fault, Place};
 use tidelock_model::event::RunEvent;
 use tidelock_model::inventory::Claim;
 use tidelock_model::name::{Lane, Name, ResourceRef};
-use tidelock_model::plan::Plan;
+use tidelock_model::plan::{Cause, Plan};
 use tidelock_model::port::{Fetched, LaneRecord, StepAnswer, StepRequest};
 use tidelock_plan::gate::Policy;
 use tidelock_plan::{Draft, LaneInput, LanePart, Ledger, draft, lane_plan};
@@ -50,7 +50,7 @@ pub(super) async fn pass(runtime: &Runtime, fetched: &Fetched, lanes: Lanes) -> 
     let mut rendered = Vec::new();
     let mut unheard: BTreeMap<Name, Vec<String>> = BTreeMap::new();
     for selected in &lanes.selected {
-        match render::lane(runtime, fetched, selected).await {
+        match render::lane(runtime, lanes.pins.files(&selected.lane.stack, fetched), selected).await {
             Ok(lane) => rendered.push(lane),
             Err(error) => {
                 unheard.entry(selected.lane.target.clone()).or_default().push(selected.lane.stack.to_string());
@@ -68,7 +68,8 @@ pub(super) async fn pass(runtime: &Runtime, fetched: &Fetched, lanes: Lanes) -> 
     let mut planned = Vec::new();
     for lane in rendered {
         let selected = Selected { lane: lane.desired.lane.clone(), stack: lane.desired.stack.clone() };
-        match one(runtime, lane, &claims, &unheard).await {
+        let cause = lanes.pins.has(&selected.lane.stack).then_some(Cause::Rollback);
+        match one(runtime, lane, cause, &claims, &unheard).await {
             Ok((part, lane)) => {
                 blobs.extend(lane.rendered.blobs.clone());
                 parts.push(part);
@@ -82,6 +83,7 @@ pub(super) async fn pass(runtime: &Runtime, fetched: &Fetched, lanes: Lanes) -> 
     plan.errors.extend(errors);
     plan.warnings.splice(0..0, lanes.warnings);
     crate::holds::shown(runtime, &mut plan)?;
+    lanes.pins.shown(&mut plan);
     let policy = gate::policy(runtime, &planned)?;
     for (lane, wait) in tidelock_plan::gate::waits(&plan, &policy) {
         // What the gate will say stands in the plan already, for people to read.
@@ -140,7 +142,7 @@ async fn claims(
     let mut own: BTreeMap<Lane, Vec<Claim>> =
         rendered.iter().map(|lane| (lane.desired.lane.clone(), claimed(&lane.desired))).collect();
     for other in &lanes.others {
-        match render::lane(runtime, fetched, other).await {
+        match render::lane(runtime, lanes.pins.files(&other.lane.stack, fetched), other).await {
             Ok(lane) => {
                 own.insert(other.lane.clone(), claimed(&lane.desired));
             }
@@ -167,7 +169,8 @@ async fn claims(
     for (lane, own) in own {
         // Only what is in force is written down; a revision that is merely looked at is not.
         if in_force {
-            runtime.store.put_claims(&lane, &fetched.revision.id, &own)?;
+            let revision = &lanes.pins.files(&lane.stack, fetched).revision.id;
+            runtime.store.put_claims(&lane, revision, &own)?;
         }
         let all = claims.entry(lane.target.clone()).or_default();
         all.retain(|claim| !(claim.source == lane.source && claim.stack == lane.stack));
@@ -192,6 +195,7 @@ fn claimed(desired: &Desired) -> Vec<Claim> {
 async fn one(
     runtime: &Runtime,
     rendered: RenderedLane,
+    cause_hint: Option<Cause>,
     claims: &BTreeMap<Name, Vec<Claim>>,
     unheard: &BTreeMap<Name, Vec<String>>,
 ) -> Result<(LanePart, PlannedLane), RunError> {
@@ -218,7 +222,7 @@ async fn one(
         open_unknown: &open_unknown,
         fingerprint: &fingerprint,
         plugins: render::plugins(&rendered.providers),
-        cause_hint: None,
+        cause_hint,
     };
     let mut draft: Draft = draft(&input).map_err(RunError::Rejected)?;
     let mut rounds = 0;

@@ -178,6 +178,7 @@ fn approvers(approved: &ApprovedPlan, lane: &Lane) -> Option<String> {
 
 fn begun(runtime: &Runtime, plan: &Plan, lane: &Lane, digest: Digest, who: &str, approver: Option<String>) -> Run {
     let began = runtime.clock.now();
+    let revision = plan.revision_of(lane);
     let salt = Digest::of(format!("{lane}{digest}{}", began.as_nanosecond()).as_bytes()).short();
     Run {
         id: format!("{}-{}", began.strftime("%Y%m%dT%H%M%S%3f"), &salt[..6]),
@@ -186,9 +187,9 @@ fn begun(runtime: &Runtime, plan: &Plan, lane: &Lane, digest: Digest, who: &str,
         ended: None,
         end: None,
         who: who.to_owned(),
-        revision: plan.revision.id.clone(),
-        author: plan.revision.author.clone(),
-        signer: match &plan.revision.signature {
+        revision: revision.id.clone(),
+        author: revision.author.clone(),
+        signer: match &revision.signature {
             Signature::Verified { signer, .. } => Some(signer.clone()),
             Signature::NotAsked | Signature::Worktree => None,
         },
@@ -277,7 +278,7 @@ fn note(
     let part = plan.lanes.iter().find(|part| part.lane == *lane);
     record.status = status;
     record.why = why;
-    record.planned = Some(plan.revision.clone());
+    record.planned = Some(plan.revision_of(lane).clone());
     record.digest = part.map(|part| part.digest);
     record.waits = part.map(|part| part.waits.clone()).unwrap_or_default();
     record.seen = Some(now);
@@ -367,7 +368,7 @@ fn not_performed(
         }
         if nothing {
             record.contacted = true;
-            record.applied = Some(plan.revision.clone());
+            record.applied = Some(plan.revision_of(lane).clone());
             record.plugins.clone_from(&plan.plugins);
         }
         if let Some(run) = &run {
@@ -435,7 +436,7 @@ pub(super) fn finish(
             record.contacted = true;
             record.plugins.clone_from(&lane.rendered.desired.plugins);
             if good {
-                record.applied = Some(plan.revision.clone());
+                record.applied = Some(plan.revision_of(key).clone());
             }
             if let Some(run) = &run {
                 record.last_run = Some(run.id.clone());

@@ -41,10 +41,11 @@ pub(super) struct RenderedLane {
 /// The first lane that cannot be rendered.
 pub async fn render(runtime: &Runtime, selection: &Selection) -> Result<Vec<Desired>, RunError> {
     let fetched = super::source::fetch(runtime, selection).await?;
-    let lanes = super::source::lanes(runtime, selection, &fetched)?;
+    let lanes = super::source::lanes(runtime, selection, &fetched).await?;
     let mut all = Vec::new();
     for selected in &lanes.selected {
-        all.push(lane(runtime, &fetched, selected).await?.desired);
+        let files = lanes.pins.files(&selected.lane.stack, &fetched);
+        all.push(lane(runtime, files, selected).await?.desired);
     }
     Ok(all)
 }
@@ -55,12 +56,13 @@ pub async fn render(runtime: &Runtime, selection: &Selection) -> Result<Vec<Desi
 /// The first lane whose values cannot be read.
 pub async fn values(runtime: &Runtime, selection: &Selection) -> Result<Vec<(Lane, Layers)>, RunError> {
     let fetched = super::source::fetch(runtime, selection).await?;
-    let lanes = super::source::lanes(runtime, selection, &fetched)?;
+    let lanes = super::source::lanes(runtime, selection, &fetched).await?;
     lanes
         .selected
         .iter()
         .map(|selected| {
-            layers(fetched.tree.as_ref(), &selected.stack, selected.lane.target.as_str())
+            let files = lanes.pins.files(&selected.lane.stack, &fetched);
+            layers(files.tree.as_ref(), &selected.stack, selected.lane.target.as_str())
                 .map(|layers| (selected.lane.clone(), layers))
                 .map_err(RunError::Rejected)
         })

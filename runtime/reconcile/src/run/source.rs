@@ -10,6 +10,7 @@ use tidelock_model::port::{Fetched, Source, Want};
 use tidelock_model::revision::{Revision, Signature, SourceNotice};
 
 use crate::error::RunError;
+use crate::pins::Pins;
 use crate::read::stack;
 use crate::runtime::{Runtime, Selection};
 use crate::select::{self, Selected};
@@ -25,6 +26,8 @@ pub(super) struct Lanes {
     pub(super) unread: Vec<String>,
     pub(super) warnings: Vec<Diagnostic>,
     pub(super) errors: Vec<Diagnostic>,
+    /// Stacks that are read from an older revision.
+    pub(super) pins: Pins,
 }
 
 /// What a poll of the loop brought: the revision in force, and the lanes that it has.
@@ -55,18 +58,18 @@ pub(crate) async fn enforce(runtime: &Runtime, source: &Name, want: Want, all: b
     let revision = fetched.revision.clone();
     let new = last.as_ref().is_none_or(|last| last.id != revision.id);
     put_in_force(runtime, &selection, last.as_ref(), &revision)?;
-    let (lanes, problems) = if new || all { listed(runtime, &selection, &fetched)? } else { (None, vec![]) };
+    let (lanes, problems) = if new || all { listed(runtime, &selection, &fetched).await? } else { (None, vec![]) };
     Ok(InForce { revision, new, notices: fetched.notices, lanes, problems })
 }
 
 /// The lanes of a revision, and what is wrong with its stacks. Where none of them can be
 /// read nobody knows which lanes there are, and the ones from before stay.
-fn listed(
+async fn listed(
     runtime: &Runtime,
     selection: &Selection,
     fetched: &Fetched,
 ) -> Result<(Option<BTreeSet<Lane>>, Vec<Diagnostic>), RunError> {
-    match lanes(runtime, selection, fetched) {
+    match lanes(runtime, selection, fetched).await {
         Ok(lanes) => {
             super::record::orphaned(runtime, fetched, &lanes)?;
             Ok((Some(lanes.selected.into_iter().map(|selected| selected.lane).collect()), lanes.errors))
@@ -149,11 +152,15 @@ pub(super) fn may_be_applied(runtime: &Runtime, fetched: &Fetched) -> Result<(),
     Ok(())
 }
 
-/// Reads the stacks of a revision and chooses the lanes that are meant.
-pub(super) fn lanes(runtime: &Runtime, selection: &Selection, fetched: &Fetched) -> Result<Lanes, RunError> {
-    let (stacks, mut errors) = stack::all(fetched.tree.as_ref())?;
-    let unread: BTreeSet<String> =
+/// Reads the stacks of a revision, and of those that stacks are pinned to, and chooses the
+/// lanes that are meant.
+pub(super) async fn lanes(runtime: &Runtime, selection: &Selection, fetched: &Fetched) -> Result<Lanes, RunError> {
+    let pins = Pins::of(runtime, fetched).await?;
+    let (mut stacks, mut errors) = stack::all(fetched.tree.as_ref())?;
+    let mut unread: BTreeSet<String> =
         errors.iter().filter_map(|error| error.place.as_ref()).map(|place| place.file.clone()).collect();
+    unread.extend(pins.put(&mut stacks));
+    errors.extend(pins.lost.iter().map(|(_, why)| why.clone()));
     let by_name = !selection.stacks.is_empty();
     let (selected, mut warnings) = match select::lanes(
         &runtime.config,
@@ -186,5 +193,5 @@ pub(super) fn lanes(runtime: &Runtime, selection: &Selection, fetched: &Fetched)
         others.clear();
     }
     let names = stacks.into_iter().map(|stack| stack.decl.name).collect();
-    Ok(Lanes { selected, others, names, unread: unread.into_iter().collect(), warnings, errors })
+    Ok(Lanes { selected, others, names, unread: unread.into_iter().collect(), warnings, errors, pins })
 }

@@ -6,6 +6,8 @@ mod approvals;
 mod holds;
 #[path = "tests/looping.rs"]
 mod looping;
+#[path = "tests/pins.rs"]
+mod pins;
 #[path = "tests/sim.rs"]
 mod sim;
 #[path = "tests/world.rs"]

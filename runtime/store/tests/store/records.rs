@@ -142,6 +142,7 @@ fn plan() -> Plan {
             settings: Digest::of(b"settings"),
             unchanged: 4,
             waits: vec![],
+            pinned: None,
         }],
         digest: Digest::of(b"plan"),
         ownership: Ownership::Known,

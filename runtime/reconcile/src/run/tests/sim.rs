@@ -137,4 +137,8 @@ impl Source for Remote {
         self.cache.lock().unwrap().insert(fetched.revision.id.clone(), fetched.clone());
         Ok(fetched)
     }
+
+    async fn descends(&self, tip: &str, base: &str) -> Result<bool, SourceError> {
+        self.source.descends(tip, base).await
+    }
 }

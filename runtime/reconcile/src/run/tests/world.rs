@@ -36,6 +36,8 @@ pub(super) struct World {
     pub(super) files: Arc<Mutex<BTreeMap<String, String>>>,
     pub(super) machine: Arc<Machine>,
     pub(super) events: Arc<Mutex<Vec<RunEvent>>>,
+    /// What was committed, oldest first.
+    pub(super) history: Arc<Mutex<Vec<(String, Files)>>>,
     pub(super) runtime: Runtime,
     clock: Arc<Ticking>,
 }
@@ -62,7 +64,8 @@ impl World {
             "targets": {"local": {"type": "machine"}},
         }))
         .unwrap();
-        let source: Arc<dyn Source> = Arc::new(FakeSource(files.clone()));
+        let history = Arc::new(Mutex::new(Vec::new()));
+        let source: Arc<dyn Source> = Arc::new(FakeSource { files: files.clone(), history: history.clone() });
         let clock = Arc::new(Ticking(Mutex::new(1_700_000_000)));
         let runtime = Runtime {
             config,
@@ -75,7 +78,7 @@ impl World {
             interrupt: crate::Interrupt::default(),
             looping: false,
         };
-        let world = Self { files, machine, events, runtime, clock };
+        let world = Self { files, machine, events, history, runtime, clock };
         world.write("stack.yaml", "name: web\ntargets: local\nrenderer: fake\n");
         world
     }
@@ -106,6 +109,12 @@ impl World {
 
     pub(super) async fn apply(&self, yes: bool) -> Result<Applied, RunError> {
         crate::apply(&self.runtime, &everything(), "tester", Caller::Once(&Says(yes)), None).await
+    }
+
+    /// Plans another revision than the one in force.
+    pub(super) async fn plan_rev(&self, rev: &str) -> Result<Plan, RunError> {
+        let selection = Selection { want: Want::Rev(rev.to_owned()), ..everything() };
+        crate::plan(&self.runtime, &selection, &PlanOptions::default()).await
     }
 
     pub(super) async fn apply_saved(&self, saved: &Plan) -> Result<Applied, RunError> {
@@ -183,13 +192,27 @@ impl Clock for Ticking {
     }
 }
 
-struct FakeSource(Arc<Mutex<BTreeMap<String, String>>>);
+pub(super) type Files = BTreeMap<String, String>;
+
+/// Each state of the files that was fetched is a commit on top of the one before.
+struct FakeSource {
+    files: Arc<Mutex<Files>>,
+    history: Arc<Mutex<Vec<(String, Files)>>>,
+}
 
 #[async_trait]
 impl Source for FakeSource {
-    async fn fetch(&self, _: &Want, _: Option<&Revision>) -> Result<Fetched, SourceError> {
-        let files = self.0.lock().unwrap().clone();
+    async fn fetch(&self, want: &Want, _: Option<&Revision>) -> Result<Fetched, SourceError> {
+        let mut files = self.files.lock().unwrap().clone();
+        let mut history = self.history.lock().unwrap();
+        if let Want::Rev(rev) = want {
+            let known = history.iter().find(|(id, _)| id == rev);
+            files = known.ok_or_else(|| SourceError::new("ref-gone", format!("no {rev}")))?.1.clone();
+        }
         let id = Digest::of(format!("{files:?}").as_bytes()).short();
+        if history.iter().all(|(known, _)| *known != id) {
+            history.push((id.clone(), files.clone()));
+        }
         let revision = Revision {
             source: name("infra"),
             id,
@@ -201,6 +224,12 @@ impl Source for FakeSource {
             signature: Signature::NotAsked,
         };
         Ok(Fetched { revision, tree: Arc::new(FakeTree(files)), notices: vec![] })
+    }
+
+    async fn descends(&self, tip: &str, base: &str) -> Result<bool, SourceError> {
+        let history = self.history.lock().unwrap();
+        let at = |id: &str| history.iter().position(|(known, _)| known == id);
+        Ok(at(base).is_some_and(|base| at(tip).is_some_and(|tip| base <= tip)))
     }
 }
 
