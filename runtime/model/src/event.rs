@@ -8,7 +8,7 @@ use crate::hold::{Hold, Pin};
 use crate::name::{Address, Lane, Name};
 use crate::plan::Action;
 use crate::revision::SourceNotice;
-use crate::run::{RunCounts, RunEnd};
+use crate::run::{PassEnd, RunCounts, RunEnd};
 
 /// An event as it is stored: with its number and time.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -89,6 +89,24 @@ pub enum RunEvent {
         why: String,
         /// Failures in a row, this one included.
         attempts: u32,
+    },
+    /// A source's server was asked. Told and never stored: it happens once per poll.
+    Polled {
+        /// The source.
+        source: Name,
+        /// Whether the server answered.
+        good: bool,
+        /// How long it took, in ms.
+        ms: u64,
+    },
+    /// A pass of the loop ended. Told and never stored: it happens at each look.
+    PassEnded {
+        /// How.
+        end: PassEnd,
+        /// Resources whose drift this pass found and the one before had not.
+        drifted: usize,
+        /// How long it took, in ms.
+        ms: u64,
     },
     /// A lane was rendered.
     Rendered {
@@ -233,4 +251,13 @@ pub enum RunEvent {
         /// Changes by what came of them.
         counts: RunCounts,
     },
+}
+
+impl RunEvent {
+    /// Whether it is told to who listens and never stored: there are thousands a day, and
+    /// what comes of them stands in the store anyway.
+    #[must_use]
+    pub fn is_fleeting(&self) -> bool {
+        matches!(self, Self::Polled { .. } | Self::PassEnded { .. })
+    }
 }

@@ -54,6 +54,24 @@ pub enum RunEnd {
     Interrupted,
 }
 
+/// How a pass of the loop over one lane ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum PassEnd {
+    /// Everything was as it should be.
+    Unchanged,
+    /// Something was done, all of it well.
+    Done,
+    /// Something is to be done, and waits.
+    Waiting,
+    /// The gate refused.
+    Refused,
+    /// It failed, in whole or in part, or was cut short.
+    Failed,
+    /// Somebody else was at work on the lane or its target.
+    Busy,
+}
+
 /// One run over a lane.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Run {

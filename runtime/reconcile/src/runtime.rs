@@ -40,7 +40,7 @@ impl Runtime {
     /// Stores an event, then tells the listener. The one way in which a pass speaks.
     pub(crate) fn emit(&self, run: Option<&str>, lane: Option<&Lane>, event: &RunEvent) -> Result<(), StoreError> {
         let said_by_each_look = matches!(event, RunEvent::Observed { .. } | RunEvent::Rendered { cached: true, .. });
-        if !(self.looping && said_by_each_look) {
+        if !(event.is_fleeting() || self.looping && said_by_each_look) {
             self.store.put_event(self.clock.now(), run, lane, event)?;
         }
         self.listener.event(run, lane, event);

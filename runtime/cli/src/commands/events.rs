@@ -76,6 +76,10 @@ pub(crate) fn said(event: &RunEvent) -> (String, Look) {
         E::PassFailed { why, attempts } => {
             (format!("the pass failed ({} in a row): {why}", count(*attempts as usize, "failure")), Look::Bad)
         }
+        E::Polled { source, good, ms } => {
+            (format!("asked {source}: {} after {ms} ms", if *good { "well" } else { "in vain" }), Look::Dim)
+        }
+        E::PassEnded { end, ms, .. } => (format!("the pass ended after {ms} ms: {}", word(end)), Look::Dim),
         E::Rendered { resources, cached } => {
             (format!("rendered {}{}", count(*resources, "resource"), if *cached { " (cached)" } else { "" }), Look::Dim)
         }

@@ -18,7 +18,11 @@ impl Listener for Heard {
         match event {
             // Said where they happen, with more than we know here.
             RunEvent::PluginLog { .. } | RunEvent::PluginFault { .. } => {}
-            RunEvent::Observed { .. } | RunEvent::Rendered { .. } | RunEvent::Planned { .. } => {
+            RunEvent::Observed { .. }
+            | RunEvent::Rendered { .. }
+            | RunEvent::Planned { .. }
+            | RunEvent::Polled { .. }
+            | RunEvent::PassEnded { .. } => {
                 tracing::debug!(lane, run, "{text}");
             }
             RunEvent::Rejected { .. }

@@ -153,6 +153,7 @@ pub struct Driver {
 /// What is under way.
 struct Under {
     job: Job,
+    began: Timestamp,
     abort: AbortHandle,
     interrupt: Interrupt,
 }
@@ -282,7 +283,8 @@ impl Driver {
                 self.tasks.spawn(async move { Came::Passed(pass::pass(&runtime, &lane).await) })
             }
         };
-        self.running.insert(abort.id(), Under { job, abort, interrupt });
+        let began = self.runtime.clock.now();
+        self.running.insert(abort.id(), Under { job, began, abort, interrupt });
     }
 
     /// Takes a signal: it wakes what the schedule holds, and nothing else.
@@ -339,13 +341,16 @@ impl Driver {
             Err(error) => (error.id(), Err(error)),
         };
         let Some(under) = self.running.remove(&id) else { return };
+        // A clock that was set back in between makes it 0.
+        let ms = u64::try_from(now.as_millisecond() - under.began.as_millisecond()).unwrap_or(0);
         match (under.job, came) {
-            (Job::Poll(source), Ok(Came::Polled(polled))) => self.polled(&source, polled, now),
-            (Job::Pass(lane), Ok(Came::Passed(passed))) => self.passed(&lane, &passed, now),
+            (Job::Poll(source), Ok(Came::Polled(polled))) => self.polled(&source, polled, ms, now),
+            (Job::Pass(lane), Ok(Came::Passed(passed))) => self.passed(&lane, &passed, ms, now),
             (Job::Poll(source), came) => {
                 let why = came.err().map(|error| error.to_string()).unwrap_or_default();
                 tracing::error!(%source, why, "the poll broke off");
                 self.schedule.polled(&source, false, now);
+                self.say(None, &RunEvent::Polled { source, good: false, ms });
             }
             (Job::Pass(lane), came) => {
                 let why = match came.err() {
@@ -354,12 +359,13 @@ impl Driver {
                     }
                     _ => "the pass broke off by a fault of ours; the log has more".to_owned(),
                 };
-                self.passed(&lane, &Passed::failed(why), now);
+                self.passed(&lane, &Passed::failed(why), ms, now);
             }
         }
     }
 
-    fn polled(&mut self, source: &Name, polled: Polled, now: Timestamp) {
+    fn polled(&mut self, source: &Name, polled: Polled, ms: u64, now: Timestamp) {
+        self.say(None, &RunEvent::Polled { source: source.clone(), good: polled.good, ms });
         self.pulse.send_modify(|pulse| pulse.polled += 1);
         self.schedule.polled(source, polled.good, now);
         self.known.insert(source.clone(), polled.told);
@@ -371,7 +377,8 @@ impl Driver {
         }
     }
 
-    fn passed(&mut self, lane: &Lane, passed: &Passed, now: Timestamp) {
+    fn passed(&mut self, lane: &Lane, passed: &Passed, ms: u64, now: Timestamp) {
+        self.say(Some(lane), &RunEvent::PassEnded { end: passed.end, drifted: passed.drifted, ms });
         // What was cut off because the loop ends has not failed: the next process goes on with it.
         let failed = passed.how == Ended::Failed && !self.draining;
         let had_failed = self.schedule.attempts(lane) > 0;

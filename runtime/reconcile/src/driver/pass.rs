@@ -4,9 +4,9 @@
 use jiff::Timestamp;
 use tidelock_model::event::RunEvent;
 use tidelock_model::name::Lane;
-use tidelock_model::plan::Action;
+use tidelock_model::plan::{Action, Cause};
 use tidelock_model::port::{LaneRecord, Want};
-use tidelock_model::run::{RunEnd, Status};
+use tidelock_model::run::{PassEnd, RunEnd, Status};
 
 use super::schedule::Ended;
 use crate::error::RunError;
@@ -20,6 +20,10 @@ const WHO: &str = "timer";
 #[derive(Debug)]
 pub(super) struct Passed {
     pub(super) how: Ended,
+    /// The same for who listens.
+    pub(super) end: PassEnd,
+    /// Resources whose drift it found and the pass before had not.
+    pub(super) drifted: usize,
     /// Why it failed.
     pub(super) why: Option<String>,
     /// When something that it waits for ends by itself.
@@ -30,11 +34,11 @@ pub(super) struct Passed {
 
 impl Passed {
     pub(super) fn failed(why: impl Into<String>) -> Self {
-        Self { how: Ended::Failed, why: Some(why.into()), until: None, quiet: false }
+        Self { why: Some(why.into()), ..Self::ended(Ended::Failed, PassEnd::Failed) }
     }
 
-    fn ended(how: Ended) -> Self {
-        Self { how, why: None, until: None, quiet: false }
+    fn ended(how: Ended, end: PassEnd) -> Self {
+        Self { how, end, drifted: 0, why: None, until: None, quiet: false }
     }
 }
 
@@ -50,7 +54,7 @@ pub(super) async fn pass(runtime: &Runtime, lane: &Lane) -> Passed {
 
 async fn at_revision_in_force(runtime: &Runtime, lane: &Lane) -> Result<Passed, RunError> {
     let Some(revision) = runtime.store.revision(&lane.source)? else {
-        return Ok(Passed::ended(Ended::Well));
+        return Ok(Passed::ended(Ended::Well, PassEnd::Unchanged));
     };
     let selection = Selection {
         source: Some(lane.source.clone()),
@@ -59,10 +63,21 @@ async fn at_revision_in_force(runtime: &Runtime, lane: &Lane) -> Result<Passed, 
         want: Want::Rev(revision.id),
     };
     if quiet(runtime, &selection, lane).await? {
-        return Ok(Passed { quiet: true, ..Passed::ended(Ended::Well) });
+        return Ok(Passed { quiet: true, ..Passed::ended(Ended::Well, PassEnd::Unchanged) });
     }
+    let before = runtime.store.lane(lane)?;
     let applied = crate::apply(runtime, &selection, WHO, Caller::Loop, None).await?;
-    Ok(came_of(&applied))
+    Ok(Passed { drifted: drifted(&applied, lane, before.as_ref()), ..came_of(&applied) })
+}
+
+/// Resources that drifted, where that is news: a lane that waits with the very plan that it
+/// had before was counted then.
+fn drifted(applied: &Applied, lane: &Lane, before: Option<&LaneRecord>) -> usize {
+    let digest = applied.plan.lanes.iter().find(|part| part.lane == *lane).map(|part| part.digest);
+    if before.is_some_and(|before| before.status != Status::Converged && before.digest == digest) {
+        return 0;
+    }
+    applied.plan.changes_of(lane).filter(|change| change.cause == Some(Cause::Drift)).count()
 }
 
 /// When the lane's stack is no longer kept at an older revision.
@@ -86,15 +101,22 @@ fn came_of(applied: &Applied) -> Passed {
         RunEnd::Done if deferred() => Ended::Again,
         RunEnd::Done | RunEnd::Nothing | RunEnd::Waiting | RunEnd::Refused => Ended::Well,
     };
+    let end = match applied.end {
+        _ if how == Ended::Failed => PassEnd::Failed,
+        RunEnd::Waiting => PassEnd::Waiting,
+        RunEnd::Refused => PassEnd::Refused,
+        RunEnd::Nothing => PassEnd::Unchanged,
+        _ => PassEnd::Done,
+    };
     let until = applied.waits.iter().filter_map(|(_, wait)| wait.until).min();
-    Passed { how, why, until, quiet: false }
+    Passed { why, until, ..Passed::ended(how, end) }
 }
 
 fn failed(error: &RunError) -> Passed {
     if let RunError::Store(error) = error
         && error.code == "busy"
     {
-        return Passed::ended(Ended::Busy);
+        return Passed::ended(Ended::Busy, PassEnd::Busy);
     }
     Passed::failed(sentence(error))
 }

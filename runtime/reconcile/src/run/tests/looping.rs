@@ -10,7 +10,7 @@ use tidelock_model::event::RunEvent;
 use tidelock_model::hold::Scope;
 use tidelock_model::name::{Lane, Name};
 use tidelock_model::port::{Filter, Source};
-use tidelock_model::run::Status;
+use tidelock_model::run::{PassEnd, Status};
 use tokio::task::JoinHandle;
 
 use super::sim::{Remote, Sim, SimClock};
@@ -178,6 +178,40 @@ async fn drift_that_is_only_reported_is_told_once_and_left_alone() {
     it.pass(10 * HOUR).await;
     assert_eq!(it.holds("t0", "/etc/a"), Some(Digest::of(b"by hand")));
     assert_eq!(it.events().len(), told, "{:?}", it.events().split_off(told));
+    it.drained().await;
+}
+
+#[tokio::test]
+async fn passes_and_polls_are_told_with_their_ends_and_not_stored() {
+    let it = Loop::over(1, "on_commit: apply\non_drift: report\n");
+    it.pass(MINUTE).await;
+    it.drift("t0", "by hand");
+    it.pass(HOUR).await;
+    it.remote.down.store(true, Ordering::SeqCst);
+    it.pass(5 * MINUTE).await;
+    let told = it.world.events.lock().unwrap().clone();
+    let passes: Vec<(PassEnd, usize)> = told
+        .iter()
+        .filter_map(|event| match event {
+            RunEvent::PassEnded { end, drifted, .. } => Some((*end, *drifted)),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(passes.len() as u64, it.handle.pulse().passed);
+    assert_eq!(passes[0], (PassEnd::Done, 0));
+    let waiting: Vec<_> = passes.iter().filter(|(end, _)| *end == PassEnd::Waiting).collect();
+    assert!(waiting.len() > 5, "{passes:?}");
+    assert_eq!(passes.iter().map(|(_, drifted)| drifted).sum::<usize>(), 1, "found once, seen again: {passes:?}");
+    let polls: Vec<bool> = told
+        .iter()
+        .filter_map(|event| match event {
+            RunEvent::Polled { good, .. } => Some(*good),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(polls.len() as u64, it.handle.pulse().polled);
+    assert!(polls[0] && !polls[polls.len() - 1], "{polls:?}");
+    assert_eq!(it.count(RunEvent::is_fleeting), 0);
     it.drained().await;
 }
 
