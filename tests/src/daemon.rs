@@ -1,6 +1,7 @@
 //! A running daemon, and waiting for what it does.
 
 use std::fs::{self, File};
+use std::net::SocketAddr;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -56,6 +57,18 @@ impl Daemon {
     pub fn signal(&self, name: &str) {
         let sent = Command::new("kill").args(["-s", name, &self.id().to_string()]).status().expect("kill runs");
         assert!(sent.success(), "no signal {name} could be sent");
+    }
+
+    /// Where it listens for HTTP, as its log says.
+    ///
+    /// # Panics
+    /// It does not.
+    #[must_use]
+    pub fn http(&self) -> SocketAddr {
+        let log = self.log();
+        let line = log.lines().rev().find_map(|line| line.split_once("HTTP on "));
+        let (_, at) = line.unwrap_or_else(|| panic!("it listens nowhere:\n{log}"));
+        at.trim().parse().unwrap_or_else(|error| panic!("{error}: {at}"))
     }
 
     /// Its process.

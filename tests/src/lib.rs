@@ -7,6 +7,7 @@
 //! git_http      Git over HTTP, which can misbehave
 //! keys          SSH keys that sign commits
 //! site          a repository, a machine, and the config between them
+//! http          requests to a daemon that listens, and its figures
 //! daemon        a running `tidelock run`, and waiting for what it does
 //! redact        the words that differ from run to run, in one place
 //! ```
@@ -17,6 +18,7 @@
 pub mod daemon;
 pub mod environment;
 pub mod git_http;
+pub mod http;
 pub mod keys;
 pub mod redact;
 pub mod repo;

@@ -65,7 +65,7 @@ fn every_arrow_between_rooms_is_one_that_the_architecture_allows() {
 
 #[test]
 fn each_big_dependency_is_named_by_one_room_only() {
-    let owners: [(&str, &[&str]); 7] = [
+    let owners: [(&str, &[&str]); 9] = [
         ("gix", &["tidelock-source"]),
         ("gix-transport", &["tidelock-source"]),
         ("wasmtime", &["tidelock-host"]),
@@ -73,6 +73,8 @@ fn each_big_dependency_is_named_by_one_room_only() {
         ("cap-fs-ext", &["tidelock-target"]),
         ("rusqlite", &["tidelock-store"]),
         ("clap", &["tidelock-cli", "xtask"]),
+        ("hyper", &["tidelock-server"]),
+        ("prometheus-client", &["tidelock-server"]),
     ];
     let runtime = runtime();
     for (dependency, owners) in owners {

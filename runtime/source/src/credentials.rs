@@ -50,7 +50,12 @@ fn invalid(message: &str, hint: &str) -> SourceError {
     SourceError::new("invalid", format!("auth of the source: {message}")).hint(hint)
 }
 
-fn secret(env: Option<&str>, file: Option<&str>, what: &str, base: &Path) -> Result<Option<String>, SourceError> {
+/// Reads a secret of one line from the environment variable or the file that the config
+/// names; `what` says what for. `None` where it names neither.
+///
+/// # Errors
+/// It names both, there is none, or it is not one line.
+pub fn secret(env: Option<&str>, file: Option<&str>, what: &str, base: &Path) -> Result<Option<String>, SourceError> {
     let (text, place) = match (env, file) {
         (None, None) => return Ok(None),
         (Some(_), Some(_)) => {

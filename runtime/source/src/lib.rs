@@ -29,6 +29,7 @@ mod wanted;
 mod wire;
 
 pub use child::fetch_child;
+pub use credentials::secret;
 pub use fetch::FetchHelper;
 pub use source::GitSource;
 pub use tidelock_model::port::SourceError;

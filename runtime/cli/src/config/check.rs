@@ -1,10 +1,11 @@
 //! What the shape alone does not say: values that fit the type and make no sense.
 //! Each check points at the line.
 
+use std::net::SocketAddr;
 use std::path::Path;
 
 use jiff::SignedDuration;
-use tidelock_model::config::{Config, OneOrMany, SourceDecl};
+use tidelock_model::config::{Config, OneOrMany, SourceDecl, WebhookDecl};
 use tidelock_model::grant::{Grant, glob};
 
 use super::gate;
@@ -37,6 +38,13 @@ pub(super) fn check(file: &File<'_>, config: &Config) -> Result<(), CliError> {
     if config.daemon.lanes_at_once == Some(0) {
         let message = "with no lane at once nothing is ever done";
         return Err(file.wrong(&["daemon", "lanes_at_once"], message, Some("write it as: lanes_at_once = 8".into())));
+    }
+    if let Some(listen) = &config.http.listen
+        && listen.parse::<SocketAddr>().is_err()
+    {
+        let message = format!("{listen:?} is not an address and a port");
+        let hint = r#"write it as: listen = "127.0.0.1:9477""#;
+        return Err(file.wrong(&["http", "listen"], message, Some(hint.to_owned())));
     }
     for (name, target) in &config.targets {
         let path = ["targets", name.as_str(), "drift_every"];
@@ -82,6 +90,12 @@ fn check_source(file: &File<'_>, name: &str, source: &SourceDecl) -> Result<(), 
         return Err(file.wrong(&at(second), message, Some(format!("take `{first}` or `{second}` out"))));
     }
     check_duration(file, &at("poll"), source.poll.as_deref())?;
+    if let Some(WebhookDecl { secret_env: Some(_), secret_file: Some(_) }) = &source.webhook {
+        let message =
+            format!("[sources.{name}.webhook] has a secret_env and a secret_file; one of them holds the secret");
+        let hint = "take `secret_env` or `secret_file` out";
+        return Err(file.wrong(&["sources", name, "webhook", "secret_file"], message, Some(hint.to_owned())));
+    }
     for (i, allow) in source.allow.iter().enumerate() {
         let index = i.to_string();
         let at = |key: &'static str| ["sources", name, "allow", &index, key];

@@ -12,6 +12,7 @@ mod own;
 mod paths;
 pub(crate) mod toml;
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use tidelock_model::config::Config;
@@ -65,6 +66,12 @@ impl Loaded {
             Some(socket) => PathBuf::from(socket),
             None => self.store().with_file_name("tidelock.sock"),
         }
+    }
+
+    /// Where the daemon listens for HTTP, if it does.
+    pub(crate) fn http(&self) -> Option<SocketAddr> {
+        // The check of the file has seen that it is one.
+        self.config.http.listen.as_ref()?.parse().ok()
     }
 
     /// The operator's own plugins.
@@ -122,7 +129,7 @@ fn parse(file: &Path, text: &str) -> Result<Config, CliError> {
 fn parse_part(file: &Path, text: &str) -> Result<Config, CliError> {
     let name = file.display().to_string();
     let (read, _) = toml::File::read(&name, text)?;
-    for key in ["include", "store", "plugins", "daemon", "gate", "groups", "people"] {
+    for key in ["include", "store", "plugins", "daemon", "http", "gate", "groups", "people"] {
         if read.says(key) {
             return Err(read.wrong(
                 &[key],

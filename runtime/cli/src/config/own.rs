@@ -43,7 +43,8 @@ impl OwnPaths {
             own.extend(source.verify.iter().map(|verify| ("allowed signers", PathBuf::from(&verify.signers))));
             own.extend(source.ca.iter().map(|ca| ("certificates", PathBuf::from(ca))));
             let files = source.auth.iter().flat_map(|auth| [&auth.password_file, &auth.token_file]).flatten();
-            own.extend(files.map(|file| ("credentials", PathBuf::from(file))));
+            let secret = source.webhook.iter().flat_map(|webhook| &webhook.secret_file);
+            own.extend(files.chain(secret).map(|file| ("credentials", PathBuf::from(file))));
         }
         own.extend(std::env::current_exe().ok().map(|exe| ("binary", exe)));
         let invoked = std::env::args_os().next().map(|name| invoked(&name, std::env::var_os("PATH")));

@@ -29,6 +29,9 @@ pub(super) fn make_absolute(config: &mut Config, dir: &Path) {
             maybe(&mut auth.password_file);
             maybe(&mut auth.token_file);
         }
+        if let Some(webhook) = &mut source.webhook {
+            maybe(&mut webhook.secret_file);
+        }
     }
     for target in config.targets.values_mut() {
         maybe(&mut target.root);

@@ -30,7 +30,7 @@ fn a_mistyped_key() {
     3 | brnch = "main"
       | ^^^^^ did you mean `branch`?
       |
-      = hint: [sources.infra] takes: url, branch, tag, commit, poll, verify, allow, auth, ca, timeout, symlinks, submodules, limits
+      = hint: [sources.infra] takes: url, branch, tag, commit, poll, verify, allow, auth, webhook, ca, timeout, symlinks, submodules, limits
     "#);
 }
 
@@ -43,7 +43,7 @@ fn a_mistyped_table() {
     1 | [target.web-1]
       |  ^^^^^^ did you mean `targets`?
       |
-      = hint: the file takes: include, store, plugins, daemon, sources, targets, grants, limits, accept_new, gate, groups, people
+      = hint: the file takes: include, store, plugins, daemon, http, sources, targets, grants, limits, accept_new, gate, groups, people
     ");
 }
 

@@ -1,17 +1,21 @@
 //! What the daemon logs of the events of its passes.
 
+use std::sync::Arc;
+
 use tidelock_model::event::RunEvent;
 use tidelock_model::name::Lane;
 use tidelock_model::port::Listener;
+use tidelock_server::metrics::Metrics;
 
 use crate::commands::said;
 use crate::output::one_line;
 
-/// Logs what happens; what each look says anyway at debug.
-pub(super) struct Heard;
+/// Logs what happens; what each look says anyway at debug. Counts it, too.
+pub(super) struct Heard(pub(super) Arc<Metrics>);
 
 impl Listener for Heard {
     fn event(&self, run: Option<&str>, lane: Option<&Lane>, event: &RunEvent) {
+        self.0.event(run, lane, event);
         let text = one_line(&said(event).0);
         let lane = lane.map(ToString::to_string).unwrap_or_default();
         let run = run.unwrap_or_default();

@@ -2,11 +2,12 @@
 //!
 //! The loop itself is `tidelock_reconcile::driver`; here is what belongs to the process:
 //! signals ([`signals`]), the socket ([`socket`]), what systemd hears ([`notify`]), and what
-//! goes to the log ([`heard`]). Commands write what they have to say into the store, where
+//! goes to the log ([`heard`]), and what is shown over HTTP ([`http`]). Commands write what they have to say into the store, where
 //! it counts whether a daemon runs or not, and then [`wake`] one if there is one.
 
 mod client;
 mod heard;
+mod http;
 mod notify;
 mod signals;
 mod socket;
@@ -18,6 +19,8 @@ use std::time::Duration;
 use tidelock_model::port::{Lease, Store};
 use tidelock_reconcile::Runtime;
 use tidelock_reconcile::driver::{Driver, DriverOptions, Handle, Signal};
+use tidelock_server::Server;
+use tidelock_server::metrics::Metrics;
 
 pub(crate) use client::wake;
 
@@ -40,28 +43,35 @@ const LEAVE: Duration = Duration::from_secs(2);
 /// Runs until a signal ends it.
 pub(crate) fn run(context: &Context) -> Result<(), CliError> {
     let loaded = load(context)?;
-    let listener = Arc::new(Heard);
-    let runtime = crate::wire::runtime(&loaded, listener)?;
+    let metrics = Arc::new(Metrics::new(env!("CARGO_PKG_VERSION")));
+    let runtime = crate::wire::runtime(&loaded, Arc::new(Heard(Arc::clone(&metrics))))?;
     let alone = Alone::take(&runtime, &loaded)?;
     let tokio = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .map_err(|error| CliError::new(Kind::Io, format!("cannot start threads: {error}")))?;
-    let ended = tokio.block_on(serve(context, &loaded, &runtime, &alone));
+    let ended = tokio.block_on(serve(context, &loaded, &runtime, &alone, metrics));
     // A look that hangs on a dead file system must not keep us.
     tokio.shutdown_timeout(LEAVE);
     ended
 }
 
-async fn serve(context: &Context, loaded: &Loaded, runtime: &Runtime, alone: &Alone) -> Result<(), CliError> {
+async fn serve(
+    context: &Context,
+    loaded: &Loaded,
+    runtime: &Runtime,
+    alone: &Alone,
+    metrics: Arc<Metrics>,
+) -> Result<(), CliError> {
     let systemd = Arc::new(Systemd::from_environment());
     let (driver, handle) = Driver::new(runtime, options(loaded));
+    let http = http::open(loaded, runtime, &handle, metrics).await?.map(Arc::new);
     let socket = socket::listen(&loaded.socket(), handle.clone(), runtime)?;
     let mut driving = tokio::spawn(driver.run());
-    let pulse = tokio::spawn(beating(handle.clone(), Arc::clone(&systemd), alone.clone()));
+    let pulse = tokio::spawn(beating(handle.clone(), Arc::clone(&systemd), http.clone(), alone.clone()));
     let ended = tokio::select! {
         ended = &mut driving => ended,
-        signalled = signals::follow(context, loaded, runtime, &handle, &systemd) => {
+        signalled = signals::follow(context, loaded, runtime, &handle, &systemd, http.as_deref()) => {
             let mut ending = signalled?;
             tokio::select! {
                 ended = &mut driving => ended,
@@ -74,7 +84,7 @@ async fn serve(context: &Context, loaded: &Loaded, runtime: &Runtime, alone: &Al
     };
     pulse.abort();
     systemd.stopping();
-    drop(socket);
+    drop((socket, http));
     match ended {
         Ok(ended) => Ok(ended?),
         Err(broken) => Err(CliError::new(Kind::Store, format!("the loop broke off, by a fault of ours: {broken}"))
@@ -82,15 +92,19 @@ async fn serve(context: &Context, loaded: &Loaded, runtime: &Runtime, alone: &Al
     }
 }
 
-/// Hands the loop's pulse on: to systemd's watchdog, and to the lease that keeps a second
-/// daemon away. A loop that hangs gives no pulse, and then neither is kept.
-async fn beating(mut handle: Handle, systemd: Arc<Systemd>, alone: Alone) {
+/// Hands the loop's pulse on: to systemd's watchdog, to whoever asks over HTTP, and to the
+/// lease that keeps a second daemon away. A loop that hangs gives no pulse, and then all of
+/// them notice.
+async fn beating(mut handle: Handle, systemd: Arc<Systemd>, http: Option<Arc<Server>>, alone: Alone) {
     let mut ready = false;
     while let Some(pulse) = handle.beat().await {
         if !std::mem::replace(&mut ready, true) {
             systemd.ready();
         }
         systemd.alive(&pulse);
+        if let Some(http) = &http {
+            http.alive(&pulse);
+        }
         if !alone.keep() {
             // Somebody else is the daemon of this store now; two must not act.
             handle.send(Signal::Drain).await;

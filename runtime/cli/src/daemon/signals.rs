@@ -7,9 +7,9 @@ use jiff::Timestamp;
 use tidelock_model::event::RunEvent;
 use tidelock_reconcile::Runtime;
 use tidelock_reconcile::driver::{Handle, Signal};
+use tidelock_server::Server;
 use tokio::signal::unix::{Signal as Stream, SignalKind, signal};
 
-use super::heard::Heard;
 use super::notify::Systemd;
 use crate::config::Loaded;
 use crate::context::Context;
@@ -39,6 +39,7 @@ pub(super) async fn follow(
     runtime: &Runtime,
     handle: &Handle,
     systemd: &Systemd,
+    http: Option<&Server>,
 ) -> Result<Ending, CliError> {
     let mut hangup = stream(SignalKind::hangup())?;
     let mut ending =
@@ -47,7 +48,7 @@ pub(super) async fn follow(
         tokio::select! {
             _ = hangup.recv() => {
                 systemd.reloading();
-                reload(context, loaded, runtime, handle).await;
+                reload(context, loaded, runtime, handle, http).await;
                 systemd.ready();
             }
             () = ending.told() => break,
@@ -64,15 +65,19 @@ fn stream(kind: SignalKind) -> Result<Stream, CliError> {
 }
 
 /// Reads the config anew. A bad one is refused, and the old one stays.
-async fn reload(context: &Context, before: &Loaded, runtime: &Runtime, handle: &Handle) {
-    let store = Arc::clone(&runtime.store);
-    let read = tokio::task::block_in_place(|| {
+async fn reload(context: &Context, before: &Loaded, runtime: &Runtime, handle: &Handle, http: Option<&Server>) {
+    let (store, listener) = (Arc::clone(&runtime.store), Arc::clone(&runtime.listener));
+    let read: Result<_, CliError> = tokio::task::block_in_place(|| {
         let loaded = super::load(context)?;
         stays(before, &loaded)?;
-        crate::wire::over(&loaded, Arc::new(Heard), store)
+        let sources = super::http::sources(&loaded)?;
+        Ok((crate::wire::over(&loaded, listener, store)?, sources))
     });
     match read {
-        Ok(new) => {
+        Ok((new, sources)) => {
+            if let Some(http) = http {
+                http.set_sources(sources);
+            }
             handle.send(Signal::Reload(Box::new(new))).await;
         }
         Err(error) => {
@@ -97,6 +102,12 @@ fn stays(before: &Loaded, after: &Loaded) -> Result<(), CliError> {
             let message = format!("{what} is now {}, and was {} at the start", new.display(), old.display());
             return Err(CliError::new(Kind::Config, message).hint("restart the daemon for that"));
         }
+    }
+    if before.http() != after.http() {
+        let shown = |at: Option<std::net::SocketAddr>| at.map_or_else(|| "not given".to_owned(), |at| at.to_string());
+        let message =
+            format!("[http] listen is now {}, and was {} at the start", shown(after.http()), shown(before.http()));
+        return Err(CliError::new(Kind::Config, message).hint("restart the daemon for that"));
     }
     Ok(())
 }

@@ -2,6 +2,7 @@
 
 mod daemon;
 mod gate;
+mod http;
 mod source;
 mod target;
 
@@ -15,7 +16,8 @@ use crate::name::Name;
 
 pub use daemon::DaemonDecl;
 pub use gate::{GateDecl, Texts};
-pub use source::{AllowDecl, AuthDecl, SourceDecl, SourceLimits, VerifyDecl};
+pub use http::HttpDecl;
+pub use source::{AllowDecl, AuthDecl, SourceDecl, SourceLimits, VerifyDecl, WebhookDecl};
 pub use target::{TargetDecl, TargetKind};
 
 /// The whole file, includes merged.
@@ -30,6 +32,8 @@ pub struct Config {
     pub plugins: PluginsDecl,
     /// How `tidelock run` runs.
     pub daemon: DaemonDecl,
+    /// What it shows over HTTP.
+    pub http: HttpDecl,
     /// Git repositories.
     pub sources: BTreeMap<Name, SourceDecl>,
     /// Systems that may be reconciled.

@@ -29,6 +29,9 @@ pub struct SourceDecl {
     /// How to sign in.
     #[serde(default)]
     pub auth: Option<AuthDecl>,
+    /// How its forge says that somebody has pushed. Without it no webhook is taken.
+    #[serde(default)]
+    pub webhook: Option<WebhookDecl>,
     /// PEM file of certificates to trust besides the system's.
     #[serde(default)]
     pub ca: Option<String>,
@@ -94,6 +97,17 @@ pub struct AuthDecl {
     pub token_file: Option<String>,
     /// Whether credentials may go over plain `http://`. Default no.
     pub insecure: bool,
+}
+
+/// `[sources.NAME.webhook]`: the secret stands elsewhere. Without one, the webhook is for the
+/// machine that the daemon runs on alone.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct WebhookDecl {
+    /// Environment variable that holds the secret.
+    pub secret_env: Option<String>,
+    /// File that holds the secret.
+    pub secret_file: Option<String>,
 }
 
 /// `[[sources.NAME.allow]]`.

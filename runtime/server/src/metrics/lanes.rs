@@ -1,0 +1,84 @@
+//! Where each lane stands: one series a lane, and a count for each status.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::DescriptorEncoder;
+use prometheus_client::metrics::MetricType;
+use tidelock_model::name::Lane;
+use tidelock_model::port::{Store, StoreError};
+use tidelock_model::run::Status;
+
+use super::word;
+
+/// How old what was read may be: whoever asks more often is no reason to read more often.
+const FRESH: Duration = Duration::from_secs(1);
+
+const STATUSES: [Status; 9] = [
+    Status::Converged,
+    Status::Pending,
+    Status::Drifted,
+    Status::Waiting,
+    Status::Failed,
+    Status::Degraded,
+    Status::Suspended,
+    Status::Orphaned,
+    Status::Unknown,
+];
+
+/// The lanes as they were last read.
+#[derive(Default)]
+pub(super) struct Lanes(Mutex<Read>);
+
+#[derive(Default)]
+struct Read {
+    at: Option<Instant>,
+    lanes: Vec<(Lane, Status)>,
+}
+
+impl Lanes {
+    /// Reads them anew, where what was read is old.
+    pub(super) fn refresh(&self, store: &dyn Store) -> Result<(), StoreError> {
+        let mut read = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if read.at.is_none_or(|at| at.elapsed() >= FRESH) {
+            let lanes = store.lanes()?.into_iter().map(|record| (record.lane, record.status)).collect();
+            *read = Read { at: Some(Instant::now()), lanes };
+        }
+        Ok(())
+    }
+}
+
+/// Writes them.
+pub(super) struct Collect(pub(super) Arc<Lanes>);
+
+impl fmt::Debug for Collect {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("lanes")
+    }
+}
+
+impl Collector for Collect {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let read = self.0.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let help = "Where a lane stands: 1 for its status, no series for the others.";
+        let mut each = encoder.encode_descriptor("lane_status", help, None, MetricType::Gauge)?;
+        for (Lane { source, stack, target }, status) in &read.lanes {
+            let labels = [
+                ("source", source.as_str()),
+                ("stack", stack.as_str()),
+                ("target", target.as_str()),
+                ("status", &word(status)),
+            ];
+            each.encode_family(&labels)?.encode_gauge(&1_i64)?;
+        }
+        let mut counts = encoder.encode_descriptor("lanes", "Lanes by where they stand.", None, MetricType::Gauge)?;
+        for status in STATUSES {
+            let count = read.lanes.iter().filter(|(_, it)| *it == status).count();
+            let labels = [("status", word(&status))];
+            counts.encode_family(&labels)?.encode_gauge(&i64::try_from(count).unwrap_or(i64::MAX))?;
+        }
+        Ok(())
+    }
+}
