@@ -6,6 +6,7 @@
 
 mod measure;
 mod table;
+mod webhook;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -34,7 +35,7 @@ pub(crate) struct Options {
     /// The largest stack of the growth
     #[arg(long, default_value_t = 100_000)]
     largest: usize,
-    /// Only these parts: large, small, plugin, growth
+    /// Only these parts: large, small, plugin, webhook, growth
     #[arg(long, value_delimiter = ',')]
     only: Vec<String>,
 }
@@ -59,6 +60,9 @@ pub(crate) fn bench(workspace: &Workspace, options: &Options) -> Result<()> {
     }
     if wanted("plugin") {
         plugin(workspace, &mut table)?;
+    }
+    if wanted("webhook") {
+        webhook::webhook(&Yard::new(&binary, 3)?, &mut table)?;
     }
     if wanted("large") {
         large_stack(&binary, options.files, &mut table)?;
