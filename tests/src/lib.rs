@@ -5,6 +5,7 @@
 //! tidelock      a call of the binary, and what came of it
 //! repo          a Git repository with commits that are equal on every machine
 //! git_http      Git over HTTP, which can misbehave
+//! ssh_server    an OpenSSH server of the tests' own
 //! keys          SSH keys that sign commits
 //! site          a repository, a machine, and the config between them
 //! http          requests to a daemon that listens, and its figures
@@ -23,6 +24,7 @@ pub mod keys;
 pub mod redact;
 pub mod repo;
 pub mod site;
+pub mod ssh_server;
 pub mod tidelock;
 
 pub use daemon::Daemon;
@@ -32,4 +34,5 @@ pub use keys::SigningKey;
 pub use redact::redact;
 pub use repo::Repo;
 pub use site::Site;
+pub use ssh_server::SshServer;
 pub use tidelock::{Ran, Tidelock};

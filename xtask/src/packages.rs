@@ -14,10 +14,15 @@ struct Need {
     reason: &'static str,
 }
 
-const NEEDS: [Need; 3] = [
+const NEEDS: [Need; 4] = [
     Need { program: "cc", package: "gcc", reason: "compiles the embedded SQLite" },
     Need { program: "git", package: "git", reason: "makes the repositories that tests fetch from, and serves them" },
     Need { program: "ssh-keygen", package: "openssh-client", reason: "makes keys and signs the commits of tests" },
+    Need {
+        program: "/usr/sbin/sshd",
+        package: "openssh-server",
+        reason: "is the SSH server that tests fetch from; where apt starts it, tests do not need that",
+    },
 ];
 
 /// Installs what is missing where that is possible without asking: with apt,

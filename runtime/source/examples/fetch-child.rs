@@ -4,5 +4,6 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    tidelock_source::fetch_child(std::io::stdin().lock(), std::io::stdout().lock())
+    let args: Vec<_> = std::env::args_os().skip(1).collect();
+    tidelock_source::fetch_child(&args, std::io::stdin().lock(), std::io::stdout().lock())
 }

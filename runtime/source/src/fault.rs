@@ -30,6 +30,12 @@ pub(crate) fn io(what: &str, path: &Path, error: &std::io::Error) -> SourceError
     SourceError::new("io", format!("{what} {}: {error}", path.display()))
 }
 
+/// Whether a file is there and may be run.
+pub(crate) fn is_program(path: &Path) -> bool {
+    use std::os::unix::fs::PermissionsExt as _;
+    path.metadata().is_ok_and(|about| about.is_file() && about.permissions().mode() & 0o111 != 0)
+}
+
 /// A limit of `[sources.NAME.limits]`, its value, and the key that raises it.
 pub(crate) fn limit(code: &str, what: &str, key: &str, value: u64) -> SourceError {
     SourceError::new(code, format!("{what}; the limit is {value}"))

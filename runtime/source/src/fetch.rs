@@ -278,17 +278,7 @@ mod tests {
 
     #[test]
     fn a_child_that_dies_is_told_by_how_it_died() {
-        let request = Request {
-            url: "http://host/x".into(),
-            dir: "/nowhere".into(),
-            names: vec![],
-            authorization: None,
-            ca: None,
-            memory: 5,
-            file_size: 5,
-            object: 5,
-            timeout: 5,
-        };
+        let request = Request { url: "http://host/x".into(), memory: 5, timeout: 5, ..Request::default() };
         let code = |raw| died(&request, 7, ExitStatus::from_raw(raw)).code;
         assert_eq!(code(Signal::SIGXFSZ as i32), "too-large");
         assert_eq!(code(Signal::SIGABRT as i32), "limit");

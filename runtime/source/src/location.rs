@@ -1,8 +1,12 @@
-//! Where a source is: a folder on this machine, or a server.
+//! Where a source is: a folder on this machine, or a server and the way to it.
+
+mod ssh;
 
 use std::path::{Path, PathBuf};
 
 use tidelock_model::port::SourceError;
+
+pub(crate) use ssh::Address;
 
 /// Where a repository is read from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -10,29 +14,44 @@ pub(crate) enum Location {
     /// A repository on this machine; read in place.
     Path(PathBuf),
     /// A server; fetched into the cache.
+    Server(Server),
+}
+
+/// A server that is fetched from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Server {
+    /// The URL, without credentials.
+    pub(crate) url: String,
+    /// How it is reached.
+    pub(crate) way: Way,
+}
+
+/// How a server is reached.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Way {
+    /// Smart HTTP.
     Http {
-        /// The URL, without credentials.
-        url: String,
         /// Whether it is encrypted on the way.
         tls: bool,
     },
+    /// OpenSSH's client.
+    Ssh(Address),
 }
 
 impl Location {
     /// Reads what the operator's config says. Relative paths start at `base`.
     pub(crate) fn parse(text: &str, base: &Path) -> Result<Self, SourceError> {
-        let invalid = |message: String, hint: &str| Err(SourceError::new("invalid", message).hint(hint));
         if text.is_empty() {
-            return invalid("the source's url is empty".to_owned(), "write url = \"https://...\" or a path");
+            return invalid("the source's url is empty", "write url = \"https://...\" or a path");
         }
         if text.chars().any(char::is_control) {
-            return invalid("the source's url holds a control character".to_owned(), "remove it");
+            return invalid("the source's url holds a control character", "remove it");
         }
         let Some((scheme, rest)) = text.split_once("://") else {
-            if is_scp_like(text) {
-                return unsupported("ssh");
-            }
-            return Ok(Self::Path(base.join(text)));
+            return match ssh::scp_like(text)? {
+                Some(address) => Ok(Self::ssh(address)),
+                None => Ok(Self::Path(base.join(text))),
+            };
         };
         match scheme.to_ascii_lowercase().as_str() {
             "file" => {
@@ -46,42 +65,48 @@ impl Location {
                 Ok(Self::Path(PathBuf::from(path)))
             }
             scheme @ ("http" | "https") => {
-                let host = rest.split(['/', '?', '#']).next().unwrap_or_default();
-                if host.contains('@') {
-                    // Not echoed: what stands before the @ is a secret.
-                    return invalid(
-                        format!("the {scheme}:// url of the source holds credentials"),
-                        "take them out of the url; write auth = { username = \"...\", password_env = \"...\" } or { token_env = \"...\" }",
-                    );
-                }
-                if host.is_empty() {
-                    return invalid(format!("{text} names no host"), "write https://host/path");
-                }
-                if rest.contains(['?', '#', ' ']) {
-                    return invalid(
-                        format!("{text} is not the url of a repository"),
-                        "leave out spaces, queries and fragments",
-                    );
-                }
-                Ok(Self::Http { url: format!("{scheme}://{}", rest.trim_end_matches('/')), tls: scheme == "https" })
+                let url = plain(scheme, rest)?;
+                Ok(Self::Server(Server { url, way: Way::Http { tls: scheme == "https" } }))
             }
-            "ssh" | "git+ssh" | "ssh+git" => unsupported("ssh"),
-            "git" => unsupported("git"),
-            other => {
-                invalid(format!("{other}:// is not a way to a repository"), "use https://, http://, file:// or a path")
-            }
+            "ssh" | "git+ssh" | "ssh+git" => Ok(Self::ssh(ssh::parse(rest)?)),
+            "git" => Err(SourceError::new("unsupported", "git:// sources are not supported yet")
+                .hint("use the repository's https:// or ssh:// url, or a path on this machine")),
+            other => invalid(
+                format!("{other}:// is not a way to a repository"),
+                "use https://, ssh://, http://, file:// or a path",
+            ),
         }
+    }
+
+    fn ssh(address: Address) -> Self {
+        Self::Server(Server { url: address.url(), way: Way::Ssh(address) })
     }
 }
 
-/// `host:path` and `user@host:path`, which Git takes for ssh.
-fn is_scp_like(text: &str) -> bool {
-    text.split_once(':').is_some_and(|(host, _)| !host.is_empty() && !host.contains('/'))
+/// A URL of host and path, with nothing that is a secret or means something else.
+fn plain(scheme: &str, rest: &str) -> Result<String, SourceError> {
+    let host = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    if host.contains('@') {
+        // Not echoed: what stands before the @ is a secret.
+        return invalid(
+            format!("the {scheme}:// url of the source holds credentials"),
+            "take them out of the url; write auth = { username = \"...\", password_env = \"...\" } or { token_env = \"...\" }",
+        );
+    }
+    if host.is_empty() {
+        return invalid(format!("{scheme}://{rest} names no host"), &format!("write {scheme}://host/path"));
+    }
+    if rest.contains(['?', '#', ' ']) {
+        return invalid(
+            format!("{scheme}://{rest} is not the url of a repository"),
+            "leave out spaces, queries and fragments",
+        );
+    }
+    Ok(format!("{scheme}://{}", rest.trim_end_matches('/')))
 }
 
-fn unsupported<T>(scheme: &str) -> Result<T, SourceError> {
-    Err(SourceError::new("unsupported", format!("{scheme}:// sources are not supported yet"))
-        .hint("use the repository's https:// url, or a path on this machine"))
+fn invalid<T>(message: impl Into<String>, hint: &str) -> Result<T, SourceError> {
+    Err(SourceError::new("invalid", message).hint(hint))
 }
 
 #[cfg(test)]
@@ -103,10 +128,8 @@ mod tests {
     #[test]
     fn what_is_not_served_says_so() {
         for (url, code) in [
-            ("ssh://git@host/infra", "unsupported"),
-            ("git@host:infra.git", "unsupported"),
             ("git://host/infra", "unsupported"),
-            ("ext::sh -c id", "unsupported"),
+            ("ext::sh -c id", "invalid"),
             ("ftp://host/x", "invalid"),
             ("file://host/x", "invalid"),
             ("https://", "invalid"),
@@ -121,8 +144,10 @@ mod tests {
 
     #[test]
     fn secrets_in_a_url_are_refused_and_not_repeated() {
-        let error = parse("https://bot:hunter2@host/infra").unwrap_err();
-        assert_eq!(error.code, "invalid");
-        assert!(!format!("{error:?}").contains("hunter2"));
+        for url in ["https://bot:hunter2@host/infra", "ssh://git:hunter2@host/infra", "git:hunter2@host:infra"] {
+            let error = parse(url).unwrap_err();
+            assert_eq!(error.code, "invalid");
+            assert!(!format!("{error:?}").contains("hunter2"), "{error:?}");
+        }
     }
 }

@@ -15,14 +15,15 @@ use tidelock_model::port::{Fetched, Source, SourceError, Want};
 use tidelock_model::revision::{Revision, Signature, SourceNotice};
 
 use crate::allowed_signers::{self, AllowedSigners};
+use crate::declared;
 use crate::fault;
 use crate::fetch::{self, FetchHelper};
-use crate::location::Location;
+use crate::location::{Location, Server, Way};
 use crate::repository::{Commit, Repository, object_ceiling};
 use crate::tree::{Committed, Rules, Worktree, count_uncommitted};
 use crate::wanted::Wanted;
-use crate::wire::Request;
-use crate::{credentials, signature};
+use crate::wire::{Program, Request};
+use crate::{credentials, signature, ssh};
 
 /// The wall clock of a fetch where the config names none, in seconds.
 const TIMEOUT: u64 = 120;
@@ -50,7 +51,7 @@ impl GitSource {
     /// are kept below `cache_dir`. Nothing is read or fetched yet.
     ///
     /// # Errors
-    /// `invalid` or `unsupported`: the declaration cannot be served.
+    /// `invalid`: the declaration cannot be served; [`check`](crate::check) says which field.
     pub fn new(
         name: Name,
         decl: &SourceDecl,
@@ -62,6 +63,7 @@ impl GitSource {
             error.message = format!("source {name}: {}", error.message);
             error
         };
+        declared::check(decl).map_err(|misfit| about(misfit.error))?;
         let location = Location::parse(&decl.url, base_dir).map_err(about)?;
         let configured = Wanted::configured(decl).map_err(about)?;
         // By url too: another repository under the same name starts afresh.
@@ -119,7 +121,7 @@ impl Inner {
         let last = last.filter(|last| last.id != WORKTREE && last.source == self.name);
         let (repository, id) = match &self.location {
             Location::Path(path) => self.find_here(path, &wanted)?,
-            Location::Http { url, tls } => match self.bring(url, *tls, &wanted) {
+            Location::Server(server) => match self.bring(server, &wanted) {
                 Ok(found) => found,
                 Err(error) => return self.stay(&wanted, last, error),
             },
@@ -153,7 +155,7 @@ impl Inner {
 
     /// Brings the commit from a server into the cache. Nothing is asked of the server for
     /// a commit that is named by its id and there already.
-    fn bring(&self, url: &str, tls: bool, wanted: &Wanted) -> Result<(Arc<Repository>, ObjectId), SourceError> {
+    fn bring(&self, server: &Server, wanted: &Wanted) -> Result<(Arc<Repository>, ObjectId), SourceError> {
         if let Some(id) = wanted.commit
             && let Some(repository) = self.cached()
             && repository.has(id)
@@ -161,10 +163,10 @@ impl Inner {
             let id = self.go_back(&repository, id, wanted)?;
             return Ok((repository, id));
         }
-        let found = match self.run(url, tls, wanted) {
+        let found = match self.run(server, wanted) {
             Err(error) if error.code == "ref-gone" && wanted.prefix.is_some() => {
                 // Servers do not know abbreviations: the branch in force, then look it up.
-                self.run(url, tls, &self.configured)?;
+                self.run(server, &self.configured)?;
                 let prefix = wanted.prefix.as_deref().unwrap_or_default();
                 self.cached().and_then(|repository| repository.parse(prefix)).ok_or(error)?
             }
@@ -181,16 +183,23 @@ impl Inner {
         Ok((repository, id))
     }
 
-    fn run(&self, url: &str, tls: bool, wanted: &Wanted) -> Result<ObjectId, SourceError> {
+    fn run(&self, server: &Server, wanted: &Wanted) -> Result<ObjectId, SourceError> {
         let folder = self.cache.parent().unwrap_or(&self.cache);
         std::fs::DirBuilder::new()
             .recursive(true)
             .mode(0o700)
             .create(folder)
             .map_err(|error| fault::io("cannot make the cache", folder, &error))?;
-        let authorization = match &self.decl.auth {
-            Some(auth) => credentials::authorization(auth, &self.base, tls)?,
-            None => None,
+        let authorization = match (&self.decl.auth, &server.way) {
+            (Some(auth), Way::Http { tls }) => credentials::authorization(auth, &self.base, *tls)?,
+            _ => None,
+        };
+        let ssh = match &server.way {
+            Way::Ssh(address) => {
+                let helper = Program { file: self.helper.program.clone(), args: self.helper.args.clone() };
+                Some(ssh::prepare(self.decl.ssh.as_ref(), &self.base, address, helper)?)
+            }
+            Way::Http { .. } => None,
         };
         let ca = match &self.decl.ca {
             Some(file) => {
@@ -204,11 +213,12 @@ impl Inner {
         };
         let limits = &self.decl.limits;
         let request = Request {
-            url: url.to_owned(),
+            url: server.url.clone(),
             dir: self.cache.clone(),
             names: wanted.names.clone(),
             authorization,
             ca,
+            ssh,
             memory: limits.memory,
             file_size: limits.pack,
             object: object_ceiling(limits.blob),

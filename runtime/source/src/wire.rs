@@ -5,8 +5,10 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 use tidelock_model::port::SourceError;
 
+use crate::location::Address;
+
 /// What to fetch. The child learns secrets here and nowhere else.
-#[derive(Serialize, Deserialize)]
+#[derive(Default, Serialize, Deserialize)]
 pub(crate) struct Request {
     /// The repository.
     pub(crate) url: String,
@@ -18,6 +20,8 @@ pub(crate) struct Request {
     pub(crate) authorization: Option<String>,
     /// PEM certificates to trust besides the system's.
     pub(crate) ca: Option<String>,
+    /// How to sign in over SSH; there for servers that are reached so.
+    pub(crate) ssh: Option<Ssh>,
     /// Address space in bytes.
     pub(crate) memory: u64,
     /// Bytes of one file that is written.
@@ -26,6 +30,30 @@ pub(crate) struct Request {
     pub(crate) object: u64,
     /// The parent's wall clock, in seconds.
     pub(crate) timeout: u64,
+}
+
+/// A program with its first arguments.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Program {
+    /// The file.
+    pub(crate) file: PathBuf,
+    /// Arguments.
+    pub(crate) args: Vec<String>,
+}
+
+/// What OpenSSH's client is given. Secrets are named by their file, which it reads itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Ssh {
+    /// The client.
+    pub(crate) client: PathBuf,
+    /// The fetch child, which starts the client in such a way that it dies with its parent.
+    pub(crate) helper: Program,
+    /// Where the repository is.
+    pub(crate) address: Address,
+    /// The private key's file.
+    pub(crate) key: PathBuf,
+    /// The host keys' file.
+    pub(crate) known_hosts: PathBuf,
 }
 
 /// What came of it.

@@ -125,7 +125,7 @@ pub(crate) enum Command {
     Schema(schema::Args),
     /// Runs one fetch for the process that started it
     #[command(hide = true)]
-    FetchChild,
+    FetchChild(fetch_child::Args),
 }
 
 impl Command {
@@ -160,7 +160,7 @@ impl Command {
             Self::Plugin(command) => plugin::run(context, command),
             Self::Completions(args) => completions::run(context, args),
             Self::Schema(args) => schema::run(context, args),
-            Self::FetchChild => fetch_child::run(),
+            Self::FetchChild(args) => fetch_child::run(args),
         }
     }
 }

@@ -83,6 +83,10 @@ fn check_source(file: &File<'_>, name: &str, source: &SourceDecl) -> Result<(), 
         let hint = r#"write it as: url = "https://git.example.com/infra.git""#;
         return Err(file.wrong(&at("url"), format!("[sources.{name}] has an empty url"), Some(hint.into())));
     }
+    if let Err(misfit) = tidelock_source::check(source) {
+        let message = format!("[sources.{name}]: {}", misfit.error.message);
+        return Err(file.wrong(&at(misfit.field), message, misfit.error.hint));
+    }
     let refs = [("branch", &source.branch), ("tag", &source.tag), ("commit", &source.commit)];
     let given: Vec<&'static str> = refs.iter().filter(|(_, value)| value.is_some()).map(|(key, _)| *key).collect();
     if let [first, second, ..] = given[..] {

@@ -42,6 +42,9 @@ impl OwnPaths {
         for source in loaded.config.sources.values() {
             own.extend(source.verify.iter().map(|verify| ("allowed signers", PathBuf::from(&verify.signers))));
             own.extend(source.ca.iter().map(|ca| ("certificates", PathBuf::from(ca))));
+            let ssh = source.ssh.iter();
+            own.extend(ssh.clone().map(|ssh| ("key", PathBuf::from(&ssh.key))));
+            own.extend(ssh.map(|ssh| ("known hosts", PathBuf::from(&ssh.known_hosts))));
             let files = source.auth.iter().flat_map(|auth| [&auth.password_file, &auth.token_file]).flatten();
             let secret = source.webhook.iter().flat_map(|webhook| &webhook.secret_file);
             own.extend(files.chain(secret).map(|file| ("credentials", PathBuf::from(file))));

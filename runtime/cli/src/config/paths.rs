@@ -25,6 +25,10 @@ pub(super) fn make_absolute(config: &mut Config, dir: &Path) {
         if let Some(verify) = &mut source.verify {
             root(&mut verify.signers);
         }
+        if let Some(ssh) = &mut source.ssh {
+            root(&mut ssh.key);
+            root(&mut ssh.known_hosts);
+        }
         if let Some(auth) = &mut source.auth {
             maybe(&mut auth.password_file);
             maybe(&mut auth.token_file);

@@ -30,7 +30,7 @@ fn a_mistyped_key() {
     3 | brnch = "main"
       | ^^^^^ did you mean `branch`?
       |
-      = hint: [sources.infra] takes: url, branch, tag, commit, poll, verify, allow, auth, webhook, ca, timeout, symlinks, submodules, limits
+      = hint: [sources.infra] takes: url, branch, tag, commit, poll, verify, allow, auth, webhook, ssh, ca, timeout, symlinks, submodules, limits
     "#);
 }
 
@@ -173,6 +173,15 @@ fn values_that_make_no_sense() {
       |       ^^^
       |
       = hint: take `branch` or `tag` out
+    "#);
+    assert_snapshot!(complaint("[sources.infra]\nurl = \"ssh://git@host/infra\"\n"), @r#"
+    error: [sources.infra]: a source over SSH needs a key, and the host keys of its server
+     --> tidelock.toml:2:7
+      |
+    2 | url = "ssh://git@host/infra"
+      |       ^^^^^^^^^^^^^^^^^^^^^^
+      |
+      = hint: add to the source: ssh = { key = "deploy_key", known_hosts = "known_hosts" }
     "#);
     assert_snapshot!(complaint("[grants.server]\ntargets = [\"*\"]\npaths = [\"etc/**\"]\n"), @r#"
     error: grants.server.paths: "etc/**" is not absolute

@@ -92,6 +92,8 @@ fn example(table: &[String], key: &str) -> Option<String> {
         (Some("sources"), "url") => r#"url = "https://git.example.com/infra.git""#,
         (Some("sources"), "targets") | (Some("grants"), "targets") => r#"targets = ["web-*"]"#,
         (Some("sources"), "kinds") => r#"kinds = ["server.*"]"#,
+        (Some("sources"), "key") => r#"key = "deploy_key""#,
+        (Some("sources"), "known_hosts") => r#"known_hosts = "known_hosts""#,
         (Some("sources"), "signers") => r#"signers = "allowed_signers""#,
         (Some("sources"), "verify") => r#"verify = { signers = "allowed_signers" }"#,
         (Some("sources"), "webhook") => r#"webhook = { secret_file = "webhook.secret" }"#,

@@ -17,7 +17,7 @@ use crate::name::Name;
 pub use daemon::DaemonDecl;
 pub use gate::{GateDecl, Texts};
 pub use http::HttpDecl;
-pub use source::{AllowDecl, AuthDecl, SourceDecl, SourceLimits, VerifyDecl, WebhookDecl};
+pub use source::{AllowDecl, AuthDecl, SourceDecl, SourceLimits, SshDecl, VerifyDecl, WebhookDecl};
 pub use target::{TargetDecl, TargetKind};
 
 /// The whole file, includes merged.

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SourceDecl {
-    /// A path, `file://`, `http://` or `https://`.
+    /// A path, `file://`, `http://`, `https://`, `ssh://user@host/path` or `user@host:path`.
     pub url: String,
     /// A branch. One of branch, tag and commit; default the branch `main`.
     #[serde(default)]
@@ -32,6 +32,9 @@ pub struct SourceDecl {
     /// How its forge says that somebody has pushed. Without it no webhook is taken.
     #[serde(default)]
     pub webhook: Option<WebhookDecl>,
+    /// How to sign in over SSH, and which host keys to believe.
+    #[serde(default)]
+    pub ssh: Option<SshDecl>,
     /// PEM file of certificates to trust besides the system's.
     #[serde(default)]
     pub ca: Option<String>,
@@ -108,6 +111,17 @@ pub struct WebhookDecl {
     pub secret_env: Option<String>,
     /// File that holds the secret.
     pub secret_file: Option<String>,
+}
+
+/// `[sources.NAME.ssh]`: what OpenSSH's client is given, and all that it is given.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SshDecl {
+    /// File that holds the private key, without a passphrase.
+    pub key: String,
+    /// File that holds the host keys of the server, as `known_hosts` of OpenSSH. No other
+    /// file is asked, and a host that it does not name is refused.
+    pub known_hosts: String,
 }
 
 /// `[[sources.NAME.allow]]`.

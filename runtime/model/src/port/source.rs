@@ -11,7 +11,7 @@ use crate::revision::{Revision, SourceNotice};
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct SourceError {
-    /// A stable word: `unreachable`, `timeout`, `auth`, `ref-gone`, `rewritten`, `unverified`,
+    /// A stable word: `unreachable`, `timeout`, `auth`, `host-key`, `ref-gone`, `rewritten`, `unverified`,
     /// `corrupt`, `too-large`, `path`, `symlink`, `submodule`, `lfs`, `not-found`, `limit`, `io`.
     pub code: String,
     /// One sentence.

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use tidelock_model::error::Diagnostic;
 use tidelock_model::event::RunEvent;
 use tidelock_model::name::{Lane, Name};
-use tidelock_model::port::Want;
+use tidelock_model::port::{SourceError, Want};
 use tidelock_model::revision::{SourceNotice, Stale};
 
 use crate::error::RunError;
@@ -41,12 +41,21 @@ pub(super) async fn poll(runtime: &Runtime, source: &Name, all: bool, told: Told
     match asked(runtime, source, all, &told).await {
         Ok(polled) => polled,
         Err(error) => {
-            tracing::warn!(%source, %error, "the poll failed");
-            if let Err(error) = mark(runtime, source, Some(&error.to_string())) {
+            let why = why(&error);
+            tracing::warn!(%source, error = %why, "the poll failed");
+            if let Err(error) = mark(runtime, source, Some(&why)) {
                 tracing::warn!(%source, %error, "not recorded");
             }
             Polled { good: false, new: false, lanes: None, told }
         }
+    }
+}
+
+/// What is wrong with a source, and what mends it: nobody asked, so nobody is told later.
+fn why(error: &RunError) -> String {
+    match error {
+        RunError::Source(SourceError { message, hint: Some(hint), .. }) => format!("{message}; {hint}"),
+        error => error.to_string(),
     }
 }
 
@@ -81,6 +90,7 @@ pub(super) async fn recalled(runtime: &Runtime, source: &Name) -> Result<Option<
 }
 
 /// Notes since when a source does not answer, or that it does. Each change is one event.
+/// Another reason is noted without one: `status` tells what is wrong now.
 fn mark(runtime: &Runtime, source: &Name, why: Option<&str>) -> Result<(), RunError> {
     let before = runtime.store.stale(source)?;
     let now: Timestamp = runtime.clock.now();
@@ -93,6 +103,9 @@ fn mark(runtime: &Runtime, source: &Name, why: Option<&str>) -> Result<(), RunEr
         (Some(_), None) => {
             runtime.store.put_stale(source, None)?;
             runtime.emit(None, None, &RunEvent::SourceBack { source: source.clone() })?;
+        }
+        (Some(before), Some(why)) if before.why != why => {
+            runtime.store.put_stale(source, Some(&Stale { why: why.to_owned(), ..before }))?;
         }
         (None, None) | (Some(_), Some(_)) => {}
     }

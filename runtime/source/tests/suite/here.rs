@@ -120,7 +120,7 @@ fn a_name_that_is_not_there_is_told_with_those_that_are() {
     refused(fixture.fetch(&gone, None), "unreachable");
     std::fs::create_dir(fixture.path("plain")).unwrap();
     refused(fixture.fetch(&SourceDecl { url: "plain".into(), ..SourceDecl::default() }, None), "not-found");
-    refused(fixture.source(&SourceDecl { url: "ssh://git@host/infra".into(), ..SourceDecl::default() }), "unsupported");
+    refused(fixture.source(&SourceDecl { url: "ssh://git@host/infra".into(), ..SourceDecl::default() }), "invalid");
 }
 
 #[test]

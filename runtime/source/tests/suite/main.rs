@@ -6,8 +6,13 @@ mod fixture;
 mod here;
 mod hostile;
 mod signed;
+mod ssh;
 
 // The server that the end-to-end tests use, without waiting for their crate to build.
 #[path = "../../../../tests/src/git_http.rs"]
 #[allow(dead_code, unreachable_pub, reason = "each crate that shares the server uses its own part of it")]
 mod git_http;
+
+#[path = "../../../../tests/src/ssh_server.rs"]
+#[allow(dead_code, unreachable_pub, reason = "each crate that shares the server uses its own part of it")]
+mod ssh_server;

@@ -1,0 +1,44 @@
+//! Our own HTTP client, handed to gix.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use gix::bstr::BStr;
+use gix_transport::client::blocking_io::http;
+use tidelock_model::port::SourceError;
+
+use crate::fault::chain;
+use crate::wire::Request;
+
+/// Our own HTTP client: our roots, no proxy out of the environment, and a clock that
+/// rings after the parent's, so that a stall is always told as what it is.
+pub(super) fn transport(repo: &gix::Repository, request: &Request) -> Result<Box<dyn std::any::Any>, SourceError> {
+    let ours = |message: String| SourceError::new("io", message);
+    let mut options = repo
+        .transport_options(BStr::new(request.url.as_bytes()), None)
+        .map_err(|error| ours(chain(&error)))?
+        .and_then(|options| options.downcast::<http::Options>().ok())
+        .ok_or_else(|| ours(format!("{} is not served over HTTP", request.url)))?;
+    if let Some(value) = &request.authorization {
+        // With a header of ours, gix follows no redirect: credentials go where the config says.
+        options.extra_headers = vec![format!("Authorization: {value}")];
+    }
+    let mut certificates = Vec::new();
+    if let Some(pem) = &request.ca {
+        certificates = reqwest::Certificate::from_pem_bundle(pem.as_bytes())
+            .map_err(|error| SourceError::new("invalid", format!("the source's ca cannot be read: {error}")))?;
+        if certificates.is_empty() {
+            return Err(SourceError::new("invalid", "the source's ca file holds no certificate")
+                .hint("it has to be PEM: -----BEGIN CERTIFICATE-----"));
+        }
+    }
+    let timeout = Duration::from_secs(request.timeout.saturating_add(5));
+    options.backend = Some(Arc::new(Mutex::new(http::reqwest::Options {
+        configure_request: None,
+        configure_client: Some(Box::new(move |client: reqwest::blocking::ClientBuilder| {
+            let client = client.no_proxy().timeout(timeout);
+            Ok(certificates.iter().fold(client, |client, certificate| client.add_root_certificate(certificate.clone())))
+        })),
+    })));
+    Ok(options)
+}

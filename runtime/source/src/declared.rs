@@ -1,0 +1,78 @@
+//! What a `[sources.NAME]` says that does not fit together, by the field that says it.
+
+use std::path::Path;
+
+use tidelock_model::config::SourceDecl;
+use tidelock_model::port::SourceError;
+
+use crate::location::{Location, Way};
+use crate::ssh;
+
+/// A field of a source that cannot be as it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Misfit {
+    /// The field of `[sources.NAME]`.
+    pub field: &'static str,
+    /// What is wrong with it.
+    pub error: SourceError,
+}
+
+/// Looks at a declaration alone: no file is read and no server is asked.
+///
+/// # Errors
+/// The first field that does not fit.
+pub fn check(decl: &SourceDecl) -> Result<(), Misfit> {
+    let location = Location::parse(&decl.url, Path::new("")).map_err(|error| Misfit { field: "url", error })?;
+    let way = match &location {
+        Location::Path(_) => None,
+        Location::Server(server) => Some(&server.way),
+    };
+    let http = matches!(way, Some(Way::Http { .. }));
+    let over_ssh = matches!(way, Some(Way::Ssh(_)));
+    let only = |field, there: bool, fits: bool, ways: &str, instead: &str| {
+        if !there || fits {
+            return Ok(());
+        }
+        let message = format!("{field} is for sources over {ways}, and this one is not");
+        Err(Misfit { field, error: SourceError::new("invalid", message).hint(instead) })
+    };
+    let sign_in = if over_ssh { "over SSH a key signs in: ssh = { key = \"...\" }" } else { "take `auth` out" };
+    only("auth", decl.auth.is_some(), http, "https:// and http://", sign_in)?;
+    only("ca", decl.ca.is_some(), http, "https:// and http://", "take `ca` out")?;
+    only("ssh", decl.ssh.is_some(), over_ssh, "SSH", "take `ssh` out, or write ssh://user@host/path as the url")?;
+    if over_ssh && decl.ssh.is_none() {
+        return Err(Misfit { field: "url", error: ssh::undeclared() });
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use tidelock_model::config::{AuthDecl, SshDecl};
+
+    use super::*;
+
+    fn field(decl: &SourceDecl) -> Option<&'static str> {
+        check(decl).err().map(|misfit| {
+            assert!(misfit.error.hint.is_some(), "{misfit:?}");
+            misfit.field
+        })
+    }
+
+    #[test]
+    fn fields_go_with_the_way_to_the_server() {
+        let at = |url: &str| SourceDecl { url: url.into(), ..SourceDecl::default() };
+        let key = || Some(SshDecl { key: "key".into(), known_hosts: "hosts".into() });
+        let auth = || Some(AuthDecl::default());
+        assert_eq!(field(&at("infra")), None);
+        assert_eq!(field(&at("https://host/x")), None);
+        assert_eq!(field(&at("https://bot:pw@host/x")), Some("url"));
+        assert_eq!(field(&at("git@host:x")), Some("url"));
+        assert_eq!(field(&SourceDecl { ssh: key(), ..at("git@host:x") }), None);
+        assert_eq!(field(&SourceDecl { ssh: key(), ..at("https://host/x") }), Some("ssh"));
+        assert_eq!(field(&SourceDecl { ssh: key(), auth: auth(), ..at("ssh://git@host/x") }), Some("auth"));
+        assert_eq!(field(&SourceDecl { auth: auth(), ..at("infra") }), Some("auth"));
+        assert_eq!(field(&SourceDecl { auth: auth(), ..at("http://host/x") }), None);
+        assert_eq!(field(&SourceDecl { ca: Some("x".into()), ..at("infra") }), Some("ca"));
+    }
+}
