@@ -5,6 +5,8 @@
 //! tidelock      a call of the binary, and what came of it
 //! repo          a Git repository with commits that are equal on every machine
 //! git_http      Git over HTTP, which can misbehave
+//! git_daemon    Git's own server
+//! relay         stands before a server, cuts and stalls
 //! ssh_server    an OpenSSH server of the tests' own
 //! keys          SSH keys that sign commits
 //! site          a repository, a machine, and the config between them
@@ -18,10 +20,12 @@
 
 pub mod daemon;
 pub mod environment;
+pub mod git_daemon;
 pub mod git_http;
 pub mod http;
 pub mod keys;
 pub mod redact;
+pub mod relay;
 pub mod repo;
 pub mod site;
 pub mod ssh_server;
@@ -29,9 +33,11 @@ pub mod tidelock;
 
 pub use daemon::Daemon;
 pub use environment::TestEnvironment;
+pub use git_daemon::GitDaemon;
 pub use git_http::GitHttp;
 pub use keys::SigningKey;
 pub use redact::redact;
+pub use relay::Relay;
 pub use repo::Repo;
 pub use site::Site;
 pub use ssh_server::SshServer;

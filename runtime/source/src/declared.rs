@@ -27,6 +27,7 @@ pub fn check(decl: &SourceDecl) -> Result<(), Misfit> {
         Location::Path(_) => None,
         Location::Server(server) => Some(&server.way),
     };
+    let open = matches!(&location, Location::Server(server) if server.can_be_impersonated());
     let http = matches!(way, Some(Way::Http { .. }));
     let over_ssh = matches!(way, Some(Way::Ssh(_)));
     let only = |field, there: bool, fits: bool, ways: &str, instead: &str| {
@@ -40,6 +41,13 @@ pub fn check(decl: &SourceDecl) -> Result<(), Misfit> {
     only("auth", decl.auth.is_some(), http, "https:// and http://", sign_in)?;
     only("ca", decl.ca.is_some(), http, "https:// and http://", "take `ca` out")?;
     only("ssh", decl.ssh.is_some(), over_ssh, "SSH", "take `ssh` out, or write ssh://user@host/path as the url")?;
+    only("insecure", decl.insecure, open, "git:// and http://", "take `insecure` out")?;
+    if open && decl.verify.is_none() && !decl.insecure {
+        let message = format!("over {} anyone on the way can put in commits of their own", decl.url);
+        let hint = "use https:// or ssh://; or have commits signed: verify = { signers = \"allowed_signers\" }; \
+                    or, on a network that you trust, insecure = true";
+        return Err(Misfit { field: "url", error: SourceError::new("invalid", message).hint(hint) });
+    }
     if over_ssh && decl.ssh.is_none() {
         return Err(Misfit { field: "url", error: ssh::undeclared() });
     }
@@ -48,7 +56,7 @@ pub fn check(decl: &SourceDecl) -> Result<(), Misfit> {
 
 #[cfg(test)]
 mod tests {
-    use tidelock_model::config::{AuthDecl, SshDecl};
+    use tidelock_model::config::{AuthDecl, SshDecl, VerifyDecl};
 
     use super::*;
 
@@ -72,7 +80,20 @@ mod tests {
         assert_eq!(field(&SourceDecl { ssh: key(), ..at("https://host/x") }), Some("ssh"));
         assert_eq!(field(&SourceDecl { ssh: key(), auth: auth(), ..at("ssh://git@host/x") }), Some("auth"));
         assert_eq!(field(&SourceDecl { auth: auth(), ..at("infra") }), Some("auth"));
-        assert_eq!(field(&SourceDecl { auth: auth(), ..at("http://host/x") }), None);
+        assert_eq!(field(&SourceDecl { auth: auth(), ..at("https://host/x") }), None);
+        assert_eq!(field(&SourceDecl { insecure: true, ..at("https://host/x") }), Some("insecure"));
         assert_eq!(field(&SourceDecl { ca: Some("x".into()), ..at("infra") }), Some("ca"));
+    }
+    #[test]
+    fn what_is_not_protected_on_the_way_needs_signatures_or_a_word() {
+        let verify = Some(VerifyDecl { signers: "signers".into() });
+        for url in ["git://host/x", "git://127.0.0.1/x", "http://host/x"] {
+            let bare = SourceDecl { url: url.into(), ..SourceDecl::default() };
+            assert_eq!(field(&bare), Some("url"), "{url}");
+            assert_eq!(field(&SourceDecl { verify: verify.clone(), ..bare.clone() }), None, "{url}");
+            assert_eq!(field(&SourceDecl { insecure: true, ..bare }), None, "{url}");
+        }
+        let near = SourceDecl { url: "http://127.0.0.1:8080/x".into(), ..SourceDecl::default() };
+        assert_eq!(field(&near), None);
     }
 }

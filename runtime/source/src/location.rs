@@ -36,6 +36,30 @@ pub(crate) enum Way {
     },
     /// OpenSSH's client.
     Ssh(Address),
+    /// Git's own protocol, which nobody signs in to and nothing protects.
+    Git,
+}
+
+impl Server {
+    /// Whether somebody on the way could answer in the server's stead. What does not leave
+    /// this machine has no way, but for `git://`, whose port any user may open.
+    pub(crate) fn can_be_impersonated(&self) -> bool {
+        match self.way {
+            Way::Git => true,
+            Way::Http { tls } => !tls && !is_loopback(&self.url),
+            Way::Ssh(_) => false,
+        }
+    }
+}
+
+/// Whether a URL's host is this machine, by what is written.
+fn is_loopback(url: &str) -> bool {
+    let host = url.split_once("://").map_or(url, |(_, rest)| rest).split('/').next().unwrap_or_default();
+    let host = match host.strip_prefix('[') {
+        Some(rest) => rest.split(']').next().unwrap_or_default(),
+        None => host.split(':').next().unwrap_or_default(),
+    };
+    host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
 impl Location {
@@ -69,11 +93,10 @@ impl Location {
                 Ok(Self::Server(Server { url, way: Way::Http { tls: scheme == "https" } }))
             }
             "ssh" | "git+ssh" | "ssh+git" => Ok(Self::ssh(ssh::parse(rest)?)),
-            "git" => Err(SourceError::new("unsupported", "git:// sources are not supported yet")
-                .hint("use the repository's https:// or ssh:// url, or a path on this machine")),
+            "git" => Ok(Self::Server(Server { url: plain("git", rest)?, way: Way::Git })),
             other => invalid(
                 format!("{other}:// is not a way to a repository"),
-                "use https://, ssh://, http://, file:// or a path",
+                "use https://, ssh://, http://, git://, file:// or a path",
             ),
         }
     }
@@ -87,11 +110,13 @@ impl Location {
 fn plain(scheme: &str, rest: &str) -> Result<String, SourceError> {
     let host = rest.split(['/', '?', '#']).next().unwrap_or_default();
     if host.contains('@') {
+        let hint = if scheme == "git" {
+            "take them out of the url: nobody signs in over git://"
+        } else {
+            "take them out of the url; write auth = { username = \"...\", password_env = \"...\" } or { token_env = \"...\" }"
+        };
         // Not echoed: what stands before the @ is a secret.
-        return invalid(
-            format!("the {scheme}:// url of the source holds credentials"),
-            "take them out of the url; write auth = { username = \"...\", password_env = \"...\" } or { token_env = \"...\" }",
-        );
+        return invalid(format!("the {scheme}:// url of the source holds credentials"), hint);
     }
     if host.is_empty() {
         return invalid(format!("{scheme}://{rest} names no host"), &format!("write {scheme}://host/path"));
@@ -128,7 +153,8 @@ mod tests {
     #[test]
     fn what_is_not_served_says_so() {
         for (url, code) in [
-            ("git://host/infra", "unsupported"),
+            ("git://", "invalid"),
+            ("git://git@host/infra", "invalid"),
             ("ext::sh -c id", "invalid"),
             ("ftp://host/x", "invalid"),
             ("file://host/x", "invalid"),
@@ -139,6 +165,24 @@ mod tests {
             let error = parse(url).unwrap_err();
             assert_eq!(error.code, code, "{url}: {error}");
             assert!(error.hint.is_some());
+        }
+    }
+
+    #[test]
+    fn who_could_answer_instead() {
+        let can = |url: &str| match parse(url).unwrap() {
+            Location::Server(server) => server.can_be_impersonated(),
+            Location::Path(_) => panic!("{url} is a server"),
+        };
+        for url in
+            ["git://host/x", "git://127.0.0.1/x", "http://host/x", "http://localhost.evil/x", "http://10.0.0.1/x"]
+        {
+            assert!(can(url), "{url}");
+        }
+        for url in
+            ["https://host/x", "git@host:x", "http://127.0.0.1:8080/x", "http://[::1]:80/x", "http://localhost/x"]
+        {
+            assert!(!can(url), "{url}");
         }
     }
 

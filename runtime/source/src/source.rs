@@ -199,7 +199,7 @@ impl Inner {
                 let helper = Program { file: self.helper.program.clone(), args: self.helper.args.clone() };
                 Some(ssh::prepare(self.decl.ssh.as_ref(), &self.base, address, helper)?)
             }
-            Way::Http { .. } => None,
+            Way::Http { .. } | Way::Git => None,
         };
         let ca = match &self.decl.ca {
             Some(file) => {

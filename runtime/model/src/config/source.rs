@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SourceDecl {
-    /// A path, `file://`, `http://`, `https://`, `ssh://user@host/path` or `user@host:path`.
+    /// A path, `file://`, `https://`, `http://`, `git://`, `ssh://user@host/path` or
+    /// `user@host:path`.
     pub url: String,
     /// A branch. One of branch, tag and commit; default the branch `main`.
     #[serde(default)]
@@ -35,6 +36,10 @@ pub struct SourceDecl {
     /// How to sign in over SSH, and which host keys to believe.
     #[serde(default)]
     pub ssh: Option<SshDecl>,
+    /// Whether unsigned commits may come over `git://`, or over `http://` from another
+    /// machine, where anyone on the way can put in their own. Default no.
+    #[serde(default)]
+    pub insecure: bool,
     /// PEM file of certificates to trust besides the system's.
     #[serde(default)]
     pub ca: Option<String>,

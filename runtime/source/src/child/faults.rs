@@ -39,7 +39,8 @@ pub(super) fn unreachable(request: &Request, error: &gix::Error) -> SourceError 
         };
         return SourceError::new("auth", format!("{url}: the server {what}")).hint(hint);
     }
-    if has(&["status 404", "status 410"]) {
+    // The last two are the words of `git daemon`.
+    if has(&["status 404", "status 410", "repository not exported", "no such repository"]) {
         return SourceError::new("not-found", format!("there is no repository at {url}: {text}"))
             .hint("check the url; some servers also answer so where credentials are missing");
     }

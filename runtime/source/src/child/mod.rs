@@ -67,7 +67,9 @@ fn fetch(request: &Request) -> Result<Answer, SourceError> {
         });
     }
     let mut connection = remote.connect(Direction::Fetch).map_err(|error| faults::unreachable(request, &error))?;
-    connection.set_transport_options(http::transport(&repo, request)?);
+    if !request.url.starts_with("git://") {
+        connection.set_transport_options(http::transport(&repo, request)?);
+    }
     receive(&repo, request, connection)
 }
 

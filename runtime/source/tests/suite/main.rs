@@ -3,6 +3,7 @@
 
 mod fetching;
 mod fixture;
+mod git_protocol;
 mod here;
 mod hostile;
 mod signed;
@@ -16,3 +17,11 @@ mod git_http;
 #[path = "../../../../tests/src/ssh_server.rs"]
 #[allow(dead_code, unreachable_pub, reason = "each crate that shares the server uses its own part of it")]
 mod ssh_server;
+
+#[path = "../../../../tests/src/git_daemon.rs"]
+#[allow(dead_code, unreachable_pub, reason = "each crate that shares the server uses its own part of it")]
+mod git_daemon;
+
+#[path = "../../../../tests/src/relay.rs"]
+#[allow(dead_code, unreachable_pub, reason = "each crate that shares the server uses its own part of it")]
+mod relay;
