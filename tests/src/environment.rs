@@ -42,6 +42,14 @@ impl TestEnvironment {
         write(&self.path(relative), contents.as_ref());
     }
 
+    /// Writes a file that its owner alone may read.
+    pub fn secret(&self, relative: &str, contents: impl AsRef<[u8]>) {
+        use std::os::unix::fs::PermissionsExt;
+        self.write(relative, contents);
+        let path = self.path(relative);
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).expect("a file of our own");
+    }
+
     /// Reads a text file.
     #[must_use]
     pub fn read(&self, relative: &str) -> String {

@@ -5,6 +5,8 @@
 //! tidelock      a call of the binary, and what came of it
 //! repo          a Git repository with commits that are equal on every machine
 //! git_http      Git over HTTP, which can misbehave
+//! http_proxy    an HTTP proxy, with tunnels
+//! tls           stands before a server, and speaks TLS
 //! git_daemon    Git's own server
 //! relay         stands before a server, cuts and stalls
 //! ssh_server    an OpenSSH server of the tests' own
@@ -23,6 +25,7 @@ pub mod environment;
 pub mod git_daemon;
 pub mod git_http;
 pub mod http;
+pub mod http_proxy;
 pub mod keys;
 pub mod redact;
 pub mod relay;
@@ -30,11 +33,13 @@ pub mod repo;
 pub mod site;
 pub mod ssh_server;
 pub mod tidelock;
+pub mod tls;
 
 pub use daemon::Daemon;
 pub use environment::TestEnvironment;
 pub use git_daemon::GitDaemon;
 pub use git_http::GitHttp;
+pub use http_proxy::HttpProxy;
 pub use keys::SigningKey;
 pub use redact::redact;
 pub use relay::Relay;
@@ -42,3 +47,4 @@ pub use repo::Repo;
 pub use site::Site;
 pub use ssh_server::SshServer;
 pub use tidelock::{Ran, Tidelock};
+pub use tls::Tls;

@@ -33,7 +33,7 @@ fn listening(poll: &str) -> String {
 /// A site with one file, a daemon that has applied it, and where that listens.
 fn begun(poll: &str) -> (Site, Daemon, SocketAddr) {
     let site = Site::with_files([("a", "one\n")]);
-    site.world().write("hook.secret", format!("{SECRET}\n"));
+    site.world().secret("hook.secret", format!("{SECRET}\n"));
     site.world().write("tidelock.toml", listening(poll));
     let daemon = Daemon::start(&site);
     let at = daemon.http();
@@ -67,7 +67,7 @@ fn push(at: SocketAddr, headers: &[(&str, &str)], body: &str) -> Answered {
 #[test]
 fn it_is_healthy_from_the_start_and_ready_once_every_source_is_in_force() {
     let site = Site::with_files([("a", "one\n")]);
-    site.world().write("hook.secret", SECRET);
+    site.world().secret("hook.secret", SECRET);
     site.world().write("tidelock.toml", listening("200ms"));
     let (here, away) = (site.world().path("infra"), site.world().path("away"));
     fs::rename(&here, &away).unwrap();
@@ -153,7 +153,7 @@ fn drift_that_is_only_reported_counts_once() {
     let site = Site::with_files([("a", "one\n")]);
     site.repo().write("web/stack.yaml", "name: web\ntargets: local\non_commit: apply\non_drift: report\n");
     site.repo().commit("Reports");
-    site.world().write("hook.secret", SECRET);
+    site.world().secret("hook.secret", SECRET);
     site.world().write("tidelock.toml", listening("200ms"));
     let daemon = Daemon::start(&site);
     let at = daemon.http();
@@ -219,7 +219,7 @@ fn a_push_at_any_forge_is_applied_at_once() {
 
     // Another secret in the file counts from the next webhook on: here GitLab's signing token.
     let key = [7_u8; 32];
-    site.world().write("hook.secret", format!("whsec_{}\n", STANDARD.encode(key)));
+    site.world().secret("hook.secret", format!("whsec_{}\n", STANDARD.encode(key)));
     let now = Timestamp::now().as_second().to_string();
     let signature = format!("v1,{}", STANDARD.encode(hmac(&key, &format!("{delivery}.{now}.{GITLAB}"))));
     arrives(
@@ -343,7 +343,7 @@ fn without_a_secret_a_webhook_is_for_this_machine_alone() {
 #[test]
 fn what_is_wrong_in_the_config_is_said_with_its_line() {
     let site = Site::with_files([("a", "one\n")]);
-    site.world().write("hook.secret", SECRET);
+    site.world().secret("hook.secret", SECRET);
     let config = listening("1h");
     site.world().write("tidelock.toml", config.replace("127.0.0.1:0", "9477"));
     let ran = site.tidelock(["run"]).run().exit(1).says("\"9477\" is not an address and a port");
@@ -353,7 +353,7 @@ fn what_is_wrong_in_the_config_is_said_with_its_line() {
     site.world().write("tidelock.toml", &config);
     fs::remove_file(site.world().path("hook.secret")).unwrap();
     let _ = site.tidelock(["run"]).run().exit(1).says("[sources.infra.webhook]").says("hook.secret");
-    site.world().write("hook.secret", SECRET);
+    site.world().secret("hook.secret", SECRET);
     let taken = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
     let at = taken.local_addr().unwrap().to_string();
     site.world().write("tidelock.toml", config.replace("127.0.0.1:0", &at));

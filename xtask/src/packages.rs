@@ -14,7 +14,7 @@ struct Need {
     reason: &'static str,
 }
 
-const NEEDS: [Need; 4] = [
+const NEEDS: [Need; 6] = [
     Need { program: "cc", package: "gcc", reason: "compiles the embedded SQLite" },
     Need { program: "git", package: "git", reason: "makes the repositories that tests fetch from, and serves them" },
     Need { program: "ssh-keygen", package: "openssh-client", reason: "makes keys and signs the commits of tests" },
@@ -23,6 +23,8 @@ const NEEDS: [Need; 4] = [
         package: "openssh-server",
         reason: "is the SSH server that tests fetch from; where apt starts it, tests do not need that",
     },
+    Need { program: "openssl", package: "openssl", reason: "makes the certificates of the tests' servers" },
+    Need { program: "socat", package: "socat", reason: "speaks TLS in front of the tests' servers" },
 ];
 
 /// Installs what is missing where that is possible without asking: with apt,

@@ -190,14 +190,19 @@ mod tests {
         let machines = machines(
             dir.path(),
             "[targets.web-1]\ntype = \"machine\"\nroot = \".\"\n[[grants.server]]\ntargets = [\"web-*\"]\npaths = [\"/**\"]\n\
-             [[grants.server]]\ntargets = [\"db-*\"]\nexec = [[\"/bin/true\"]]\n[grants.other]\ntargets = [\"db-1\"]\n",
+             [[grants.server]]\ntargets = [\"db-*\"]\nexec = [[\"/bin/true\"]]\n[grants.other]\ntargets = [\"db-1\"]\n\
+             [sources.a]\nurl = \"git@host:a\"\nssh = { key = \"deploy_key\", known_hosts = \"known_hosts\" }\n\
+             [sources.b]\nurl = \"https://host/b\"\nauth = { token_file = \"token\" }\nproxy = \"https://proxy\"\n\
+             proxy_auth = { username = \"bot\", password_file = \"password\" }\n",
         );
         let machine = machines.open(&Name::new("web-1").unwrap()).unwrap();
         assert!(machine.grant("other").is_none());
         let grant = machine.grant("server").unwrap();
         assert!(grant.decide(Access::Write("/etc/motd")).is_ok());
         assert!(grant.decide(Access::Exec(&["/bin/true".to_owned()])).is_err());
-        for own in ["/tidelock.toml", "/tidelock.lock", "/tidelock.db", "/tidelock.db-wal", "/cache/git/x", "/STOP"] {
+        let files = ["/tidelock.toml", "/tidelock.lock", "/tidelock.db", "/tidelock.db-wal", "/cache/git/x", "/STOP"];
+        let secrets = ["/deploy_key", "/known_hosts", "/token", "/password"];
+        for own in files.into_iter().chain(secrets) {
             let fault = grant.decide(Access::Write(own)).unwrap_err();
             assert!(fault.message.contains("own files"), "{own}: {fault}");
         }

@@ -1,6 +1,9 @@
 //! How a source signs in: values come from the environment or a file, never from the
-//! config itself, and go over plain http only where the operator says so.
+//! config itself, and go over plain http only where the operator says so. A file is one
+//! that others cannot read.
 
+use std::io::Read as _;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use base64::Engine as _;
@@ -8,7 +11,8 @@ use base64::engine::general_purpose::STANDARD;
 use tidelock_model::config::AuthDecl;
 use tidelock_model::port::SourceError;
 
-use crate::fault;
+/// The longest secret that is read, in bytes.
+const MAX_SECRET: u64 = 64 << 10;
 
 /// The value of an `Authorization` header. Read anew for each fetch, so that a rotated
 /// secret counts from the next poll on.
@@ -24,13 +28,7 @@ pub(crate) fn authorization(decl: &AuthDecl, base: &Path, tls: bool) -> Result<O
             ));
         }
         (Some(token), None) => format!("Bearer {token}"),
-        (None, Some(password)) => {
-            let user = decl.username.as_deref().unwrap_or_default();
-            if user.is_empty() || user.contains(':') {
-                return Err(invalid("a password needs a username without a colon", "add username = \"...\""));
-            }
-            format!("Basic {}", STANDARD.encode(format!("{user}:{password}")))
-        }
+        (None, Some(password)) => format!("Basic {}", STANDARD.encode(format!("{}:{password}", user(decl)?))),
         (None, None) if decl.username.is_some() => {
             return Err(invalid("a username is given, but no password", "add password_env or password_file"));
         }
@@ -44,6 +42,23 @@ pub(crate) fn authorization(decl: &AuthDecl, base: &Path, tls: bool) -> Result<O
         .hint("use the https:// url; or, on a network that you trust, add insecure = true to auth"));
     }
     Ok(Some(value))
+}
+
+/// User and password, both of which have to be there.
+pub(crate) fn password(decl: &AuthDecl, base: &Path) -> Result<(String, String), SourceError> {
+    let password = secret(decl.password_env.as_deref(), decl.password_file.as_deref(), "password", base)?;
+    let password =
+        password.ok_or_else(|| invalid("a username is given, but no password", "add password_env or password_file"))?;
+    Ok((user(decl)?.to_owned(), password))
+}
+
+fn user(decl: &AuthDecl) -> Result<&str, SourceError> {
+    match decl.username.as_deref().unwrap_or_default() {
+        user if user.is_empty() || user.contains(':') => {
+            Err(invalid("a password needs a username without a colon", "add username = \"...\""))
+        }
+        user => Ok(user),
+    }
 }
 
 fn invalid(message: &str, hint: &str) -> SourceError {
@@ -70,9 +85,7 @@ pub fn secret(env: Option<&str>, file: Option<&str>, what: &str, base: &Path) ->
         }
         (None, Some(file)) => {
             let path = base.join(file);
-            let text = std::fs::read_to_string(&path)
-                .map_err(|error| fault::io(&format!("cannot read {what}_file"), &path, &error))?;
-            (text, path.display().to_string())
+            (private_file(&path, what)?, path.display().to_string())
         }
     };
     let text = text.trim_end_matches(['\r', '\n']);
@@ -83,16 +96,60 @@ pub fn secret(env: Option<&str>, file: Option<&str>, what: &str, base: &Path) ->
     Ok(Some(text.to_owned()))
 }
 
+/// Reads a secret's file. Its group may read it, since that is how secrets are handed to
+/// services; who may write it could have us sign in as somebody else.
+fn private_file(path: &Path, what: &str) -> Result<String, SourceError> {
+    let cannot = |error: std::io::Error| {
+        SourceError::new("auth", format!("cannot read {what}_file {}: {error}", path.display()))
+            .hint("put the secret there; it is read again at the next poll")
+    };
+    let mut file = std::fs::File::open(path).map_err(cannot)?;
+    let mode = file.metadata().map_err(cannot)?.permissions().mode();
+    if mode & 0o027 != 0 {
+        return Err(SourceError::new(
+            "auth",
+            format!("{what}_file {} is open to others (mode {:04o})", path.display(), mode & 0o7777),
+        )
+        .hint(format!("chmod 600 {}; where others may have read it, have a new {what} made", path.display())));
+    }
+    let mut text = String::new();
+    file.by_ref().take(MAX_SECRET).read_to_string(&mut text).map_err(cannot)?;
+    Ok(text)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn write(path: &Path, text: &str, mode: u32) {
+        std::fs::write(path, text).unwrap();
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+    }
+
     fn dir() -> tempfile::TempDir {
         let dir = tempfile::tempdir().unwrap();
-        std::fs::write(dir.path().join("secret"), "hunter2\n").unwrap();
-        std::fs::write(dir.path().join("empty"), "\n").unwrap();
-        std::fs::write(dir.path().join("two"), "a\nX-Evil: b\n").unwrap();
+        write(&dir.path().join("secret"), "hunter2\n", 0o600);
+        write(&dir.path().join("empty"), "\n", 0o600);
+        write(&dir.path().join("two"), "a\nX-Evil: b\n", 0o600);
         dir
+    }
+
+    #[test]
+    fn a_file_that_is_open_to_others_holds_no_secret() {
+        let dir = dir();
+        for (mode, good) in [(0o644, false), (0o604, false), (0o660, false), (0o640, true), (0o400, true)] {
+            write(&dir.path().join("open"), "hunter2\n", 0o600);
+            write(&dir.path().join("open"), "hunter2\n", mode);
+            let decl = AuthDecl { token_file: Some("open".into()), ..AuthDecl::default() };
+            match authorization(&decl, dir.path(), true) {
+                Ok(_) => assert!(good, "{mode:o}"),
+                Err(error) => {
+                    assert!(!good && error.code == "auth", "{mode:o}: {error}");
+                    assert!(error.message.contains(&format!("mode {mode:04o}")), "{error}");
+                }
+            }
+            std::fs::remove_file(dir.path().join("open")).unwrap();
+        }
     }
 
     fn password() -> AuthDecl {
@@ -129,7 +186,7 @@ mod tests {
             (AuthDecl { password_file: file("secret"), ..AuthDecl::default() }, "invalid"),
             (AuthDecl { token_file: file("secret"), ..password() }, "invalid"),
             (AuthDecl { token_file: file("secret"), token_env: file("X"), ..AuthDecl::default() }, "invalid"),
-            (AuthDecl { token_file: file("missing"), ..AuthDecl::default() }, "io"),
+            (AuthDecl { token_file: file("missing"), ..AuthDecl::default() }, "auth"),
             (AuthDecl { token_file: file("empty"), ..AuthDecl::default() }, "auth"),
             (AuthDecl { token_file: file("two"), ..AuthDecl::default() }, "auth"),
             (AuthDecl { token_env: file("TIDELOCK_TEST_NEVER_SET"), ..AuthDecl::default() }, "auth"),

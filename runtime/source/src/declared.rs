@@ -6,7 +6,7 @@ use tidelock_model::config::SourceDecl;
 use tidelock_model::port::SourceError;
 
 use crate::location::{Location, Way};
-use crate::ssh;
+use crate::{proxy, ssh};
 
 /// A field of a source that cannot be as it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,6 +41,9 @@ pub fn check(decl: &SourceDecl) -> Result<(), Misfit> {
     only("auth", decl.auth.is_some(), http, "https:// and http://", sign_in)?;
     only("ca", decl.ca.is_some(), http, "https:// and http://", "take `ca` out")?;
     only("ssh", decl.ssh.is_some(), over_ssh, "SSH", "take `ssh` out, or write ssh://user@host/path as the url")?;
+    let direct = "take `proxy` out: the server is asked directly";
+    only("proxy", decl.proxy.is_some(), http, "https:// and http://", direct)?;
+    proxy_fits(decl)?;
     only("insecure", decl.insecure, open, "git:// and http://", "take `insecure` out")?;
     if open && decl.verify.is_none() && !decl.insecure {
         let message = format!("over {} anyone on the way can put in commits of their own", decl.url);
@@ -50,6 +53,32 @@ pub fn check(decl: &SourceDecl) -> Result<(), Misfit> {
     }
     if over_ssh && decl.ssh.is_none() {
         return Err(Misfit { field: "url", error: ssh::undeclared() });
+    }
+    Ok(())
+}
+
+fn proxy_fits(decl: &SourceDecl) -> Result<(), Misfit> {
+    if let Some(text) = &decl.proxy {
+        proxy::check(text).map_err(|error| Misfit { field: "proxy", error })?;
+    }
+    let Some(auth) = &decl.proxy_auth else { return Ok(()) };
+    let misfit = |message: &str, hint: &str| {
+        Err(Misfit { field: "proxy_auth", error: SourceError::new("invalid", message).hint(hint) })
+    };
+    let Some(address) = decl.proxy.as_deref().filter(|text| *text != "env") else {
+        return misfit(
+            "proxy_auth goes with the address of a proxy",
+            "write proxy = \"http://proxy.example.com:3128\" beside it",
+        );
+    };
+    if auth.token_env.is_some() || auth.token_file.is_some() {
+        return misfit("a proxy takes a username and a password", "use username with password_file or password_env");
+    }
+    if proxy::is_open(address) && !auth.insecure {
+        return misfit(
+            "the password would go to the proxy over plain http://, where anyone on the way reads it",
+            "use an https:// address; or, on a network that you trust, add insecure = true to proxy_auth",
+        );
     }
     Ok(())
 }
@@ -95,5 +124,27 @@ mod tests {
         }
         let near = SourceDecl { url: "http://127.0.0.1:8080/x".into(), ..SourceDecl::default() };
         assert_eq!(field(&near), None);
+    }
+    #[test]
+    fn a_proxy_is_for_http_and_its_password_for_it_alone() {
+        let bot = || AuthDecl { username: Some("bot".into()), password_file: Some("pw".into()), ..AuthDecl::default() };
+        let with = |url: &str, proxy: Option<&str>, proxy_auth: Option<AuthDecl>| {
+            let ssh = url.starts_with("ssh").then(|| SshDecl { key: "key".into(), known_hosts: "hosts".into() });
+            let proxy = proxy.map(str::to_owned);
+            field(&SourceDecl { url: url.into(), ssh, proxy, proxy_auth, ..SourceDecl::default() })
+        };
+        let (host, proxy) = ("https://host/x", Some("http://proxy:3128"));
+        assert_eq!(with(host, proxy, None), None);
+        assert_eq!(with(host, Some("env"), None), None);
+        assert_eq!(with(host, Some("proxy"), None), Some("proxy"));
+        assert_eq!(with("ssh://git@host/x", proxy, None), Some("proxy"));
+        assert_eq!(with(host, proxy, Some(bot())), Some("proxy_auth"));
+        assert_eq!(with(host, proxy, Some(AuthDecl { insecure: true, ..bot() })), None);
+        assert_eq!(with(host, Some("https://proxy"), Some(bot())), None);
+        assert_eq!(with(host, Some("http://127.0.0.1:3128"), Some(bot())), None);
+        assert_eq!(with(host, None, Some(bot())), Some("proxy_auth"));
+        assert_eq!(with(host, Some("env"), Some(bot())), Some("proxy_auth"));
+        let token = AuthDecl { token_env: Some("X".into()), ..AuthDecl::default() };
+        assert_eq!(with(host, Some("https://proxy"), Some(token)), Some("proxy_auth"));
     }
 }

@@ -23,6 +23,7 @@ mod declared;
 mod fault;
 mod fetch;
 mod location;
+mod proxy;
 mod repository;
 mod signature;
 mod source;

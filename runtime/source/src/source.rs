@@ -23,7 +23,7 @@ use crate::repository::{Commit, Repository, object_ceiling};
 use crate::tree::{Committed, Rules, Worktree, count_uncommitted};
 use crate::wanted::Wanted;
 use crate::wire::{Program, Request};
-use crate::{credentials, signature, ssh};
+use crate::{credentials, proxy, signature, ssh};
 
 /// The wall clock of a fetch where the config names none, in seconds.
 const TIMEOUT: u64 = 120;
@@ -194,6 +194,10 @@ impl Inner {
             (Some(auth), Way::Http { tls }) => credentials::authorization(auth, &self.base, *tls)?,
             _ => None,
         };
+        let proxy = match &server.way {
+            Way::Http { tls } => proxy::resolve(&self.decl, &self.base, *tls)?,
+            _ => None,
+        };
         let ssh = match &server.way {
             Way::Ssh(address) => {
                 let helper = Program { file: self.helper.program.clone(), args: self.helper.args.clone() };
@@ -204,10 +208,10 @@ impl Inner {
         let ca = match &self.decl.ca {
             Some(file) => {
                 let path = self.base.join(file);
-                Some(
-                    std::fs::read_to_string(&path)
-                        .map_err(|error| fault::io("cannot read the source's ca", &path, &error))?,
-                )
+                Some(std::fs::read_to_string(&path).map_err(|error| {
+                    fault::io("cannot read the source's ca", &path, &error)
+                        .hint("put the PEM file there; it is read again at the next poll")
+                })?)
             }
             None => None,
         };
@@ -218,6 +222,7 @@ impl Inner {
             names: wanted.names.clone(),
             authorization,
             ca,
+            proxy,
             ssh,
             memory: limits.memory,
             file_size: limits.pack,

@@ -20,6 +20,8 @@ pub(crate) struct Request {
     pub(crate) authorization: Option<String>,
     /// PEM certificates to trust besides the system's.
     pub(crate) ca: Option<String>,
+    /// The proxy to go through.
+    pub(crate) proxy: Option<Proxy>,
     /// How to sign in over SSH; there for servers that are reached so.
     pub(crate) ssh: Option<Ssh>,
     /// Address space in bytes.
@@ -30,6 +32,26 @@ pub(crate) struct Request {
     pub(crate) object: u64,
     /// The parent's wall clock, in seconds.
     pub(crate) timeout: u64,
+}
+
+/// A proxy for HTTP.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Proxy {
+    /// Its address, with credentials where the environment has it so.
+    pub(crate) url: String,
+    /// Its address, for people.
+    pub(crate) shown: String,
+    /// User and password.
+    pub(crate) sign_in: Option<(String, String)>,
+    /// The hosts that are reached without it, as `no_proxy` writes them.
+    pub(crate) except: Option<String>,
+}
+
+// Written by hand: passwords are not for logs.
+impl std::fmt::Debug for Proxy {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Proxy").field(&self.shown).finish()
+    }
 }
 
 /// A program with its first arguments.

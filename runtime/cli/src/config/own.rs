@@ -45,7 +45,8 @@ impl OwnPaths {
             let ssh = source.ssh.iter();
             own.extend(ssh.clone().map(|ssh| ("key", PathBuf::from(&ssh.key))));
             own.extend(ssh.map(|ssh| ("known hosts", PathBuf::from(&ssh.known_hosts))));
-            let files = source.auth.iter().flat_map(|auth| [&auth.password_file, &auth.token_file]).flatten();
+            let auth = source.auth.iter().chain(&source.proxy_auth);
+            let files = auth.flat_map(|auth| [&auth.password_file, &auth.token_file]).flatten();
             let secret = source.webhook.iter().flat_map(|webhook| &webhook.secret_file);
             own.extend(files.chain(secret).map(|file| ("credentials", PathBuf::from(file))));
         }

@@ -29,7 +29,7 @@ pub(super) fn make_absolute(config: &mut Config, dir: &Path) {
             root(&mut ssh.key);
             root(&mut ssh.known_hosts);
         }
-        if let Some(auth) = &mut source.auth {
+        for auth in [&mut source.auth, &mut source.proxy_auth].into_iter().flatten() {
             maybe(&mut auth.password_file);
             maybe(&mut auth.token_file);
         }

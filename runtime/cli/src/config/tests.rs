@@ -30,7 +30,7 @@ fn a_mistyped_key() {
     3 | brnch = "main"
       | ^^^^^ did you mean `branch`?
       |
-      = hint: [sources.infra] takes: url, branch, tag, commit, poll, verify, allow, auth, webhook, ssh, insecure, ca, timeout, symlinks, submodules, limits
+      = hint: [sources.infra] takes: url, branch, tag, commit, poll, verify, allow, auth, webhook, proxy, proxy_auth, ssh, insecure, ca, timeout, symlinks, submodules, limits
     "#);
 }
 

@@ -33,6 +33,13 @@ pub struct SourceDecl {
     /// How its forge says that somebody has pushed. Without it no webhook is taken.
     #[serde(default)]
     pub webhook: Option<WebhookDecl>,
+    /// The proxy to a server over HTTP: its address, or `env` for what the environment of
+    /// Tidelock says. Default none, whatever the environment says.
+    #[serde(default)]
+    pub proxy: Option<String>,
+    /// User and password for the proxy.
+    #[serde(default)]
+    pub proxy_auth: Option<AuthDecl>,
     /// How to sign in over SSH, and which host keys to believe.
     #[serde(default)]
     pub ssh: Option<SshDecl>,

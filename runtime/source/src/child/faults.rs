@@ -27,6 +27,14 @@ pub(super) fn unreachable(request: &Request, error: &gix::Error) -> SourceError 
     if has(&["none of the refspec"]) {
         return ref_gone(request);
     }
+    let through = match &request.proxy {
+        Some(proxy) => format!(" through the proxy {}", proxy.shown),
+        None => String::new(),
+    };
+    if request.proxy.is_some() && has(&["proxy authorization required", "status 407"]) {
+        return SourceError::new("auth", format!("{url} cannot be reached{through}, which wants other credentials"))
+            .hint("add proxy_auth = { username = \"...\", password_file = \"...\" } to the source, or check what it names");
+    }
     if error.is_unauthenticated() || has(&["status 401", "status 403", "credentials", "authentication"]) {
         // gix speaks of credential helpers here, which nobody set up.
         let (what, hint) = if request.authorization.is_some() {
@@ -55,10 +63,12 @@ pub(super) fn unreachable(request: &Request, error: &gix::Error) -> SourceError 
         return SourceError::new("unreachable", format!("{url}: the server's certificate is not trusted: {text}"))
             .hint("add ca = \"<PEM file>\" of the authority that signed it to the source");
     }
-    let mut fault = SourceError::new("unreachable", format!("{url} cannot be reached: {text}"))
-        .hint("check the address, the network, and that a Git server answers there");
-    fault.retryable = true;
-    fault
+    let hint = if request.proxy.is_some() {
+        "check the addresses of server and proxy, the network, and that the proxy may go there"
+    } else {
+        "check the address, the network, and that a Git server answers there"
+    };
+    SourceError::new("unreachable", format!("{url} cannot be reached{through}: {text}")).hint(hint).retryable()
 }
 
 /// Names what went wrong while a pack came in.

@@ -8,9 +8,9 @@ use gix_transport::client::blocking_io::http;
 use tidelock_model::port::SourceError;
 
 use crate::fault::chain;
-use crate::wire::Request;
+use crate::wire::{Proxy, Request};
 
-/// Our own HTTP client: our roots, no proxy out of the environment, and a clock that
+/// Our own HTTP client: our roots, the proxy that the parent says and no other, and a clock that
 /// rings after the parent's, so that a stall is always told as what it is.
 pub(super) fn transport(repo: &gix::Repository, request: &Request) -> Result<Box<dyn std::any::Any>, SourceError> {
     let ours = |message: String| SourceError::new("io", message);
@@ -32,13 +32,31 @@ pub(super) fn transport(repo: &gix::Repository, request: &Request) -> Result<Box
                 .hint("it has to be PEM: -----BEGIN CERTIFICATE-----"));
         }
     }
+    let proxy = request.proxy.as_ref().map(through).transpose()?;
     let timeout = Duration::from_secs(request.timeout.saturating_add(5));
     options.backend = Some(Arc::new(Mutex::new(http::reqwest::Options {
         configure_request: None,
         configure_client: Some(Box::new(move |client: reqwest::blocking::ClientBuilder| {
-            let client = client.no_proxy().timeout(timeout);
+            let mut client = client.no_proxy().timeout(timeout);
+            if let Some(proxy) = proxy.clone() {
+                client = client.proxy(proxy);
+            }
             Ok(certificates.iter().fold(client, |client, certificate| client.add_root_certificate(certificate.clone())))
         })),
     })));
     Ok(options)
+}
+
+fn through(proxy: &Proxy) -> Result<reqwest::Proxy, SourceError> {
+    let made = reqwest::Proxy::all(&proxy.url).map_err(|error| {
+        // What it is made of may hold a password, and the error may quote it.
+        let why = if proxy.shown == proxy.url { format!(": {error}") } else { String::new() };
+        SourceError::new("invalid", format!("the proxy {} cannot be used{why}", proxy.shown))
+            .hint("it has to be http://host:port or https://host:port")
+    })?;
+    let made = made.no_proxy(proxy.except.as_deref().and_then(reqwest::NoProxy::from_string));
+    Ok(match &proxy.sign_in {
+        Some((user, password)) => made.basic_auth(user, password),
+        None => made,
+    })
 }

@@ -115,7 +115,7 @@ fn out_of_reach_the_last_revision_stays() {
 #[test]
 fn credentials_are_sent_where_the_config_says_and_nowhere_else() {
     let (fixture, server, decl) = served(&[("a", "1")]);
-    std::fs::write(fixture.path("secret"), "hunter2\n").unwrap();
+    fixture.secret("secret", "hunter2\n");
     server.require_basic("bot", "hunter2");
     let error = refused(fixture.fetch(&decl, None), "auth");
     says(&error.message, "wants credentials");
@@ -128,11 +128,11 @@ fn credentials_are_sent_where_the_config_says_and_nowhere_else() {
 
     let meant = SourceDecl { auth: Some(AuthDecl { insecure: true, ..auth.clone() }), ..decl.clone() };
     fixture.fetch(&meant, None).unwrap();
-    std::fs::write(fixture.path("secret"), "wrong").unwrap();
+    fixture.secret("secret", "wrong");
     says(&refused(fixture.fetch(&meant, None), "auth").message, "refuses the credentials");
 
     server.require_token("t0ken");
-    std::fs::write(fixture.path("token"), "t0ken").unwrap();
+    fixture.secret("token", "t0ken");
     let token = AuthDecl { token_file: Some("token".into()), insecure: true, ..AuthDecl::default() };
     let token = SourceDecl { auth: Some(token), ..decl };
     fixture.fetch(&token, None).unwrap();
@@ -148,7 +148,7 @@ fn credentials_are_sent_where_the_config_says_and_nowhere_else() {
 fn a_secret_stands_in_no_argument_and_no_environment() {
     // The program is a witness that writes down how it was started, and answers nothing.
     let (fixture, server, decl) = served(&[("a", "1")]);
-    std::fs::write(fixture.path("secret"), "hunter2").unwrap();
+    fixture.secret("secret", "hunter2");
     let auth = AuthDecl { token_file: Some("secret".into()), insecure: true, ..AuthDecl::default() };
     let decl = SourceDecl { auth: Some(auth), ..decl };
     let witness = fixture.path("witness");

@@ -6,6 +6,7 @@ mod fixture;
 mod git_protocol;
 mod here;
 mod hostile;
+mod proxies;
 mod signed;
 mod ssh;
 
@@ -25,3 +26,11 @@ mod git_daemon;
 #[path = "../../../../tests/src/relay.rs"]
 #[allow(dead_code, unreachable_pub, reason = "each crate that shares the server uses its own part of it")]
 mod relay;
+
+#[path = "../../../../tests/src/http_proxy.rs"]
+#[allow(dead_code, unreachable_pub, reason = "each crate that shares the server uses its own part of it")]
+mod http_proxy;
+
+#[path = "../../../../tests/src/tls.rs"]
+#[allow(dead_code, unreachable_pub, reason = "each crate that shares the server uses its own part of it")]
+mod tls;
