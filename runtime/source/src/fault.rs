@@ -25,8 +25,24 @@ pub(crate) fn chain(error: &gix::Error) -> String {
     tame(&out, 2000)
 }
 
+/// Where an error says that the disk is full.
+pub(crate) fn full(path: &Path, why: &str) -> Option<SourceError> {
+    let low = why.to_ascii_lowercase();
+    if !["no space left", "storage full", "disk quota", "quota exceeded"].iter().any(|part| low.contains(part)) {
+        return None;
+    }
+    let message = format!("there is no room on the disk of the cache {}: {why}", path.display());
+    Some(SourceError::new("disk-full", message).hint("make room on it; the next poll tries again").retryable())
+}
+
 /// A file of the operator or the cache that cannot be read or written.
 pub(crate) fn io(what: &str, path: &Path, error: &std::io::Error) -> SourceError {
+    use std::io::ErrorKind::{QuotaExceeded, StorageFull};
+    if matches!(error.kind(), StorageFull | QuotaExceeded)
+        && let Some(full) = full(path, &format!("{what}: no space left"))
+    {
+        return full;
+    }
     SourceError::new("io", format!("{what} {}: {error}", path.display()))
 }
 

@@ -1,40 +1,20 @@
-//! The parent's side of a fetch: starts the child, watches it, kills it, sweeps up.
+//! One fetch into the cache: has it done by a child, and names how the child ended.
 //!
 //! Blocking; the caller moves it off the async threads.
 
-use std::fs::{File, TryLockError};
-use std::io::{Read as _, Write as _};
 use std::os::unix::process::ExitStatusExt as _;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::path::Path;
+use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 use tidelock_model::error::tame;
 use tidelock_model::port::SourceError;
 
+use crate::cache::Turn;
 use crate::fault::{self, limit};
-use crate::wire::{Answer, Request};
-
-/// How long between two looks at the child.
-const LOOK: Duration = Duration::from_millis(10);
-
-/// How long between two measurements of what it wrote.
-const MEASURE: Duration = Duration::from_millis(100);
-
-/// The longest answer, in bytes.
-const MAX_ANSWER: u64 = 1 << 20;
-
-/// How to start the fetch child: a program of ours that calls [`fetch_child`].
-///
-/// [`fetch_child`]: crate::fetch_child
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct FetchHelper {
-    /// The program.
-    pub program: PathBuf,
-    /// Its arguments.
-    pub args: Vec<String>,
-}
+use crate::watch::{Ended, FetchHelper, watch};
+use crate::wire::{Answer, Job, Request};
 
 /// What a fetch brought.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,16 +25,17 @@ pub(crate) struct Brought {
     pub(crate) id: gix::ObjectId,
 }
 
-/// Runs one fetch. `pack` is how many bytes it may add to the cache.
-pub(crate) fn run(helper: &FetchHelper, request: &Request, pack: u64) -> Result<Brought, SourceError> {
+/// Runs one fetch. `pack` is how many bytes it may add to the cache. With the turn nobody
+/// else fetches: sweeping would take another's files away.
+pub(crate) fn run(_: &Turn, helper: &FetchHelper, request: Request, pack: u64) -> Result<Brought, SourceError> {
     let deadline = Instant::now() + Duration::from_secs(request.timeout);
-    // One fetch per cache at a time: sweeping would take another's files away.
-    let _lock = lock(&request.dir, deadline, request)?;
     sweep(&request.dir)?;
     let before = packs(&request.dir);
-    let ended = watch(helper, request, deadline, || packs(&request.dir).saturating_sub(before) > pack);
+    let job = Job::Fetch(Box::new(request));
+    let Job::Fetch(request) = &job else { return Err(fault::ours("the fetch is no fetch".to_owned())) };
+    let ended = watch(helper, &job, deadline, || packs(&request.dir).saturating_sub(before) > pack);
     let answer = match ended {
-        Ok(Ended::Answered(answer)) => answer,
+        Ok(Ended::Answered(answer)) => read(answer),
         Ok(Ended::TooLarge) => Err(too_large(request, pack)),
         Ok(Ended::TimedOut) => Err(timed_out(request)),
         Ok(Ended::Died(status)) => Err(died(request, pack, status)),
@@ -66,81 +47,6 @@ pub(crate) fn run(helper: &FetchHelper, request: &Request, pack: u64) -> Result<
     answer
 }
 
-enum Ended {
-    Answered(Result<Brought, SourceError>),
-    TimedOut,
-    TooLarge,
-    Died(ExitStatus),
-}
-
-/// Kills and reaps on every way out.
-struct Reaped(Child);
-
-impl Drop for Reaped {
-    fn drop(&mut self) {
-        // An error means that it is gone already.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-fn watch(
-    helper: &FetchHelper,
-    request: &Request,
-    deadline: Instant,
-    mut too_large: impl FnMut() -> bool,
-) -> Result<Ended, SourceError> {
-    let text = serde_json::to_vec(request).map_err(|error| fault::ours(format!("the fetch request: {error}")))?;
-    let mut command = Command::new(&helper.program);
-    command.args(&helper.args).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
-    // The environment may hold secrets of other sources; only where certificates lie is passed on.
-    command.env_clear();
-    for name in ["SSL_CERT_FILE", "SSL_CERT_DIR"] {
-        command.envs(std::env::var_os(name).map(|value| (name, value)));
-    }
-    let child = command.spawn().map_err(|error| fault::io("cannot start the fetch child", &helper.program, &error))?;
-    let mut child = Reaped(child);
-    let (stdin, stdout) = (child.0.stdin.take(), child.0.stdout.take());
-
-    // Both pipes have a thread of their own, so a child that neither reads nor writes
-    // cannot hold up the clock. They end when the child's ends of the pipes close.
-    let writer = std::thread::spawn(move || stdin.map(|mut stdin| stdin.write_all(&text)));
-    let reader = std::thread::spawn(move || {
-        let mut out = Vec::new();
-        if let Some(stdout) = stdout {
-            let _ = stdout.take(MAX_ANSWER).read_to_end(&mut out);
-        }
-        out
-    });
-    let mut measured = Instant::now();
-    let status = loop {
-        match child.0.try_wait() {
-            Ok(Some(status)) => break status,
-            Ok(None) => {}
-            Err(error) => return Err(fault::ours(format!("the fetch child cannot be watched: {error}"))),
-        }
-        if Instant::now() >= deadline {
-            return Ok(Ended::TimedOut);
-        }
-        if measured.elapsed() >= MEASURE {
-            if too_large() {
-                return Ok(Ended::TooLarge);
-            }
-            measured = Instant::now();
-        }
-        std::thread::sleep(LOOK);
-    };
-    // A child that died early leaves a broken pipe; its status says more.
-    let _ = writer.join();
-    let out = reader.join().unwrap_or_default();
-    if !status.success() {
-        return Ok(Ended::Died(status));
-    }
-    let answer: Answer =
-        serde_json::from_slice(&out).map_err(|error| fault::ours(format!("the fetch child's answer: {error}")))?;
-    Ok(Ended::Answered(read(answer)))
-}
-
 fn read(answer: Answer) -> Result<Brought, SourceError> {
     match answer {
         Answer::Fetched { name, id, received } => {
@@ -149,6 +55,7 @@ fn read(answer: Answer) -> Result<Brought, SourceError> {
                 .map_err(|_| fault::ours(format!("the fetch child answered with {id:?}, which is no object id")))?;
             Ok(Brought { name, id })
         }
+        Answer::Rebuilt { .. } => Err(fault::ours("the fetch child answered another question".to_owned())),
         // The text may quote the server: it goes to terminals and logs.
         Answer::Failed { code, message, hint, retryable } => {
             Err(SourceError { code, message: tame(&message, 2000), hint, retryable })
@@ -191,35 +98,13 @@ fn died(request: &Request, pack: u64, status: ExitStatus) -> SourceError {
     }
 }
 
-fn lock(dir: &Path, deadline: Instant, request: &Request) -> Result<File, SourceError> {
-    let path = dir.with_extension("lock");
-    let file = File::options()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .open(&path)
-        .map_err(|error| fault::io("cannot open the cache's lock", &path, &error))?;
-    loop {
-        match file.try_lock() {
-            Ok(()) => return Ok(file),
-            Err(TryLockError::WouldBlock) if Instant::now() < deadline => std::thread::sleep(LOOK),
-            Err(TryLockError::WouldBlock) => {
-                return Err(SourceError::new("timeout", format!("another fetch of {} is still going on", request.url))
-                    .retryable());
-            }
-            Err(TryLockError::Error(error)) => return Err(fault::io("cannot take the cache's lock", &path, &error)),
-        }
-    }
-}
-
 /// Bytes of all packs, finished or not.
 fn packs(dir: &Path) -> u64 {
     let Ok(entries) = std::fs::read_dir(dir.join("objects/pack")) else { return 0 };
     entries.flatten().filter_map(|entry| entry.metadata().ok()).map(|metadata| metadata.len()).sum()
 }
 
-/// Removes what an ended fetch left: half packs and lock files. Nobody else is at work
-/// here, since the cache's lock is held.
+/// Removes what an ended fetch left: half packs and lock files.
 fn sweep(dir: &Path) -> Result<(), SourceError> {
     let remove = |path: &Path| match std::fs::remove_file(path) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {

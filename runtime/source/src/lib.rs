@@ -17,6 +17,7 @@
 //! [`Revision`]: tidelock_model::revision::Revision
 
 pub mod allowed_signers;
+mod cache;
 mod child;
 mod credentials;
 mod declared;
@@ -30,11 +31,12 @@ mod source;
 mod ssh;
 mod tree;
 mod wanted;
+mod watch;
 mod wire;
 
 pub use child::fetch_child;
 pub use credentials::secret;
 pub use declared::{Misfit, check};
-pub use fetch::FetchHelper;
 pub use source::GitSource;
 pub use tidelock_model::port::SourceError;
+pub use watch::FetchHelper;

@@ -13,6 +13,7 @@ use jiff::Timestamp;
 use tidelock_model::error::tame;
 use tidelock_model::port::SourceError;
 
+use crate::cache::Hold;
 use crate::fault::{self, chain, corrupt, limit};
 
 /// The smallest ceiling for one object: trees of large directories and delta
@@ -55,19 +56,31 @@ fn options(object: u64) -> gix::open::Options {
         ])
 }
 
+/// Opens a bare repository of the cache.
+pub(crate) fn open_bare(dir: &Path, object: u64) -> Result<gix::Repository, SourceError> {
+    match options(object).open_path_as_is(true).open(dir) {
+        Ok(repo) => Ok(repo.to_thread_local()),
+        Err(error) => Err(corrupt(format!("the cache {} cannot be opened: {}", dir.display(), chain(&error)))),
+    }
+}
+
 /// Opens the cache's bare repository. One that cannot be opened is made anew: a cache
 /// holds nothing that cannot be fetched again.
 pub(crate) fn open_or_make_bare(dir: &Path, object: u64) -> Result<gix::Repository, SourceError> {
     if dir.join("HEAD").exists() {
-        match options(object).open_path_as_is(true).open(dir) {
-            Ok(repo) => return Ok(repo.to_thread_local()),
-            Err(error) => tracing::warn!(dir = %dir.display(), error = %chain(&error), "the cache is made anew"),
+        match open_bare(dir, object) {
+            Ok(repo) => return Ok(repo),
+            Err(error) => tracing::warn!(dir = %dir.display(), %error, "the cache is made anew"),
         }
         std::fs::remove_dir_all(dir).map_err(|error| fault::io("cannot remove the broken cache", dir, &error))?;
     }
     gix::ThreadSafeRepository::init_opts(dir, gix::create::Kind::Bare, gix::create::Options::default(), options(object))
         .map(|repo| repo.to_thread_local())
-        .map_err(|error| SourceError::new("io", format!("cannot make the cache {}: {}", dir.display(), chain(&error))))
+        .map_err(|error| {
+            let why = chain(&error);
+            fault::full(dir, &why)
+                .unwrap_or_else(|| SourceError::new("io", format!("cannot make the cache {}: {why}", dir.display())))
+        })
 }
 
 /// A repository that many threads read.
@@ -76,6 +89,8 @@ pub(crate) struct Repository {
     // A handle holds buffers and pack windows, so it is kept and lent, not made for each read.
     idle: Mutex<Vec<gix::Repository>>,
     ceiling: u64,
+    // Dropped last: it keeps the files there.
+    _hold: Option<Hold>,
 }
 
 /// What a commit says of itself, fit for people.
@@ -103,7 +118,12 @@ impl Repository {
             SourceError::new("not-found", format!("{} is not a Git repository: {}", path.display(), chain(&error)))
                 .hint("name the repository's top folder, or make one there with `git init`")
         })?;
-        Ok(Self { shared, idle: Mutex::default(), ceiling })
+        Ok(Self { shared, idle: Mutex::default(), ceiling, _hold: None })
+    }
+
+    /// The same, with what keeps its files from being removed.
+    pub(crate) fn held(self, hold: Hold) -> Self {
+        Self { _hold: Some(hold), ..self }
     }
 
     /// Runs `f` with a handle of its own.

@@ -1,7 +1,8 @@
 //! [`GitSource`]: finds the commit, verifies it, decides whether it comes into force,
 //! and opens its files.
 
-use std::os::unix::fs::DirBuilderExt as _;
+mod server;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -15,18 +16,15 @@ use tidelock_model::port::{Fetched, Source, SourceError, Want};
 use tidelock_model::revision::{Revision, Signature, SourceNotice};
 
 use crate::allowed_signers::{self, AllowedSigners};
-use crate::declared;
-use crate::fault;
-use crate::fetch::{self, FetchHelper};
-use crate::location::{Location, Server, Way};
-use crate::repository::{Commit, Repository, object_ceiling};
+use crate::cache::Cache;
+use crate::location::Location;
+use crate::repository::{Commit, Repository};
 use crate::tree::{Committed, Rules, Worktree, count_uncommitted};
 use crate::wanted::Wanted;
-use crate::wire::{Program, Request};
-use crate::{credentials, proxy, signature, ssh};
+use crate::watch::FetchHelper;
+use crate::{declared, fault, signature};
 
-/// The wall clock of a fetch where the config names none, in seconds.
-const TIMEOUT: u64 = 120;
+use server::Brought;
 
 /// What a revision's id is for a work tree.
 const WORKTREE: &str = "worktree";
@@ -42,7 +40,7 @@ struct Inner {
     base: PathBuf,
     location: Location,
     configured: Wanted,
-    cache: PathBuf,
+    cache: Cache,
     helper: FetchHelper,
 }
 
@@ -74,7 +72,7 @@ impl GitSource {
             .take(40)
             .collect();
         let key = Digest::of_parts([name.as_str().as_bytes(), decl.url.as_bytes()]);
-        let cache = cache_dir.join("git").join(format!("{plain}-{}", key.short()));
+        let cache = Cache::new(cache_dir.join("git").join(format!("{plain}-{}", key.short())));
         let inner = Inner { name, decl: decl.clone(), base: base_dir.to_owned(), location, configured, cache, helper };
         Ok(Self { inner: Arc::new(inner) })
     }
@@ -106,7 +104,7 @@ impl Inner {
     fn descends(&self, tip: ObjectId, base: ObjectId) -> Result<bool, SourceError> {
         let repository = match &self.location {
             Location::Path(path) => Some(Arc::new(Repository::open(path, self.decl.limits.blob)?)),
-            _ => self.cached(),
+            Location::Server(_) => self.cached(),
         };
         repository.filter(|repository| repository.has(tip)).map_or(Ok(false), |here| here.descends(tip, base))
     }
@@ -119,14 +117,24 @@ impl Inner {
         };
         // A work tree is not a commit that could stay in force.
         let last = last.filter(|last| last.id != WORKTREE && last.source == self.name);
-        let (repository, id) = match &self.location {
-            Location::Path(path) => self.find_here(path, &wanted)?,
-            Location::Server(server) => match self.bring(server, &wanted) {
-                Ok(found) => found,
-                Err(error) => return self.stay(&wanted, last, error),
-            },
+        let server = match &self.location {
+            Location::Server(server) => server,
+            Location::Path(path) => {
+                let (repository, id) = self.find_here(path, &wanted)?;
+                return self.judge(&repository, &wanted, id, last);
+            }
         };
-        self.judge(&repository, &wanted, id, last)
+        let Brought { repository, id, turn } = match self.bring(server, &wanted, last) {
+            Ok(brought) => brought,
+            Err(error) => return self.stay(&wanted, last, error),
+        };
+        let fetched = self.judge(&repository, &wanted, id, last)?;
+        // With the turn: the next fetch may move the branch back to before it.
+        let id = &fetched.revision.id;
+        if let Some(turn) = turn.filter(|_| !wanted.explicit || last.is_some_and(|last| last.id == *id)) {
+            self.cache.keep(&turn, &repository, object_id(id)?)?;
+        }
+        Ok(fetched)
     }
 
     // ---- finding ------------------------------------------------------------
@@ -151,89 +159,6 @@ impl Inner {
         };
         let id = self.go_back(&repository, found, wanted)?;
         Ok((repository, id))
-    }
-
-    /// Brings the commit from a server into the cache. Nothing is asked of the server for
-    /// a commit that is named by its id and there already.
-    fn bring(&self, server: &Server, wanted: &Wanted) -> Result<(Arc<Repository>, ObjectId), SourceError> {
-        if let Some(id) = wanted.commit
-            && let Some(repository) = self.cached()
-            && repository.has(id)
-        {
-            let id = self.go_back(&repository, id, wanted)?;
-            return Ok((repository, id));
-        }
-        let found = match self.run(server, wanted) {
-            Err(error) if error.code == "ref-gone" && wanted.prefix.is_some() => {
-                // Servers do not know abbreviations: the branch in force, then look it up.
-                self.run(server, &self.configured)?;
-                let prefix = wanted.prefix.as_deref().unwrap_or_default();
-                self.cached().and_then(|repository| repository.parse(prefix)).ok_or(error)?
-            }
-            // A server that is gone keeps nobody from going back to what is here.
-            Err(error) if matches!(error.code.as_str(), "unreachable" | "timeout") => {
-                let prefix = wanted.prefix.as_deref().ok_or_else(|| error.clone())?;
-                self.cached().and_then(|repository| repository.parse(prefix)).ok_or(error)?
-            }
-            other => other?,
-        };
-        let repository =
-            self.cached().ok_or_else(|| fault::corrupt(format!("the cache {} is gone", self.cache.display())))?;
-        let id = self.go_back(&repository, found, wanted)?;
-        Ok((repository, id))
-    }
-
-    fn run(&self, server: &Server, wanted: &Wanted) -> Result<ObjectId, SourceError> {
-        let folder = self.cache.parent().unwrap_or(&self.cache);
-        std::fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(folder)
-            .map_err(|error| fault::io("cannot make the cache", folder, &error))?;
-        let authorization = match (&self.decl.auth, &server.way) {
-            (Some(auth), Way::Http { tls }) => credentials::authorization(auth, &self.base, *tls)?,
-            _ => None,
-        };
-        let proxy = match &server.way {
-            Way::Http { tls } => proxy::resolve(&self.decl, &self.base, *tls)?,
-            _ => None,
-        };
-        let ssh = match &server.way {
-            Way::Ssh(address) => {
-                let helper = Program { file: self.helper.program.clone(), args: self.helper.args.clone() };
-                Some(ssh::prepare(self.decl.ssh.as_ref(), &self.base, address, helper)?)
-            }
-            Way::Http { .. } | Way::Git => None,
-        };
-        let ca = match &self.decl.ca {
-            Some(file) => {
-                let path = self.base.join(file);
-                Some(std::fs::read_to_string(&path).map_err(|error| {
-                    fault::io("cannot read the source's ca", &path, &error)
-                        .hint("put the PEM file there; it is read again at the next poll")
-                })?)
-            }
-            None => None,
-        };
-        let limits = &self.decl.limits;
-        let request = Request {
-            url: server.url.clone(),
-            dir: self.cache.clone(),
-            names: wanted.names.clone(),
-            authorization,
-            ca,
-            proxy,
-            ssh,
-            memory: limits.memory,
-            file_size: limits.pack,
-            object: object_ceiling(limits.blob),
-            timeout: self.decl.timeout.unwrap_or(TIMEOUT),
-        };
-        fetch::run(&self.helper, &request, limits.pack).map(|brought| brought.id)
-    }
-
-    fn cached(&self) -> Option<Arc<Repository>> {
-        Repository::open(&self.cache, self.decl.limits.blob).ok().map(Arc::new)
     }
 
     /// Applies `~` and `^`.

@@ -7,6 +7,37 @@ use tidelock_model::port::SourceError;
 
 use crate::location::Address;
 
+/// What a child is to do.
+#[derive(Serialize, Deserialize)]
+#[serde(tag = "do", rename_all = "kebab-case")]
+pub(crate) enum Job {
+    /// Brings objects from a server into the cache.
+    Fetch(Box<Request>),
+    /// Copies what is needed of a cache into a new one.
+    Rebuild(Rebuild),
+}
+
+/// What to copy. Nothing of it comes from a server any more, but it did.
+#[derive(Default, Serialize, Deserialize)]
+pub(crate) struct Rebuild {
+    /// The bare repository to copy from.
+    pub(crate) from: PathBuf,
+    /// The folder to make the new one in.
+    pub(crate) into: PathBuf,
+    /// The references to copy, by their names there, with all that they lead to.
+    pub(crate) names: Vec<String>,
+    /// Commits to copy besides, with all that they lead to, as far as they are there.
+    pub(crate) kept: Vec<String>,
+    /// Address space in bytes.
+    pub(crate) memory: u64,
+    /// Bytes of one file that is written.
+    pub(crate) file_size: u64,
+    /// Bytes of one object.
+    pub(crate) object: u64,
+    /// The parent's wall clock, in seconds.
+    pub(crate) timeout: u64,
+}
+
 /// What to fetch. The child learns secrets here and nowhere else.
 #[derive(Default, Serialize, Deserialize)]
 pub(crate) struct Request {
@@ -90,6 +121,11 @@ pub(crate) enum Answer {
         id: String,
         /// Whether a pack came.
         received: bool,
+    },
+    /// The new cache is there, and written out.
+    Rebuilt {
+        /// How many objects it holds.
+        objects: usize,
     },
     /// It failed.
     Failed {

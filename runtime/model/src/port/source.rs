@@ -12,7 +12,8 @@ use crate::revision::{Revision, SourceNotice};
 #[error("{message}")]
 pub struct SourceError {
     /// A stable word: `unreachable`, `timeout`, `auth`, `host-key`, `ref-gone`, `rewritten`, `unverified`,
-    /// `corrupt`, `too-large`, `path`, `symlink`, `submodule`, `lfs`, `not-found`, `limit`, `io`.
+    /// `corrupt`, `too-large`, `path`, `symlink`, `submodule`, `lfs`, `not-found`, `limit`, `io`,
+    /// `disk-full`.
     pub code: String,
     /// One sentence.
     pub message: String,

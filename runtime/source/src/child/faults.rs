@@ -3,7 +3,7 @@
 
 use tidelock_model::port::SourceError;
 
-use crate::fault::{chain, limit};
+use crate::fault::{chain, full, limit};
 use crate::wire::Request;
 
 pub(super) fn ref_gone(request: &Request) -> SourceError {
@@ -24,6 +24,9 @@ pub(super) fn unreachable(request: &Request, error: &gix::Error) -> SourceError 
     let low = text.to_ascii_lowercase();
     let has = |parts: &[&str]| parts.iter().any(|part| low.contains(part));
     let url = &request.url;
+    if let Some(full) = full(&request.dir, &text) {
+        return full;
+    }
     if has(&["none of the refspec"]) {
         return ref_gone(request);
     }
@@ -85,9 +88,8 @@ pub(super) fn not_received(request: &Request, error: &gix::Error) -> SourceError
             request.object,
         );
     }
-    if has(&["no space", "storage full", "disk quota"]) {
-        return SourceError::new("io", format!("the cache {} is full: {text}", request.dir.display()))
-            .hint("make room on its disk");
+    if let Some(full) = full(&request.dir, &text) {
+        return full;
     }
     if has(&["connection reset", "broken pipe", "connection refused", "timed out", "operation timed out"]) {
         return SourceError::new("unreachable", format!("{url} broke off while sending: {text}")).retryable();

@@ -3,11 +3,9 @@
 use nix::sys::resource::{Resource, setrlimit};
 use tidelock_model::port::SourceError;
 
-use crate::wire::Request;
-
 /// Limits first, work second. The parent's clock is the real one; the others hold where
 /// the parent is not looking.
-pub(super) fn confine(request: &Request) -> Result<(), SourceError> {
+pub(super) fn confine(memory: u64, file_size: u64, timeout: u64) -> Result<(), SourceError> {
     let failed = |what: &str, error: nix::Error| {
         SourceError::new("io", format!("the fetch cannot limit its own {what}: {error}"))
     };
@@ -18,9 +16,9 @@ pub(super) fn confine(request: &Request) -> Result<(), SourceError> {
         let value = value.min(hard);
         setrlimit(resource, value, value).map_err(|error| failed(what, error))
     };
-    set("memory", Resource::RLIMIT_AS, request.memory)?;
-    set("file size", Resource::RLIMIT_FSIZE, request.file_size)?;
-    set("processor time", Resource::RLIMIT_CPU, request.timeout.saturating_mul(4).saturating_add(10))?;
+    set("memory", Resource::RLIMIT_AS, memory)?;
+    set("file size", Resource::RLIMIT_FSIZE, file_size)?;
+    set("processor time", Resource::RLIMIT_CPU, timeout.saturating_mul(4).saturating_add(10))?;
     set("core files", Resource::RLIMIT_CORE, 0)
 }
 

@@ -1,4 +1,5 @@
-//! What the fetch child runs: one fetch, within limits that it sets on itself first.
+//! What the fetch child runs: one fetch, or one rebuild of a cache, within limits that it
+//! sets on itself first.
 //!
 //! It is a process of its own because a server can stall, drip or bomb a fetch in ways
 //! that no flag inside the process ends; a kill does. It writes to the cache alone.
@@ -6,6 +7,7 @@
 mod faults;
 mod http;
 mod limits;
+mod rebuild;
 mod ssh;
 
 use std::ffi::OsString;
@@ -21,7 +23,7 @@ use tidelock_model::port::SourceError;
 
 use crate::fault::{chain, corrupt};
 use crate::repository::{self, private_ref};
-use crate::wire::{Answer, Request};
+use crate::wire::{Answer, Job, Request};
 
 /// The longest request, in bytes: certificates and a token fit with room to spare.
 const MAX_REQUEST: u64 = 8 << 20;
@@ -34,13 +36,20 @@ pub fn fetch_child(args: &[OsString], stdin: impl Read, mut stdout: impl Write) 
         return ssh::become_client(args);
     }
     let mut text = String::new();
-    let request: Request = match stdin.take(MAX_REQUEST).read_to_string(&mut text).map(|_| serde_json::from_str(&text))
-    {
-        Ok(Ok(request)) => request,
+    let job: Job = match stdin.take(MAX_REQUEST).read_to_string(&mut text).map(|_| serde_json::from_str(&text)) {
+        Ok(Ok(job)) => job,
         // Started by a person, most likely: this subcommand is not for them.
         _ => return ExitCode::from(64),
     };
-    let answer = limits::confine(&request).and_then(|()| fetch(&request)).unwrap_or_else(Answer::from);
+    let answer = match &job {
+        Job::Fetch(request) => {
+            limits::confine(request.memory, request.file_size, request.timeout).and_then(|()| fetch(request))
+        }
+        Job::Rebuild(rebuild) => {
+            limits::confine(rebuild.memory, rebuild.file_size, rebuild.timeout).and_then(|()| rebuild::rebuild(rebuild))
+        }
+    };
+    let answer = answer.unwrap_or_else(Answer::from);
     let written = serde_json::to_writer(&mut stdout, &answer).is_ok() && stdout.flush().is_ok();
     if written { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

@@ -26,7 +26,7 @@ fn served(files: &[(&str, &str)]) -> (Fixture, GitHttp, SourceDecl) {
 fn packs(fixture: &Fixture) -> Vec<String> {
     let mut names = Vec::new();
     for cache in std::fs::read_dir(fixture.path("cache/git")).unwrap().flatten() {
-        for entry in std::fs::read_dir(cache.path().join("objects/pack")).into_iter().flatten().flatten() {
+        for entry in std::fs::read_dir(cache.path().join("1/objects/pack")).into_iter().flatten().flatten() {
             names.push(entry.file_name().into_string().unwrap());
         }
     }
@@ -319,8 +319,8 @@ fn a_broken_cache_is_made_anew() {
     fixture.fetch(&decl, None).unwrap();
     let cache =
         std::fs::read_dir(fixture.path("cache/git")).unwrap().flatten().find(|entry| entry.path().is_dir()).unwrap();
-    std::fs::remove_dir_all(cache.path().join("objects")).unwrap();
-    std::fs::write(cache.path().join("HEAD"), "\0\0").unwrap();
+    std::fs::remove_dir_all(cache.path().join("1/objects")).unwrap();
+    std::fs::write(cache.path().join("1/HEAD"), "\0\0").unwrap();
     assert!(fixture.fetch(&decl, None).unwrap().tree.read("a").unwrap().is_some());
 }
 

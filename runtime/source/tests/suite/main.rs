@@ -9,6 +9,7 @@ mod hostile;
 mod proxies;
 mod signed;
 mod ssh;
+mod upkeep;
 
 // The server that the end-to-end tests use, without waiting for their crate to build.
 #[path = "../../../../tests/src/git_http.rs"]
