@@ -9,6 +9,7 @@
 //! tls           stands before a server, and speaks TLS
 //! git_daemon    Git's own server
 //! relay         stands before a server, cuts and stalls
+//! small_disk    a disk that is full soon
 //! ssh_server    an OpenSSH server of the tests' own
 //! keys          SSH keys that sign commits
 //! site          a repository, a machine, and the config between them
@@ -31,6 +32,7 @@ pub mod redact;
 pub mod relay;
 pub mod repo;
 pub mod site;
+pub mod small_disk;
 pub mod ssh_server;
 pub mod tidelock;
 pub mod tls;
@@ -45,6 +47,7 @@ pub use redact::redact;
 pub use relay::Relay;
 pub use repo::Repo;
 pub use site::Site;
+pub use small_disk::SmallDisk;
 pub use ssh_server::SshServer;
 pub use tidelock::{Ran, Tidelock};
 pub use tls::Tls;
