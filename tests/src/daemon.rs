@@ -11,6 +11,7 @@ use std::io::{BufRead, BufReader, Write};
 
 use serde_json::Value;
 
+use crate::environment::TestEnvironment;
 use crate::site::Site;
 
 /// How long anything may take to come about: an upper bound for machines that are busy.
@@ -29,18 +30,28 @@ impl Daemon {
         Self::start_with(site, &[])
     }
 
+    /// Starts one in a folder that is no site, but holds a `tidelock.toml`.
+    #[must_use]
+    pub fn start_in(world: &TestEnvironment) -> Self {
+        Self::start_there(world, &[])
+    }
+
     /// The same with variables of its environment.
     #[must_use]
     pub fn start_with(site: &Site, env: &[(&str, &str)]) -> Self {
-        let log = site.world().path("daemon.log");
+        Self::start_there(site.world(), env)
+    }
+
+    fn start_there(world: &TestEnvironment, env: &[(&str, &str)]) -> Self {
+        let log = world.path("daemon.log");
         let file = File::options().create(true).append(true).open(&log).expect("a log file");
-        let mut call = site.tidelock(["run"]);
+        let mut call = world.tidelock(["run"]);
         for (name, value) in env {
             call = call.env(name, value);
         }
         let child = call.spawn_with(Stdio::null(), Stdio::from(file));
         let mut daemon = Self { child, log };
-        let socket = site.world().path("tidelock.sock");
+        let socket = world.path("tidelock.sock");
         let deadline = Instant::now() + PATIENCE;
         // The file alone may be what a killed daemon left.
         while UnixStream::connect(&socket).is_err() {

@@ -14,6 +14,7 @@
 //! keys          SSH keys that sign commits
 //! site          a repository, a machine, and the config between them
 //! http          requests to a daemon that listens, and its figures
+//! fleet         a site with several machines and one stack on all of them
 //! daemon        a running `tidelock run`, and waiting for what it does
 //! redact        the words that differ from run to run, in one place
 //! ```
@@ -23,6 +24,7 @@
 
 pub mod daemon;
 pub mod environment;
+pub mod fleet;
 pub mod git_daemon;
 pub mod git_http;
 pub mod http;

@@ -74,3 +74,19 @@ fn fleet_config_does_what_its_readme_says() {
     let docs = read(&fleet, "machines/staging-1/etc/web/docs.conf");
     assert!(docs.contains("docs.staging.example.com"), "{docs}");
 }
+
+#[test]
+fn environments_does_what_its_readme_says() {
+    let (_world, fleet, said) = follow("environments", "environments");
+    for (env, workers) in [("dev", 1), ("stage", 2), ("prod", 8)] {
+        for number in 1..=20 {
+            let config = read(&fleet, &format!("machines/{env}-{number:02}/etc/web.conf"));
+            assert_eq!(config, format!("# {env}-{number:02}\nworkers = {workers}\n"));
+        }
+    }
+    let counts = |workers: u32| said.matches(&format!("     20 workers = {workers}\n")).count();
+    assert_eq!((counts(1), counts(2), counts(8)), (2, 2, 1), "prod came after the yes\n{said}");
+    let wrong: Vec<&str> = said.lines().filter(|line| line.starts_with("machines/")).collect();
+    assert_eq!(wrong, ["machines/dev-01/etc/web.conf"], "{said}");
+    assert!(said.contains("the rollout stopped: web-dev@dev-01 failed: check exec /bin/grep"), "{said}");
+}

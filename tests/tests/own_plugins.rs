@@ -61,4 +61,18 @@ fn plugins_of_the_sdks_readme_are_built_accepted_and_used() {
     site.apply();
     assert_eq!(site.on_machine("srv/a.txt").as_deref(), Some("A note\n"));
     site.converged();
+
+    // Another build of it: nothing is done with it before somebody says yes to that one.
+    let file = into.join("demo.wasm");
+    let mut bytes = fs::read(&file).expect("the plugin");
+    bytes.extend([0, 5, 4, b'n', b'o', b't', b'e']);
+    fs::write(&file, bytes).expect("an upgrade");
+    site.repo().write("web/a.txt", "Another note\n").commit("Another note");
+    let refused = site.tidelock(["apply", "--yes"]).run().exit(1);
+    assert!(refused.stderr.contains("tidelock plugin accept demo"), "{}", refused.story());
+    assert_eq!(site.on_machine("srv/a.txt").as_deref(), Some("A note\n"));
+    site.tidelock(["plugin", "accept", "demo"]).run().ok();
+    site.apply();
+    assert_eq!(site.on_machine("srv/a.txt").as_deref(), Some("Another note\n"));
+    site.converged();
 }

@@ -21,6 +21,7 @@ mod fuzz;
 mod packages;
 mod plugins;
 mod process;
+mod soak;
 mod test;
 mod wasm_std;
 mod workspace;
@@ -67,6 +68,8 @@ enum Task {
         #[arg(long, value_enum, default_value_t = dist::Profile::Release)]
         profile: dist::Profile,
     },
+    /// Run the long forms of tests that `test` runs short: kills by the hundred, and a soak
+    Soak(soak::Options),
     /// Print figures, as ratios within one run
     Bench(bench::Options),
     /// Fuzz what is read from others
@@ -93,6 +96,7 @@ fn run(task: Task) -> Result<()> {
         Task::Plugins(options) => plugins::run(&workspace, &options),
         Task::Test { arguments } => test::test(&workspace, &arguments),
         Task::Dist { profile } => dist::dist(&workspace, profile).map(drop),
+        Task::Soak(options) => soak::soak(&workspace, &options),
         Task::Bench(options) => bench::bench(&workspace, &options),
         Task::Fuzz(options) => fuzz::fuzz(&workspace, &options),
         Task::Check { advisories } => check::check(&workspace, advisories),

@@ -14,10 +14,11 @@ use tidelock_model::event::RunEvent;
 use tidelock_model::grant::{Grant, GrantDecl, glob};
 use tidelock_model::name::{Lane, Name};
 use tidelock_model::port::{Clock, Listener, Source, Store, Target, Targets};
+use tidelock_reconcile::select::Siblings;
 use tidelock_reconcile::{Interrupt, Runtime};
 use tidelock_source::{FetchHelper, GitSource};
 use tidelock_store::SqliteStore;
-use tidelock_target::{Machine, MachineOptions};
+use tidelock_target::{Checks, Machine, MachineOptions};
 
 use crate::commands::FETCH_CHILD;
 use crate::config::{Loaded, OwnPaths};
@@ -39,11 +40,13 @@ pub(crate) fn over(loaded: &Loaded, listener: Arc<dyn Listener>, store: Arc<dyn 
         sources: sources(loaded)?,
         plugins,
         targets: machines,
+        checks: Arc::new(Checks),
         store,
         clock: Arc::new(SystemClock),
         listener,
         interrupt: Interrupt::default(),
         looping: false,
+        siblings: Siblings::default(),
     })
 }
 

@@ -210,6 +210,13 @@ pub enum RunEvent {
         /// Why, where it was not done.
         why: Option<String>,
     },
+    /// A check of the stack was asked, until it held or its time was up.
+    Checked {
+        /// What it asks.
+        check: String,
+        /// Why it does not hold; `None` where it does.
+        why: Option<String>,
+    },
     /// After the apply, something is not as planned.
     Mismatch {
         /// Where.

@@ -92,10 +92,10 @@ impl Grant {
                 grant.paths.push(glob(pattern, true)?);
             }
             for argv in &decl.exec {
-                grant.exec.push(command_pattern(plugin, "exec", argv)?);
+                grant.exec.push(command_pattern(&format!("grants.{plugin}.exec"), argv)?);
             }
             for argv in &decl.exec_read {
-                grant.exec_read.push(command_pattern(plugin, "exec_read", argv)?);
+                grant.exec_read.push(command_pattern(&format!("grants.{plugin}.exec_read"), argv)?);
             }
         }
         Ok(grant)
@@ -238,13 +238,33 @@ impl Grant {
     }
 }
 
+/// A pattern of a command, word by word.
+#[derive(Debug, Clone)]
+pub struct CommandPattern(Vec<WordPattern>);
+
+impl CommandPattern {
+    /// Reads one; `key` is where the config has it.
+    ///
+    /// # Errors
+    /// A pattern that cannot be read.
+    pub fn new(key: &str, argv: &[String]) -> Result<Self, Fault> {
+        command_pattern(key, argv).map(Self)
+    }
+
+    /// Whether a command is meant.
+    #[must_use]
+    pub fn fits(&self, argv: &[String]) -> bool {
+        fits(&self.0, argv)
+    }
+}
+
 /// Reads a pattern of a command.
-fn command_pattern(plugin: &str, key: &str, argv: &[String]) -> Result<Vec<WordPattern>, Fault> {
+fn command_pattern(key: &str, argv: &[String]) -> Result<Vec<WordPattern>, Fault> {
     let mut words = Vec::new();
     for (i, word) in argv.iter().enumerate() {
         if word == "**" {
             if i == 0 || i + 1 != argv.len() {
-                return Err(invalid(format!("grants.{plugin}.{key}: `**` may only end a command")));
+                return Err(invalid(format!("{key}: `**` may only end a command")));
             }
             words.push(WordPattern::Rest);
         } else {
@@ -255,7 +275,7 @@ fn command_pattern(plugin: &str, key: &str, argv: &[String]) -> Result<Vec<WordP
         }
     }
     if !argv.first().is_some_and(|program| program.starts_with('/')) {
-        return Err(invalid(format!("grants.{plugin}.{key}: a command starts with an absolute path")));
+        return Err(invalid(format!("{key}: a command starts with an absolute path")));
     }
     Ok(words)
 }

@@ -14,6 +14,7 @@
 //! [`Change`]: plan::Change
 //! [`Effect`]: effect::Effect
 
+pub mod check;
 pub mod config;
 pub mod desired;
 pub mod digest;

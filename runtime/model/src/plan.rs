@@ -185,6 +185,9 @@ pub struct Wait {
     /// When it ends by itself, where that is known: a window opens, a hold runs out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until: Option<Timestamp>,
+    /// The lane that has to get there first, where that ends it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on: Option<Lane>,
 }
 
 /// A lane's part of a plan.
@@ -207,6 +210,9 @@ pub struct LanePlan {
     /// The pin that keeps its stack at an older revision, where there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pinned: Option<Pin>,
+    /// The batch of the rollout that the lane goes with, from 1, where its stack has several.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub batch: Option<usize>,
 }
 
 /// Numbers of a plan.

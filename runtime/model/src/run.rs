@@ -54,6 +54,14 @@ pub enum RunEnd {
     Interrupted,
 }
 
+impl RunEnd {
+    /// Whether something is left undone that was begun, or to be begun.
+    #[must_use]
+    pub fn is_bad(self) -> bool {
+        matches!(self, Self::Partly | Self::Failed | Self::Interrupted)
+    }
+}
+
 /// How a pass of the loop over one lane ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

@@ -4,10 +4,11 @@ use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::check::CheckDecl;
 use crate::name::Name;
 
-/// What the loop does when it finds changes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+/// What the loop does when it finds changes. In order of strictness.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Policy {
     /// Apply, once the gate passes.
@@ -82,6 +83,48 @@ pub struct Budget {
     pub take_over: Option<Amount>,
 }
 
+/// What a stack says of itself and Git can loosen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StackPolicy {
+    /// Its budget.
+    pub budget: Budget,
+    /// What it says of new revisions.
+    pub on_commit: Policy,
+    /// What it says of drift.
+    pub on_drift: Policy,
+}
+
+/// How a change reaches the targets of a stack, a batch after the other. A batch begins once
+/// every target before it is as Git says, and the stack's checks hold there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Rollout {
+    /// Targets of the first batch, a number or a part of all. Default 1.
+    pub first: Amount,
+    /// Targets of each further batch. Default 25%.
+    pub then: Amount,
+    /// So many targets that failed stop it. Default 1: the first that fails does.
+    pub max_failures: u32,
+}
+
+impl Default for Rollout {
+    fn default() -> Self {
+        Self { first: Amount::Count(1), then: Amount::Percent(25), max_failures: 1 }
+    }
+}
+
+impl Rollout {
+    /// The batch, from 1, of the target in this place, from 0, among `all`.
+    #[must_use]
+    pub fn batch(&self, place: usize, all: usize) -> usize {
+        let first = self.first.of(all).max(1);
+        match place.checked_sub(first) {
+            None => 1,
+            Some(beyond) => 2 + beyond / self.then.of(all).max(1),
+        }
+    }
+}
+
 /// Which targets a stack is for: names and globs, or labels that must all be equal.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
@@ -114,7 +157,8 @@ pub struct StackDecl {
     /// The renderer's own settings.
     #[serde(default, skip_serializing_if = "Value::is_null")]
     pub settings: Value,
-    /// Stacks that must have converged first.
+    /// Stacks of the source that must be as Git says first: on the same target where they
+    /// have it, else on all of theirs.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub needs: Vec<Name>,
     /// On a new revision. Default ask.
@@ -126,6 +170,20 @@ pub struct StackDecl {
     /// Limits on one plan.
     #[serde(default)]
     pub budget: Budget,
+    /// How a change reaches several targets.
+    #[serde(default)]
+    pub rollout: Rollout,
+    /// What must hold on a target before the rollout goes on, in order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub checks: Vec<CheckDecl>,
+}
+
+impl StackDecl {
+    /// What it says of itself and Git can loosen.
+    #[must_use]
+    pub fn policy(&self) -> StackPolicy {
+        StackPolicy { budget: self.budget, on_commit: self.on_commit, on_drift: self.on_drift }
+    }
 }
 
 fn yaml() -> String {
@@ -187,6 +245,18 @@ mod tests {
         assert_eq!(resolve("envs/prod", "/modules/web"), "modules/web");
         assert_eq!(resolve("envs/prod", "../../../../etc/passwd"), "etc/passwd");
         assert_eq!(resolve("", "a/./b/../c"), "a/c");
+    }
+
+    #[test]
+    fn targets_fall_into_batches() {
+        let batches = |first, then, all: usize| -> Vec<usize> {
+            let rollout = Rollout { first, then, max_failures: 1 };
+            (0..all).map(|place| rollout.batch(place, all)).collect()
+        };
+        assert_eq!(batches(Amount::Count(1), Amount::Percent(25), 6), [1, 2, 2, 3, 3, 4]);
+        assert_eq!(batches(Amount::Percent(50), Amount::Percent(50), 4), [1, 1, 2, 2]);
+        assert_eq!(batches(Amount::Count(0), Amount::Percent(0), 3), [1, 2, 3], "a batch has a target at least");
+        assert_eq!(batches(Amount::Percent(100), Amount::Count(1), 3), [1, 1, 1]);
     }
 
     #[test]

@@ -78,6 +78,13 @@ pub fn only(plan: &Plan, lanes: &[Lane]) -> Plan {
     part
 }
 
+/// The same plan with its digest and numbers made anew.
+pub(crate) fn summed(mut plan: Plan) -> Plan {
+    plan.digest = plan_digest(&plan.lanes);
+    plan.summary = summary(&plan);
+    plan
+}
+
 /// The word for an action in plans.
 #[must_use]
 pub fn word(action: Action) -> &'static str {

@@ -30,14 +30,21 @@ pub fn wait(hold: &Hold) -> Wait {
     } else {
         format!("to lift it: `{}`", resume(&hold.scope))
     };
-    Wait { code: code.to_owned(), message: hold.to_string(), hint: Some(hint), approvable: false, until: hold.until }
+    Wait {
+        code: code.to_owned(),
+        message: hold.to_string(),
+        hint: Some(hint),
+        approvable: false,
+        until: hold.until,
+        on: None,
+    }
 }
 
 /// The wait of a lane whose stack is pinned to another revision than the one that is planned.
 #[must_use]
 pub fn pinned(pin: &Pin) -> Wait {
     let hint = Some(format!("to end the pin: `{}`", unpin(pin)));
-    Wait { code: PINNED.to_owned(), message: pin.to_string(), hint, approvable: false, until: pin.until }
+    Wait { code: PINNED.to_owned(), message: pin.to_string(), hint, approvable: false, until: pin.until, on: None }
 }
 
 /// The command that ends a pin.

@@ -12,6 +12,7 @@
 //! [`gate::decide`] makes a [`gate::ApprovedPlan`].
 
 mod assemble;
+mod base;
 mod check;
 pub mod diff;
 mod digest;
@@ -30,6 +31,7 @@ mod part;
 mod pointer;
 mod prune;
 mod report;
+pub mod rollout;
 mod spec;
 mod strays;
 mod wanted;
@@ -38,6 +40,7 @@ mod wanted;
 mod tests;
 
 pub use assemble::{only, plan, word};
+pub use base::against;
 pub use digest::{alone, lane_digest, plan_digest};
 pub use draft::{Draft, draft};
 pub use input::LaneInput;

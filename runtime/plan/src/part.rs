@@ -71,6 +71,7 @@ pub fn lane_plan(input: &LaneInput<'_>, mut draft: Draft) -> Result<LanePart, Ve
             unchanged,
             waits: draft.waits,
             pinned: None,
+            batch: None,
         },
         changes,
         groups: grouped.groups,

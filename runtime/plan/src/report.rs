@@ -4,11 +4,12 @@
 //! people, its hint says what ends it.
 
 use jiff::Timestamp;
-use tidelock_model::name::{Address, Lane};
+use tidelock_model::name::{Address, Lane, Name};
 use tidelock_model::plan::Wait;
 use tidelock_model::run::Approval;
 
 use crate::gate::Rule;
+use crate::rollout::Standing;
 
 /// The codes of waits that do not hold up the rest of the lane.
 const ASIDE: [&str; 3] = ["protected", "in-doubt", "unheard"];
@@ -44,7 +45,7 @@ pub fn holds_up(wait: &Wait) -> bool {
 }
 
 fn wait(code: &str, message: String, hint: impl Into<Option<String>>, approvable: bool) -> Wait {
-    Wait { code: code.to_owned(), message, hint: hint.into(), approvable, until: None }
+    Wait { code: code.to_owned(), message, hint: hint.into(), approvable, until: None, on: None }
 }
 
 pub(crate) fn empty_render(lane: &Lane, owned: usize) -> Wait {
@@ -149,6 +150,49 @@ pub const REPORTS: &str = "reports";
 pub(crate) fn asks(on: &str, says: &str) -> Wait {
     let code = if says == "report" { REPORTS } else { on };
     wait(code, format!("the stack says `{}: {says}`", on.replace('-', "_")), YES.to_owned(), true)
+}
+
+/// Says that the commit would have loosened this, and from when that counts.
+pub(crate) fn loosening(wait: Wait, loosened: bool) -> Wait {
+    if !loosened {
+        return wait;
+    }
+    let message = format!("{}; that was so before this commit, which loosens it from the next one on", wait.message);
+    Wait { message, ..wait }
+}
+
+/// The code of a wait for other lanes of the stack.
+const ROLLOUT: &str = "rollout";
+
+pub(crate) fn rollout_batch(on: &Lane, batch: usize, batches: usize) -> Wait {
+    let message = format!(
+        "batch {batch} of {batches} of the rollout begins once {}@{} is as Git says, and checked",
+        on.stack, on.target
+    );
+    let hint = format!("{} leaves that target out", suspend(&on.target));
+    Wait { on: Some(on.clone()), ..wait(ROLLOUT, message, hint, false) }
+}
+
+pub(crate) fn rollout_stopped(on: &Lane, why: &str, failed: usize) -> Wait {
+    let more = if failed > 1 { format!(" and {} more", failed - 1) } else { String::new() };
+    let message = format!("the rollout stopped: {}@{}{more} failed: {why}", on.stack, on.target);
+    let hint = format!("mend it in Git or on the target; {} leaves that target out", suspend(&on.target));
+    Wait { on: Some(on.clone()), ..wait(ROLLOUT, message, hint, false) }
+}
+
+pub(crate) fn needs(stack: &Name, on: &Lane, standing: &Standing) -> Wait {
+    let stands = match standing {
+        Standing::Failed(why) => format!("failed: {why}"),
+        Standing::LeftOut => "is suspended".to_owned(),
+        Standing::There | Standing::Pending => "is not there yet".to_owned(),
+    };
+    let message = format!("it needs {stack}, and {}@{} {stands}", on.stack, on.target);
+    let hint = format!("`tidelock status {}` says more", on.stack);
+    Wait { on: Some(on.clone()), ..wait("needs", message, hint, false) }
+}
+
+fn suspend(target: &Name) -> String {
+    format!("`tidelock suspend --target {target}`")
 }
 
 fn effects_of(n: usize) -> String {

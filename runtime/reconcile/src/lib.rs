@@ -34,5 +34,5 @@ pub use holds::{Within, end, hold, within};
 pub use interrupt::{Ending, Interrupt};
 pub use pins::{ancestor, pin, unpin};
 pub use resolve::{Word, in_doubt, resolve};
-pub use run::{Applied, Mismatch, apply, plan, render, values};
+pub use run::{Applied, Mismatch, apply, plan, plan_against, render, values};
 pub use runtime::{Approver, Caller, PlanOptions, Runtime, Selection, Yes};

@@ -8,9 +8,10 @@ use tidelock_model::config::Config;
 use tidelock_model::event::RunEvent;
 use tidelock_model::name::{Lane, Name};
 use tidelock_model::plan::Plan;
-use tidelock_model::port::{Clock, Listener, Plugins, Source, Store, StoreError, Targets, Want};
+use tidelock_model::port::{Checker, Clock, Listener, Plugins, Source, Store, StoreError, Targets, Want};
 
 use crate::interrupt::Interrupt;
+use crate::select::Siblings;
 
 /// Everything that a pass needs of the outside world.
 #[derive(Clone)]
@@ -23,6 +24,8 @@ pub struct Runtime {
     pub plugins: Arc<dyn Plugins>,
     /// Targets.
     pub targets: Arc<dyn Targets>,
+    /// Who asks what stacks want checked.
+    pub checks: Arc<dyn Checker>,
     /// What is remembered.
     pub store: Arc<dyn Store>,
     /// The time.
@@ -34,6 +37,8 @@ pub struct Runtime {
     /// Whether the loop makes these passes. It looks thousands of times a day, so what each
     /// look says anyway is told to the listener and not stored.
     pub looping: bool,
+    /// The lanes of stacks, as they were listed last.
+    pub siblings: Siblings,
 }
 
 impl Runtime {

@@ -3,6 +3,9 @@
 //! **Invariant.** Git says where a stack wants to go; only the operator's `allow`
 //! lists say that it may. What no list allows is not even rendered.
 
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
 use globset::GlobMatcher;
 use tidelock_model::config::{AllowDecl, Config, TargetDecl};
 use tidelock_model::error::Diagnostic;
@@ -20,6 +23,40 @@ pub struct Selected {
     pub lane: Lane,
     /// Its stack.
     pub stack: Stack,
+}
+
+/// The lanes of each stack at the revision that it was listed at last: every lane of a
+/// rollout asks for its siblings, and they are listed once. Belongs to one config.
+#[derive(Clone, Default)]
+pub struct Siblings(Arc<Mutex<Listed>>);
+
+/// By source and stack: the revision, and the lanes there.
+type Listed = BTreeMap<(Name, Name), (String, Arc<Vec<Lane>>)>;
+
+impl Siblings {
+    /// The lanes of a stack at a revision, in the order of their targets.
+    ///
+    /// # Errors
+    /// A pattern that cannot be read.
+    pub(crate) fn of(
+        &self,
+        config: &Config,
+        source: &Name,
+        stack: &Stack,
+        revision: &str,
+    ) -> Result<Arc<Vec<Lane>>, RunError> {
+        let mut listed = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let key = (source.clone(), stack.decl.name.clone());
+        if let Some((at, lanes)) = listed.get(&key)
+            && at == revision
+        {
+            return Ok(Arc::clone(lanes));
+        }
+        let (selected, _) = lanes(config, source, std::slice::from_ref(stack), &[], &[])?;
+        let found = Arc::new(selected.into_iter().map(|one| one.lane).collect::<Vec<_>>());
+        listed.insert(key, (revision.to_owned(), Arc::clone(&found)));
+        Ok(found)
+    }
 }
 
 /// Matches names against names or globs.
@@ -53,15 +90,17 @@ pub fn lanes(
     let mut warnings = Vec::new();
     for stack in stacks.iter().filter(|stack| meant(&stack_globs, &stack.decl.name)) {
         let mut on = 0;
+        let selects = Selects::of(&stack.decl.targets);
+        let rules = Rules::of(allow, stack)?;
         for (target, decl) in &config.targets {
-            if !selects(&stack.decl.targets, target, decl) {
+            if !selects.target(target, decl) {
                 continue;
             }
             on += 1;
             if !meant(&target_globs, target) {
                 continue;
             }
-            if allowed(allow, stack, target)?.is_empty() {
+            if rules.on(target).next().is_none() {
                 let message = format!("stack {} on target {target} is not allowed by this operator", stack.decl.name);
                 let hint = format!(
                     "allow it in tidelock.toml:\n\n[[sources.{source}.allow]]\nstacks = \"{}\"\ntargets = [\"{target}\"]\nkinds = [\"*\"]",
@@ -95,7 +134,7 @@ pub fn lanes(
 /// A pattern that cannot be read.
 pub fn kind_allowed(config: &Config, selected: &Selected, kind: &Kind) -> Result<bool, RunError> {
     let allow = config.sources.get(&selected.lane.source).map_or(&[][..], |decl| &decl.allow);
-    for rule in allowed(allow, &selected.stack, &selected.lane.target)? {
+    for rule in Rules::of(allow, &selected.stack)?.on(&selected.lane.target) {
         for pattern in &rule.kinds {
             if glob(pattern, false)?.is_match(kind.as_str()) {
                 return Ok(true);
@@ -105,28 +144,50 @@ pub fn kind_allowed(config: &Config, selected: &Selected, kind: &Kind) -> Result
     Ok(false)
 }
 
-fn allowed<'a>(allow: &'a [AllowDecl], stack: &Stack, target: &Name) -> Result<Vec<&'a AllowDecl>, RunError> {
-    let mut rules = Vec::new();
-    for rule in allow {
-        let dir = rule.stacks == "**" || glob(&rule.stacks, true)?.is_match(&stack.dir);
-        let mut on = false;
-        for pattern in &rule.targets {
-            on |= glob(pattern, false)?.is_match(target.as_str());
+/// The rules of an allow list that are about a stack, with their patterns read: there may be
+/// thousands of targets.
+pub(crate) struct Rules<'a>(Vec<(&'a AllowDecl, Vec<GlobMatcher>)>);
+
+impl<'a> Rules<'a> {
+    pub(crate) fn of(allow: &'a [AllowDecl], stack: &Stack) -> Result<Self, RunError> {
+        let mut rules = Vec::new();
+        for rule in allow {
+            if rule.stacks == "**" || glob(&rule.stacks, true)?.is_match(&stack.dir) {
+                rules.push((rule, patterns(&rule.targets)?));
+            }
         }
-        if dir && on {
-            rules.push(rule);
-        }
+        Ok(Self(rules))
     }
-    Ok(rules)
+
+    /// Those that are about a target too.
+    pub(crate) fn on(&self, target: &Name) -> impl Iterator<Item = &'a AllowDecl> {
+        let meant = move |globs: &[GlobMatcher]| globs.iter().any(|glob| glob.is_match(target.as_str()));
+        self.0.iter().filter(move |(_, globs)| meant(globs)).map(|(rule, _)| *rule)
+    }
 }
 
-fn selects(selector: &Selector, target: &Name, decl: &TargetDecl) -> bool {
-    let matches = |pattern: &String| glob(pattern, false).is_ok_and(|glob| glob.is_match(target.as_str()));
-    match selector {
-        Selector::One(pattern) => matches(pattern),
-        Selector::Names(patterns) => patterns.iter().any(matches),
-        Selector::Labels(labels) => {
-            !labels.is_empty() && labels.iter().all(|(key, value)| decl.labels.get(key) == Some(value))
+/// What a stack says of its targets, with its patterns read. One that cannot be read selects nothing.
+enum Selects<'a> {
+    Names(Vec<GlobMatcher>),
+    Labels(&'a indexmap::IndexMap<String, String>),
+}
+
+impl<'a> Selects<'a> {
+    fn of(selector: &'a Selector) -> Self {
+        let read = |patterns: &[String]| patterns.iter().filter_map(|pattern| glob(pattern, false).ok()).collect();
+        match selector {
+            Selector::One(pattern) => Self::Names(read(std::slice::from_ref(pattern))),
+            Selector::Names(patterns) => Self::Names(read(patterns)),
+            Selector::Labels(labels) => Self::Labels(labels),
+        }
+    }
+
+    fn target(&self, target: &Name, decl: &TargetDecl) -> bool {
+        match self {
+            Self::Names(globs) => globs.iter().any(|glob| glob.is_match(target.as_str())),
+            Self::Labels(labels) => {
+                !labels.is_empty() && labels.iter().all(|(key, value)| decl.labels.get(key) == Some(value))
+            }
         }
     }
 }

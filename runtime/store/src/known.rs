@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 use serde_json::Value;
 use tidelock_model::name::{Lane, Name};
-use tidelock_model::port::LaneRecord;
+use tidelock_model::port::{LaneRecord, LaneStanding};
 use tidelock_model::revision::{Revision, Stale};
 
 use crate::column::{self, from_json, from_word, json, maybe_time, parse, word};
@@ -32,6 +32,28 @@ pub(crate) fn lanes(connection: &Connection) -> Kept<Vec<LaneRecord>> {
         records.push(record(row)?);
     }
     Ok(records)
+}
+
+/// Where the lanes of a stack stand: asked by each lane of a rollout, so no more is read of
+/// the others than that takes.
+pub(crate) fn standings(connection: &Connection, source: &Name, stack: &Name) -> Kept<Vec<LaneStanding>> {
+    let mut select = connection.prepare_cached(
+        "SELECT target, status, why, applied ->> 'id', planned ->> 'id', checked FROM lanes
+         WHERE source = ?1 AND stack = ?2 ORDER BY target",
+    )?;
+    let mut rows = select.query([source.as_str(), stack.as_str()])?;
+    let mut standings = Vec::new();
+    while let Some(row) = rows.next()? {
+        standings.push(LaneStanding {
+            target: parse("a lane's target", &row.get::<_, String>(0)?)?,
+            status: from_word("a lane's status", row.get(1)?)?,
+            why: row.get(2)?,
+            applied: row.get(3)?,
+            planned: row.get(4)?,
+            checked: row.get(5)?,
+        });
+    }
+    Ok(standings)
 }
 
 fn record(row: &Row<'_>) -> Kept<LaneRecord> {

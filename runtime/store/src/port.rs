@@ -8,7 +8,7 @@ use tidelock_model::hold::{Hold, Pin};
 use tidelock_model::inventory::{Claim, InventoryEntry};
 use tidelock_model::name::{Lane, Name};
 use tidelock_model::plan::Plan;
-use tidelock_model::port::{Filter, LaneRecord, Lease, Rendered, Settled, Store, StoreError};
+use tidelock_model::port::{Filter, LaneRecord, LaneStanding, Lease, Rendered, Settled, Store, StoreError};
 use tidelock_model::revision::{Revision, Stale};
 use tidelock_model::run::{Approval, HistoryLine, Intent, Run, Trigger};
 
@@ -39,6 +39,10 @@ impl Store for SqliteStore {
 
     fn lanes(&self) -> Result<Vec<LaneRecord>, StoreError> {
         self.read(known::lanes)
+    }
+
+    fn standings(&self, source: &Name, stack: &Name) -> Result<Vec<LaneStanding>, StoreError> {
+        self.read(|connection| known::standings(connection, source, stack))
     }
 
     fn put_lane(&self, record: &LaneRecord) -> Result<(), StoreError> {

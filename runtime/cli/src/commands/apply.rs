@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
 use serde_json::json;
+use tidelock_model::hold::Scope;
 use tidelock_model::name::Lane;
 use tidelock_model::plan::{FORMAT, Plan};
 use tidelock_model::run::{RunCounts, RunEnd};
@@ -18,7 +19,7 @@ use crate::context::Context;
 use crate::error::{CliError, Exit, Kind, refused};
 use crate::output::progress::Progress;
 use crate::output::{Output, count, one_line};
-use crate::{signals, wire};
+use crate::{daemon, signals, wire};
 
 /// The largest saved plan that is read, in bytes.
 const LARGEST: u64 = 512 << 20;
@@ -75,6 +76,9 @@ pub(crate) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
         Err(signalled) => return Ok(signalled),
     };
     progress.clear();
+    // Lanes of a daemon may wait for what was done here, and a pin that was set has an end to notice.
+    let stack = if let [one] = applied.plan.stacks.as_slice() { Some(one.to_string()) } else { None };
+    daemon::wake(&loaded, &Scope { source: Some(applied.plan.source.clone()), stack, target: None });
     progress.notices().iter().for_each(|notice| context.out.remark(notice));
     if context.out.is_json() {
         context.out.json(&as_json(&applied))?;
@@ -201,6 +205,7 @@ pub(super) fn ask(question: &str) -> bool {
 
 fn exit(applied: &Applied) -> Exit {
     match applied.end {
+        _ if !applied.plan.errors.is_empty() && applied.plan.lanes.is_empty() => Exit::Error,
         _ if !applied.plan.errors.is_empty() => Exit::Partly,
         RunEnd::Done | RunEnd::Nothing if applied.mismatches.is_empty() && applied.plan.errors.is_empty() => Exit::Done,
         RunEnd::Done | RunEnd::Nothing | RunEnd::Partly | RunEnd::Interrupted => Exit::Partly,
@@ -218,6 +223,7 @@ fn as_json(applied: &Applied) -> serde_json::Value {
         "failures": applied.failures.iter().map(|(address, fault)| json!({ "address": address, "fault": fault })).collect::<Vec<_>>(),
         "skipped": applied.skipped.iter().map(|(address, why)| json!({ "address": address, "why": why })).collect::<Vec<_>>(),
         "mismatches": applied.mismatches.iter().map(|one| json!({ "address": one.address, "why": one.why })).collect::<Vec<_>>(),
+        "unchecked": applied.unchecked.iter().map(|(lane, why)| json!({ "lane": lane, "why": why })).collect::<Vec<_>>(),
         "waits": applied.waits.iter().map(|(lane, wait)| json!({ "lane": lane, "wait": wait })).collect::<Vec<_>>(),
         "plan": applied.plan,
     })
@@ -244,6 +250,9 @@ fn report(context: &Context, args: &Args, applied: &Applied, was_shown: bool) ->
     }
     for mismatch in &applied.mismatches {
         text.push_str(&format!("{} {}: {}\n", paint.bad("not as planned"), mismatch.address, one_line(&mismatch.why)));
+    }
+    for (lane, why) in &applied.unchecked {
+        text.push_str(&format!("{} {lane}: {}\n", paint.bad("check failed"), one_line(why)));
     }
     let counts = applied.runs.iter().fold(RunCounts::default(), |sum, run| RunCounts {
         done: sum.done + run.counts.done,
@@ -272,7 +281,8 @@ fn report(context: &Context, args: &Args, applied: &Applied, was_shown: bool) ->
         }
         RunEnd::Waiting | RunEnd::Refused => String::new(),
     });
-    if applied.end == RunEnd::Waiting {
+    // After a failure the rest of a rollout waits too, and says for what.
+    if applied.end == RunEnd::Waiting || !applied.waits.is_empty() && applied.end.is_bad() {
         text.push_str(&waiting(applied, counts.done > 0, &again()));
     }
     out.text(&text)
@@ -282,8 +292,19 @@ fn waiting(applied: &Applied, partly: bool, again: &str) -> String {
     let what = if partly { "The rest was not changed" } else { "Nothing was changed" };
     let all_for_a_yes = applied.waits.iter().all(|(_, wait)| wait.approvable);
     let mut text = format!("{what}: {}.\n", if all_for_a_yes { "this waits for a yes" } else { "this waits" });
-    for (lane, wait) in &applied.waits {
-        text.push_str(&format!("  {lane}: {}\n", one_line(&wait.message)));
+    // Whose turn it is not yet is told where the one before does not wait for something itself.
+    let waits = |lane: &Lane| applied.waits.iter().any(|(of, _)| of == lane);
+    let mut told: Vec<(&tidelock_model::plan::Wait, Vec<&Lane>)> = Vec::new();
+    for (lane, wait) in applied.waits.iter().filter(|(_, wait)| !wait.on.as_ref().is_some_and(waits)) {
+        match told.iter_mut().find(|(known, _)| known.code == wait.code && known.message == wait.message) {
+            Some((_, lanes)) => lanes.push(lane),
+            None => told.push((wait, vec![lane])),
+        }
+    }
+    for (wait, lanes) in told {
+        let more = if lanes.len() > 1 { format!(" and {} more", lanes.len() - 1) } else { String::new() };
+        let first = lanes.first().map(ToString::to_string).unwrap_or_default();
+        text.push_str(&format!("  {first}{more}: {}\n", one_line(&wait.message)));
         if let (false, Some(hint)) = (wait.approvable, &wait.hint) {
             text.push_str(&format!("    hint: {}\n", one_line(hint)));
         }

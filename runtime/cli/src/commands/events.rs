@@ -111,6 +111,8 @@ pub(crate) fn said(event: &RunEvent) -> (String, Look) {
             let look = if end == "done" { Look::Good } else { Look::Bad };
             (format!("{end}: {} {}{why}", word(action), address.resource), look)
         }
+        E::Checked { check, why: None } => (format!("checked: {check} holds"), Look::Good),
+        E::Checked { check, why: Some(why) } => (format!("check failed: {check}: {why}"), Look::Bad),
         E::Mismatch { address, why } => (format!("not as planned: {}: {why}", address.resource), Look::Bad),
         E::Recovered { run, done, not_done } => {
             (format!("recovered run {run}: {done} found done, {not_done} found not done"), Look::Warn)

@@ -21,6 +21,10 @@ use crate::wire;
 pub(crate) struct Args {
     #[command(flatten)]
     selecting: Selecting,
+    /// Shows only what changes against this revision, such as the branch that a pull request
+    /// is for, and nothing of what the targets hold beyond what that revision wants there
+    #[arg(long, value_name = "REV", conflicts_with = "save")]
+    base: Option<String>,
     /// Keeps the plan in a file, for `apply --plan`
     #[arg(long, value_name = "FILE")]
     save: Option<PathBuf>,
@@ -48,7 +52,10 @@ pub(crate) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
     let progress = Arc::new(Progress::new(true));
     let runtime = wire::runtime(&loaded, progress.clone())?;
     let options = PlanOptions { previews: !args.length.summary || args.save.is_some() };
-    let plan = wire::block_on(tidelock_reconcile::plan(&runtime, &selection, &options))??;
+    let plan = match &args.base {
+        Some(base) => wire::block_on(tidelock_reconcile::plan_against(&runtime, &selection, base, &options))??,
+        None => wire::block_on(tidelock_reconcile::plan(&runtime, &selection, &options))??,
+    };
     progress.clear();
     progress.notices().iter().for_each(|notice| context.out.remark(notice));
     if let Some(file) = &args.save {
@@ -58,11 +65,14 @@ pub(crate) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
         context.out.json(&as_json(&plan)?)?;
     } else {
         context.out.text(&shown(&plan, &context.out, args.length))?;
-        if let Some(next) = next(context, args, &plan) {
+        // What is not agreed to yet is not for applying.
+        if let Some(next) = next(context, args, &plan).filter(|_| args.base.is_none()) {
             context.out.text(&format!("\nNext: {next}\n"))?;
         }
     }
-    Ok(if !plan.errors.is_empty() {
+    Ok(if !plan.errors.is_empty() && plan.lanes.is_empty() {
+        Exit::Error
+    } else if !plan.errors.is_empty() {
         Exit::Partly
     } else if args.detailed_exitcode && (plan.has_changes() || is_held_up(&plan)) {
         Exit::Pending

@@ -32,6 +32,7 @@ impl Listener for Heard {
             RunEvent::Rejected { .. }
             | RunEvent::Refused { .. }
             | RunEvent::Mismatch { .. }
+            | RunEvent::Checked { why: Some(_), .. }
             | RunEvent::SourceStale { .. }
             | RunEvent::ConfigRefused { .. }
             | RunEvent::PassFailed { .. } => tracing::warn!(lane, run, "{text}"),

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::check::CheckGrant;
+
 /// `[sources.NAME]`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -150,6 +152,9 @@ pub struct AllowDecl {
     /// Globs of secrets.
     #[serde(default)]
     pub secrets: Vec<String>,
+    /// What its stacks may have checked. Default nothing.
+    #[serde(default)]
+    pub checks: CheckGrant,
 }
 
 fn everything() -> String {

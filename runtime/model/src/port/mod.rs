@@ -2,13 +2,15 @@
 //! `source`, `host`, `target` and `store`; fakes in tests. One file for each room.
 
 mod ambient;
+mod check;
 mod plugin;
 mod source;
 mod store;
 mod target;
 
 pub use ambient::{Clock, Listener};
+pub use check::Checker;
 pub use plugin::{Declared, PluginError, Plugins, Provider, RenderInputs, Rendered, Renderer, StepAnswer, StepRequest};
 pub use source::{Fetched, Source, SourceError, Tree, TreeEntry, Want};
-pub use store::{Filter, LaneRecord, Lease, Settled, Store, StoreError};
+pub use store::{Filter, LaneRecord, LaneStanding, Lease, Settled, Store, StoreError};
 pub use target::{Blobs, Target, Targets};

@@ -95,6 +95,23 @@ impl LaneRecord {
     }
 }
 
+/// Where a lane stands, in short: what others of its stack wait for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LaneStanding {
+    /// The target.
+    pub target: Name,
+    /// Where it stands.
+    pub status: Status,
+    /// Why, in a sentence.
+    pub why: Option<String>,
+    /// Id of the last revision that was applied whole.
+    pub applied: Option<String>,
+    /// Id of the last revision that was planned or tried.
+    pub planned: Option<String>,
+    /// Id of the revision at which the stack's checks last passed.
+    pub checked: Option<String>,
+}
+
 /// A filter for events and history.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Filter {
@@ -142,6 +159,12 @@ pub trait Store: Send + Sync {
     /// # Errors
     /// The store cannot be read.
     fn lanes(&self) -> Result<Vec<LaneRecord>, StoreError>;
+
+    /// Where the lanes of a stack stand.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    fn standings(&self, source: &Name, stack: &Name) -> Result<Vec<LaneStanding>, StoreError>;
 
     /// Writes what is known of a lane.
     ///

@@ -4,12 +4,12 @@
 //! since this is the last stop before a terminal. Says nothing that the plan does not.
 
 mod change;
+mod remark;
 mod value;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use tidelock_model::digest::canonical;
-use tidelock_model::error::Diagnostic;
 use tidelock_model::hold::Pin;
 use tidelock_model::inventory::Ownership;
 use tidelock_model::name::{Address, Name};
@@ -81,10 +81,9 @@ pub fn text(plan: &Plan, style: &Style) -> String {
         }
         sections.push(section);
     }
-    for (word, ink, list) in [("error", Ink::Red, &plan.errors), ("warning", Ink::Yellow, &plan.warnings)] {
-        let lines: String = list.iter().map(|diagnostic| remark(word, ink, diagnostic, style)).collect();
-        sections.push(lines);
-    }
+    sections.push(remark::section("error", Ink::Red, &plan.errors, style));
+    sections.push(remark::section("warning", Ink::Yellow, &plan.warnings, style));
+    sections.push(rollouts(plan, style));
     sections.push(waits(plan, style));
     sections.push(conclusion(plan, style));
     sections.retain(|section| !section.is_empty());
@@ -202,6 +201,11 @@ fn header(plan: &Plan, style: &Style) -> String {
         many => format!("on {} targets", many.len()),
     };
     let subject = plain(&plan.revision.subject, 72);
+    if plan.lanes.is_empty() && !plan.errors.is_empty() {
+        let subject = style.paint(Ink::Dim, &format!("({subject})"));
+        let what = style.paint(Ink::Bold, "Nothing could be planned");
+        return format!("{what} at {} {subject}\n", plan.revision.short());
+    }
     let mut out = format!(
         "{} {} {} at {} {}\n",
         style.paint(Ink::Bold, "Plan for"),
@@ -220,43 +224,26 @@ fn header(plan: &Plan, style: &Style) -> String {
     out
 }
 
-fn remark(word: &str, ink: Ink, diagnostic: &Diagnostic, style: &Style) -> String {
-    let message = plain(&diagnostic.message, 2_000);
-    let told = match &diagnostic.place {
-        Some(place) => format!("{}: {message}", plain(&place.to_string(), 400)),
-        None => message,
-    };
-    let mut out = format!("{} {told}\n", style.paint(ink, &format!("{word}:")));
-    out.push_str(&excerpt(diagnostic, ink, style));
-    if let Some(hint) = &diagnostic.hint {
-        for line in value::tamed_lines(hint, 2_000) {
-            out.push_str(&format!("  {}\n", style.paint(Ink::Dim, &line)));
+/// In which batches a change reaches the targets of a stack, where it is not all at once.
+fn rollouts(plan: &Plan, style: &Style) -> String {
+    let mut batches: BTreeMap<&Name, BTreeMap<usize, Vec<&Name>>> = BTreeMap::new();
+    for part in &plan.lanes {
+        if let Some(batch) = part.batch {
+            batches.entry(&part.lane.stack).or_default().entry(batch).or_default().push(&part.lane.target);
         }
     }
-    out
-}
-
-/// The line that a remark is about, with a mark below its column. Nothing where the
-/// line is not at hand.
-fn excerpt(diagnostic: &Diagnostic, ink: Ink, style: &Style) -> String {
-    let (Some(place), Some(snippet)) = (&diagnostic.place, &diagnostic.snippet) else { return String::new() };
-    // A renderer may hand over several lines; the place is that of the first.
-    let Some(line) = value::tamed_lines(snippet, 2_000).into_iter().next().filter(|_| place.line > 0) else {
-        return String::new();
-    };
-    let number = place.line.to_string();
-    let gutter = " ".repeat(number.len());
-    // Tabs stand as four spaces in what is shown, so the mark moves with them.
-    let before = snippet.chars().take((place.column as usize).saturating_sub(1));
-    let indent: usize = before.map(|c| if c == '\t' { 4 } else { 1 }).sum();
-    let (indent, room) = (indent.min(line.chars().count()), style.width.saturating_sub(number.len() + 5).max(20));
-    // Of a long line the part is shown that the mark is in.
-    let skipped = if indent >= room { indent - room / 2 } else { 0 };
-    let shown: String = line.chars().skip(skipped).take(room).collect();
-    let mut out = format!("  {} {}\n", style.paint(Ink::Dim, &format!("{number} |")), shown.trim_end());
-    if place.column > 0 {
-        let mark = format!("{}{}", " ".repeat(indent - skipped), style.paint(ink, "^"));
-        out.push_str(&format!("  {} {mark}\n", style.paint(Ink::Dim, &format!("{gutter} |"))));
+    batches.retain(|_, batches| batches.len() > 1);
+    let mut out = String::new();
+    for (stack, batches) in batches {
+        let steps: Vec<String> = batches
+            .values()
+            .map(|targets| match targets.as_slice() {
+                [one] => one.to_string(),
+                many => format!("{} targets", many.len()),
+            })
+            .collect();
+        let steps = steps.join(", then ");
+        out.push_str(&format!("{} of {stack}: {steps}\n", style.paint(Ink::Cyan, "rollout")));
     }
     out
 }

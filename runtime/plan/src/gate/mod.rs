@@ -126,6 +126,11 @@ pub fn decide(plan: &Plan, ledger: &Ledger, policy: &Policy, approvals: &[Approv
 fn last_words<'a>(part: &LanePlan, approvals: &'a [Approval]) -> Vec<&'a Approval> {
     let mut words: Vec<&Approval> = Vec::new();
     for word in approvals.iter().filter(|word| word.lane == part.lane && word.digest == part.digest) {
+        // Who approved beforehand and then applies with a yes takes nothing back.
+        let twice = |before: &&Approval| before.yes && before.how == Approval::BEFOREHAND && word.yes;
+        if words.iter().any(|before| before.person() == word.person() && twice(before)) {
+            continue;
+        }
         words.retain(|before| before.person() != word.person());
         words.push(word);
     }

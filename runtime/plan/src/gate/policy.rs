@@ -7,7 +7,7 @@ use tidelock_model::digest::Digest;
 use tidelock_model::name::Lane;
 use tidelock_model::plan::{Action, Cause, Change, Plan, Wait};
 use tidelock_model::plugin::PluginRef;
-use tidelock_model::stack::{self, Amount, Budget};
+use tidelock_model::stack::{self, Amount, Budget, StackPolicy};
 
 use super::Rule;
 use crate::report;
@@ -32,18 +32,19 @@ pub struct LanePolicy {
     pub contacted: bool,
     /// The plugins of the last finished run with effects.
     pub plugins: Vec<PluginRef>,
-    /// The stack's budget.
-    pub budget: Budget,
+    /// What the stack says now.
+    pub own: StackPolicy,
+    /// What it said before the commit that changed it. The strictest counts, for as long as that
+    /// commit is the newest: no commit loosens its own gate.
+    pub before: Option<StackPolicy>,
     /// Whether the operator said yes beforehand to creates on first contact.
     pub accept_new: bool,
     /// How many resources the lane owns: what percentages are of.
     pub owned: usize,
-    /// What the stack says of new revisions.
-    pub on_commit: stack::Policy,
-    /// What the stack says of drift.
-    pub on_drift: stack::Policy,
     /// The operator's rules that match the lane: all of them count.
     pub rules: Vec<Rule>,
+    /// What other lanes have to do first, before anything but drift is mended here.
+    pub behind: Vec<Wait>,
 }
 
 impl Default for LanePolicy {
@@ -51,12 +52,16 @@ impl Default for LanePolicy {
         Self {
             contacted: false,
             plugins: Vec::new(),
-            budget: Budget::default(),
+            own: StackPolicy {
+                budget: Budget::default(),
+                on_commit: stack::Policy::Ask,
+                on_drift: stack::Policy::Report,
+            },
+            before: None,
             accept_new: false,
             owned: 0,
-            on_commit: stack::Policy::Ask,
-            on_drift: stack::Policy::Report,
             rules: Vec::new(),
+            behind: Vec::new(),
         }
     }
 }
@@ -137,38 +142,55 @@ fn of_lane(lane: &Lane, plan: &Plan, tally: &Tally, rules: &LanePolicy, policy: 
             }
         }
     }
-    let strictest = |own: Option<Amount>, of: fn(&Budget) -> Option<Amount>| {
-        let all = own.into_iter().chain(rules.rules.iter().filter_map(|rule| of(&rule.budget)));
-        all.map(|amount| amount.of(rules.owned)).min()
-    };
-    let take_over = rules.budget.take_over.unwrap_or(Amount::Count(0));
-    if let Some(allowed) = strictest(Some(take_over), |budget| budget.take_over)
-        && tally.take_over > allowed
-    {
-        out.push(report::take_over(tally.take_over, allowed));
-    }
-    if let Some(allowed) = strictest(rules.budget.destroy, |budget| budget.destroy)
-        && tally.destructive > allowed
-    {
-        out.push(report::budget_destroy(tally.destructive, allowed));
+    for (effects, of, told) in [
+        (tally.take_over, take_over as fn(&Budget) -> Option<Amount>, report::take_over as fn(usize, usize) -> Wait),
+        (tally.destructive, destroy, report::budget_destroy),
+    ] {
+        let amount = |budget: &Budget| of(budget).map(|amount| amount.of(rules.owned));
+        let own = amount(&no_take_over(rules.own.budget));
+        let before = rules.before.and_then(|before| amount(&no_take_over(before.budget)));
+        let operators = rules.rules.iter().filter_map(|rule| amount(&rule.budget)).min();
+        let Some(allowed) = [own, before, operators].into_iter().flatten().min().filter(|allowed| effects > *allowed)
+        else {
+            continue;
+        };
+        let without = [own, operators].into_iter().flatten().min().is_none_or(|allowed| effects <= allowed);
+        out.push(report::loosening(told(effects, allowed), without));
     }
     out.extend(tally.moved_from.iter().map(report::moved));
     // First contact asks already, and `accept_new` has answered it.
     if rules.contacted {
         let drift = tally.causes.contains(&Cause::Drift);
         let other = tally.causes.iter().any(|cause| *cause != Cause::Drift);
-        out.extend(ask("on-commit", rules.on_commit).filter(|_| other));
-        out.extend(ask("on-drift", rules.on_drift).filter(|_| drift));
+        out.extend(ask("on-commit", rules, |own| own.on_commit).filter(|_| other));
+        out.extend(ask("on-drift", rules, |own| own.on_drift).filter(|_| drift));
     }
     out.extend(rules.rules.iter().flat_map(|rule| rule.waits(policy.now)));
+    if tally.causes.iter().any(|cause| *cause != Cause::Drift) {
+        out.extend(rules.behind.iter().cloned());
+    }
     out
 }
 
-fn ask(on: &str, says: stack::Policy) -> Option<Wait> {
-    let word = match says {
+fn take_over(budget: &Budget) -> Option<Amount> {
+    budget.take_over
+}
+
+fn destroy(budget: &Budget) -> Option<Amount> {
+    budget.destroy
+}
+
+/// A stack that says nothing of take-overs lets none be.
+fn no_take_over(budget: Budget) -> Budget {
+    Budget { take_over: Some(budget.take_over.unwrap_or(Amount::Count(0))), ..budget }
+}
+
+fn ask(on: &str, rules: &LanePolicy, of: fn(&StackPolicy) -> stack::Policy) -> Option<Wait> {
+    let before = rules.before.as_ref().map(of).filter(|before| *before > of(&rules.own));
+    let word = match before.unwrap_or(of(&rules.own)) {
         stack::Policy::Apply => return None,
         stack::Policy::Ask => "ask",
         stack::Policy::Report => "report",
     };
-    Some(report::asks(on, word))
+    Some(report::loosening(report::asks(on, word), before.is_some()))
 }

@@ -5,7 +5,7 @@ use tidelock_model::inventory::InventoryEntry;
 use tidelock_model::plan::Plan;
 use tidelock_model::revision::Signature;
 use tidelock_model::run::Approval;
-use tidelock_model::stack::{self, Amount, Budget};
+use tidelock_model::stack::{self, Amount, Budget, StackPolicy};
 use tidelock_model::window::Window;
 
 use super::{Decision, LanePolicy, LaneVerdict, Policy, Rule, decide, waits};
@@ -14,13 +14,15 @@ use crate::tests::example::{Example, lane, plugin};
 
 /// A lane that was applied before and may go on by itself.
 fn settled() -> LanePolicy {
-    LanePolicy {
-        contacted: true,
-        on_commit: stack::Policy::Apply,
-        on_drift: stack::Policy::Apply,
-        ..LanePolicy::default()
-    }
+    LanePolicy { contacted: true, own: LETS, ..LanePolicy::default() }
 }
+
+/// A stack that lets everything be applied.
+const LETS: StackPolicy = StackPolicy {
+    budget: Budget { destroy: None, take_over: None },
+    on_commit: stack::Policy::Apply,
+    on_drift: stack::Policy::Apply,
+};
 
 fn policy(rules: LanePolicy) -> Policy {
     Policy { lanes: [(lane("web"), rules)].into(), ..Policy::default() }
@@ -107,7 +109,10 @@ fn take_overs_wait_past_the_budget() {
     example.there("/a", "0600");
     assert_eq!(check(&example, &settled()), "waits for take-over; with a yes: approved");
     let budget = Budget { take_over: Some(Amount::Count(1)), destroy: None };
-    assert_eq!(check(&example, &LanePolicy { budget, ..settled() }), "approved; with a yes: approved");
+    assert_eq!(
+        check(&example, &LanePolicy { own: StackPolicy { budget, ..LETS }, ..settled() }),
+        "approved; with a yes: approved"
+    );
 }
 
 #[test]
@@ -117,7 +122,7 @@ fn destruction_waits_past_the_budget() {
         example.have(id, &format!("/{id}"), "0644");
     }
     let with = |destroy: Amount| LanePolicy {
-        budget: Budget { destroy: Some(destroy), take_over: None },
+        own: StackPolicy { budget: Budget { destroy: Some(destroy), take_over: None }, ..LETS },
         owned: 2,
         ..settled()
     };
@@ -158,7 +163,7 @@ fn what_is_protected_does_not_hold_up_the_rest() {
 
 #[test]
 fn the_stack_says_what_commits_and_drift_do() {
-    let says = |on_commit, on_drift| LanePolicy { on_commit, on_drift, ..settled() };
+    let says = |on_commit, on_drift| LanePolicy { own: StackPolicy { on_commit, on_drift, ..LETS }, ..settled() };
     let asks = says(stack::Policy::Ask, stack::Policy::Apply);
     let reports = says(stack::Policy::Apply, stack::Policy::Report);
     assert_eq!(check(&created(), &asks), "waits for on-commit; with a yes: approved");
@@ -296,7 +301,37 @@ fn an_approved_plan_holds_what_was_decided_and_by_whom() {
     assert_eq!(approved.approvals(), [yes(&plan)]);
 }
 
-/// A rule over one lane.
+#[test]
+fn who_approved_beforehand_and_applies_with_a_yes_takes_nothing_back() {
+    let (plan, ledger) = created().plan();
+    let policy = policy(ruled(Rule { approvals: 1, ..Rule::default() }));
+    let word = |how: &str| Approval { how: how.to_owned(), who: "grace".to_owned(), ..yes(&plan) };
+    let verdict = |words: &[Approval]| decide(&plan, &ledger, &policy, words).lanes[0].1.clone();
+    assert_eq!(verdict(&[word("approve"), word("--yes")]), LaneVerdict::Approved);
+    assert!(matches!(verdict(&[word("--yes")]), LaneVerdict::Waits(_)));
+    let no = Approval { yes: false, ..word("approve") };
+    assert!(matches!(verdict(&[word("approve"), no]), LaneVerdict::Waits(_)), "a no does");
+}
+
+#[test]
+fn what_a_commit_loosens_counts_from_the_next_one_on() {
+    let strict = StackPolicy {
+        budget: Budget { destroy: Some(Amount::Count(0)), take_over: None },
+        on_commit: stack::Policy::Report,
+        ..LETS
+    };
+    let loosened = LanePolicy { before: Some(strict), ..settled() };
+    let said = waits(&created().plan().0, &policy(loosened.clone()));
+    assert_eq!(said.len(), 1);
+    assert_eq!(
+        said[0].1.message,
+        "the stack says `on_commit: report`; that was so before this commit, which loosens it from the next one on"
+    );
+    let tightened = LanePolicy { own: strict, before: Some(LETS), ..settled() };
+    assert!(check(&created(), &tightened).starts_with("waits for reports"), "what is tightened counts at once");
+    assert_eq!(check(&created(), &LanePolicy { before: Some(LETS), ..settled() }), "approved; with a yes: approved");
+}
+
 fn ruled(rule: Rule) -> LanePolicy {
     LanePolicy { rules: vec![rule], ..settled() }
 }
@@ -338,7 +373,7 @@ fn the_strictest_budget_wins() {
     let mut example = created();
     example.have("x", "/x", "0644");
     let budgets = |own: Option<u32>, operators: Option<u32>| LanePolicy {
-        budget: Budget { destroy: own.map(Amount::Count), take_over: None },
+        own: StackPolicy { budget: Budget { destroy: own.map(Amount::Count), take_over: None }, ..LETS },
         ..ruled(Rule { budget: Budget { destroy: operators.map(Amount::Count), take_over: None }, ..Rule::default() })
     };
     let over = "waits for budget-destroy; with a yes: approved";

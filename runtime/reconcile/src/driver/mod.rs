@@ -15,6 +15,7 @@
 //! A source's server is asked once per poll, however many lanes it has: passes use the
 //! revision in force. A pass that has begun to write is never cut short.
 
+mod behind;
 mod pace;
 mod pass;
 mod poll;
@@ -30,6 +31,7 @@ use tidelock_model::name::{Lane, Name};
 use tokio::sync::{mpsc, watch};
 use tokio::task::{AbortHandle, Id, JoinError, JoinSet};
 
+use self::behind::Behind;
 use self::pass::Passed;
 use self::poll::{Polled, Told};
 use self::schedule::{Ended, Job, Schedule};
@@ -141,6 +143,7 @@ pub struct Driver {
     /// Sources whose lanes are known, with what their last poll told.
     known: BTreeMap<Name, Told>,
     listed: BTreeSet<Name>,
+    behind: Behind,
     /// Lanes that were seen to be as they should, and not written down yet.
     seen: Vec<Lane>,
     flush_at: Timestamp,
@@ -156,6 +159,8 @@ struct Under {
     began: Timestamp,
     abort: AbortHandle,
     interrupt: Interrupt,
+    /// Passes that had ended when it began.
+    after: u64,
 }
 
 /// What a task came to.
@@ -181,6 +186,7 @@ impl Driver {
             running: HashMap::new(),
             known: BTreeMap::new(),
             listed: BTreeSet::new(),
+            behind: Behind::default(),
             seen: Vec::new(),
             flush_at: now,
             tidy_at: now,
@@ -284,7 +290,8 @@ impl Driver {
             }
         };
         let began = self.runtime.clock.now();
-        self.running.insert(abort.id(), Under { job, began, abort, interrupt });
+        let after = self.behind.passes();
+        self.running.insert(abort.id(), Under { job, began, abort, interrupt, after });
     }
 
     /// Takes a signal: it wakes what the schedule holds, and nothing else.
@@ -345,7 +352,7 @@ impl Driver {
         let ms = u64::try_from(now.as_millisecond() - under.began.as_millisecond()).unwrap_or(0);
         match (under.job, came) {
             (Job::Poll(source), Ok(Came::Polled(polled))) => self.polled(&source, polled, ms, now),
-            (Job::Pass(lane), Ok(Came::Passed(passed))) => self.passed(&lane, &passed, ms, now),
+            (Job::Pass(lane), Ok(Came::Passed(passed))) => self.passed(&lane, &passed, (under.after, ms), now),
             (Job::Poll(source), came) => {
                 let why = came.err().map(|error| error.to_string()).unwrap_or_default();
                 tracing::error!(%source, why, "the poll broke off");
@@ -359,7 +366,7 @@ impl Driver {
                     }
                     _ => "the pass broke off by a fault of ours; the log has more".to_owned(),
                 };
-                self.passed(&lane, &Passed::failed(why), ms, now);
+                self.passed(&lane, &Passed::failed(why), (under.after, ms), now);
             }
         }
     }
@@ -377,7 +384,8 @@ impl Driver {
         }
     }
 
-    fn passed(&mut self, lane: &Lane, passed: &Passed, ms: u64, now: Timestamp) {
+    /// A pass ended that began after so many others, and took so many ms.
+    fn passed(&mut self, lane: &Lane, passed: &Passed, (after, ms): (u64, u64), now: Timestamp) {
         self.say(Some(lane), &RunEvent::PassEnded { end: passed.end, drifted: passed.drifted, ms });
         // What was cut off because the loop ends has not failed: the next process goes on with it.
         let failed = passed.how == Ended::Failed && !self.draining;
@@ -385,6 +393,12 @@ impl Driver {
         let due = self.schedule.ended(lane, passed.how, now);
         if let Some(until) = passed.until {
             self.schedule.no_later(lane, until, now);
+        }
+        // What fails again and again wakes nobody again.
+        let moved = !passed.quiet && passed.how != Ended::Busy && !(failed && had_failed);
+        let woken = self.behind.ended(lane, passed.on.as_ref(), moved, after);
+        if !woken.is_empty() {
+            self.schedule.wake_lanes(|lane| woken.contains(lane), now);
         }
         self.pulse.send_modify(|pulse| {
             pulse.passed += 1;

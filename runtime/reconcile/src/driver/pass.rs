@@ -28,6 +28,8 @@ pub(super) struct Passed {
     pub(super) why: Option<String>,
     /// When something that it waits for ends by itself.
     pub(super) until: Option<Timestamp>,
+    /// The lane that has to get there first.
+    pub(super) on: Option<Lane>,
     /// Whether it found everything as it was, and wrote nothing down.
     pub(super) quiet: bool,
 }
@@ -38,7 +40,7 @@ impl Passed {
     }
 
     fn ended(how: Ended, end: PassEnd) -> Self {
-        Self { how, end, drifted: 0, why: None, until: None, quiet: false }
+        Self { how, end, drifted: 0, why: None, until: None, on: None, quiet: false }
     }
 }
 
@@ -92,6 +94,7 @@ fn came_of(applied: &Applied) -> Passed {
         .iter()
         .map(|(address, fault)| format!("{}: {}", address.resource, fault.message))
         .chain(applied.mismatches.iter().map(|mismatch| format!("{}: {}", mismatch.address.resource, mismatch.why)))
+        .chain(applied.unchecked.iter().map(|(_, why)| why.clone()))
         .chain(applied.plan.errors.iter().map(|error| error.message.clone()))
         .next();
     let deferred = || applied.plan.changes.iter().any(|change| change.action == Action::Deferred);
@@ -109,7 +112,8 @@ fn came_of(applied: &Applied) -> Passed {
         _ => PassEnd::Done,
     };
     let until = applied.waits.iter().filter_map(|(_, wait)| wait.until).min();
-    Passed { why, until, ..Passed::ended(how, end) }
+    let on = applied.waits.iter().find_map(|(_, wait)| wait.on.clone());
+    Passed { why, until, on, ..Passed::ended(how, end) }
 }
 
 fn failed(error: &RunError) -> Passed {
@@ -157,6 +161,10 @@ pub(super) fn keep_failure(
         record.since = Some(now);
     }
     record.status = Status::Failed;
+    // What it was tried at: a rollout stops for what failed at the revision that it brings.
+    if let Some(revision) = runtime.store.revision(&lane.source)? {
+        record.planned = Some(revision);
+    }
     record.why = Some(why.to_owned());
     record.attempts = attempts;
     record.retry_at = retry_at;

@@ -1,7 +1,11 @@
 //! Reads `stack.yaml`.
 
+use std::collections::BTreeSet;
+
+use tidelock_model::check::filled;
 use tidelock_model::error::{Diagnostic, Place};
 use tidelock_model::grant::glob;
+use tidelock_model::name::Name;
 use tidelock_model::port::{SourceError, Tree};
 use tidelock_model::stack::{Selector, Stack, StackDecl};
 
@@ -43,6 +47,13 @@ pub fn parse(text: &str, dir: &str) -> Result<Stack, Vec<Diagnostic>> {
     }
     if !(decl.settings.is_null() || decl.settings.is_object()) {
         problem("/settings", "`settings` must be a map".to_owned());
+    }
+    for (i, check) in decl.checks.iter().enumerate() {
+        // With what every target has: its labels are known when a lane is planned.
+        let filled = |text: &str| filled(text, "target", |_| Some("1".to_owned()));
+        if let Err(message) = check.probe(filled).and_then(|_| check.within()) {
+            problem(&format!("/checks/{i}"), message);
+        }
     }
     if problems.is_empty() { Ok(Stack { decl, dir: dir.to_owned() }) } else { Err(problems) }
 }
@@ -93,7 +104,54 @@ pub fn all(tree: &dyn Tree) -> Result<(Vec<Stack>, Vec<Diagnostic>), SourceError
             Err(found) => problems.extend(found),
         }
     }
+    let (stacks, found) = needing(stacks, problems.is_empty());
+    problems.extend(found);
     Ok((stacks, problems))
+}
+
+/// Leaves out the stacks that need one that is not there, or that needs them in turn: their
+/// turn would never come. Where some could not be read (not `all`), one that is not there may be among them.
+fn needing(stacks: Vec<Stack>, all: bool) -> (Vec<Stack>, Vec<Diagnostic>) {
+    let mut problems = Vec::new();
+    for stack in &stacks {
+        for needed in &stack.decl.needs {
+            let message = if !stacks.iter().any(|other| other.decl.name == *needed) {
+                let hint = if all { "" } else { " that can be read" };
+                format!("stack {} needs {needed}, and there is no stack of that name{hint}", stack.decl.name)
+            } else if let Some(way) = way_back(&stacks, stack, needed) {
+                format!("stack {} needs itself: {}", stack.decl.name, way.join(" needs "))
+            } else {
+                continue;
+            };
+            let file = if stack.dir.is_empty() { FILE.to_owned() } else { format!("{}/{FILE}", stack.dir) };
+            problems.push(Diagnostic::error(message, Some(Place::file(file))).at("/needs"));
+            break;
+        }
+    }
+    let bad = |stack: &Stack| {
+        let file = if stack.dir.is_empty() { FILE.to_owned() } else { format!("{}/{FILE}", stack.dir) };
+        problems.iter().any(|problem| problem.place.as_ref().is_some_and(|place| place.file == file))
+    };
+    let stacks = stacks.into_iter().filter(|stack| !bad(stack)).collect();
+    (stacks, problems)
+}
+
+/// The way along `needs` from a stack by way of one that it needs back to itself.
+fn way_back(stacks: &[Stack], stack: &Stack, by: &Name) -> Option<Vec<String>> {
+    let mut open = vec![vec![stack.decl.name.clone(), by.clone()]];
+    let mut known = BTreeSet::new();
+    while let Some(way) = open.pop() {
+        let last = way.last()?;
+        if *last == stack.decl.name {
+            return Some(way.iter().map(ToString::to_string).collect());
+        }
+        if !known.insert(last.clone()) {
+            continue;
+        }
+        let next = stacks.iter().find(|other| other.decl.name == *last).map_or(&[][..], |other| &other.decl.needs);
+        open.extend(next.iter().map(|name| [way.clone(), vec![name.clone()]].concat()));
+    }
+    None
 }
 
 #[cfg(test)]
@@ -128,6 +186,33 @@ mod tests {
             assert!(problem.message.starts_with(words), "{text:?}: {problem:?}");
             assert!(!problem.message.contains("Options"), "{problem:?}");
         }
+    }
+
+    #[test]
+    fn a_check_or_a_rollout_that_cannot_be_is_named() {
+        for (text, words) in [
+            ("checks: [{ tcp: a }]", "is not host:port"),
+            ("checks: [{ http: 'http://{nobody}/' }]", "{nobody} is neither {target} nor {labels.KEY}"),
+            ("checks: [{ tcp: 'a:1', within: soon }]", "is not a duration"),
+            ("checks: [{ ping: a }]", "unknown field `ping`"),
+            ("rollout: { first: some }", "neither a number nor a percentage"),
+        ] {
+            let problems = parse(&format!("name: web\ntargets: [a]\n{text}\n"), "web").unwrap_err();
+            assert!(problems[0].message.contains(words), "{text}: {problems:?}");
+        }
+    }
+
+    #[test]
+    fn a_stack_that_needs_itself_or_nobody_has_no_turn() {
+        let stack =
+            |name: &str, needs: &str| parse(&format!("name: {name}\ntargets: [a]\nneeds: [{needs}]\n"), name).unwrap();
+        let stacks =
+            vec![stack("web", "db"), stack("db", "net"), stack("net", "web"), stack("free", ""), stack("app", "gone")];
+        let (left, problems) = needing(stacks, true);
+        assert_eq!(left.iter().map(|stack| stack.dir.as_str()).collect::<Vec<_>>(), ["free"]);
+        let messages: Vec<&str> = problems.iter().map(|problem| problem.message.as_str()).collect();
+        assert_eq!(messages[0], "stack web needs itself: web needs db needs net needs web");
+        assert_eq!(messages[3], "stack app needs gone, and there is no stack of that name");
     }
 
     #[test]

@@ -1,15 +1,19 @@
 //! The fifth stage: from a plan to an approved plan. What decides is pure and lives in
 //! `tidelock_plan::gate`; here the caller is asked, and the answer is kept.
 
+use std::collections::BTreeMap;
+
+use tidelock_model::digest::Digest;
 use tidelock_model::event::RunEvent;
 use tidelock_model::grant::glob;
-use tidelock_model::name::Lane;
+use tidelock_model::name::{Lane, Name};
 use tidelock_model::plan::{Plan, Wait};
 use tidelock_model::run::{Approval, Status};
+use tidelock_model::stack::StackPolicy;
 use tidelock_plan::gate::{self, ApprovedPlan, Decision, LanePolicy, LaneVerdict, Policy};
 
 use super::plan::{Pass, PlannedLane};
-use super::rules;
+use super::{rules, shown};
 use crate::error::RunError;
 use crate::holds;
 use crate::runtime::{Caller, Runtime, Yes};
@@ -20,6 +24,15 @@ pub(super) struct Passed {
     pub(super) approved: Option<ApprovedPass>,
     /// The lanes that do not, and why.
     pub(super) held: Held,
+}
+
+/// What the caller said yes to: once for a run, however many passes it takes.
+#[derive(Debug, Default)]
+pub(super) struct Given {
+    /// Whether the caller was asked already.
+    asked: bool,
+    /// The digests of the lanes that it said yes to.
+    yes: BTreeMap<Lane, Digest>,
 }
 
 /// Lanes that are held up.
@@ -39,7 +52,12 @@ pub(super) struct ApprovedPass {
 
 /// Takes a plan through the gate, asking the caller where its yes is enough. In the loop
 /// nobody is asked: what was approved beforehand, and the policies, decide.
-pub(super) async fn pass(runtime: &Runtime, pass: Pass, caller: Caller<'_>) -> Result<(Plan, Passed), RunError> {
+pub(super) async fn pass(
+    runtime: &Runtime,
+    pass: Pass,
+    caller: Caller<'_>,
+    given: &mut Given,
+) -> Result<(Plan, Passed), RunError> {
     let Pass { plan, ledger, lanes, policy, .. } = pass;
     let mut approvals = stored(runtime, &plan)?;
     let mut decision = gate::decide(&plan, &ledger, &policy, &approvals);
@@ -50,14 +68,23 @@ pub(super) async fn pass(runtime: &Runtime, pass: Pass, caller: Caller<'_>) -> R
         // Where all of it was approved beforehand, nobody is asked again; else a caller is
         // asked about the whole, and a no is one to the whole.
         let said = |lane: &Lane| {
+            let turn = |verdict: &LaneVerdict| {
+                *verdict == LaneVerdict::Approved || verdict.waits().iter().all(|wait| wait.on.is_some())
+            };
             approvals.iter().any(|word| word.yes && word.how == Approval::BEFOREHAND && word.lane == *lane)
-                && decision.lanes.contains(&(lane.clone(), LaneVerdict::Approved))
+                && decision.lanes.iter().any(|(of, verdict)| of == lane && turn(verdict))
         };
-        let askable = if askable.iter().all(said) { vec![] } else { askable };
-        let yes = if askable.is_empty() { None } else { approver.approve(&plan, &askable).await };
+        let said_now =
+            |lane: &Lane| plan.lanes.iter().any(|part| part.lane == *lane && given.yes.get(lane) == Some(&part.digest));
+        let open: Vec<Lane> = askable.iter().filter(|lane| !said_now(lane)).cloned().collect();
+        let askable = if open.iter().all(said) { vec![] } else { open };
+        let yes = if askable.is_empty() || given.asked { None } else { approver.approve(&plan, &askable).await };
+        given.asked = true;
         if let Some(yes) = yes {
             // Whose yes it was is known for every change, asked for by a rule or not.
             approvals.extend(kept(runtime, &plan, &askable, &yes)?);
+            let digests = plan.lanes.iter().filter(|part| askable.contains(&part.lane));
+            given.yes.extend(digests.map(|part| (part.lane.clone(), part.digest)));
             decision = gate::decide(&plan, &ledger, &policy, &approvals);
         } else {
             silent = askable;
@@ -91,7 +118,8 @@ pub(super) async fn pass(runtime: &Runtime, pass: Pass, caller: Caller<'_>) -> R
 fn can_go_on(verdict: &LaneVerdict) -> bool {
     match verdict {
         LaneVerdict::Approved => true,
-        LaneVerdict::Waits(waits) => waits.iter().all(|wait| wait.approvable),
+        // Whose turn it is not yet goes on later in the run, under the same yes.
+        LaneVerdict::Waits(waits) => waits.iter().all(|wait| wait.approvable || wait.on.is_some()),
         LaneVerdict::Nothing | LaneVerdict::Refused(_) => false,
     }
 }
@@ -112,6 +140,7 @@ fn nobody() -> Wait {
         hint: Some("answer at a terminal, or give `--yes`".to_owned()),
         approvable: true,
         until: None,
+        on: None,
     }
 }
 
@@ -170,9 +199,15 @@ fn stored(runtime: &Runtime, plan: &Plan) -> Result<Vec<Approval>, RunError> {
 }
 
 /// What the gate decides by, from the config, the stacks and what is remembered.
-pub(super) fn policy(runtime: &Runtime, lanes: &[PlannedLane]) -> Result<Policy, RunError> {
+pub(super) fn policy(
+    runtime: &Runtime,
+    plan: &Plan,
+    lanes: &[PlannedLane],
+    before: &BTreeMap<Name, StackPolicy>,
+) -> Result<Policy, RunError> {
     let people = runtime.config.people.iter().map(|(user, names)| (user.clone(), names.0.clone())).collect();
     let mut policy = Policy { now: runtime.clock.now(), people, ..Policy::default() };
+    let in_force = runtime.store.revision(&plan.source)?.is_some_and(|revision| revision.id == plan.revision.id);
     for lane in lanes {
         let desired = &lane.rendered.desired;
         let mut accept_new = false;
@@ -180,15 +215,21 @@ pub(super) fn policy(runtime: &Runtime, lanes: &[PlannedLane]) -> Result<Policy,
             accept_new |= glob(pattern, false)?.is_match(desired.lane.target.as_str());
         }
         let decl = &desired.stack.decl;
+        let own = decl.policy();
+        let revision = &plan.revision_of(&desired.lane).id;
+        let before = match before.get(&decl.name) {
+            Some(before) => Some(*before),
+            None => shown::before(runtime, &desired.lane, revision, own, in_force)?,
+        };
         let rules = LanePolicy {
             contacted: lane.record.as_ref().is_some_and(|record| record.contacted),
             plugins: lane.record.as_ref().map(|record| record.plugins.clone()).unwrap_or_default(),
-            budget: decl.budget,
+            own,
+            before,
             accept_new,
             owned: lane.owned,
-            on_commit: decl.on_commit,
-            on_drift: decl.on_drift,
             rules: rules::of(&runtime.config, &desired.stack.dir, &desired.lane.target)?,
+            behind: vec![],
         };
         policy.lanes.insert(desired.lane.clone(), rules);
     }
@@ -237,6 +278,7 @@ pub(super) fn same_as_saved(saved: &Plan, now: &Plan) -> Result<(), RunError> {
         for lane in &mut lanes {
             lane.waits.retain(|wait| gate::refuses(wait) || !gate::holds_up(wait));
             lane.pinned = None;
+            lane.batch = None;
         }
         format!("{groups:?}{effects:?}{changes:?}{lanes:?}")
     };

@@ -1,6 +1,8 @@
 //! One pass, stage by stage: [`plan`] and [`apply`] are its tables of contents.
 
 mod apply;
+mod base;
+mod check;
 mod gate;
 mod look;
 mod observe;
@@ -8,20 +10,24 @@ mod plan;
 mod prove;
 mod record;
 mod render;
+mod rollout;
 mod rules;
+mod shown;
 mod source;
 #[cfg(test)]
 mod tests;
 
 use tidelock_model::error::{Blame, Fault};
-use tidelock_model::name::Address;
-use tidelock_model::plan::Plan;
+use tidelock_model::name::{Address, Lane};
+use tidelock_model::plan::{Plan, Wait};
+use tidelock_model::port::Fetched;
 use tidelock_model::run::{Run, RunEnd};
 
 use crate::contents::BlobSet;
 use crate::error::RunError;
 use crate::runtime::{Caller, PlanOptions, Runtime, Selection};
 
+pub use base::plan_against;
 pub(crate) use look::quiet;
 pub(crate) use observe::{Snapshot, observe};
 pub(crate) use record::Leases;
@@ -53,8 +59,10 @@ pub struct Applied {
     pub skipped: Vec<(Address, String)>,
     /// What was done and is not as planned.
     pub mismatches: Vec<Mismatch>,
+    /// Lanes in which a check of the stack does not hold, and why.
+    pub unchecked: Vec<(Lane, String)>,
     /// What it waits for, or was refused for, where it does.
-    pub waits: Vec<(tidelock_model::name::Lane, tidelock_model::plan::Wait)>,
+    pub waits: Vec<(Lane, Wait)>,
 }
 
 /// Plans: what would be done, and nothing else.
@@ -71,10 +79,11 @@ pub async fn plan(runtime: &Runtime, selection: &Selection, options: &PlanOption
     Ok(pass.plan)
 }
 
-/// Applies: plans anew, asks the gate, performs, proves and records.
+/// Applies: plans anew, asks the gate, performs, proves, checks and records.
 ///
 /// A `saved` plan is evidence, never instruction: it is compared with what would be
-/// done now, and only if they are equal is *that* done.
+/// done now, and only if they are equal is *that* done. What waits for other lanes of the
+/// run goes on in further passes, at the same revision and under the same yes.
 ///
 /// # Errors
 /// See [`RunError`]. Failures of single changes are in [`Applied`].
@@ -88,7 +97,36 @@ pub async fn apply(
     crate::holds::expire(runtime)?;
     let fetched = source::fetch(runtime, selection).await?;
     source::may_be_applied(runtime, &fetched)?;
+    let mut given = gate::Given::default();
     let lanes = source::lanes(runtime, selection, &fetched).await?;
+    let mut applied = pass(runtime, &fetched, lanes, who, caller, saved, &mut given).await?;
+    if let Caller::Once(_) = caller {
+        let mut open = rollout::to_go_on(&applied);
+        while !open.is_empty() {
+            let lanes = source::lanes(runtime, selection, &fetched).await?.only(&open);
+            let more = pass(runtime, &fetched, lanes, who, caller, None, &mut given).await?;
+            let left = rollout::to_go_on(&more);
+            applied = record::further(applied, more, &open);
+            // Nobody got there: what is left waits for something else.
+            if left.len() >= open.len() {
+                break;
+            }
+            open = left;
+        }
+    }
+    Ok(applied)
+}
+
+/// One pass of an apply over some lanes of a revision.
+async fn pass(
+    runtime: &Runtime,
+    fetched: &Fetched,
+    lanes: source::Lanes,
+    who: &str,
+    caller: Caller<'_>,
+    saved: Option<&Plan>,
+    given: &mut gate::Given,
+) -> Result<Applied, RunError> {
     let leases = match caller {
         Caller::Once(_) => {
             record::Leases::wait(runtime, &lanes.selected.iter().map(|one| &one.lane).collect::<Vec<_>>(), who).await?
@@ -96,23 +134,28 @@ pub async fn apply(
         Caller::Loop => record::Leases::take(runtime, &lanes.selected, who)?,
     };
     crate::recover::open_intents(runtime, &leases, &lanes.selected).await?;
-    let pass = plan::pass(runtime, &fetched, lanes).await?;
+    let pass = plan::pass(runtime, fetched, lanes).await?;
     let pass = plan::with_previews(runtime, pass).await?;
     if let Some(saved) = saved {
         gate::same_as_saved(saved, &pass.plan)?;
     }
     let blobs: BlobSet = pass.blobs.clone();
-    let (whole, gate::Passed { approved, held }) = gate::pass(runtime, pass, caller).await?;
-    let done = match &approved {
+    let checks = check::Checks::of(&pass);
+    let (whole, gate::Passed { approved, held }) = gate::pass(runtime, pass, caller, given).await?;
+    let proven = match &approved {
         Some(approved) => {
             let Some(_in_hand) = runtime.interrupt.begin() else {
                 return Err(Fault::new("interrupted", Blame::Host, "ended before anything was begun").into());
             };
             let performed = apply::perform(runtime, &leases, approved, &blobs, who).await?;
-            let proven = prove::prove(runtime, approved, performed).await?;
-            Some(record::finish(runtime, &leases, approved, proven)?)
+            Some(prove::prove(runtime, approved, performed).await?)
         }
         None => None,
     };
-    record::together(runtime, whole, done, held, who)
+    let unchecked = checks.ask(runtime, &leases, |lane| record::to_check(lane, proven.as_ref(), &held)).await?;
+    let done = match (&approved, proven) {
+        (Some(approved), Some(proven)) => Some(record::finish(runtime, &leases, approved, proven, &unchecked)?),
+        _ => None,
+    };
+    record::together(runtime, whole, done, held, unchecked, who)
 }

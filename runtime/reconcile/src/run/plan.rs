@@ -12,10 +12,12 @@ use tidelock_model::port::{Fetched, LaneRecord, StepAnswer, StepRequest};
 use tidelock_plan::gate::Policy;
 use tidelock_plan::{Draft, LaneInput, LanePart, Ledger, draft, lane_plan};
 
+use super::check::{self, Check};
 use super::gate;
 use super::observe::{Snapshot, observe};
 use super::record;
 use super::render::{self, RenderedLane};
+use super::rollout;
 use super::source::Lanes;
 use crate::contents::BlobSet;
 use crate::error::RunError;
@@ -38,6 +40,8 @@ pub(super) struct PlannedLane {
     pub(super) record: Option<LaneRecord>,
     /// Resources that the lane owned before.
     pub(super) owned: usize,
+    /// What is to hold before others go on from here.
+    pub(super) checks: Vec<Check>,
 }
 
 /// How often a provider may answer `needs-replace` before it is called a loop.
@@ -84,10 +88,13 @@ pub(super) async fn pass(runtime: &Runtime, fetched: &Fetched, lanes: Lanes) -> 
     plan.warnings.splice(0..0, lanes.warnings);
     crate::holds::shown(runtime, &mut plan)?;
     lanes.pins.shown(&mut plan);
-    let policy = gate::policy(runtime, &planned)?;
+    let mut policy = gate::policy(runtime, &plan, &planned, &lanes.before)?;
+    rollout::put(runtime, fetched, &lanes.stacks, &lanes.pins, &mut plan, &mut policy)?;
     for (lane, wait) in tidelock_plan::gate::waits(&plan, &policy) {
-        // What the gate will say stands in the plan already, for people to read.
-        if let Some(part) = plan.lanes.iter_mut().find(|part| part.lane == lane)
+        // What the gate will say stands in the plan already, for people to read. Whose turn it
+        // is says the batch.
+        if wait.on.is_none()
+            && let Some(part) = plan.lanes.iter_mut().find(|part| part.lane == lane)
             && !part.waits.contains(&wait)
         {
             part.waits.push(wait);
@@ -160,8 +167,7 @@ async fn claims(
             unheard.entry(target.clone()).or_default().extend(lanes.unread.iter().cloned());
         }
         // What a stack claimed that is gone from the revision, it claims no more.
-        let gone =
-            |claim: &Claim| claim.source == *source && lanes.unread.is_empty() && !lanes.names.contains(&claim.stack);
+        let gone = |claim: &Claim| claim.source == *source && lanes.unread.is_empty() && !lanes.has(&claim.stack);
         let mut all = runtime.store.claims(target)?;
         all.retain(|claim| !gone(claim));
         claims.insert(target.clone(), all);
@@ -200,6 +206,8 @@ async fn one(
     unheard: &BTreeMap<Name, Vec<String>>,
 ) -> Result<(LanePart, PlannedLane), RunError> {
     let lane = &rendered.desired.lane;
+    let selected = Selected { lane: lane.clone(), stack: rendered.desired.stack.clone() };
+    let checks = check::of_lane(&runtime.config, &selected)?;
     let fingerprint = fingerprint(runtime, &lane.target).await?;
     let record = runtime.store.lane(lane)?;
     let inventory = runtime.store.inventory(&lane.target)?;
@@ -240,7 +248,7 @@ async fn one(
     }
     let part = lane_plan(&input, draft).map_err(RunError::Rejected)?;
     let owned = inventory.iter().filter(|entry| entry.address.lane() == *lane).count();
-    Ok((part, PlannedLane { rendered, record, owned }))
+    Ok((part, PlannedLane { rendered, record, owned, checks }))
 }
 
 async fn ask(

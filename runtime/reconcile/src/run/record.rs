@@ -6,7 +6,7 @@ use tidelock_model::digest::Digest;
 use tidelock_model::error::{Blame, Fault};
 use tidelock_model::event::RunEvent;
 use tidelock_model::name::{Lane, Name};
-use tidelock_model::plan::{Cause, LanePlan, Plan, Wait};
+use tidelock_model::plan::{Action, Cause, LanePlan, Plan, Wait};
 use tidelock_model::port::{Fetched, LaneRecord, Lease};
 use tidelock_model::revision::Signature;
 use tidelock_model::run::{Approval, Run, RunCounts, RunEnd, Status};
@@ -15,6 +15,7 @@ use tidelock_plan::holds;
 
 use super::Applied;
 use super::apply::Performed;
+use super::check::Meant;
 use super::gate::{ApprovedPass, Held};
 use super::plan::Pass;
 use super::prove::Proven;
@@ -200,7 +201,8 @@ fn begun(runtime: &Runtime, plan: &Plan, lane: &Lane, digest: Digest, who: &str,
     }
 }
 
-/// Notes which lanes have no stack any more. Their resources stay until somebody says so.
+/// Notes which lanes there are no more: their stack left Git, or the operator's config their
+/// target, or the stack does not go there any longer. Their resources stay until somebody says so.
 pub(super) fn orphaned(runtime: &Runtime, fetched: &Fetched, lanes: &Lanes) -> Result<(), RunError> {
     let source = &fetched.revision.source;
     let in_force = runtime.store.revision(source)?.is_some_and(|revision| revision.id == fetched.revision.id);
@@ -208,14 +210,31 @@ pub(super) fn orphaned(runtime: &Runtime, fetched: &Fetched, lanes: &Lanes) -> R
         return Ok(());
     }
     for mut record in runtime.store.lanes()? {
-        let gone = record.lane.source == *source && !lanes.names.contains(&record.lane.stack);
-        if gone && record.status != Status::Orphaned {
+        if record.lane.source != *source || record.status == Status::Orphaned {
+            continue;
+        }
+        if let Some(why) = gone(runtime, fetched, lanes, &record.lane)? {
             record.status = Status::Orphaned;
-            record.why = Some(format!("the stack left Git at {}; its resources stay", fetched.revision.short()));
+            record.why = Some(format!("{why}; its resources stay"));
+            record.since = Some(runtime.clock.now());
             runtime.store.put_lane(&record)?;
         }
     }
     Ok(())
+}
+
+/// Why a lane is none any more.
+fn gone(runtime: &Runtime, fetched: &Fetched, lanes: &Lanes, lane: &Lane) -> Result<Option<String>, RunError> {
+    let at = fetched.revision.short();
+    let Some(stack) = lanes.stacks.iter().find(|stack| stack.decl.name == lane.stack) else {
+        return Ok(Some(format!("the stack left Git at {at}")));
+    };
+    if !runtime.config.targets.contains_key(&lane.target) {
+        return Ok(Some("the config declares its target no more".to_owned()));
+    }
+    let revision = &lanes.pins.files(&lane.stack, fetched).revision.id;
+    let there = runtime.siblings.of(&runtime.config, &lane.source, stack, revision)?;
+    Ok((!there.contains(lane)).then(|| format!("the stack does not go to {} any more, as of {at}", lane.target)))
 }
 
 /// Notes where each lane stands after a plan.
@@ -293,6 +312,7 @@ pub(super) fn together(
     plan: Plan,
     done: Option<Applied>,
     held: Held,
+    unchecked: BTreeMap<Lane, String>,
     who: &str,
 ) -> Result<Applied, RunError> {
     runtime.store.put_plan(runtime.clock.now(), &plan)?;
@@ -304,24 +324,74 @@ pub(super) fn together(
         failures: vec![],
         skipped: vec![],
         mismatches: vec![],
+        unchecked: vec![],
         waits: vec![],
     });
     for part in &plan.lanes {
         let through = performed && applied.plan.lanes.iter().any(|done| done.lane == part.lane);
         if !through {
-            applied.runs.extend(not_performed(runtime, &plan, part, &held.waits, who)?);
+            applied.runs.extend(not_performed(runtime, &plan, part, &held.waits, unchecked.get(&part.lane), who)?);
         }
     }
-    applied.end = match applied.end {
-        end @ (RunEnd::Failed | RunEnd::Partly | RunEnd::Interrupted) => end,
-        _ if held.refused => RunEnd::Refused,
-        _ if !held.waits.is_empty() => RunEnd::Waiting,
-        RunEnd::Nothing if !plan.errors.is_empty() => RunEnd::Partly,
-        end => end,
-    };
     applied.waits = held.waits;
+    applied.unchecked = unchecked.into_iter().collect();
     applied.plan = plan;
+    applied.end = ended(&applied, held.refused);
     Ok(applied)
+}
+
+/// Puts a further pass of a run to the ones before: it was about what was `open` there.
+pub(super) fn further(before: Applied, more: Applied, open: &BTreeSet<Lane>) -> Applied {
+    let refused = [before.end, more.end].contains(&RunEnd::Refused);
+    let mut all = before;
+    all.waits.retain(|(lane, _)| !open.contains(lane));
+    all.runs.extend(more.runs);
+    all.failures.extend(more.failures);
+    all.skipped.extend(more.skipped);
+    all.mismatches.extend(more.mismatches);
+    all.unchecked.extend(more.unchecked);
+    all.waits.extend(more.waits);
+    for error in more.plan.errors {
+        if !all.plan.errors.contains(&error) {
+            all.plan.errors.push(error);
+        }
+    }
+    all.end = ended(&all, refused);
+    all
+}
+
+/// How a run ended over all of its lanes.
+fn ended(applied: &Applied, refused: bool) -> RunEnd {
+    let done = applied.runs.iter().any(|run| run.counts.done > 0);
+    match worst(&applied.runs, done && !applied.plan.errors.is_empty()) {
+        end @ (RunEnd::Failed | RunEnd::Partly | RunEnd::Interrupted) => end,
+        _ if !applied.unchecked.is_empty() => {
+            if done {
+                RunEnd::Partly
+            } else {
+                RunEnd::Failed
+            }
+        }
+        _ if refused => RunEnd::Refused,
+        _ if !applied.waits.is_empty() => RunEnd::Waiting,
+        RunEnd::Nothing if !applied.plan.errors.is_empty() => RunEnd::Partly,
+        end => end,
+    }
+}
+
+/// Whether the checks of a lane are to be asked, after what was performed.
+pub(super) fn to_check<'a>(lane: &Lane, proven: Option<&'a Proven>, held: &Held) -> Meant<'a> {
+    let Some(proven) = proven.filter(|proven| proven.performed.runs.has(lane)) else {
+        return if held.waits.iter().any(|(of, _)| of == lane) { Meant::Not } else { Meant::Nothing };
+    };
+    let performed = &proven.performed;
+    let here = |address: &tidelock_model::name::Address| address.lane() == *lane;
+    let bad = performed.failures.iter().any(|(address, _)| here(address))
+        || performed.skipped.iter().any(|(address, _)| here(address))
+        || performed.unknown.iter().any(|(address, _)| here(address))
+        || performed.early.contains_key(lane)
+        || proven.mismatches.iter().any(|mismatch| here(&mismatch.address));
+    if bad { Meant::Not } else { Meant::Performed(performed.runs.id(lane)) }
 }
 
 /// Records a lane in which nothing was performed. The first time that a lane is seen to
@@ -331,6 +401,7 @@ fn not_performed(
     plan: &Plan,
     part: &LanePlan,
     waits: &[(Lane, Wait)],
+    unchecked: Option<&String>,
     who: &str,
 ) -> Result<Option<Run>, RunError> {
     let lane = &part.lane;
@@ -338,7 +409,16 @@ fn not_performed(
     let waits: Vec<&Wait> = waits.iter().filter(|(of, _)| of == lane).map(|(_, wait)| wait).collect();
     let reason = waits.first().map(|wait| wait.message.clone());
     let nothing = reason.is_none();
-    let status = if nothing {
+    // What could not be seen is not taken for being as it should.
+    let unseen = plan.changes_of(lane).find(|change| change.action == Action::Deferred);
+    let unseen = unseen.map(|change| {
+        let why = change.reason.as_deref().unwrap_or("it is not known what is to be done");
+        format!("{}: {why}", change.address.resource)
+    });
+    let wrong = unchecked.cloned().or(unseen);
+    let status = if nothing && wrong.is_some() {
+        Status::Failed
+    } else if nothing {
         Status::Converged
     } else if waits.iter().all(|wait| wait.code == tidelock_plan::REPORTS) {
         // Nobody is waited for: the stack wants to know, and no more.
@@ -346,9 +426,9 @@ fn not_performed(
     } else {
         Status::Waiting
     };
-    let (status, reason) = held(&part.waits, status, reason);
+    let (status, reason) = held(&part.waits, status, reason.or_else(|| wrong.clone()));
     let first = before.as_ref().is_none_or(|record| !record.contacted);
-    let run = if nothing && first {
+    let run = if nothing && wrong.is_none() && first {
         let mut run = begun(runtime, plan, lane, part.digest, who, None);
         runtime.store.begin_run(&run)?;
         run.ended = Some(runtime.clock.now());
@@ -366,10 +446,11 @@ fn not_performed(
             // With what was said by now taken into account.
             record.waits = waits.iter().map(|wait| (*wait).clone()).collect();
         }
-        if nothing {
+        if nothing && wrong.is_none() {
             record.contacted = true;
             record.applied = Some(plan.revision_of(lane).clone());
             record.plugins.clone_from(&plan.plugins);
+            record.checked = Some(plan.revision_of(lane).id.clone());
         }
         if let Some(run) = &run {
             record.last_run = Some(run.id.clone());
@@ -387,6 +468,7 @@ pub(super) fn finish(
     leases: &Leases,
     pass: &ApprovedPass,
     proven: Proven,
+    unchecked: &BTreeMap<Lane, String>,
 ) -> Result<Applied, RunError> {
     let Proven { performed, mismatches } = proven;
     let Performed { runs, failures, skipped, unknown, early, .. } = performed;
@@ -402,6 +484,7 @@ pub(super) fn finish(
             .map(|(address, fault)| format!("{}: {}", address.resource, fault.message))
             .chain(unknown.iter().filter(|(address, _)| of(address)).map(|(a, why)| format!("{}: {why}", a.resource)))
             .chain(mismatches.iter().filter(|m| of(&m.address)).map(|m| format!("{}: {}", m.address.resource, m.why)))
+            .chain(unchecked.get(key).cloned())
             .collect();
         let run = runs.runs.get(key).cloned();
         let end = match &run {
@@ -412,7 +495,7 @@ pub(super) fn finish(
             Some(_) => RunEnd::Failed,
         };
         let good = matches!(end, RunEnd::Done | RunEnd::Nothing);
-        let complete = !plan.changes_of(key).any(|change| change.action == tidelock_model::plan::Action::Deferred);
+        let complete = !plan.changes_of(key).any(|change| change.action == Action::Deferred);
         let status = match (good, complete) {
             (true, true) => Status::Converged,
             (true, false) => Status::Pending,
@@ -435,8 +518,9 @@ pub(super) fn finish(
             // A run that went to its end, be it with failures, is contact.
             record.contacted = true;
             record.plugins.clone_from(&lane.rendered.desired.plugins);
-            if good {
+            if good && complete {
                 record.applied = Some(plan.revision_of(key).clone());
+                record.checked = Some(plan.revision_of(key).id.clone());
             }
             if let Some(run) = &run {
                 record.last_run = Some(run.id.clone());
@@ -446,18 +530,19 @@ pub(super) fn finish(
         ended.extend(run);
     }
     leases.renew(runtime)?;
-    let end = worst(&ended, &plan);
-    Ok(Applied { plan, runs: ended, end, failures, skipped, mismatches, waits: vec![] })
+    // How it ended over all lanes is said once what was not performed is known too.
+    let end = RunEnd::Nothing;
+    Ok(Applied { plan, runs: ended, end, failures, skipped, mismatches, unchecked: vec![], waits: vec![] })
 }
 
-fn worst(runs: &[Run], plan: &Plan) -> RunEnd {
+fn worst(runs: &[Run], errors: bool) -> RunEnd {
     let ends: Vec<RunEnd> = runs.iter().filter_map(|run| run.end).collect();
     let any = |end: RunEnd| ends.contains(&end);
     let done = any(RunEnd::Done) || any(RunEnd::Partly);
     match () {
         () if any(RunEnd::Interrupted) => RunEnd::Interrupted,
         () if any(RunEnd::Failed) && !done => RunEnd::Failed,
-        () if any(RunEnd::Failed) || any(RunEnd::Partly) || !plan.errors.is_empty() => RunEnd::Partly,
+        () if any(RunEnd::Failed) || any(RunEnd::Partly) || errors => RunEnd::Partly,
         () if done => RunEnd::Done,
         () => RunEnd::Nothing,
     }

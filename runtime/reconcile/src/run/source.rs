@@ -1,6 +1,6 @@
 //! The first stage: a revision in force, and the lanes that it has.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use tidelock_model::error::{Diagnostic, Severity};
@@ -8,6 +8,7 @@ use tidelock_model::event::RunEvent;
 use tidelock_model::name::{Lane, Name};
 use tidelock_model::port::{Fetched, Source, Want};
 use tidelock_model::revision::{Revision, Signature, SourceNotice};
+use tidelock_model::stack::{Stack, StackPolicy};
 
 use crate::error::RunError;
 use crate::pins::Pins;
@@ -20,14 +21,31 @@ pub(super) struct Lanes {
     pub(super) selected: Vec<Selected>,
     /// Further lanes on the same targets: not planned, but their claims count.
     pub(super) others: Vec<Selected>,
-    /// Names of all stacks that could be read.
-    pub(super) names: BTreeSet<Name>,
+    /// Every stack that could be read.
+    pub(super) stacks: Vec<Stack>,
     /// Directories of stacks that could not be read: nobody knows what they claim.
     pub(super) unread: Vec<String>,
     pub(super) warnings: Vec<Diagnostic>,
     pub(super) errors: Vec<Diagnostic>,
     /// Stacks that are read from an older revision.
     pub(super) pins: Pins,
+    /// What counts beside what a stack says of itself: the policies of a base.
+    pub(super) before: BTreeMap<Name, StackPolicy>,
+}
+
+impl Lanes {
+    /// Whether a stack of this name could be read.
+    pub(super) fn has(&self, name: &Name) -> bool {
+        self.stacks.iter().any(|stack| stack.decl.name == *name)
+    }
+
+    /// The same pass over a part of its lanes. The claims of the others count on.
+    pub(super) fn only(mut self, lanes: &BTreeSet<Lane>) -> Self {
+        let (selected, left) = self.selected.into_iter().partition(|one| lanes.contains(&one.lane));
+        self.selected = selected;
+        self.others.extend(left);
+        self
+    }
 }
 
 /// What a poll of the loop brought: the revision in force, and the lanes that it has.
@@ -192,6 +210,6 @@ pub(super) async fn lanes(runtime: &Runtime, selection: &Selection, fetched: &Fe
     if targets.is_empty() {
         others.clear();
     }
-    let names = stacks.into_iter().map(|stack| stack.decl.name).collect();
-    Ok(Lanes { selected, others, names, unread: unread.into_iter().collect(), warnings, errors, pins })
+    let unread = unread.into_iter().collect();
+    Ok(Lanes { selected, others, stacks, unread, warnings, errors, pins, before: BTreeMap::new() })
 }

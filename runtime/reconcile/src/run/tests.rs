@@ -8,6 +8,8 @@ mod holds;
 mod looping;
 #[path = "tests/pins.rs"]
 mod pins;
+#[path = "tests/rollouts.rs"]
+mod rollouts;
 #[path = "tests/sim.rs"]
 mod sim;
 #[path = "tests/world.rs"]

@@ -5,7 +5,7 @@ use tidelock_model::digest::Digest;
 use tidelock_model::inventory::Claim;
 use tidelock_model::name::{Identity, Lane};
 use tidelock_model::plan::Wait;
-use tidelock_model::port::{LaneRecord, Store};
+use tidelock_model::port::{LaneRecord, LaneStanding, Store};
 use tidelock_model::run::Status;
 use tidelock_store::SqliteStore;
 
@@ -44,6 +44,7 @@ fn lanes_are_kept_and_sorted() {
             message: "it is shut".into(),
             hint: None,
             approvable: false,
+            on: None,
             until: None,
         }],
         attempts: 3,
@@ -54,6 +55,41 @@ fn lanes_are_kept_and_sorted() {
     store.put_lane(&full).unwrap();
     assert_eq!(store.lane(&lanes[0]).unwrap(), Some(full));
     assert_eq!(store.lane(&lanes[1]).unwrap(), Some(record(&lanes[1])));
+}
+
+#[test]
+fn where_the_lanes_of_a_stack_stand_is_told_in_short() {
+    let store = SqliteStore::in_memory().unwrap();
+    let web = LaneRecord {
+        status: Status::Failed,
+        why: Some("boom".into()),
+        applied: Some(revision("a")),
+        planned: Some(revision("b")),
+        checked: Some("a".into()),
+        ..record(&lane("infra:web@t2"))
+    };
+    store.put_lane(&web).unwrap();
+    for other in ["infra:web@t1", "infra:db@t1", "apps:web@t1"] {
+        store.put_lane(&record(&lane(other))).unwrap();
+    }
+    let standings = store.standings(&name("infra"), &name("web")).unwrap();
+    let new = LaneStanding {
+        target: name("t1"),
+        status: Status::Unknown,
+        why: None,
+        applied: None,
+        planned: None,
+        checked: None,
+    };
+    let failed = LaneStanding {
+        target: name("t2"),
+        status: Status::Failed,
+        why: Some("boom".into()),
+        applied: Some("a".into()),
+        planned: Some("b".into()),
+        checked: Some("a".into()),
+    };
+    assert_eq!(standings, [new, failed]);
 }
 
 #[test]

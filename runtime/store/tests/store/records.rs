@@ -143,6 +143,7 @@ fn plan() -> Plan {
             unchanged: 4,
             waits: vec![],
             pinned: None,
+            batch: None,
         }],
         digest: Digest::of(b"plan"),
         ownership: Ownership::Known,

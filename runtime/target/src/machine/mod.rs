@@ -170,6 +170,15 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) 
         .map_err(|error| Fault::new("panic", Blame::Host, format!("work on a target did not end: {error}")))
 }
 
+/// Runs a check's command: without further privileges, and with nothing of a target's.
+///
+/// # Errors
+/// It did not end with 0, or not in time.
+pub(crate) fn check(argv: &[String], timeout: Duration) -> Result<(), Fault> {
+    let (start, output) = (PathBuf::from("/"), MachineOptions::default().output);
+    command::run(Order { argv, env: &[], root: "/", start, timeout, looks: true, cancel: None, output })?.check(argv)
+}
+
 #[async_trait]
 impl Target for Machine {
     async fn fingerprint(&self) -> Result<String, Fault> {

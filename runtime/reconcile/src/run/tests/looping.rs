@@ -122,6 +122,9 @@ fn two() -> Option<Digest> {
 
 const APPLY: &str = "on_commit: apply\non_drift: apply\n";
 
+/// The same for targets that go their own way.
+const EACH: &str = "on_commit: apply\non_drift: apply\nrollout: { first: 100%, max_failures: 100 }\n";
+
 #[tokio::test]
 async fn a_commit_reaches_every_lane_by_one_question_to_the_server() {
     let it = Loop::over(20, APPLY);
@@ -134,6 +137,27 @@ async fn a_commit_reaches_every_lane_by_one_question_to_the_server() {
     let asked = it.remote.asked.load(Ordering::SeqCst);
     assert!((2..=3).contains(&asked), "asked {asked} times in 95 s");
     assert_eq!(it.remote.opened.load(Ordering::SeqCst), 0, "what a poll brought is kept open for all lanes");
+    it.drained().await;
+}
+
+#[tokio::test]
+async fn a_rollout_stops_at_its_first_target_and_goes_on_once_that_is_mended() {
+    let it = Loop::over(20, APPLY);
+    it.pass(5 * SECOND).await;
+    it.machine("t0").broken.lock().unwrap().insert("/etc/a".to_owned());
+    it.world.resource("a.json", "a", "/etc/a", "two", "");
+    let before = it.handle.pulse().passed;
+    it.pass(2 * MINUTE).await;
+    assert!((0..20).all(|n| it.holds(&format!("t{n}"), "/etc/a") == one()));
+    assert_eq!((it.status("t0"), it.status("t19")), (Status::Failed, Status::Waiting));
+    let passes = it.handle.pulse().passed - before;
+    assert!(passes < 100, "those that wait are not woken by each try: {passes} passes");
+    it.machine("t0").broken.lock().unwrap().clear();
+    let passes = it.handle.pulse().passed;
+    it.pass(3 * MINUTE).await;
+    assert!((0..20).all(|n| it.holds(&format!("t{n}"), "/etc/a") == two()));
+    let passes = it.handle.pulse().passed - passes;
+    assert!(passes < 120, "each is woken when its turn comes: {passes} passes");
     it.drained().await;
 }
 
@@ -242,7 +266,7 @@ async fn without_git_the_last_revision_stays_in_force_also_after_a_restart() {
 
 #[tokio::test]
 async fn a_lane_that_hangs_holds_up_no_other_and_is_cut_short() {
-    let it = Loop::over(12, APPLY);
+    let it = Loop::over(12, EACH);
     it.fleet.hanging.lock().unwrap().extend((0..9).map(|n| name(&format!("t{n}"))));
     // More lanes hang than may be under way at once.
     it.pass(11 * MINUTE).await;
@@ -260,7 +284,7 @@ async fn a_lane_that_hangs_holds_up_no_other_and_is_cut_short() {
 
 #[tokio::test]
 async fn a_pass_that_panics_is_a_failure_of_its_lane() {
-    let it = Loop::over(2, APPLY);
+    let it = Loop::over(2, EACH);
     *it.machine("t0").dies.lock().unwrap() = true;
     it.pass(30 * SECOND).await;
     assert_eq!(it.holds("t1", "/etc/a"), one());

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use jiff::Timestamp;
 use serde_json::{Value, json};
+use tidelock_model::check::Probe;
 use tidelock_model::config::Config;
 use tidelock_model::digest::Digest;
 use tidelock_model::effect::{AfterCrash, Attributes, Effect, EffectBody, PathState, Precondition};
@@ -19,8 +20,8 @@ use tidelock_model::observation::{Observation, Readiness, Subject};
 use tidelock_model::plan::{Action, Group, Plan, Preview};
 use tidelock_model::plugin::PluginRef;
 use tidelock_model::port::{
-    Blobs, Clock, Declared, Fetched, Listener, PluginError, Plugins, Provider, RenderInputs, Rendered, Renderer,
-    Source, SourceError, StepAnswer, StepRequest, Target, Targets, Tree, TreeEntry, Want,
+    Blobs, Checker, Clock, Declared, Fetched, Listener, PluginError, Plugins, Provider, RenderInputs, Rendered,
+    Renderer, Source, SourceError, StepAnswer, StepRequest, Target, Targets, Tree, TreeEntry, Want,
 };
 use tidelock_model::reads::{Question, Read, answer};
 use tidelock_model::resource::RenderedDoc;
@@ -38,6 +39,7 @@ pub(super) struct World {
     pub(super) events: Arc<Mutex<Vec<RunEvent>>>,
     /// What was committed, oldest first.
     pub(super) history: Arc<Mutex<Vec<(String, Files)>>>,
+    pub(super) checks: Arc<FakeChecks>,
     pub(super) runtime: Runtime,
     clock: Arc<Ticking>,
 }
@@ -58,6 +60,7 @@ impl World {
     pub(super) fn new() -> Self {
         let files = Arc::new(Mutex::new(BTreeMap::new()));
         let machine = Arc::new(Machine::default());
+        let checks = Arc::new(FakeChecks::default());
         let events = Arc::new(Mutex::new(Vec::new()));
         let config: Config = serde_json::from_value(json!({
             "sources": {"infra": {"url": "x", "allow": [{"targets": ["*"], "kinds": ["*"]}]}},
@@ -72,13 +75,15 @@ impl World {
             sources: BTreeMap::from([(name("infra"), source)]),
             plugins: Arc::new(FakePlugins(machine.clone())),
             targets: Arc::new(FakeTargets(machine.clone())),
+            checks: checks.clone(),
             store: Arc::new(SqliteStore::in_memory().unwrap()),
             clock: clock.clone(),
             listener: Arc::new(Hearing(events.clone())),
             interrupt: crate::Interrupt::default(),
             looping: false,
+            siblings: crate::select::Siblings::default(),
         };
-        let world = Self { files, machine, events, history, runtime, clock };
+        let world = Self { files, machine, events, history, checks, runtime, clock };
         world.write("stack.yaml", "name: web\ntargets: local\nrenderer: fake\n");
         world
     }
@@ -488,6 +493,25 @@ impl Machine {
             other => panic!("not used: {other:?}"),
         }
         EffectEnd::Done
+    }
+}
+
+/// Checks by their words: those that fail, and what was asked.
+#[derive(Default)]
+pub(super) struct FakeChecks {
+    pub(super) failing: Mutex<BTreeSet<String>>,
+    pub(super) asked: Mutex<Vec<String>>,
+}
+
+#[async_trait]
+impl Checker for FakeChecks {
+    async fn ask(&self, probe: &Probe, _: u64) -> Result<(), Fault> {
+        let probe = probe.to_string();
+        self.asked.lock().unwrap().push(probe.clone());
+        if self.failing.lock().unwrap().contains(&probe) {
+            return Err(Fault::new("check", Blame::Target, "it answers 503"));
+        }
+        Ok(())
     }
 }
 

@@ -1,0 +1,183 @@
+//! Batches, checks and needs, over several targets: one run by hand, and the loop.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde_json::json;
+use tidelock_model::digest::Digest;
+use tidelock_model::event::RunEvent;
+use tidelock_model::hold::{HoldKind, Scope};
+use tidelock_model::name::{Lane, Name};
+use tidelock_model::port::Filter;
+use tidelock_model::run::{RunEnd, Status};
+
+use super::world::{Fleet, Machine, World, name};
+use crate::Runtime;
+
+/// A world of targets t0, t1, ... with the stack `web` on all of them, applied once.
+async fn fleet(targets: usize, more: &str) -> (World, Arc<Fleet>) {
+    let mut world = World::new();
+    world.write("stack.yaml", &format!("name: web\ntargets: \"t*\"\nrenderer: fake\n{more}"));
+    world.resource("a.json", "a", "/etc/a", "one", "");
+    let names: Vec<Name> = (0..targets).map(|n| name(&format!("t{n}"))).collect();
+    let machines = names.iter().map(|name| (name.clone(), Arc::new(Machine::default()))).collect();
+    let fleet = Arc::new(Fleet { machines, ..Fleet::default() });
+    let machine = json!({"type": "machine"});
+    let allow = json!({"targets": ["*"], "kinds": ["*"], "checks": {"tcp": ["t*:80"]}});
+    world.runtime = Runtime {
+        config: serde_json::from_value(json!({
+            "sources": {"infra": {"url": "x", "allow": [allow]}},
+            "targets": names.iter().map(|name| (name.to_string(), machine.clone())).collect::<BTreeMap<_, _>>(),
+        }))
+        .unwrap(),
+        plugins: fleet.clone(),
+        targets: fleet.clone(),
+        ..world.runtime.clone()
+    };
+    assert_eq!(world.apply(true).await.unwrap().end, RunEnd::Done);
+    world.events.lock().unwrap().clear();
+    (world, fleet)
+}
+
+impl Fleet {
+    /// Targets on which the file `/etc/a` holds this.
+    fn with(&self, content: &str) -> Vec<String> {
+        let holds =
+            |machine: &Machine| machine.paths.lock().unwrap().get("/etc/a") == Some(&Digest::of(content.as_bytes()));
+        self.machines.iter().filter(|(_, machine)| holds(machine)).map(|(name, _)| name.to_string()).collect()
+    }
+
+    fn breaks(&self, target: &str) {
+        self.machines[&name(target)].broken.lock().unwrap().insert("/etc/a".into());
+    }
+
+    fn mended(&self, target: &str) {
+        self.machines[&name(target)].broken.lock().unwrap().clear();
+    }
+}
+
+fn lane_of(world: &World, target: &str) -> (Status, String) {
+    let lane = Lane { source: name("infra"), stack: name("web"), target: name(target) };
+    let record = world.runtime.store.lane(&lane).unwrap().unwrap();
+    (record.status, record.why.unwrap_or_default())
+}
+
+/// The order in which runs began, by target.
+fn began(world: &World) -> Vec<String> {
+    let mut runs = world.runtime.store.runs(&Filter::default()).unwrap();
+    runs.reverse();
+    runs.into_iter().map(|run| run.lane.target.to_string()).collect()
+}
+
+#[tokio::test]
+async fn one_run_takes_all_batches_under_one_yes() {
+    let (world, fleet) = fleet(6, "rollout: { first: 1, then: 2 }\n").await;
+    world.resource("a.json", "a", "/etc/a", "two", "");
+    let plan = world.plan().await.unwrap();
+    let batches: Vec<Option<usize>> = plan.lanes.iter().map(|part| part.batch).collect();
+    assert_eq!(batches, [1, 2, 2, 3, 3, 4].map(Some));
+    let turns = plan.lanes.iter().flat_map(|part| &part.waits).filter(|wait| wait.on.is_some()).count();
+    assert_eq!(turns, 0, "whose turn it is says the batch");
+
+    let applied = world.apply(true).await.unwrap();
+    assert_eq!((applied.end, applied.runs.len(), applied.waits.len()), (RunEnd::Done, 6, 0));
+    assert_eq!(fleet.with("two").len(), 6);
+    let runs = began(&world);
+    assert_eq!(&runs[6..], ["t0", "t1", "t2", "t3", "t4", "t5"]);
+    assert!(world.runtime.store.runs(&Filter::default()).unwrap().iter().all(|run| run.approver.is_some()));
+}
+
+#[tokio::test]
+async fn the_first_failure_stops_the_rest_and_mending_it_goes_on() {
+    let (world, fleet) = fleet(6, "rollout: { first: 1, then: 2 }\n").await;
+    world.resource("a.json", "a", "/etc/a", "two", "");
+    fleet.breaks("t1");
+    let applied = world.apply(true).await.unwrap();
+    assert_eq!(applied.end, RunEnd::Partly);
+    assert_eq!(fleet.with("two"), ["t0", "t2"], "its batch had begun");
+    let wait = &applied.waits.iter().find(|(lane, _)| lane.target == name("t5")).unwrap().1;
+    assert!(wait.message.starts_with("the rollout stopped: web@t1 failed: "), "{wait:?}");
+    assert_eq!(lane_of(&world, "t4").0, Status::Waiting);
+
+    // By hand again: what failed may try, and nobody else.
+    let again = world.apply(true).await.unwrap();
+    assert_eq!((again.end, again.runs.len()), (RunEnd::Failed, 1));
+    fleet.mended("t1");
+    assert_eq!(world.apply(true).await.unwrap().end, RunEnd::Done);
+    assert_eq!(fleet.with("two").len(), 6);
+}
+
+#[tokio::test]
+async fn a_new_revision_is_not_held_up_by_failures_of_the_old() {
+    let (world, fleet) = fleet(4, "").await;
+    world.resource("a.json", "a", "/etc/a", "two", "");
+    fleet.breaks("t0");
+    assert_eq!(world.apply(true).await.unwrap().end, RunEnd::Failed);
+    fleet.mended("t0");
+    world.resource("a.json", "a", "/etc/a", "three", "");
+    assert_eq!(world.apply(true).await.unwrap().end, RunEnd::Done);
+    assert_eq!(fleet.with("three").len(), 4);
+}
+
+#[tokio::test]
+async fn a_check_that_does_not_hold_stops_it_though_everything_was_done() {
+    let (world, fleet) = fleet(4, "checks: [{ tcp: '{target}:80' }]\n").await;
+    assert_eq!(std::mem::take(&mut *world.checks.asked.lock().unwrap()).len(), 4);
+    world.resource("a.json", "a", "/etc/a", "two", "");
+    world.checks.failing.lock().unwrap().insert("tcp t0:80".into());
+    let applied = world.apply(true).await.unwrap();
+    assert_eq!(applied.end, RunEnd::Partly);
+    assert_eq!(applied.unchecked.len(), 1);
+    assert_eq!(fleet.with("two"), ["t0"]);
+    assert_eq!(lane_of(&world, "t0"), (Status::Failed, "check tcp t0:80: it answers 503".to_owned()));
+    let told = |event: &RunEvent| matches!(event, RunEvent::Checked { why: Some(_), .. });
+    assert_eq!(world.events.lock().unwrap().iter().filter(|event| told(event)).count(), 1);
+
+    // It comes up by itself: nothing is to be done there, and the others go on.
+    world.checks.failing.lock().unwrap().clear();
+    let applied = world.apply(true).await.unwrap();
+    assert_eq!((applied.end, applied.runs.len()), (RunEnd::Done, 3));
+    assert_eq!(lane_of(&world, "t0").0, Status::Converged);
+    world.checks.asked.lock().unwrap().clear();
+    assert_eq!(world.apply(true).await.unwrap().end, RunEnd::Nothing);
+    assert_eq!(*world.checks.asked.lock().unwrap(), Vec::<String>::new(), "they held at this revision");
+}
+
+#[tokio::test]
+async fn drift_is_healed_whatever_the_rollout_does() {
+    let (world, fleet) = fleet(3, "").await;
+    fleet.machines[&name("t2")].paths.lock().unwrap().insert("/etc/a".into(), Digest::of(b"by hand"));
+    let applied = world.apply(true).await.unwrap();
+    assert_eq!((applied.end, applied.runs.len()), (RunEnd::Done, 1));
+    assert_eq!(applied.plan.lanes.iter().map(|part| part.batch).collect::<Vec<_>>(), [None, None, None]);
+}
+
+#[tokio::test]
+async fn a_suspended_target_is_left_out() {
+    let (world, fleet) = fleet(4, "").await;
+    let scope = Scope { target: Some("t0".into()), ..Scope::default() };
+    crate::hold(&world.runtime, HoldKind::Suspend, scope, None, None, "ada").unwrap();
+    world.resource("a.json", "a", "/etc/a", "two", "");
+    let applied = world.apply(true).await.unwrap();
+    assert_eq!(applied.end, RunEnd::Waiting, "the suspended one waits");
+    assert_eq!(fleet.with("two"), ["t1", "t2", "t3"]);
+}
+
+#[tokio::test]
+async fn a_no_is_one_to_every_batch() {
+    let (world, fleet) = fleet(4, "").await;
+    world.resource("a.json", "a", "/etc/a", "two", "");
+    assert_eq!(world.apply(false).await.unwrap().end, RunEnd::Waiting);
+    assert_eq!(fleet.with("two"), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_check_that_nobody_allowed_is_refused_before_anything_is_done() {
+    let (world, _) = fleet(2, "").await;
+    world.write("stack.yaml", "name: web\ntargets: \"t*\"\nrenderer: fake\nchecks: [{ tcp: '{target}:22' }]\n");
+    let plan = world.plan().await.unwrap();
+    assert!(plan.lanes.is_empty());
+    let messages: Vec<&str> = plan.errors.iter().map(|error| error.message.as_str()).collect();
+    assert_eq!(messages[0], "checks/0: this operator allows no check of tcp t0:22");
+    assert_eq!(world.checks.asked.lock().unwrap().len(), 0);
+}
