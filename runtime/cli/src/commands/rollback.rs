@@ -75,7 +75,10 @@ pub(crate) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
     }
     // Leases and the store are taken anew: from here on it is an apply like any other.
     drop(runtime);
-    apply::run(context, &apply::Args::of(selecting, args.yes, args.length))
+    let applied = apply::run(context, &apply::Args::of(selecting, args.yes, args.length));
+    // It has to know of the pin before the pin runs out.
+    daemon::wake(&loaded, &Scope { source: Some(source), stack: Some(args.stack.to_string()), target: None });
+    applied
 }
 
 fn end(
