@@ -188,6 +188,40 @@ pub struct Wait {
     /// The lane that has to get there first, where that ends it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub on: Option<Lane>,
+    /// Since when, where a lane's record tells it. A plan's own waits have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<Timestamp>,
+    /// Whose approval it takes, where it takes somebody's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub people: Option<People>,
+}
+
+impl Wait {
+    /// A wait that no yes ends, with its sentence alone.
+    #[must_use]
+    pub fn new(code: &str, message: impl Into<String>) -> Self {
+        let message = message.into();
+        Self { code: code.to_owned(), message, hint: None, approvable: false, until: None, on: None, since: None, people: None }
+    }
+
+    /// The same with what ends it.
+    #[must_use]
+    pub fn hint(self, hint: impl Into<String>) -> Self {
+        Self { hint: Some(hint.into()), ..self }
+    }
+}
+
+/// The people whose approval a rule of the operator's asks for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct People {
+    /// What the rule is called.
+    pub rule: String,
+    /// How many have to approve.
+    pub wanted: usize,
+    /// Who may; anybody where there is none.
+    pub of: Vec<String>,
+    /// Who did.
+    pub said: Vec<String>,
 }
 
 /// A lane's part of a plan.

@@ -30,21 +30,14 @@ pub fn wait(hold: &Hold) -> Wait {
     } else {
         format!("to lift it: `{}`", resume(&hold.scope))
     };
-    Wait {
-        code: code.to_owned(),
-        message: hold.to_string(),
-        hint: Some(hint),
-        approvable: false,
-        until: hold.until,
-        on: None,
-    }
+    Wait { until: hold.until, ..Wait::new(code, hold.to_string()).hint(hint) }
 }
 
 /// The wait of a lane whose stack is pinned to another revision than the one that is planned.
 #[must_use]
 pub fn pinned(pin: &Pin) -> Wait {
-    let hint = Some(format!("to end the pin: `{}`", unpin(pin)));
-    Wait { code: PINNED.to_owned(), message: pin.to_string(), hint, approvable: false, until: pin.until, on: None }
+    let hint = format!("to end the pin: `{}`", unpin(pin));
+    Wait { until: pin.until, ..Wait::new(PINNED, pin.to_string()).hint(hint) }
 }
 
 /// The command that ends a pin.

@@ -5,7 +5,7 @@
 
 use jiff::Timestamp;
 use tidelock_model::name::{Address, Lane, Name};
-use tidelock_model::plan::Wait;
+use tidelock_model::plan::{People, Wait};
 use tidelock_model::run::Approval;
 
 use crate::gate::Rule;
@@ -16,6 +16,9 @@ const ASIDE: [&str; 3] = ["protected", "in-doubt", "unheard"];
 
 /// The codes of waits that end neither with time nor with anybody's yes.
 const REFUSED: [&str; 1] = ["empty-render"];
+
+/// The code of a wait behind somebody's no.
+pub(crate) const REJECTED: &str = "rejected";
 
 /// The code of a wait for people whom the operator's rules name.
 pub(crate) const APPROVALS: &str = "approvals";
@@ -45,7 +48,7 @@ pub fn holds_up(wait: &Wait) -> bool {
 }
 
 fn wait(code: &str, message: String, hint: impl Into<Option<String>>, approvable: bool) -> Wait {
-    Wait { code: code.to_owned(), message, hint: hint.into(), approvable, until: None, on: None }
+    Wait { hint: hint.into(), approvable, ..Wait::new(code, message) }
 }
 
 pub(crate) fn empty_render(lane: &Lane, owned: usize) -> Wait {
@@ -123,7 +126,13 @@ pub(crate) fn approvals(rule: &Rule, said: &[&str], discounted: &[String]) -> Wa
         message.push_str(&format!("; not counted: {}", discounted.join(", ")));
     }
     let hint = "they say `tidelock approve`; whoever wrote the commit is not counted";
-    wait(APPROVALS, message, hint.to_owned(), false)
+    let people = People {
+        rule: rule.name.clone(),
+        wanted: rule.approvals,
+        of: rule.approvers.clone(),
+        said: said.iter().map(ToString::to_string).collect(),
+    };
+    Wait { people: Some(people), ..wait(APPROVALS, message, hint.to_owned(), false) }
 }
 
 pub(crate) fn moved(from: &Lane) -> Wait {
@@ -141,7 +150,7 @@ pub(crate) fn rejected(no: &Approval) -> Wait {
     let message = format!("{} said no to this very plan{said}", no.who);
     let hint =
         format!("it stays so until {} says yes with `tidelock approve`, or until something else is planned", no.who);
-    wait("rejected", message, hint, false)
+    wait(REJECTED, message, hint, false)
 }
 
 /// The code of what a stack wants reported and not applied: it waits for nobody.

@@ -26,6 +26,7 @@ mod resolve;
 pub mod run;
 mod runtime;
 pub mod select;
+mod why;
 
 pub use accept::{Replaced, Rewritten, accept_source, accept_target, replaced, rewritten};
 pub use approve::{Planned, approve, planned, reject};
@@ -36,3 +37,4 @@ pub use pins::{ancestor, pin, unpin};
 pub use resolve::{Word, in_doubt, resolve};
 pub use run::{Applied, Mismatch, apply, plan, plan_against, render, values};
 pub use runtime::{Approver, Caller, PlanOptions, Runtime, Selection, Yes};
+pub use why::{Asked, DAEMON, LaneWhy, Meant, PlannedWhy, ResourceWhy, Why, why};

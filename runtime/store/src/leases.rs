@@ -6,9 +6,9 @@
 
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
-use tidelock_model::port::{Lease, StoreError};
+use tidelock_model::port::{Holder, Lease, StoreError};
 
-use crate::column::{count, number};
+use crate::column::{count, number, parse};
 use crate::error::{Kept, Trouble, refusal};
 use crate::process::Process;
 
@@ -52,6 +52,27 @@ fn row(connection: &Connection, key: &str) -> Kept<Option<Row>> {
         })
     });
     Ok(row.optional()?)
+}
+
+/// Leases that somebody has not given back.
+pub(crate) fn holders(connection: &Connection) -> Kept<Vec<Holder>> {
+    let mut select = connection.prepare_cached("SELECT key FROM leases WHERE holder IS NOT NULL ORDER BY key")?;
+    let keys = select.query_map([], |row| row.get(0))?.collect::<Result<Vec<String>, _>>()?;
+    let mut holders = Vec::new();
+    for key in keys {
+        let Some(row) = row(connection, &key)? else { continue };
+        let until = Timestamp::from_millisecond(row.expires).map_err(|error| Trouble::row("a lease's end", &error))?;
+        holders.push(Holder {
+            who: row.holder.unwrap_or_default(),
+            pid: count("a lease's process", row.process.pid)? as u64,
+            here: row.process.is_here(),
+            dead: row.process.is_dead(),
+            since: parse("a lease's time", &row.since)?,
+            until,
+            key,
+        });
+    }
+    Ok(holders)
 }
 
 /// Takes a lease, or says who has it.

@@ -8,7 +8,9 @@ use tidelock_model::hold::{Hold, Pin};
 use tidelock_model::inventory::{Claim, InventoryEntry};
 use tidelock_model::name::{Lane, Name};
 use tidelock_model::plan::Plan;
-use tidelock_model::port::{Filter, LaneRecord, LaneStanding, Lease, Rendered, Settled, Store, StoreError};
+use tidelock_model::port::{
+    Filter, Holder, LaneRecord, LaneStanding, Lease, Rendered, Settled, Store, StoreError,
+};
 use tidelock_model::revision::{Revision, Stale};
 use tidelock_model::run::{Approval, HistoryLine, Intent, Run, Trigger};
 
@@ -31,6 +33,10 @@ impl Store for SqliteStore {
 
     fn release(&self, lease: &Lease) -> Result<(), StoreError> {
         self.write(Soon, |tx| leases::release(tx, lease))
+    }
+
+    fn holders(&self) -> Result<Vec<Holder>, StoreError> {
+        self.read(leases::holders)
     }
 
     fn lane(&self, lane: &Lane) -> Result<Option<LaneRecord>, StoreError> {

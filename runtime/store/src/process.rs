@@ -34,10 +34,12 @@ impl Process {
 
     /// Whether it is certain that the process is gone.
     pub(crate) fn is_dead(&self) -> bool {
-        if self.machine.is_none() || self.machine != machine() {
-            return false;
-        }
-        started(self.pid) != Some(self.started)
+        self.is_here() && started(self.pid) != Some(self.started)
+    }
+
+    /// Whether its id means something to this process.
+    pub(crate) fn is_here(&self) -> bool {
+        self.machine.is_some() && self.machine == machine()
     }
 }
 

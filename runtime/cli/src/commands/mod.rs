@@ -21,6 +21,7 @@ mod schema;
 mod selecting;
 mod status;
 mod values;
+mod why;
 
 pub(crate) use events::said;
 pub(crate) use fetch_child::VERB as FETCH_CHILD;
@@ -87,6 +88,8 @@ pub(crate) enum Command {
     Reject(approve::Args),
     /// Shows where every stack stands on every target
     Status(status::Args),
+    /// Says what waits for what, since when, and what ends it
+    Why(why::Args),
     /// Lets no new group of effects begin, also in an apply that is under way
     Stop(hold::Stop),
     /// Leaves stacks as they are for a while: planned, reported, and not applied
@@ -144,6 +147,7 @@ impl Command {
             Self::Approve(args) => approve::run(context, args, approve::Word::Approve),
             Self::Reject(args) => approve::run(context, args, approve::Word::Reject),
             Self::Status(args) => status::run(context, args),
+            Self::Why(args) => why::run(context, args),
             Self::Stop(args) => hold::stop(context, args),
             Self::Suspend(args) => hold::suspend(context, args),
             Self::Resume(args) => hold::resume(context, args),

@@ -155,7 +155,7 @@ fn show_lanes(out: &Output, lanes: &[LaneRecord]) -> Result<(), CliError> {
     out.text(&table(&["SOURCE", "STACK", "TARGET", "STATUS", "APPLIED", "LOOKED AT", "WHY"], &rows, out.paint))
 }
 
-fn look(status: Status) -> Look {
+pub(super) fn look(status: Status) -> Look {
     match status {
         Status::Converged => Look::Good,
         Status::Pending | Status::Drifted | Status::Waiting | Status::Degraded | Status::Orphaned => Look::Warn,

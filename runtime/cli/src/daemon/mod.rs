@@ -31,7 +31,7 @@ use heard::Heard;
 use notify::Systemd;
 
 /// The lease that says which daemon is the one of a store.
-const ALONE: &str = "daemon";
+const ALONE: &str = tidelock_reconcile::DAEMON;
 
 /// How long that lease lasts without the daemon's pulse. A daemon that is known to be dead
 /// does not hold it at all.

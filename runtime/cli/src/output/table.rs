@@ -69,7 +69,8 @@ pub(crate) fn table(heading: &[&str], rows: &[Vec<Cell>], paint: Paint) -> Strin
     out
 }
 
-fn looked(text: &str, look: Look, paint: Paint) -> String {
+/// Text that looks in some way.
+pub(crate) fn looked(text: &str, look: Look, paint: Paint) -> String {
     if text.is_empty() {
         return String::new();
     }

@@ -1,6 +1,9 @@
 //! What the loop remembers.
 
+use std::fmt;
+
 use jiff::Timestamp;
+use serde::Serialize;
 use serde_json::Value;
 
 use super::Rendered;
@@ -34,6 +37,41 @@ pub struct Lease {
     pub key: String,
     /// Grows with each holder. Writes under an old one are refused.
     pub token: u64,
+}
+
+/// Who has a lease, or had it when their process died.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Holder {
+    /// What it is for: `lane:...`, `target:...`, `daemon`, ...
+    pub key: String,
+    /// Who took it.
+    pub who: String,
+    /// Their process.
+    pub pid: u64,
+    /// Whether the process id means something here: the same machine, boot and container.
+    pub here: bool,
+    /// Whether it is certain that the process is gone.
+    pub dead: bool,
+    /// Since when.
+    pub since: Timestamp,
+    /// When it ends, unless it is renewed.
+    pub until: Timestamp,
+}
+
+impl Holder {
+    /// Whether the lease still counts.
+    #[must_use]
+    pub fn counts(&self, now: Timestamp) -> bool {
+        !self.dead && now < self.until
+    }
+}
+
+/// Who, which process, and where.
+impl fmt::Display for Holder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let place = if self.here { "" } else { " of another machine or container" };
+        write!(f, "{} (process {}{place})", self.who, self.pid)
+    }
 }
 
 /// What the store knows of a lane.
@@ -147,6 +185,13 @@ pub trait Store: Send + Sync {
     /// # Errors
     /// The store cannot be written.
     fn release(&self, lease: &Lease) -> Result<(), StoreError>;
+
+    /// Leases that were not given back, sorted by key; those of the dead, and those whose
+    /// time is up, too.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    fn holders(&self) -> Result<Vec<Holder>, StoreError>;
 
     /// What is known of a lane.
     ///

@@ -4,9 +4,11 @@
 //! applies takes nothing else. The gate reads the plan, the operator's policy and the
 //! approvals, and changes none of them.
 
+mod later;
 mod policy;
 mod rule;
 
+use tidelock_model::digest::Digest;
 use tidelock_model::name::Lane;
 use tidelock_model::plan::{Action, LanePlan, Plan, Wait};
 use tidelock_model::run::Approval;
@@ -17,6 +19,7 @@ use crate::ledger::Ledger;
 use crate::report;
 
 pub use crate::report::{asks_for_people, awaits_approval, holds_up, refuses};
+pub use later::still;
 pub use policy::{LanePolicy, Policy, waits};
 pub use rule::{Rule, wrote};
 
@@ -99,7 +102,8 @@ impl ApprovedPlan {
 #[must_use]
 pub fn decide(plan: &Plan, ledger: &Ledger, policy: &Policy, approvals: &[Approval]) -> Decision {
     let waits = waits(plan, policy);
-    let words: Vec<&Approval> = plan.lanes.iter().flat_map(|lane| last_words(lane, approvals)).collect();
+    let words: Vec<&Approval> =
+        plan.lanes.iter().flat_map(|part| last_words(&part.lane, &part.digest, approvals)).collect();
     let mut lanes: Vec<(Lane, LaneVerdict)> = plan
         .lanes
         .iter()
@@ -123,9 +127,9 @@ pub fn decide(plan: &Plan, ledger: &Ledger, policy: &Policy, approvals: &[Approv
 }
 
 /// The last word of each person on this very digest of a lane, oldest first.
-fn last_words<'a>(part: &LanePlan, approvals: &'a [Approval]) -> Vec<&'a Approval> {
+fn last_words<'a>(lane: &Lane, digest: &Digest, approvals: &'a [Approval]) -> Vec<&'a Approval> {
     let mut words: Vec<&Approval> = Vec::new();
-    for word in approvals.iter().filter(|word| word.lane == part.lane && word.digest == part.digest) {
+    for word in approvals.iter().filter(|word| word.lane == *lane && word.digest == *digest) {
         // Who approved beforehand and then applies with a yes takes nothing back.
         let twice = |before: &&Approval| before.yes && before.how == Approval::BEFOREHAND && word.yes;
         if words.iter().any(|before| before.person() == word.person() && twice(before)) {

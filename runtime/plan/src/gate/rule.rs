@@ -36,13 +36,18 @@ impl Rule {
     }
 
     /// What is missing after these words; `None` where enough was said.
-    fn missing(&self, policy: &Policy, revision: &Revision, words: &[&Approval]) -> Option<Wait> {
+    pub(super) fn missing(
+        &self,
+        people: &BTreeMap<String, Vec<String>>,
+        revision: &Revision,
+        words: &[&Approval],
+    ) -> Option<Wait> {
         let (mut said, mut discounted) = (Vec::new(), Vec::new());
         for word in words.iter().filter(|word| word.yes) {
             let person = word.person();
             if word.how != Approval::BEFOREHAND {
                 // The caller's own yes is not what the rule asks for.
-            } else if wrote(person, &policy.people, revision) {
+            } else if wrote(person, people, revision) {
                 discounted.push(format!("{person}, who wrote the commit"));
             } else if !self.approvers.is_empty() && !self.approvers.iter().any(|one| one == person) {
                 discounted.push(format!("{person}, who is not among them"));
@@ -66,7 +71,7 @@ pub(super) fn counted(
     let (asked, mut waits): (Vec<Wait>, Vec<Wait>) = waits.into_iter().partition(|wait| wait.code == report::APPROVALS);
     if !asked.is_empty() {
         let rules = policy.lanes.get(&part.lane).map_or(&[][..], |lane| &lane.rules);
-        waits.extend(rules.iter().filter_map(|rule| rule.missing(policy, revision, words)));
+        waits.extend(rules.iter().filter_map(|rule| rule.missing(&policy.people, revision, words)));
     }
     waits
 }

@@ -134,14 +134,8 @@ fn waiting(decision: &Decision) -> Vec<(Lane, Wait)> {
 
 /// One-shot, the caller's yes is asked for even where no rule holds the plan up.
 fn nobody() -> Wait {
-    Wait {
-        code: "no-yes".to_owned(),
-        message: "nobody said yes to this apply".to_owned(),
-        hint: Some("answer at a terminal, or give `--yes`".to_owned()),
-        approvable: true,
-        until: None,
-        on: None,
-    }
+    let wait = Wait::new("no-yes", "nobody said yes to this apply").hint("answer at a terminal, or give `--yes`");
+    Wait { approvable: true, ..wait }
 }
 
 /// Keeps a yes for each of these lanes of a plan.

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use jiff::Timestamp;
 use tidelock_model::digest::Digest;
 use tidelock_model::error::{Blame, Fault};
 use tidelock_model::event::RunEvent;
@@ -10,7 +11,7 @@ use tidelock_model::plan::{Action, Cause, LanePlan, Plan, Wait};
 use tidelock_model::port::{Fetched, LaneRecord, Lease};
 use tidelock_model::revision::Signature;
 use tidelock_model::run::{Approval, Run, RunCounts, RunEnd, Status};
-use tidelock_plan::gate::ApprovedPlan;
+use tidelock_plan::gate::{self, ApprovedPlan};
 use tidelock_plan::holds;
 
 use super::Applied;
@@ -302,7 +303,19 @@ fn note(
     record.waits = part.map(|part| part.waits.clone()).unwrap_or_default();
     record.seen = Some(now);
     change(&mut record);
+    since(&mut record.waits, before.map_or(&[][..], |before| &before.waits), now);
     Ok(runtime.store.put_lane(&record)?)
+}
+
+/// Since when a lane waits for each thing: what it waited for at the last look keeps its time.
+fn since(waits: &mut [Wait], before: &[Wait], now: Timestamp) {
+    for wait in waits {
+        let same = |other: &&Wait| other.code == wait.code && other.message == wait.message;
+        // Who has approved so far, and when a window opens next, changes while it waits.
+        let alike = |other: &&Wait| other.code == wait.code && gate::holds_up(other);
+        let known = before.iter().find(same).or_else(|| before.iter().find(alike));
+        wait.since = known.and_then(|known| known.since).or(Some(now));
+    }
 }
 
 /// Puts together what was performed and what was not: records the lanes that had nothing

@@ -12,6 +12,8 @@ mod pins;
 mod rollouts;
 #[path = "tests/sim.rs"]
 mod sim;
+#[path = "tests/why.rs"]
+mod why;
 #[path = "tests/world.rs"]
 mod world;
 

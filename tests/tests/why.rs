@@ -1,0 +1,113 @@
+//! `why` on the real binary: what waits for what, whatever else hangs or is dead.
+
+use std::fs;
+
+use serde_json::Value;
+use tidelock_tests::daemon::eventually;
+use tidelock_tests::{Daemon, GitHttp, Site, site};
+
+/// A command that says that it runs, and ends when it may.
+const SCRIPT: &str = "#!/bin/sh\ncd \"$TIDELOCK_ROOT/srv\"\ntouch started\nwhile [ ! -e go ]; do sleep 0.02; done\n";
+const COMMAND: &str = "kind: server.command\nname: slow\nspec: { argv: [/bin/sh, SCRIPT], creates: /srv/go }\n";
+
+fn applied() -> Site {
+    let site = Site::with_files([("a", "one\n")]);
+    site.apply();
+    site
+}
+
+/// A site that asks for approvals in a window that is never open for long, with a change.
+fn gated() -> Site {
+    let site = applied();
+    let config = site.world().read("tidelock.toml");
+    let gate =
+        "\n[[gate]]\napprovals = 2\napprovers = [\"grace\", \"root\", \"kay\"]\nwindow = \"Mon 03:00-03:01 UTC\"\n";
+    site.world().write("tidelock.toml", format!("{config}{gate}"));
+    site.repo().write("web/a.txt", "two\n").commit("Two");
+    site
+}
+
+fn why(site: &Site) -> Value {
+    site.tidelock(["why", "--output", "json"]).run().ok().json()
+}
+
+fn codes(why: &Value) -> Vec<&str> {
+    why["lanes"][0]["reasons"].as_array().unwrap().iter().map(|reason| reason["code"].as_str().unwrap()).collect()
+}
+
+#[test]
+fn nothing_and_then_everything_that_is_in_the_way() {
+    let site = Site::with_files([("a", "one\n")]);
+    let _ = site.tidelock(["why"]).run().ok().says("No stack was looked at yet").says("tidelock plan");
+    site.apply();
+    let _ = site.tidelock(["why"]).run().ok().says("converged since").says("nothing is in its way");
+    let _ = site.tidelock(["why", "wep"]).run().exit(64).says("did you mean web?");
+
+    let site = gated();
+    let _ = site.tidelock(["apply", "--yes"]).run().exit(5);
+    let json = why(&site);
+    assert_eq!(json["format"], "tidelock.why/1");
+    assert!(codes(&json).contains(&"approvals") && codes(&json).contains(&"window"), "{json}");
+    let _ = site.tidelock(["approve", "--yes"]).run().ok();
+    let _ = site.tidelock(["stop", "--all", "--reason", "it smells of smoke"]).run().ok();
+    let said = site.tidelock(["why", "web"]).run().ok();
+    let said = said.says("so far: root").says("missing: 1 of 2, by grace, kay, root").says("it opens next on Mon");
+    let _ = said.says("it smells of smoke").says("tidelock resume --all").says("\"Two\"").says("No daemon runs");
+}
+
+#[test]
+fn a_failure_is_told_with_the_resource_it_was_about() {
+    let site = applied();
+    site.repo().write("web/a.txt", "two\n").commit("Two");
+    fs::remove_file(site.machine("srv/a")).unwrap();
+    fs::create_dir_all(site.machine("srv/a/kept")).unwrap();
+    let failed = site.tidelock(["apply", "--yes"]).run();
+    assert_ne!(failed.code, 0, "{}", failed.story());
+    let said = site.tidelock(["why", "file/a"]).run().ok();
+    let _ = said.says("server.file/a").says("path:/srv/a");
+    let _ = site.tidelock(["why", "b"]).run().exit(64).says("nothing is known of b");
+}
+
+#[test]
+fn it_answers_while_a_daemon_hangs_and_after_it_died() {
+    let site = Site::with_files([("a", "one\n")]);
+    let server = GitHttp::serve(site.world().root());
+    let config = site::config(&format!("{}/infra/.git", server.url()));
+    let config = config.replacen("[[sources", "poll = \"200ms\"\n\n[[sources", 1);
+    site.world().write("tidelock.toml", config);
+    site.apply();
+    let daemon = Daemon::start(&site);
+    let json = why(&site);
+    assert_eq!(json["daemon"]["pid"], daemon.id(), "{json}");
+    drop(server);
+    daemon.eventually("the source is told to be stale", || codes(&why(&site)).contains(&"source-stale"));
+
+    daemon.signal("STOP");
+    let _ = site.tidelock(["why"]).run().ok().says("source infra does not answer").says("A daemon runs since");
+    daemon.signal("CONT");
+    daemon.kill();
+    let json = why(&site);
+    assert_eq!(json["daemon"]["dead"], true, "{json}");
+    let _ = site.tidelock(["why"]).run().ok().says("died: nothing goes on by itself");
+}
+
+#[test]
+fn the_holder_of_a_pass_under_way_is_named() {
+    let site = Site::new();
+    site.stack("web");
+    site.world().write("slow.sh", SCRIPT);
+    let script = site.world().path("slow.sh").display().to_string();
+    site.repo().write("web/slow.yaml", COMMAND.replace("SCRIPT", &script));
+    site.repo().commit("A slow command");
+    let grant = format!("exec = [[\"/bin/sh\", {script:?}]]\n");
+    site.world().write("tidelock.toml", format!("{}{grant}", site::config("infra")));
+    let child = site.tidelock(["apply", "--yes"]).spawn();
+    eventually("the command runs", || site.machine("srv/started").exists());
+    let json = why(&site);
+    assert_eq!(codes(&json)[0], "under-way", "{json}");
+    let message = json["lanes"][0]["reasons"][0]["message"].as_str().unwrap();
+    assert!(message.contains(&format!("(process {})", child.id())), "{message}");
+    site.world().write("machine/srv/go", "");
+    assert!(child.wait_with_output().expect("its end").status.success());
+    assert!(codes(&why(&site)).is_empty());
+}
