@@ -2,6 +2,7 @@
 //! it and leaves; a second leaves at once, and so does the first where nothing is in hand.
 
 use std::pin::pin;
+use std::time::Duration;
 
 use tidelock_reconcile::{Ending, Interrupt};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -41,6 +42,21 @@ pub(crate) fn block_on<T>(
     // Not waited for: a person who asks twice does not want to, and a prompt never ends.
     threads.shutdown_background();
     ended
+}
+
+/// Does something again and again, until a signal says to end or it fails.
+pub(crate) fn until_told(every: Duration, mut step: impl FnMut() -> Result<(), CliError>) -> Result<(), CliError> {
+    wire::block_on(async {
+        let (mut int, mut term) = (listen(SignalKind::interrupt())?, listen(SignalKind::terminate())?);
+        loop {
+            step()?;
+            tokio::select! {
+                () = tokio::time::sleep(every) => {}
+                _ = int.recv() => return Ok(()),
+                _ = term.recv() => return Ok(()),
+            }
+        }
+    })?
 }
 
 fn listen(kind: SignalKind) -> Result<Signal, CliError> {

@@ -26,6 +26,7 @@ mod resolve;
 pub mod run;
 mod runtime;
 pub mod select;
+mod tail;
 mod why;
 
 pub use accept::{Replaced, Rewritten, accept_source, accept_target, replaced, rewritten};
@@ -37,4 +38,5 @@ pub use pins::{ancestor, pin, unpin};
 pub use resolve::{Word, in_doubt, resolve};
 pub use run::{Applied, Mismatch, apply, plan, plan_against, render, values};
 pub use runtime::{Approver, Caller, PlanOptions, Runtime, Selection, Yes};
+pub use tail::Tail;
 pub use why::{Asked, DAEMON, LaneWhy, Meant, PlannedWhy, ResourceWhy, Why, why};

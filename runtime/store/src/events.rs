@@ -6,7 +6,7 @@ use tidelock_model::event::{RunEvent, StoredEvent};
 use tidelock_model::name::{Address, Lane};
 use tidelock_model::port::Filter;
 
-use crate::column::{self, by_run, count, from_json, json, limit, parse};
+use crate::column::{self, by_run, count, from_json, json, limit, number, parse};
 use crate::error::Kept;
 
 /// Adds an event and gives its number.
@@ -41,17 +41,20 @@ fn address(event: &RunEvent) -> Option<&Address> {
     }
 }
 
-/// The newest events that the filter lets through, oldest first.
+/// The newest events that the filter lets through, oldest first; after a number, the ones
+/// that follow it.
 pub(crate) fn list(connection: &Connection, filter: &Filter) -> Kept<Vec<StoredEvent>> {
+    let order = if filter.after.is_some() { "ASC" } else { "DESC" };
     let mut select = connection.prepare_cached(&format!(
         "SELECT seq, at, run, source, stack, target, event FROM events
          WHERE (?1 IS NULL OR stack = ?1) AND (?2 IS NULL OR target = ?2)
-           AND (?3 IS NULL OR instr(address, ?3) > 0) AND {}
-         ORDER BY seq DESC LIMIT ?5",
+           AND (?3 IS NULL OR instr(address, ?3) > 0) AND seq > ?6 AND {}
+         ORDER BY seq {order} LIMIT ?5",
         by_run(filter.run.as_deref(), "run")
     ))?;
+    let after = number(filter.after.unwrap_or(0));
     let mut rows =
-        select.query(params![filter.stack, filter.target, filter.address, filter.run, limit(filter.limit)])?;
+        select.query(params![filter.stack, filter.target, filter.address, filter.run, limit(filter.limit), after])?;
     let mut events = Vec::new();
     while let Some(row) = rows.next()? {
         let lane = match (row.get(3)?, row.get(4)?, row.get(5)?) {
@@ -66,6 +69,8 @@ pub(crate) fn list(connection: &Connection, filter: &Filter) -> Kept<Vec<StoredE
             event: from_json("an event", &row.get::<_, String>(6)?)?,
         });
     }
-    events.reverse();
+    if filter.after.is_none() {
+        events.reverse();
+    }
     Ok(events)
 }

@@ -1,14 +1,21 @@
 //! `tidelock events`: what happened, as it was recorded.
 
+use std::os::unix::fs::MetadataExt as _;
+use std::time::Duration;
+
 use serde_json::json;
 use tidelock_model::event::{RunEvent, StoredEvent};
 use tidelock_model::port::{Filter, Store};
+use tidelock_reconcile::Tail;
+use tidelock_store::SqliteStore;
 
 use super::history::word;
+use crate::config::Loaded;
 use crate::context::Context;
-use crate::error::{CliError, Exit};
-use crate::output::table::{Cell, Look, table};
-use crate::output::{count, noticed, time};
+use crate::error::{CliError, Exit, Kind};
+use crate::output::table::{Cell, Look, looked, table};
+use crate::output::{count, noticed, one_line, time};
+use crate::signals;
 
 /// Arguments of `events`.
 #[derive(Debug, clap::Args)]
@@ -25,19 +32,26 @@ pub(crate) struct Args {
     /// At most so many, the newest
     #[arg(long, short = 'n', default_value_t = 50)]
     limit: usize,
+    /// Goes on with each event as it happens, until SIGINT; JSON is one object per line then
+    #[arg(long, short)]
+    follow: bool,
+}
+
+impl Args {
+    fn filter(&self) -> Filter {
+        let (stack, target, run) = (self.stack.clone(), self.target.clone(), self.run.clone());
+        Filter { stack, target, run, limit: Some(self.limit), ..Filter::default() }
+    }
 }
 
 pub(crate) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
     let loaded = context.config()?;
+    if args.follow {
+        return follow(context, &loaded, args);
+    }
     let events = match context.store(&loaded)? {
         None => vec![],
-        Some(store) => store.events(&Filter {
-            stack: args.stack.clone(),
-            target: args.target.clone(),
-            run: args.run.clone(),
-            limit: Some(args.limit),
-            address: None,
-        })?,
+        Some(store) => store.events(&args.filter())?,
     };
     if context.out.is_json() {
         context.out.json(&json!({ "format": "tidelock.events/1", "events": events }))?;
@@ -48,6 +62,57 @@ pub(crate) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
         context.out.text(&table(&["#", "WHEN", "LANE", "WHAT"], &rows, context.out.paint))?;
     }
     Ok(Exit::Done)
+}
+
+/// How often the store is asked for what is new.
+const EVERY: Duration = Duration::from_millis(200);
+
+/// How often a store may refuse to be opened at the beginning.
+const PATIENCE: u32 = 25;
+
+fn follow(context: &Context, loaded: &Loaded, args: &Args) -> Result<Exit, CliError> {
+    signals::until_told(EVERY, {
+        let path = loaded.store();
+        let mut tailing: Option<(SqliteStore, u64, Tail)> = None;
+        let mut refused = 0;
+        move || {
+            let inode = std::fs::metadata(&path).ok().map(|found| found.ino());
+            let (store, opened, tail) = match &mut tailing {
+                Some(tailing) => tailing,
+                // The first plan makes the store: until then there is nothing to follow.
+                None => match (context.store(loaded), inode) {
+                    (Ok(Some(store)), Some(inode)) => tailing.insert((store, inode, Tail::new(args.filter()))),
+                    // One that is just being made cannot be read yet.
+                    (Err(error), _) if refused == PATIENCE => return Err(error),
+                    (Err(_), _) => {
+                        refused += 1;
+                        return Ok(());
+                    }
+                    _ => return Ok(()),
+                },
+            };
+            let events = tail.next(store)?;
+            events.iter().try_for_each(|event| line(context, event))?;
+            if inode != Some(*opened) {
+                return Err(CliError::new(Kind::Store, format!("another store is at {} now", path.display()))
+                    .hint("start it again to follow that one"));
+            }
+            Ok(())
+        }
+    })?;
+    Ok(Exit::Done)
+}
+
+/// An event on a line of its own.
+fn line(context: &Context, stored: &StoredEvent) -> Result<(), CliError> {
+    let (out, paint) = (&context.out, context.out.paint);
+    if out.is_json() {
+        return out.text(&format!("{}\n", json!(stored)));
+    }
+    let lane = stored.lane.as_ref().map(|lane| format!("  {lane}")).unwrap_or_default();
+    let (text, look) = said(&stored.event);
+    let number = paint.dim(&format!("{:>6}  {}", stored.seq, time(stored.at)));
+    out.text(&format!("{number}{lane}  {}\n", looked(&one_line(&text), look, paint)))
 }
 
 fn row(stored: &StoredEvent) -> Vec<Cell> {

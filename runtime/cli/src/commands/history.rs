@@ -93,12 +93,28 @@ fn show(out: &Output, lines: &[HistoryLine]) -> Result<(), CliError> {
                 Cell::dim(word(&line.cause)),
                 Cell::plain(line.revision.get(..12).unwrap_or(&line.revision)),
                 Cell::plain(&line.author),
+                Cell::plain(line.signer.as_deref().unwrap_or("")),
+                Cell::plain(&line.who),
                 Cell::plain(line.approver.as_deref().unwrap_or("")),
+                Cell::dim(&line.run),
                 Cell::new(line.fault.as_deref().unwrap_or(""), Look::Bad),
             ]
         })
         .collect();
-    let heading = ["WHEN", "ACTION", "END", "RESOURCE", "CAUSE", "COMMIT", "AUTHOR", "APPROVED BY", "WHY"];
+    let heading = [
+        "WHEN",
+        "ACTION",
+        "END",
+        "RESOURCE",
+        "CAUSE",
+        "COMMIT",
+        "AUTHOR",
+        "SIGNER",
+        "ASKED BY",
+        "APPROVED BY",
+        "RUN",
+        "WHY",
+    ];
     out.text(&table(&heading, &rows, out.paint))
 }
 

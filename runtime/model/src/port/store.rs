@@ -161,8 +161,10 @@ pub struct Filter {
     pub address: Option<String>,
     /// Only of this run.
     pub run: Option<String>,
-    /// At most so many, the newest.
+    /// At most so many, the newest; of events after a number, the oldest.
     pub limit: Option<usize>,
+    /// Only events after the one with this number.
+    pub after: Option<u64>,
 }
 
 /// What a run remembers. Each method is one transaction. Blocking; calls are short.
