@@ -168,6 +168,15 @@ pub enum RunEvent {
         /// Who.
         who: String,
     },
+    /// A copy of the store was put back: what happened after it was made is not known here.
+    Restored {
+        /// Who did it.
+        who: String,
+        /// When the copy was made, where that is known.
+        taken: Option<Timestamp>,
+        /// Where the store from before is kept, where there was one.
+        kept: Option<String>,
+    },
     /// Someone stopped or suspended lanes.
     Held {
         /// What was put in their way.

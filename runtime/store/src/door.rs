@@ -118,18 +118,7 @@ impl SqliteStore {
     /// # Errors
     /// `corrupt`, saying where.
     pub fn check(&self) -> Result<(), StoreError> {
-        self.read(|connection| {
-            let mut found = connection.prepare("PRAGMA integrity_check(5)")?;
-            let lines = found.query_map([], |row| row.get(0))?.collect::<Result<Vec<String>, _>>()?;
-            if lines != ["ok"] {
-                return Err(Trouble::row("the file", &lines.join("; ")));
-            }
-            let mut found = connection.prepare("PRAGMA foreign_key_check")?;
-            if found.exists([])? {
-                return Err(Trouble::row("the file", &"a row points at another that is not there"));
-            }
-            Ok(())
-        })
+        self.read(sound)
     }
 
     /// Reads within one snapshot of the file.
@@ -146,6 +135,33 @@ impl SqliteStore {
         answer.map_err(|trouble| trouble.at(self.path.as_deref()))
     }
 
+    /// Uses the connection that reads, without a snapshot of its own.
+    pub(crate) fn with_reader<T>(&self, ask: impl FnOnce(&Connection) -> Kept<T>) -> Kept<T> {
+        match (&self.reader, &self.writer) {
+            (Some(reader), _) => ask(&lock(reader)),
+            (None, Some(writer)) => ask(&lock(writer).connection),
+            (None, None) => Err(Trouble::invalid("the store has no connection")),
+        }
+    }
+
+    /// Uses the connection that writes, outside of any transaction.
+    pub(crate) fn with_writer<T>(&self, change: impl FnOnce(&mut Connection) -> Kept<T>) -> Result<T, StoreError> {
+        let Some(writer) = &self.writer else { return Err(self.reads_only()) };
+        let mut writer = lock(writer);
+        writer.durability = None;
+        change(&mut writer.connection).map_err(|trouble| trouble.at(self.path.as_deref()))
+    }
+
+    fn reads_only(&self) -> StoreError {
+        let path = self.path.as_deref().unwrap_or(Path::new("")).display().to_string();
+        refusal("read-only", format!("the store {path} was opened for reading only"), None)
+    }
+
+    /// Writes in one transaction that is on the disk when this returns.
+    pub(crate) fn write_now<T>(&self, change: impl FnOnce(&Transaction<'_>) -> Kept<T>) -> Result<T, StoreError> {
+        self.write(Durability::Now, change)
+    }
+
     /// Writes in one transaction, which takes the file's write lock at its start: two
     /// writers wait for each other there, for a bounded time, and never fail half-way.
     pub(crate) fn write<T>(
@@ -153,13 +169,24 @@ impl SqliteStore {
         durability: Durability,
         change: impl FnOnce(&Transaction<'_>) -> Kept<T>,
     ) -> Result<T, StoreError> {
-        let Some(writer) = &self.writer else {
-            let path = self.path.as_deref().unwrap_or(Path::new("")).display().to_string();
-            return Err(refusal("read-only", format!("the store {path} was opened for reading only"), None));
-        };
+        let Some(writer) = &self.writer else { return Err(self.reads_only()) };
         let mut writer = lock(writer);
         writer.transact(durability, change).map_err(|trouble| trouble.at(self.path.as_deref()))
     }
+}
+
+/// Reads a whole file and checks that it is sound.
+pub(crate) fn sound(connection: &Connection) -> Kept<()> {
+    let mut found = connection.prepare("PRAGMA integrity_check(5)")?;
+    let lines = found.query_map([], |row| row.get(0))?.collect::<Result<Vec<String>, _>>()?;
+    if lines != ["ok"] {
+        return Err(Trouble::row("the file", &lines.join("; ")));
+    }
+    let mut found = connection.prepare("PRAGMA foreign_key_check")?;
+    if found.exists([])? {
+        return Err(Trouble::row("the file", &"a row points at another that is not there"));
+    }
+    Ok(())
 }
 
 impl Writer {

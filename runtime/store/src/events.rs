@@ -33,6 +33,15 @@ pub(crate) fn add(
     Ok(count("an event's number", transaction.last_insert_rowid())? as u64)
 }
 
+/// Numbers the next events above those that were given out before.
+pub(crate) fn number_after(transaction: &Transaction<'_>, last: i64) -> Kept<()> {
+    let raised = transaction.execute("UPDATE sqlite_sequence SET seq = max(seq, ?1) WHERE name = 'events'", [last])?;
+    if raised == 0 {
+        transaction.execute("INSERT INTO sqlite_sequence (name, seq) VALUES ('events', ?1)", [last])?;
+    }
+    Ok(())
+}
+
 /// The resource that an event is about.
 fn address(event: &RunEvent) -> Option<&Address> {
     match event {

@@ -54,6 +54,45 @@ fn row(connection: &Connection, key: &str) -> Kept<Option<Row>> {
     Ok(row.optional()?)
 }
 
+/// The lease on everything: while somebody has it nobody takes another.
+const ALL: &str = "store";
+
+/// Takes the lease on everything, where nobody has any.
+pub(crate) fn take_all(transaction: &Transaction<'_>, who: &str) -> Kept<Lease> {
+    let now = Timestamp::now();
+    if let Some(holder) = holders(transaction)?.into_iter().find(|holder| holder.counts(now)) {
+        let message = format!("the store is in use: {} is held by {holder} since {}", holder.key, holder.since);
+        return Err(Trouble::Refused(refusal(
+            "busy",
+            message,
+            Some("end that first: a daemon with SIGTERM or systemctl"),
+        )));
+    }
+    take(transaction, ALL, who, ALL_MS)
+}
+
+/// How long the lease on everything lasts, in ms: longer than copying a large store takes.
+const ALL_MS: u64 = 600_000;
+
+/// The last token of each lease.
+pub(crate) fn tokens(connection: &Connection) -> Kept<Vec<(String, i64)>> {
+    let mut select = connection.prepare_cached("SELECT key, token FROM leases")?;
+    Ok(select.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect::<Result<_, _>>()?)
+}
+
+/// Gives every lease back, under tokens above those that were given out here and there.
+pub(crate) fn free_all(transaction: &Transaction<'_>, elsewhere: &[(String, i64)]) -> Kept<()> {
+    let mut put = transaction.prepare_cached(
+        "INSERT INTO leases (key, token, expires) VALUES (?1, ?2, 0)
+         ON CONFLICT (key) DO UPDATE SET token = max(token, excluded.token)",
+    )?;
+    for (key, token) in elsewhere {
+        put.execute(params![key, token])?;
+    }
+    transaction.execute("UPDATE leases SET token = token + 1, holder = NULL, expires = 0", [])?;
+    Ok(())
+}
+
 /// Leases that somebody has not given back.
 pub(crate) fn holders(connection: &Connection) -> Kept<Vec<Holder>> {
     let mut select = connection.prepare_cached("SELECT key FROM leases WHERE holder IS NOT NULL ORDER BY key")?;
@@ -78,6 +117,10 @@ pub(crate) fn holders(connection: &Connection) -> Kept<Vec<Holder>> {
 /// Takes a lease, or says who has it.
 pub(crate) fn take(transaction: &Transaction<'_>, key: &str, who: &str, ttl_ms: u64) -> Kept<Lease> {
     let now = Timestamp::now();
+    if let Some(all) = row(transaction, ALL)?.filter(|all| key != ALL && all.is_held(now.as_millisecond())) {
+        let message = format!("the store is about to be replaced: {} has it", all.holder());
+        return Err(Trouble::Refused(refusal("busy", message, Some("run it again once that is done"))));
+    }
     let last = row(transaction, key)?;
     if let Some(last) = last.as_ref().filter(|last| last.is_held(now.as_millisecond())) {
         let until = Timestamp::from_millisecond(last.expires).map_or_else(|_| "later".to_owned(), |at| at.to_string());

@@ -12,6 +12,7 @@
 //! digest), and leaves the rest to the planner and the gate.
 
 mod approvals;
+mod backup;
 mod claims;
 mod column;
 mod contents;
@@ -35,5 +36,6 @@ mod settle;
 mod stop_file;
 mod triggers;
 
+pub use backup::{Backup, Restored, restore};
 pub use door::SqliteStore;
 pub use migrate::SCHEMA_VERSION;

@@ -90,6 +90,19 @@ pub(crate) fn in_memory() -> Kept<Opened> {
     Ok(Opened { writer: Some(writer), reader: None })
 }
 
+/// Opens a store that is only copied, of this version or an older one, and tells which.
+pub(crate) fn for_copying(path: &Path) -> Kept<(Found, Connection)> {
+    let _one = OPENING.lock().unwrap_or_else(PoisonError::into_inner);
+    let found = look(path, &path.display().to_string())?;
+    let access = if log_of(path) == 0 { Access::Still } else { Access::Read };
+    Ok((found, connect(path, access)?))
+}
+
+/// Opens a file that was just made, to be filled with a copy.
+pub(crate) fn empty(path: &Path) -> Kept<Connection> {
+    connect(path, Access::Write)
+}
+
 /// Makes the file and the directories above it for their owner alone. What is there
 /// already keeps its modes, except that the store of a careless copy is closed to
 /// strangers.

@@ -97,6 +97,27 @@ pub(crate) fn writer_of(store: &Path) -> Option<Named> {
     Some(Named { pid, name })
 }
 
+/// Another process that has the store open, where the kernel tells: each connection holds
+/// a lock on the `-shm` file for as long as it lives.
+pub(crate) fn user_of(store: &Path) -> Option<Named> {
+    let mut shm = store.as_os_str().to_owned();
+    shm.push("-shm");
+    let inode = fs::metadata(PathBuf::from(shm)).ok()?.ino();
+    let locks = fs::read_to_string("/proc/locks").ok()?;
+    let pid = holders(&locks, inode).find(|pid| *pid != std::process::id())?;
+    let name = fs::read_to_string(format!("/proc/{pid}/comm")).ok().map(|name| name.trim().to_owned());
+    Some(Named { pid, name })
+}
+
+/// Processes that hold any lock on a file.
+fn holders(locks: &str, inode: u64) -> impl Iterator<Item = u32> {
+    locks.lines().filter_map(move |line| {
+        let fields: Vec<&str> = line.split_ascii_whitespace().collect();
+        let [_, "POSIX" | "OFDLCK", _, _, pid, file, _, _] = fields[..] else { return None };
+        (file.rsplit(':').next()?.parse() == Ok(inode)).then(|| pid.parse().ok())?
+    })
+}
+
 /// The holder of the writer's byte in `/proc/locks`. Devices are left out of the
 /// comparison: some file systems show another one there than `stat` does, and the
 /// byte with the inode is telling enough for a message.

@@ -164,6 +164,11 @@ pub(crate) fn said(event: &RunEvent) -> (String, Look) {
         E::Accepted { what, from, to, who } => {
             (format!("{who} accepted {what}: it was {}, and is {}", short(from), short(to)), Look::Good)
         }
+        E::Restored { who, taken, kept } => {
+            let of = taken.map(|at| format!(" of {}", time(at))).unwrap_or_default();
+            let kept = kept.as_ref().map(|file| format!("; the one from before is {file}")).unwrap_or_default();
+            (format!("{who} put back a copy{of} of the store{kept}"), Look::Warn)
+        }
         E::Held { hold } => (hold.to_string(), Look::Warn),
         E::HoldEnded { hold, who } => (format!("{}: {hold}", ended("resumed", who.as_deref())), Look::Good),
         E::Pinned { pin } => (pin.to_string(), Look::Warn),

@@ -20,6 +20,7 @@ mod run;
 mod schema;
 mod selecting;
 mod status;
+mod store;
 mod values;
 mod why;
 
@@ -112,6 +113,9 @@ pub(crate) enum Command {
     /// Accepts another system under a target's name
     #[command(subcommand)]
     Target(accept::Target),
+    /// Copies the store while it is in use, and puts a copy back
+    #[command(subcommand)]
+    Store(store::Command),
     /// Shows the merged values of stacks
     Values(values::Args),
     /// Shows the resources that stacks declare, rendered
@@ -158,6 +162,7 @@ impl Command {
             Self::Resolve(args) => resolve::run(context, args),
             Self::Source(command) => accept::source(context, command),
             Self::Target(command) => accept::target(context, command),
+            Self::Store(command) => store::run(context, command),
             Self::Values(args) => values::run(context, args),
             Self::Render(args) => render::run(context, args),
             Self::Doctor(args) => doctor::run(context, args),

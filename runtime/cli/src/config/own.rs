@@ -13,7 +13,7 @@ use super::Loaded;
 const LINKS: usize = 40;
 
 /// What SQLite keeps beside a database, what our store keeps there, and the stop file.
-const BESIDE_STORE: [&str; 4] = ["-wal", "-shm", "-journal", ".lock"];
+const BESIDE_STORE: [&str; 5] = ["-wal", "-shm", "-journal", ".lock", ".before"];
 
 /// Tidelock's own paths on the system that runs it, by what they are.
 #[derive(Debug, Clone)]

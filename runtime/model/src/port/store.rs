@@ -343,7 +343,7 @@ pub trait Store: Send + Sync {
     /// The store cannot be read.
     fn history(&self, filter: &Filter) -> Result<Vec<HistoryLine>, StoreError>;
 
-    /// Adds an event. Numbers have no gaps.
+    /// Adds an event. Numbers have no gaps, except where a copy of the store was put back.
     ///
     /// # Errors
     /// The store cannot be written.

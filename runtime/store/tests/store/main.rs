@@ -1,5 +1,6 @@
 //! The store through its port, on real files.
 
+mod backup;
 mod concurrency;
 mod crash;
 mod holds;
