@@ -201,7 +201,16 @@ impl Wait {
     #[must_use]
     pub fn new(code: &str, message: impl Into<String>) -> Self {
         let message = message.into();
-        Self { code: code.to_owned(), message, hint: None, approvable: false, until: None, on: None, since: None, people: None }
+        Self {
+            code: code.to_owned(),
+            message,
+            hint: None,
+            approvable: false,
+            until: None,
+            on: None,
+            since: None,
+            people: None,
+        }
     }
 
     /// The same with what ends it.
@@ -247,6 +256,9 @@ pub struct LanePlan {
     /// The batch of the rollout that the lane goes with, from 1, where its stack has several.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub batch: Option<usize>,
+    /// Whether somebody asked for all that the lane owns to be removed.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub destroys: bool,
 }
 
 /// Numbers of a plan.

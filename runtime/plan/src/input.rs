@@ -42,6 +42,8 @@ pub struct LaneInput<'a> {
     pub plugins: BTreeMap<String, PluginRef>,
     /// What stands in for `revision` as a cause, such as `rollback`.
     pub cause_hint: Option<Cause>,
+    /// Whether all that the lane owns is to go; nothing is desired then.
+    pub destroys: bool,
 }
 
 /// The input by what the planner looks things up by.

@@ -72,6 +72,7 @@ pub fn lane_plan(input: &LaneInput<'_>, mut draft: Draft) -> Result<LanePart, Ve
             waits: draft.waits,
             pinned: None,
             batch: None,
+            destroys: input.destroys,
         },
         changes,
         groups: grouped.groups,

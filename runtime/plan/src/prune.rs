@@ -52,7 +52,9 @@ pub(crate) fn plan(index: &Index<'_>, spoken: Option<&Spoken>) -> Pruned {
         index.own().filter(|entry| !index.by_identity.contains_key(&entry.identity)).collect();
     // What another stack claims by now has moved, and is not lost with this one.
     let lost = left.iter().filter(|entry| !index.rivals.contains_key(&entry.identity)).count();
-    if index.input.desired.resources.is_empty() && lost > 0 {
+    if index.input.destroys && lost > 0 {
+        out.waits.push(report::destroys(index.lane, lost));
+    } else if index.input.desired.resources.is_empty() && lost > 0 {
         out.waits.push(report::empty_render(index.lane, lost));
         return out;
     }
@@ -61,7 +63,7 @@ pub(crate) fn plan(index: &Index<'_>, spoken: Option<&Spoken>) -> Pruned {
     for (entry, fate) in left.into_iter().zip(fates) {
         let (action, reason) = match fate {
             Fate::Stays => continue,
-            Fate::Delete => (Action::Delete, "it is no longer in Git".to_owned()),
+            Fate::Delete => (Action::Delete, gone(index).to_owned()),
             Fate::Release(reason) => (Action::Release, reason),
         };
         let item = removal(index, entry, action, reason, spoken, &mut out.errors);
@@ -80,9 +82,12 @@ fn fate(index: &Index<'_>, entry: &InventoryEntry, out: &mut Pruned) -> Fate {
         return Fate::Stays;
     }
     if entry.protect {
-        out.waits.push(report::protected(&entry.address));
+        let destroys = index.input.destroys;
+        let wait = if destroys { report::protected_destroy } else { report::protected };
+        out.waits.push(wait(&entry.address));
         return Fate::Stays;
     }
+    let gone = gone(index);
     match entry.removal() {
         OnRemove::Delete if !index.input.unheard.is_empty() => {
             out.waits.push(report::unheard(&entry.address, index.input.unheard));
@@ -90,15 +95,20 @@ fn fate(index: &Index<'_>, entry: &InventoryEntry, out: &mut Pruned) -> Fate {
         }
         OnRemove::Delete => Fate::Delete,
         OnRemove::Release if entry.on_remove.is_some() => {
-            Fate::Release("it is no longer in Git, and `on_remove` says release".to_owned())
+            Fate::Release(format!("{gone}, and `on_remove` says release"))
         }
         OnRemove::Release if entry.holds_data => {
-            Fate::Release("it is no longer in Git, and holds data; `on_remove: delete` would delete it".to_owned())
+            Fate::Release(format!("{gone}, and holds data; `on_remove: delete` would delete it"))
         }
-        OnRemove::Release => Fate::Release(
-            "it is no longer in Git, and was there before us; `on_remove: delete` would delete it".to_owned(),
-        ),
+        OnRemove::Release => {
+            Fate::Release(format!("{gone}, and was there before us; `on_remove: delete` would delete it"))
+        }
     }
+}
+
+/// Why what is left goes.
+fn gone(index: &Index<'_>) -> &'static str {
+    if index.input.destroys { "its stack is destroyed" } else { "it is no longer in Git" }
 }
 
 /// What stays may stand on what would go: a file in a directory. Then that is only
@@ -129,7 +139,7 @@ fn spare_what_others_stand_on(index: &Index<'_>, left: &[&InventoryEntry], fates
         if fates[i] != Fate::Delete {
             continue;
         }
-        fates[i] = Fate::Release(format!("it is no longer in Git, but {user} still stands on it"));
+        fates[i] = Fate::Release(format!("{}, but {user} still stands on it", gone(index)));
         let name = left[i].address.resource.to_string();
         stands.extend(left[i].requires.iter().map(|identity| (identity, name.clone())));
     }
@@ -177,7 +187,7 @@ fn removal(
             }
         }
         Some(Observation::Absent { .. }) => {
-            item.reason = Some("it is no longer in Git, and already gone from the target".to_owned());
+            item.reason = Some(format!("{}, and already gone from the target", gone(index)));
         }
         Some(Observation::Waits { on, why }) => item.defer(format!("waits for {on}: {why}")),
         Some(Observation::Failed { fault }) => {

@@ -15,7 +15,7 @@ use crate::rollout::Standing;
 const ASIDE: [&str; 3] = ["protected", "in-doubt", "unheard"];
 
 /// The codes of waits that end neither with time nor with anybody's yes.
-const REFUSED: [&str; 1] = ["empty-render"];
+const REFUSED: [&str; 2] = ["empty-render", "protected-destroy"];
 
 /// The code of a wait behind somebody's no.
 pub(crate) const REJECTED: &str = "rejected";
@@ -57,6 +57,22 @@ pub(crate) fn empty_render(lane: &Lane, owned: usize) -> Wait {
     );
     let hint = "mend the stack's files or values";
     wait("empty-render", message, hint.to_owned(), false)
+}
+
+pub(crate) fn destroys(lane: &Lane, owned: usize) -> Wait {
+    let resources = if owned == 1 { "1 resource".to_owned() } else { format!("{owned} resources") };
+    let message = format!("it takes a person's yes to destroy {lane}, which owns {resources}");
+    let hint =
+        format!("read the plan, then say yes to it (`tidelock destroy {} --yes` without a terminal)", lane.stack);
+    wait("destroy", message, hint, true)
+}
+
+pub(crate) fn protected_destroy(address: &Address) -> Wait {
+    let message = format!("{} is protected, so its stack is not destroyed", address.resource);
+    let hint = format!(
+        "to lift it, set `protect: false` in a commit and apply that; or let it stay: `tidelock forget {address}`"
+    );
+    wait("protected-destroy", message, hint, false)
 }
 
 pub(crate) fn protected(address: &Address) -> Wait {

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use tidelock_model::event::RunEvent;
 use tidelock_model::hold::{Hold, HoldKind, Scope};
 use tidelock_model::name::Lane;
-use tidelock_model::plan::{Plan, Wait};
+use tidelock_model::plan::{LanePlan, Plan, Wait};
 use tidelock_plan::holds::wait;
 
 use crate::error::RunError;
@@ -30,19 +30,32 @@ pub(crate) fn barred(runtime: &Runtime, lane: &Lane) -> Result<Option<String>, R
 /// Writes into a plan which of its lanes are held, for people and for the gate.
 pub(crate) fn shown(runtime: &Runtime, plan: &mut Plan) -> Result<(), RunError> {
     for part in &mut plan.lanes {
-        part.waits.extend(on(runtime, &part.lane)?.iter().map(wait));
+        let holds = on(runtime, &part.lane)?;
+        let waits: Vec<Wait> = holds.iter().filter(|hold| bites(part, hold)).map(wait).collect();
+        part.waits.extend(waits);
     }
     Ok(())
 }
 
 /// What lanes that the gate let through wait for where somebody holds them by now: a person
 /// may have taken long to say yes.
-pub(crate) fn late(runtime: &Runtime, lanes: &[Lane]) -> Result<Vec<(Lane, Wait)>, RunError> {
+pub(crate) fn late(runtime: &Runtime, plan: &Plan, lanes: &[Lane]) -> Result<Vec<(Lane, Wait)>, RunError> {
     let mut late = Vec::new();
-    for lane in lanes {
-        late.extend(on(runtime, lane)?.iter().map(|hold| (lane.clone(), wait(hold))));
+    for part in plan.lanes.iter().filter(|part| lanes.contains(&part.lane)) {
+        let holds = on(runtime, &part.lane)?;
+        late.extend(holds.iter().filter(|hold| bites(part, hold)).map(|hold| (part.lane.clone(), wait(hold))));
     }
     Ok(late)
+}
+
+/// A suspension keeps the loop away from a stack that a person destroys; a stop stops that too.
+fn bites(part: &LanePlan, hold: &Hold) -> bool {
+    !(part.destroys && hold.kind == HoldKind::Suspend)
+}
+
+/// Whether somebody suspended a lane.
+pub(crate) fn suspended(runtime: &Runtime, lane: &Lane) -> Result<bool, RunError> {
+    Ok(on(runtime, lane)?.iter().any(|hold| hold.kind == HoldKind::Suspend))
 }
 
 fn on(runtime: &Runtime, lane: &Lane) -> Result<Vec<Hold>, RunError> {

@@ -109,12 +109,17 @@ impl Pins {
 /// The files of a pin, and its stack there. The commit is verified anew, as one that was
 /// in force: a signer that was taken off the list takes the pinned commit along.
 async fn opened(runtime: &Runtime, pin: &Pin) -> Result<(Fetched, Stack), RunError> {
+    at(runtime, &pin.revision, &pin.stack).await
+}
+
+/// The files of a revision that was in force once, and a stack there.
+pub(crate) async fn at(runtime: &Runtime, revision: &Revision, stack: &Name) -> Result<(Fetched, Stack), RunError> {
     let source = runtime
         .sources
-        .get(&pin.source)
-        .ok_or_else(|| RunError::selection(format!("the config declares no source {}", pin.source), None))?;
-    let fetched = source.fetch(&Want::Rev(pin.revision.id.clone()), Some(&pin.revision)).await?;
-    let stack = found(&fetched, &pin.stack)?;
+        .get(&revision.source)
+        .ok_or_else(|| RunError::selection(format!("the config declares no source {}", revision.source), None))?;
+    let fetched = source.fetch(&Want::Rev(revision.id.clone()), Some(revision)).await?;
+    let stack = found(&fetched, stack)?;
     Ok((fetched, stack))
 }
 

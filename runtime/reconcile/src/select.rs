@@ -166,6 +166,11 @@ impl<'a> Rules<'a> {
     }
 }
 
+/// Whether a target is one that a stack is for.
+pub(crate) fn selects(selector: &Selector, target: &Name, decl: &TargetDecl) -> bool {
+    Selects::of(selector).target(target, decl)
+}
+
 /// What a stack says of its targets, with its patterns read. One that cannot be read selects nothing.
 enum Selects<'a> {
     Names(Vec<GlobMatcher>),

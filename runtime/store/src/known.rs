@@ -178,6 +178,12 @@ pub(crate) fn put_fingerprint(transaction: &Transaction<'_>, target: &Name, fing
     Ok(())
 }
 
+/// Forgets a target's fingerprint.
+pub(crate) fn drop_fingerprint(transaction: &Transaction<'_>, target: &Name) -> Kept<()> {
+    transaction.prepare_cached("DELETE FROM fingerprints WHERE target = ?1")?.execute([target.as_str()])?;
+    Ok(())
+}
+
 /// The revision in force.
 pub(crate) fn revision(connection: &Connection, source: &Name) -> Kept<Option<Revision>> {
     let mut select = connection.prepare_cached("SELECT revision FROM revisions WHERE source = ?1")?;

@@ -8,9 +8,7 @@ use tidelock_model::hold::{Hold, Pin};
 use tidelock_model::inventory::{Claim, InventoryEntry};
 use tidelock_model::name::{Lane, Name};
 use tidelock_model::plan::Plan;
-use tidelock_model::port::{
-    Filter, Holder, LaneRecord, LaneStanding, Lease, Rendered, Settled, Store, StoreError,
-};
+use tidelock_model::port::{Filter, Holder, LaneRecord, LaneStanding, Lease, Rendered, Settled, Store, StoreError};
 use tidelock_model::revision::{Revision, Stale};
 use tidelock_model::run::{Approval, HistoryLine, Intent, Run, Trigger};
 
@@ -70,6 +68,10 @@ impl Store for SqliteStore {
 
     fn put_fingerprint(&self, target: &Name, fingerprint: &str) -> Result<(), StoreError> {
         self.write(Now, |tx| known::put_fingerprint(tx, target, fingerprint))
+    }
+
+    fn drop_fingerprint(&self, target: &Name) -> Result<(), StoreError> {
+        self.write(Now, |tx| known::drop_fingerprint(tx, target))
     }
 
     fn revision(&self, source: &Name) -> Result<Option<Revision>, StoreError> {

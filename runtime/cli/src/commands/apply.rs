@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use async_trait::async_trait;
 use serde_json::json;
 use tidelock_model::hold::Scope;
-use tidelock_model::name::Lane;
+use tidelock_model::name::{Lane, Name};
 use tidelock_model::plan::{FORMAT, Plan};
 use tidelock_model::run::{RunCounts, RunEnd};
 use tidelock_reconcile::{Applied, Approver, Caller, Selection, Yes};
@@ -37,12 +37,28 @@ pub(crate) struct Args {
     plan: Option<PathBuf>,
     #[command(flatten)]
     length: Length,
+    /// The stack that is destroyed instead.
+    #[arg(skip)]
+    destroys: Option<Name>,
 }
 
 impl Args {
     /// An apply that another verb goes on with.
     pub(super) fn of(selecting: Selecting, yes: bool, length: Length) -> Self {
-        Self { selecting, yes, plan: None, length }
+        Self { selecting, yes, plan: None, length, destroys: None }
+    }
+
+    /// The removal of all that a stack owns.
+    pub(super) fn destroying(stack: &Name, selecting: Selecting, yes: bool, length: Length) -> Self {
+        Self { destroys: Some(stack.clone()), ..Self::of(selecting, yes, length) }
+    }
+
+    /// The same again, for a person to type.
+    fn again(&self, context: &Context) -> String {
+        let mut words = vec![if self.destroys.is_some() { "destroy" } else { "apply" }];
+        words.extend(self.selecting.words());
+        words.push("--yes");
+        context.command(&words)
     }
 }
 
@@ -70,7 +86,14 @@ pub(crate) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
         progress: progress.clone(),
         shown: AtomicBool::new(false),
     };
-    let apply = Box::pin(tidelock_reconcile::apply(&runtime, &selection, &who, Caller::Once(&asking), saved.as_ref()));
+    let caller = Caller::Once(&asking);
+    let apply = async {
+        match &args.destroys {
+            Some(stack) => tidelock_reconcile::destroy(&runtime, stack, &selection, &who, caller).await,
+            None => tidelock_reconcile::apply(&runtime, &selection, &who, caller, saved.as_ref()).await,
+        }
+    };
+    let apply = Box::pin(apply);
     let applied = match signals::block_on(&runtime.interrupt, context.out, &progress, apply)? {
         Ok(applied) => applied?,
         Err(signalled) => return Ok(signalled),
@@ -264,12 +287,7 @@ fn report(context: &Context, args: &Args, applied: &Applied, was_shown: bool) ->
         "{} done, {} failed, {} skipped, {} unknown",
         counts.done, counts.failed, counts.skipped, counts.unknown
     );
-    let again = || {
-        let mut words = vec!["apply"];
-        words.extend(args.selecting.words());
-        words.push("--yes");
-        context.command(&words)
-    };
+    let again = || args.again(context);
     text.push_str(&match applied.end {
         RunEnd::Done => format!("{}: {} done.\n", paint.good("Done"), count(counts.done, "change")),
         RunEnd::Nothing => return Ok(()),

@@ -5,9 +5,11 @@ mod apply;
 mod approve;
 mod blame;
 mod completions;
+mod destroy;
 mod doctor;
 mod events;
 mod fetch_child;
+mod forget;
 mod history;
 mod hold;
 mod init;
@@ -99,6 +101,10 @@ pub(crate) enum Command {
     Resume(hold::Resume),
     /// Takes a stack back to an earlier revision, and keeps it there
     Rollback(rollback::Args),
+    /// Removes all that a stack owns, after a yes
+    Destroy(destroy::Args),
+    /// Lets resources be: they stay on their target, and are no longer ours
+    Forget(forget::Args),
     /// Shows what was done, newest first
     History(history::Args),
     /// Shows what happened, step by step
@@ -156,6 +162,8 @@ impl Command {
             Self::Suspend(args) => hold::suspend(context, args),
             Self::Resume(args) => hold::resume(context, args),
             Self::Rollback(args) => rollback::run(context, args),
+            Self::Destroy(args) => destroy::run(context, args),
+            Self::Forget(args) => forget::run(context, args),
             Self::History(args) => history::run(context, args),
             Self::Events(args) => events::run(context, args),
             Self::Blame(args) => blame::run(context, args),

@@ -243,6 +243,12 @@ pub trait Store: Send + Sync {
     /// The store cannot be written.
     fn put_fingerprint(&self, target: &Name, fingerprint: &str) -> Result<(), StoreError>;
 
+    /// Forgets a target's fingerprint: the next system under its name is the first.
+    ///
+    /// # Errors
+    /// The store cannot be written.
+    fn drop_fingerprint(&self, target: &Name) -> Result<(), StoreError>;
+
     /// The revision in force for a source.
     ///
     /// # Errors

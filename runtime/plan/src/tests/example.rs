@@ -97,6 +97,7 @@ pub(crate) struct Example {
     pub(crate) doubtful: Vec<Identity>,
     pub(crate) digest: &'static str,
     pub(crate) hint: Option<Cause>,
+    pub(crate) destroys: bool,
     pub(crate) revision: Revision,
 }
 
@@ -115,6 +116,7 @@ impl Example {
             doubtful: Vec::new(),
             digest: "plugin",
             hint: None,
+            destroys: false,
             revision: revision(),
         }
     }
@@ -247,6 +249,7 @@ impl Example {
             open_unknown: &self.doubtful,
             fingerprint: "machine-1",
             plugins: [("server".to_owned(), plugin(self.digest))].into(),
+            destroys: self.destroys,
             cause_hint: self.hint,
         };
         let mut draft: Draft = draft(&input)?;

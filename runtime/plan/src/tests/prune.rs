@@ -184,3 +184,33 @@ fn strays_spare_what_anybody_speaks_for() {
     assert_eq!(change.fields[0].before, Some(json!(["path:/d/stray"])));
     assert_eq!(change.before.as_ref().unwrap()["strays"], json!(["path:/d/stray"]));
 }
+
+#[test]
+fn destroying_takes_a_yes_and_spares_what_prune_would_spare() {
+    let mut example = Example::new();
+    example.destroys = true;
+    example.have("ours", "/ours", "0644");
+    example.have("said", "/said", "0644").on_remove = Some(OnRemove::Release);
+    example.have("moved", "/moved", "0644");
+    example.claim("db", "server.file/moved", "/moved");
+    insta::assert_snapshot!(check(&example), @"
+    delete server.file/ours [1] revision -- its stack is destroyed
+    release server.file/said revision -- its stack is destroyed, and `on_remove` says release
+    group 1 after []: remove
+    waits: destroy -- it takes a person's yes to destroy infra:web@web-1, which owns 2 resources
+    warning: server.file/moved left this stack and is claimed by infra:db as server.file/moved; it moves there when that stack is applied
+    ");
+    let part = example.part().unwrap();
+    assert!(part.lane.destroys && part.lane.waits.iter().all(|wait| wait.approvable));
+}
+
+#[test]
+fn what_is_protected_refuses_to_be_destroyed_with_its_stack() {
+    let mut example = Example::new();
+    example.destroys = true;
+    example.have("ours", "/ours", "0644");
+    example.have("guarded", "/guarded", "0644").protect = true;
+    let part = example.part().unwrap();
+    assert!(part.lane.waits.iter().any(crate::gate::refuses), "{:?}", part.lane.waits);
+    assert!(part.changes.iter().all(|change| change.name.as_str() != "guarded"));
+}

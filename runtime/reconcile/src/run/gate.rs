@@ -103,7 +103,7 @@ pub(super) async fn pass(
     let unasked =
         decision.lanes.iter().filter(|(lane, verdict)| *verdict == LaneVerdict::Approved && silent.contains(lane));
     held.waits.extend(unasked.map(|(lane, _)| (lane.clone(), nobody())));
-    let late = holds::late(runtime, &through)?;
+    let late = holds::late(runtime, &plan, &through)?;
     through.retain(|lane| late.iter().all(|(held, _)| held != lane));
     held.waits.extend(late);
     tell(runtime, &decision, &held)?;

@@ -3,6 +3,7 @@
 mod apply;
 mod base;
 mod check;
+mod destroy;
 mod gate;
 mod look;
 mod observe;
@@ -28,9 +29,10 @@ use crate::error::RunError;
 use crate::runtime::{Caller, PlanOptions, Runtime, Selection};
 
 pub use base::plan_against;
+pub use destroy::destroy;
 pub(crate) use look::quiet;
 pub(crate) use observe::{Snapshot, observe};
-pub(crate) use record::Leases;
+pub(crate) use record::{Leases, run_at};
 pub(crate) use render::kinds_of;
 pub use render::{render, values};
 pub(crate) use source::enforce;

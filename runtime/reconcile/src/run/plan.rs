@@ -54,7 +54,12 @@ pub(super) async fn pass(runtime: &Runtime, fetched: &Fetched, lanes: Lanes) -> 
     let mut rendered = Vec::new();
     let mut unheard: BTreeMap<Name, Vec<String>> = BTreeMap::new();
     for selected in &lanes.selected {
-        match render::lane(runtime, lanes.pins.files(&selected.lane.stack, fetched), selected).await {
+        let given = if lanes.destroys {
+            render::nothing(runtime, fetched, selected).await
+        } else {
+            render::lane(runtime, lanes.pins.files(&selected.lane.stack, fetched), selected).await
+        };
+        match given {
             Ok(lane) => rendered.push(lane),
             Err(error) => {
                 unheard.entry(selected.lane.target.clone()).or_default().push(selected.lane.stack.to_string());
@@ -73,7 +78,7 @@ pub(super) async fn pass(runtime: &Runtime, fetched: &Fetched, lanes: Lanes) -> 
     for lane in rendered {
         let selected = Selected { lane: lane.desired.lane.clone(), stack: lane.desired.stack.clone() };
         let cause = lanes.pins.has(&selected.lane.stack).then_some(Cause::Rollback);
-        match one(runtime, lane, cause, &claims, &unheard).await {
+        match one(runtime, lane, (cause, lanes.destroys), &claims, &unheard).await {
             Ok((part, lane)) => {
                 blobs.extend(lane.rendered.blobs.clone());
                 parts.push(part);
@@ -89,7 +94,9 @@ pub(super) async fn pass(runtime: &Runtime, fetched: &Fetched, lanes: Lanes) -> 
     crate::holds::shown(runtime, &mut plan)?;
     lanes.pins.shown(&mut plan);
     let mut policy = gate::policy(runtime, &plan, &planned, &lanes.before)?;
-    rollout::put(runtime, fetched, &lanes.stacks, &lanes.pins, &mut plan, &mut policy)?;
+    if !lanes.destroys {
+        rollout::put(runtime, fetched, &lanes.stacks, &lanes.pins, &mut plan, &mut policy)?;
+    }
     for (lane, wait) in tidelock_plan::gate::waits(&plan, &policy) {
         // What the gate will say stands in the plan already, for people to read. Whose turn it
         // is says the batch.
@@ -174,7 +181,8 @@ async fn claims(
     }
     for (lane, own) in own {
         // Only what is in force is written down; a revision that is merely looked at is not.
-        if in_force {
+        let destroyed = lanes.destroys && lanes.selected.iter().any(|selected| selected.lane == lane);
+        if in_force && !destroyed {
             let revision = &lanes.pins.files(&lane.stack, fetched).revision.id;
             runtime.store.put_claims(&lane, revision, &own)?;
         }
@@ -201,13 +209,14 @@ fn claimed(desired: &Desired) -> Vec<Claim> {
 async fn one(
     runtime: &Runtime,
     rendered: RenderedLane,
-    cause_hint: Option<Cause>,
+    (cause_hint, destroys): (Option<Cause>, bool),
     claims: &BTreeMap<Name, Vec<Claim>>,
     unheard: &BTreeMap<Name, Vec<String>>,
 ) -> Result<(LanePart, PlannedLane), RunError> {
     let lane = &rendered.desired.lane;
     let selected = Selected { lane: lane.clone(), stack: rendered.desired.stack.clone() };
-    let checks = check::of_lane(&runtime.config, &selected)?;
+    // Of what is gone nothing is to hold.
+    let checks = if destroys { vec![] } else { check::of_lane(&runtime.config, &selected)? };
     let fingerprint = fingerprint(runtime, &lane.target).await?;
     let record = runtime.store.lane(lane)?;
     let inventory = runtime.store.inventory(&lane.target)?;
@@ -231,6 +240,7 @@ async fn one(
         fingerprint: &fingerprint,
         plugins: render::plugins(&rendered.providers),
         cause_hint,
+        destroys,
     };
     let mut draft: Draft = draft(&input).map_err(RunError::Rejected)?;
     let mut rounds = 0;

@@ -9,7 +9,7 @@ use tidelock_model::event::RunEvent;
 use tidelock_model::name::{Lane, Name};
 use tidelock_model::plan::{Action, Cause, LanePlan, Plan, Wait};
 use tidelock_model::port::{Fetched, LaneRecord, Lease};
-use tidelock_model::revision::Signature;
+use tidelock_model::revision::{Revision, Signature};
 use tidelock_model::run::{Approval, Run, RunCounts, RunEnd, Status};
 use tidelock_plan::gate::{self, ApprovedPlan};
 use tidelock_plan::holds;
@@ -179,8 +179,19 @@ fn approvers(approved: &ApprovedPlan, lane: &Lane) -> Option<String> {
 }
 
 fn begun(runtime: &Runtime, plan: &Plan, lane: &Lane, digest: Digest, who: &str, approver: Option<String>) -> Run {
+    run_at(runtime, plan.revision_of(lane), lane, digest, who, approver)
+}
+
+/// A run that begins now, over a lane at a revision.
+pub(crate) fn run_at(
+    runtime: &Runtime,
+    revision: &Revision,
+    lane: &Lane,
+    digest: Digest,
+    who: &str,
+    approver: Option<String>,
+) -> Run {
     let began = runtime.clock.now();
-    let revision = plan.revision_of(lane);
     let salt = Digest::of(format!("{lane}{digest}{}", began.as_nanosecond()).as_bytes()).short();
     Run {
         id: format!("{}-{}", began.strftime("%Y%m%dT%H%M%S%3f"), &salt[..6]),
@@ -207,14 +218,19 @@ fn begun(runtime: &Runtime, plan: &Plan, lane: &Lane, digest: Digest, who: &str,
 pub(super) fn orphaned(runtime: &Runtime, fetched: &Fetched, lanes: &Lanes) -> Result<(), RunError> {
     let source = &fetched.revision.source;
     let in_force = runtime.store.revision(source)?.is_some_and(|revision| revision.id == fetched.revision.id);
-    if !in_force || !lanes.unread.is_empty() {
-        return Ok(());
-    }
     for mut record in runtime.store.lanes()? {
-        if record.lane.source != *source || record.status == Status::Orphaned {
-            continue;
-        }
-        if let Some(why) = gone(runtime, fetched, lanes, &record.lane)? {
+        let lane = &record.lane;
+        let known = in_force && lanes.unread.is_empty();
+        let why = if record.status == Status::Orphaned {
+            None
+        } else if !runtime.config.sources.contains_key(&lane.source) {
+            Some(format!("the config declares no source {} any more", lane.source))
+        } else if lane.source == *source && known {
+            gone(runtime, fetched, lanes, lane)?
+        } else {
+            None
+        };
+        if let Some(why) = why {
             record.status = Status::Orphaned;
             record.why = Some(format!("{why}; its resources stay"));
             record.since = Some(runtime.clock.now());

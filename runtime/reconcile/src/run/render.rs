@@ -92,18 +92,43 @@ pub(super) async fn lane(runtime: &Runtime, fetched: &Fetched, selected: &Select
 
     let mut plugins = vec![renderer.plugin().clone()];
     plugins.extend(providers.values().map(|provider| provider.plugin().clone()));
-    let decl = &selected.stack.decl;
-    let policies = json!({ "on_commit": decl.on_commit, "on_drift": decl.on_drift, "budget": decl.budget });
     let desired = Desired {
         lane: selected.lane.clone(),
         stack: selected.stack.clone(),
         revision: fetched.revision.clone(),
         resources,
         plugins,
-        settings: Digest::of_json(&policies),
+        settings: settings(selected),
         warnings,
     };
     Ok(RenderedLane { desired, blobs, providers, kinds })
+}
+
+/// A lane of which nothing is to stay: there is nothing to render.
+pub(super) async fn nothing(
+    runtime: &Runtime,
+    fetched: &Fetched,
+    selected: &Selected,
+) -> Result<RenderedLane, RunError> {
+    let providers = providers(runtime, selected, &[]).await?;
+    let kinds = kinds_of(&providers).await?;
+    let desired = Desired {
+        lane: selected.lane.clone(),
+        stack: selected.stack.clone(),
+        revision: fetched.revision.clone(),
+        resources: vec![],
+        plugins: providers.values().map(|provider| provider.plugin().clone()).collect(),
+        settings: settings(selected),
+        warnings: vec![],
+    };
+    let blobs = BlobSet::new(fetched.tree.clone(), runtime.store.clone());
+    Ok(RenderedLane { desired, blobs, providers, kinds })
+}
+
+/// The digest of what a stack says of how it is applied.
+fn settings(selected: &Selected) -> Digest {
+    let decl = &selected.stack.decl;
+    Digest::of_json(&json!({ "on_commit": decl.on_commit, "on_drift": decl.on_drift, "budget": decl.budget }))
 }
 
 fn inputs(runtime: &Runtime, fetched: &Fetched, selected: &Selected, values: &Layers) -> RenderInputs {

@@ -17,12 +17,15 @@ use crate::runtime::{Runtime, Selection};
 use crate::select::{self, Selected};
 
 /// The lanes of a pass, and what was wrong with stacks that are not among them.
+#[derive(Default)]
 pub(super) struct Lanes {
     pub(super) selected: Vec<Selected>,
     /// Further lanes on the same targets: not planned, but their claims count.
     pub(super) others: Vec<Selected>,
     /// Every stack that could be read.
     pub(super) stacks: Vec<Stack>,
+    /// Whether all that the selected lanes own is to go.
+    pub(super) destroys: bool,
     /// Directories of stacks that could not be read: nobody knows what they claim.
     pub(super) unread: Vec<String>,
     pub(super) warnings: Vec<Diagnostic>,
@@ -199,6 +202,7 @@ pub(super) async fn lanes(runtime: &Runtime, selection: &Selection, fetched: &Fe
         return Err(RunError::Rejected(errors));
     }
     if stacks.is_empty() {
+        super::record::orphaned(runtime, fetched, &Lanes { pins, ..Lanes::default() })?;
         return Err(RunError::selection(
             format!("revision {} holds no stack", fetched.revision.short()),
             Some("a stack is a directory with a stack.yaml; `tidelock init` makes an example".to_owned()),
@@ -211,5 +215,5 @@ pub(super) async fn lanes(runtime: &Runtime, selection: &Selection, fetched: &Fe
         others.clear();
     }
     let unread = unread.into_iter().collect();
-    Ok(Lanes { selected, others, stacks, unread, warnings, errors, pins, before: BTreeMap::new() })
+    Ok(Lanes { selected, others, stacks, destroys: false, unread, warnings, errors, pins, before: BTreeMap::new() })
 }

@@ -2,6 +2,8 @@
 
 #[path = "tests/approvals.rs"]
 mod approvals;
+#[path = "tests/destroy.rs"]
+mod destroy;
 #[path = "tests/holds.rs"]
 mod holds;
 #[path = "tests/looping.rs"]

@@ -144,6 +144,7 @@ fn plan() -> Plan {
             waits: vec![],
             pinned: None,
             batch: None,
+            destroys: false,
         }],
         digest: Digest::of(b"plan"),
         ownership: Ownership::Known,

@@ -165,7 +165,7 @@ fn everything() -> Selection {
     Selection { source: None, stacks: vec![], targets: vec![], want: Want::Configured }
 }
 
-struct Says(bool);
+pub(super) struct Says(pub(super) bool);
 
 #[async_trait]
 impl Approver for Says {
