@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::error::Diagnostic;
-use crate::hold::{Hold, Pin};
+use crate::hold::{Hold, Pin, Undo};
 use crate::name::{Address, Lane, Name};
 use crate::plan::Action;
 use crate::revision::SourceNotice;
@@ -199,6 +199,18 @@ pub enum RunEvent {
         /// What it was.
         pin: Pin,
         /// Who ended it; `None` where its time was up.
+        who: Option<String>,
+    },
+    /// Someone took back a change of a resource, which is kept so from now on.
+    Undone {
+        /// What it is kept at.
+        undo: Box<Undo>,
+    },
+    /// A resource follows Git again.
+    UndoEnded {
+        /// What it was kept at.
+        undo: Box<Undo>,
+        /// Who ended it; `None` where Git says something else by now.
         who: Option<String>,
     },
     /// An apply began.

@@ -4,8 +4,12 @@ use std::fmt;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
-use crate::name::{Lane, Name};
+use crate::digest::Digest;
+use crate::inventory::InventoryEntry;
+use crate::name::{Address, Identity, Lane, Name};
+use crate::plan::Action;
 use crate::revision::Revision;
 
 /// Which lanes a hold is on. What is left out means all.
@@ -166,6 +170,39 @@ impl fmt::Display for Pin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} pinned {} to {} at {}", self.who, self.stack, self.revision.short(), time(self.at))?;
         ending(f, self.until, self.reason.as_deref())
+    }
+}
+
+/// A resource that is kept as it was before a change.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Undo {
+    /// The resource.
+    pub address: Address,
+    /// What it is on its target.
+    pub identity: Identity,
+    /// The run whose change is taken back.
+    pub run: String,
+    /// What that change did.
+    pub action: Action,
+    /// What the resource is kept at; `None` where it is kept away.
+    pub spec: Option<Value>,
+    /// Digest of the spec that Git has for it, `None` where it has none: another one ends this.
+    pub desired: Option<Digest>,
+    /// How the resource was declared, where Git does not do that any more.
+    pub entry: Option<InventoryEntry>,
+    /// Who said so.
+    pub who: String,
+    /// When.
+    pub at: Timestamp,
+    /// Why.
+    pub reason: Option<String>,
+}
+
+/// Who took what back, when and why, in a sentence.
+impl fmt::Display for Undo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} took back what run {} did to {} at {}", self.who, self.run, self.address, time(self.at))?;
+        ending(f, None, self.reason.as_deref())
     }
 }
 

@@ -44,6 +44,8 @@ pub struct LaneInput<'a> {
     pub cause_hint: Option<Cause>,
     /// Whether all that the lane owns is to go; nothing is desired then.
     pub destroys: bool,
+    /// What a person keeps as it was before a change, whatever Git says.
+    pub undone: &'a [Identity],
 }
 
 /// The input by what the planner looks things up by.
@@ -59,6 +61,8 @@ pub(crate) struct Index<'a> {
     /// Who else claims an identity; this lane's own claims are left out, since its
     /// desired resources say better what it wants.
     pub(crate) rivals: BTreeMap<&'a Identity, &'a Claim>,
+    /// What a person keeps as it was.
+    pub(crate) undone: BTreeSet<&'a Identity>,
     /// What a crash left in doubt.
     pub(crate) doubtful: BTreeSet<&'a Identity>,
 }
@@ -86,6 +90,7 @@ impl<'a> Index<'a> {
                 .map(|entry| (&entry.identity, entry))
                 .collect(),
             rivals,
+            undone: input.undone.iter().collect(),
             doubtful: input.open_unknown.iter().collect(),
         }
     }
@@ -94,6 +99,12 @@ impl<'a> Index<'a> {
     pub(crate) fn own(&self) -> impl Iterator<Item = &'a InventoryEntry> {
         let lane = self.lane;
         self.owned.values().copied().filter(move |entry| is_of(entry, lane))
+    }
+
+    /// What stands in for drift and plugins as a cause, where the wish for something changed.
+    pub(crate) fn wish(&self, identity: &Identity) -> Cause {
+        let undone = self.undone.contains(identity).then_some(Cause::Rollback);
+        undone.or(self.input.cause_hint).unwrap_or(Cause::Revision)
     }
 
     pub(crate) fn info(&self, kind: &Kind) -> Option<&'a KindInfo> {

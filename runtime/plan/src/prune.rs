@@ -10,7 +10,7 @@ use tidelock_model::error::{Diagnostic, Severity};
 use tidelock_model::inventory::{InventoryEntry, Ownership};
 use tidelock_model::name::Identity;
 use tidelock_model::observation::Observation;
-use tidelock_model::plan::{Action, Cause, Wait};
+use tidelock_model::plan::{Action, Wait};
 use tidelock_model::resource::OnRemove;
 
 use crate::check::unseen;
@@ -51,7 +51,10 @@ pub(crate) fn plan(index: &Index<'_>, spoken: Option<&Spoken>) -> Pruned {
     let left: Vec<&InventoryEntry> =
         index.own().filter(|entry| !index.by_identity.contains_key(&entry.identity)).collect();
     // What another stack claims by now has moved, and is not lost with this one.
-    let lost = left.iter().filter(|entry| !index.rivals.contains_key(&entry.identity)).count();
+    let lost = left
+        .iter()
+        .filter(|entry| !index.rivals.contains_key(&entry.identity) && !index.undone.contains(&entry.identity))
+        .count();
     if index.input.destroys && lost > 0 {
         out.waits.push(report::destroys(index.lane, lost));
     } else if index.input.desired.resources.is_empty() && lost > 0 {
@@ -63,7 +66,7 @@ pub(crate) fn plan(index: &Index<'_>, spoken: Option<&Spoken>) -> Pruned {
     for (entry, fate) in left.into_iter().zip(fates) {
         let (action, reason) = match fate {
             Fate::Stays => continue,
-            Fate::Delete => (Action::Delete, gone(index).to_owned()),
+            Fate::Delete => (Action::Delete, gone(index, entry).to_owned()),
             Fate::Release(reason) => (Action::Release, reason),
         };
         let item = removal(index, entry, action, reason, spoken, &mut out.errors);
@@ -87,7 +90,7 @@ fn fate(index: &Index<'_>, entry: &InventoryEntry, out: &mut Pruned) -> Fate {
         out.waits.push(wait(&entry.address));
         return Fate::Stays;
     }
-    let gone = gone(index);
+    let gone = gone(index, entry);
     match entry.removal() {
         OnRemove::Delete if !index.input.unheard.is_empty() => {
             out.waits.push(report::unheard(&entry.address, index.input.unheard));
@@ -107,8 +110,12 @@ fn fate(index: &Index<'_>, entry: &InventoryEntry, out: &mut Pruned) -> Fate {
 }
 
 /// Why what is left goes.
-fn gone(index: &Index<'_>) -> &'static str {
-    if index.input.destroys { "its stack is destroyed" } else { "it is no longer in Git" }
+fn gone(index: &Index<'_>, entry: &InventoryEntry) -> &'static str {
+    match () {
+        () if index.input.destroys => "its stack is destroyed",
+        () if index.undone.contains(&entry.identity) => "its creation was taken back",
+        () => "it is no longer in Git",
+    }
 }
 
 /// What stays may stand on what would go: a file in a directory. Then that is only
@@ -139,7 +146,7 @@ fn spare_what_others_stand_on(index: &Index<'_>, left: &[&InventoryEntry], fates
         if fates[i] != Fate::Delete {
             continue;
         }
-        fates[i] = Fate::Release(format!("{}, but {user} still stands on it", gone(index)));
+        fates[i] = Fate::Release(format!("{}, but {user} still stands on it", gone(index, left[i])));
         let name = left[i].address.resource.to_string();
         stands.extend(left[i].requires.iter().map(|identity| (identity, name.clone())));
     }
@@ -155,7 +162,7 @@ fn removal(
 ) -> Item {
     let info = index.info(&entry.address.resource.kind);
     let mut item = Item::new(Origin::Left, entry.address.clone(), entry.identity.clone(), action);
-    item.cause = Some(index.input.cause_hint.unwrap_or(Cause::Revision));
+    item.cause = Some(index.wish(&entry.identity));
     item.reason = Some(reason);
     item.last = Some(entry.applied.clone());
     item.handle = entry.handle.clone();
@@ -187,7 +194,7 @@ fn removal(
             }
         }
         Some(Observation::Absent { .. }) => {
-            item.reason = Some(format!("{}, and already gone from the target", gone(index)));
+            item.reason = Some(format!("{}, and already gone from the target", gone(index, entry)));
         }
         Some(Observation::Waits { on, why }) => item.defer(format!("waits for {on}: {why}")),
         Some(Observation::Failed { fault }) => {

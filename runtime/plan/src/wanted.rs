@@ -79,7 +79,7 @@ pub(crate) fn in_doubt(address: &Address) -> String {
 
 /// Why it would change: Git first, then the plugin, and only then the target itself.
 fn cause(index: &Index<'_>, resource: &DesiredResource, kept: Option<&InventoryEntry>) -> Cause {
-    let revision = index.input.cause_hint.unwrap_or(Cause::Revision);
+    let revision = index.wish(&resource.identity);
     let Some(kept) = kept.filter(|kept| same(&kept.applied, &resource.spec)) else { return revision };
     match index.input.plugins.get(resource.id.kind.plugin()) {
         Some(plugin) if plugin.digest != kept.plugin.digest => Cause::Plugin,
@@ -158,7 +158,7 @@ fn present(
             let stale = stale(kept, resource);
             if !stale.is_empty() {
                 item.action = Action::Update;
-                item.cause = Some(index.input.cause_hint.unwrap_or(Cause::Revision));
+                item.cause = Some(index.wish(&resource.identity));
                 item.reason = Some(format!("only the record changes: {}", stale.join(", ")));
             }
         }

@@ -28,6 +28,7 @@ pub mod run;
 mod runtime;
 pub mod select;
 mod tail;
+mod undo;
 mod why;
 
 pub use accept::{Replaced, Rewritten, accept_source, accept_target, replaced, rewritten};
@@ -41,4 +42,5 @@ pub use resolve::{Word, in_doubt, resolve};
 pub use run::{Applied, Mismatch, apply, destroy, plan, plan_against, render, values};
 pub use runtime::{Approver, Caller, PlanOptions, Runtime, Selection, Yes};
 pub use tail::Tail;
+pub use undo::{redo, undo};
 pub use why::{Asked, DAEMON, LaneWhy, Meant, PlannedWhy, ResourceWhy, Why, why};

@@ -34,7 +34,7 @@ pub(crate) struct Pinned {
 #[derive(Clone, Default)]
 pub(crate) struct Pins {
     /// Whether the revision is the one in force, and the pins take its place.
-    in_force: bool,
+    pub(crate) in_force: bool,
     /// By stack.
     pub(crate) pinned: BTreeMap<Name, Pinned>,
     /// Every pin of the source.

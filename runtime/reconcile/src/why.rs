@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde::Serialize;
 use tidelock_model::config::Config;
-use tidelock_model::hold::{Hold, Pin};
+use tidelock_model::hold::{Hold, Pin, Undo};
 use tidelock_model::name::{Address, Identity, Lane, Name};
 use tidelock_model::plan::{Action, Cause, Wait};
 use tidelock_model::port::{Filter, Holder, LaneRecord, Store};
@@ -138,6 +138,7 @@ struct Known<'a> {
     holders: Vec<Holder>,
     holds: Vec<Hold>,
     pins: Vec<Pin>,
+    undos: Vec<Undo>,
     in_force: BTreeMap<Name, Revision>,
     stale: BTreeMap<Name, Stale>,
 }
@@ -152,6 +153,7 @@ impl<'a> Known<'a> {
             holders: store.holders()?,
             holds: store.holds()?,
             pins: store.pins()?,
+            undos: store.undos()?,
             in_force: BTreeMap::new(),
             stale: BTreeMap::new(),
         };
@@ -184,6 +186,10 @@ impl<'a> Known<'a> {
         }
         reasons.extend(self.behind(&record, in_force.as_ref()));
         reasons.extend(pin.map(|pin| Wait { since: Some(pin.at), ..tidelock_plan::holds::pinned(pin) }));
+        reasons.extend(self.undos.iter().filter(|undo| undo.address.lane() == *lane).map(|undo| {
+            let hint = format!("to let it follow Git again: `tidelock undo {} --end`", undo.address);
+            Wait { since: Some(undo.at), ..Wait::new("undone", undo.to_string()).hint(hint) }
+        }));
         reasons.extend(self.stale.get(&lane.source).map(|Stale { since, why }| {
             let message = format!("source {} does not answer, its last revision stays in force: {why}", lane.source);
             Wait { since: Some(*since), ..Wait::new("source-stale", message) }

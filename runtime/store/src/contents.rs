@@ -1,6 +1,7 @@
 //! Contents by digest, for undo, and renders by what they read, so that a commit
 //! which touches none of it renders nothing.
 
+use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
 use tidelock_model::digest::Digest;
 use tidelock_model::port::Rendered;
@@ -67,14 +68,17 @@ pub(crate) fn blob(connection: &Connection, digest: &Digest) -> Kept<Option<Vec<
     }
 }
 
-/// Keeps a content.
+/// Keeps a content; one that is kept already counts as new.
 pub(crate) fn put_blob(transaction: &Transaction<'_>, digest: &Digest, content: &[u8]) -> Kept<()> {
     if Digest::of(content) != *digest {
         return Err(Trouble::invalid(format!("a content was put under {digest}, which is not its digest")));
     }
     transaction
-        .prepare_cached("INSERT INTO blobs (digest, content) VALUES (?1, ?2) ON CONFLICT (digest) DO NOTHING")?
-        .execute(params![digest.to_string(), content])?;
+        .prepare_cached(
+            "INSERT INTO blobs (digest, content, at) VALUES (?1, ?2, ?3)
+             ON CONFLICT (digest) DO UPDATE SET at = max(at, excluded.at)",
+        )?
+        .execute(params![digest.to_string(), content, Timestamp::now().to_string()])?;
     Ok(())
 }
 

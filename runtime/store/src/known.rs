@@ -123,10 +123,10 @@ pub(crate) fn put_seen(transaction: &Transaction<'_>, lanes: &[Lane], at: Timest
     Ok(())
 }
 
-/// Forgets a lane and its claims.
+/// Forgets a lane, its claims, and what is kept of it as it was.
 pub(crate) fn drop_lane(transaction: &Transaction<'_>, lane: &Lane) -> Kept<()> {
     let key = [lane.source.as_str(), lane.stack.as_str(), lane.target.as_str()];
-    for table in ["lanes", "claim_sets", "shown_policies"] {
+    for table in ["lanes", "claim_sets", "shown_policies", "undos"] {
         transaction
             .prepare_cached(&format!("DELETE FROM {table} WHERE source = ?1 AND stack = ?2 AND target = ?3"))?
             .execute(key)?;

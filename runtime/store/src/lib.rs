@@ -35,6 +35,7 @@ mod runs;
 mod settle;
 mod stop_file;
 mod triggers;
+mod undos;
 
 pub use backup::{Backup, Restored, restore};
 pub use door::SqliteStore;

@@ -11,8 +11,11 @@ use crate::open::{self, Found};
 pub(crate) const APPLICATION_ID: i64 = 0x5469_4c6b;
 
 /// Each brings the file from its place in the list to the next version.
-const MIGRATIONS: &[&str] =
-    &[include_str!("../migrations/0001_spine.sql"), include_str!("../migrations/0002_loop.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("../migrations/0001_spine.sql"),
+    include_str!("../migrations/0002_loop.sql"),
+    include_str!("../migrations/0003_undo.sql"),
+];
 
 /// The version of the store's file that this build reads and writes.
 pub const SCHEMA_VERSION: i64 = MIGRATIONS.len() as i64;

@@ -4,9 +4,9 @@ use jiff::Timestamp;
 use serde_json::Value;
 use tidelock_model::digest::Digest;
 use tidelock_model::event::{RunEvent, StoredEvent};
-use tidelock_model::hold::{Hold, Pin};
+use tidelock_model::hold::{Hold, Pin, Undo};
 use tidelock_model::inventory::{Claim, InventoryEntry};
-use tidelock_model::name::{Lane, Name};
+use tidelock_model::name::{Identity, Lane, Name};
 use tidelock_model::plan::Plan;
 use tidelock_model::port::{Filter, Holder, LaneRecord, LaneStanding, Lease, Rendered, Settled, Store, StoreError};
 use tidelock_model::revision::{Revision, Stale};
@@ -15,7 +15,7 @@ use tidelock_model::run::{Approval, HistoryLine, Intent, Run, Trigger};
 use crate::door::Durability::{Now, Soon};
 use crate::{
     SqliteStore, approvals, claims, contents, events, history, holds, intents, inventory, known, leases, plans,
-    retention, runs, settle, stop_file, triggers,
+    retention, runs, settle, stop_file, triggers, undos,
 };
 
 impl Store for SqliteStore {
@@ -202,6 +202,22 @@ impl Store for SqliteStore {
 
     fn drop_pin(&self, source: &Name, stack: &Name) -> Result<bool, StoreError> {
         self.write(Now, |tx| holds::drop_pin(tx, source, stack))
+    }
+
+    fn undos(&self) -> Result<Vec<Undo>, StoreError> {
+        self.read(undos::all)
+    }
+
+    fn put_undo(&self, undo: &Undo) -> Result<(), StoreError> {
+        self.write(Now, |tx| undos::put(tx, undo))
+    }
+
+    fn drop_undo(&self, target: &Name, identity: &Identity) -> Result<bool, StoreError> {
+        self.write(Now, |tx| undos::end(tx, target, identity))
+    }
+
+    fn last_entry(&self, target: &Name, identity: &Identity) -> Result<Option<InventoryEntry>, StoreError> {
+        self.read(|connection| undos::last_entry(connection, target, identity))
     }
 
     fn shown_policy(&self, lane: &Lane) -> Result<Option<Value>, StoreError> {

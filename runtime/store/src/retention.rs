@@ -6,6 +6,7 @@
 //! | events | 90 days, and of those the newest 100,000 |
 //! | plans | the newest 4,000; a lane that still waits writes its plan again at its next look |
 //! | intents and outcomes of runs that ended | 90 days: `undo` goes back so far |
+//! | contents for `undo` | 90 days, and of those the newest 512 MiB; what is kept as it was keeps its own |
 //! | history and runs | 2 years |
 //! | inventory, claims, lanes, approvals, holds, open intents and due triggers | always |
 //!
@@ -21,6 +22,7 @@ const EVENT_DAYS: i64 = 90;
 const EVENTS: i64 = 100_000;
 const PLANS: i64 = 4_000;
 const INTENT_DAYS: i64 = 90;
+const BLOB_BYTES: i64 = 512 << 20;
 const HISTORY_DAYS: i64 = 2 * 365;
 
 /// Rows that one call drops of each table, so that nobody waits long for the file.
@@ -54,6 +56,21 @@ pub(crate) fn tidy(transaction: &Transaction<'_>, now: Timestamp) -> Kept<bool> 
         let sql = format!("DELETE FROM {table} WHERE {key} IN ({old})");
         delete(&sql, params![before(INTENT_DAYS), AT_ONCE])?;
     }
+    let unused = "NOT EXISTS (SELECT 1 FROM undos WHERE instr(undos.undo, blobs.digest) > 0)";
+    delete(
+        &format!(
+            "DELETE FROM blobs WHERE digest IN (SELECT digest FROM blobs WHERE at < ?1 AND {unused} ORDER BY at LIMIT ?2)"
+        ),
+        params![before(INTENT_DAYS), AT_ONCE],
+    )?;
+    delete(
+        &format!(
+            "DELETE FROM blobs WHERE {unused} AND digest IN (SELECT digest FROM (
+               SELECT digest, sum(length(content)) OVER (ORDER BY at DESC, digest ROWS UNBOUNDED PRECEDING) AS total
+               FROM blobs) WHERE total > ?1 LIMIT ?2)"
+        ),
+        params![BLOB_BYTES, AT_ONCE],
+    )?;
     delete(
         "DELETE FROM history WHERE seq IN (SELECT seq FROM history ORDER BY seq LIMIT ?2) AND at < ?1",
         params![before(HISTORY_DAYS), AT_ONCE],

@@ -173,6 +173,11 @@ pub(crate) fn said(event: &RunEvent) -> (String, Look) {
         E::HoldEnded { hold, who } => (format!("{}: {hold}", ended("resumed", who.as_deref())), Look::Good),
         E::Pinned { pin } => (pin.to_string(), Look::Warn),
         E::PinEnded { pin, who } => (format!("{}: {pin}", ended("unpinned", who.as_deref())), Look::Good),
+        E::Undone { undo } => (undo.to_string(), Look::Warn),
+        E::UndoEnded { undo, who } => {
+            let end = who.as_ref().map_or("Git says something else by now".to_owned(), |who| format!("{who} ended it"));
+            (format!("{end}: {undo}"), Look::Good)
+        }
         E::ApplyBegan { groups, effects } => {
             (format!("apply began: {} in {}", count(*effects, "effect"), count(*groups, "group")), Look::Plain)
         }

@@ -23,6 +23,7 @@ mod schema;
 mod selecting;
 mod status;
 mod store;
+mod undo;
 mod values;
 mod why;
 
@@ -101,6 +102,8 @@ pub(crate) enum Command {
     Resume(hold::Resume),
     /// Takes a stack back to an earlier revision, and keeps it there
     Rollback(rollback::Args),
+    /// Takes back the last change of one resource, and keeps it so
+    Undo(undo::Args),
     /// Removes all that a stack owns, after a yes
     Destroy(destroy::Args),
     /// Lets resources be: they stay on their target, and are no longer ours
@@ -162,6 +165,7 @@ impl Command {
             Self::Suspend(args) => hold::suspend(context, args),
             Self::Resume(args) => hold::resume(context, args),
             Self::Rollback(args) => rollback::run(context, args),
+            Self::Undo(args) => undo::run(context, args),
             Self::Destroy(args) => destroy::run(context, args),
             Self::Forget(args) => forget::run(context, args),
             Self::History(args) => history::run(context, args),

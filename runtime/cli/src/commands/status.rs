@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
-use tidelock_model::hold::{Hold, Pin};
+use tidelock_model::hold::{Hold, Pin, Undo};
 use tidelock_model::name::Name;
 use tidelock_model::port::{LaneRecord, Store};
 use tidelock_model::revision::{Revision, Signature, Stale};
@@ -49,6 +49,7 @@ pub(crate) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
             "lanes": lanes.iter().map(lane_json).collect::<Vec<_>>(),
             "holds": ways.holds,
             "pins": ways.pins,
+            "undos": ways.undos,
         }))?;
     } else {
         show(context, &sources, &lanes)?;
@@ -62,13 +63,14 @@ pub(crate) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
 struct InTheWay {
     holds: Vec<Hold>,
     pins: Vec<Pin>,
+    undos: Vec<Undo>,
 }
 
 impl InTheWay {
     fn of(store: &dyn Store) -> Result<Self, CliError> {
         let now = Timestamp::now();
         let ahead = |until: Option<Timestamp>| until.is_none_or(|until| now < until);
-        let mut ways = Self { holds: store.holds()?, pins: store.pins()? };
+        let mut ways = Self { holds: store.holds()?, pins: store.pins()?, undos: store.undos()? };
         ways.holds.retain(|hold| ahead(hold.until));
         ways.pins.retain(|pin| ahead(pin.until));
         Ok(ways)
@@ -83,6 +85,10 @@ impl InTheWay {
         for pin in &self.pins {
             let end = tidelock_plan::holds::unpin(pin);
             text.push_str(&format!("{} {pin}\n  to end it: `{end}`\n", out.paint.warn("pinned:")));
+        }
+        for undo in &self.undos {
+            let end = format!("tidelock undo {} --end", undo.address);
+            text.push_str(&format!("{} {undo}\n  to end it: `{end}`\n", out.paint.warn("undone:")));
         }
         if text.is_empty() { Ok(()) } else { out.text(&format!("\n{text}")) }
     }

@@ -9,9 +9,9 @@ use serde_json::Value;
 use super::Rendered;
 use crate::digest::Digest;
 use crate::event::{RunEvent, StoredEvent};
-use crate::hold::{Hold, Pin};
+use crate::hold::{Hold, Pin, Undo};
 use crate::inventory::{Claim, InventoryEntry};
-use crate::name::{Lane, Name};
+use crate::name::{Identity, Lane, Name};
 use crate::plan::{Plan, Wait};
 use crate::plugin::PluginRef;
 use crate::revision::{Revision, Stale};
@@ -225,7 +225,8 @@ pub trait Store: Send + Sync {
     /// The store cannot be written.
     fn put_seen(&self, lanes: &[Lane], at: Timestamp) -> Result<(), StoreError>;
 
-    /// Forgets a lane and its claims. What it owns stays in the inventory.
+    /// Forgets a lane, its claims, and what is kept of it as it was. What it owns stays in
+    /// the inventory.
     ///
     /// # Errors
     /// The store cannot be written.
@@ -427,6 +428,31 @@ pub trait Store: Send + Sync {
     /// # Errors
     /// The store cannot be written.
     fn drop_pin(&self, source: &Name, stack: &Name) -> Result<bool, StoreError>;
+
+    /// Resources that are kept as they were, sorted by address.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    fn undos(&self) -> Result<Vec<Undo>, StoreError>;
+
+    /// Keeps a resource as it was; what was kept of it before is replaced.
+    ///
+    /// # Errors
+    /// The store cannot be written.
+    fn put_undo(&self, undo: &Undo) -> Result<(), StoreError>;
+
+    /// Lets a resource follow Git again, and says whether it did not.
+    ///
+    /// # Errors
+    /// The store cannot be written.
+    fn drop_undo(&self, target: &Name, identity: &Identity) -> Result<bool, StoreError>;
+
+    /// The ledger's newest line of an identity that is still known, also where it was
+    /// struck out since.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    fn last_entry(&self, target: &Name, identity: &Identity) -> Result<Option<InventoryEntry>, StoreError>;
 
     /// What a stack's own policies were when they were last shown in a plan: the ones
     /// that count until a newer one was shown too.

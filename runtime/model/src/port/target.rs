@@ -35,6 +35,13 @@ pub trait Target: Send + Sync {
     /// The target or a content cannot be read.
     async fn preview(&self, effect: &Effect, blobs: &dyn Blobs) -> Result<Preview, Fault>;
 
+    /// The content that an effect takes away or puts another in place of, as long as it is
+    /// the one that its precondition tells of, and of `max` bytes at most. Reads only.
+    ///
+    /// # Errors
+    /// The target cannot be read.
+    async fn replaced(&self, effect: &Effect, max: u64) -> Result<Option<Vec<u8>>, Fault>;
+
     /// Performs groups that do not depend on each other; one outcome for each, in order,
     /// and all durable when it returns. Checks each effect's grant and precondition again.
     async fn perform(&self, run: &str, groups: &[Group], blobs: &dyn Blobs) -> Vec<Outcome>;

@@ -98,6 +98,7 @@ pub(crate) struct Example {
     pub(crate) digest: &'static str,
     pub(crate) hint: Option<Cause>,
     pub(crate) destroys: bool,
+    pub(crate) undone: Vec<Identity>,
     pub(crate) revision: Revision,
 }
 
@@ -117,6 +118,7 @@ impl Example {
             digest: "plugin",
             hint: None,
             destroys: false,
+            undone: Vec::new(),
             revision: revision(),
         }
     }
@@ -250,6 +252,7 @@ impl Example {
             fingerprint: "machine-1",
             plugins: [("server".to_owned(), plugin(self.digest))].into(),
             destroys: self.destroys,
+            undone: &self.undone,
             cause_hint: self.hint,
         };
         let mut draft: Draft = draft(&input)?;

@@ -22,6 +22,7 @@ use crate::contents::BlobSet;
 use crate::error::RunError;
 use crate::holds;
 use crate::runtime::Runtime;
+use crate::undo;
 
 /// Groups of one batch: their intents are made durable, performed and settled together.
 const BATCH: usize = 256;
@@ -155,6 +156,7 @@ async fn groups(
             }
             let intents: Vec<Intent> =
                 batch.iter().map(|group| intent(&run, group, &changes, approved.ledger())).collect();
+            undo::keep(runtime, target.as_ref(), &batch).await?;
             let lease = leases.of(lane)?;
             leases.renew(runtime)?;
             runtime.store.put_intents(lease, &intents)?;

@@ -24,6 +24,7 @@ use crate::error::RunError;
 use crate::read::resource::with_snippet;
 use crate::runtime::Runtime;
 use crate::select::Selected;
+use crate::undo;
 
 /// A planned pass: everything that the stages after it need.
 pub(super) struct Pass {
@@ -54,10 +55,9 @@ pub(super) async fn pass(runtime: &Runtime, fetched: &Fetched, lanes: Lanes) -> 
     let mut rendered = Vec::new();
     let mut unheard: BTreeMap<Name, Vec<String>> = BTreeMap::new();
     for selected in &lanes.selected {
-        let given = if lanes.destroys {
-            render::nothing(runtime, fetched, selected).await
-        } else {
-            render::lane(runtime, lanes.pins.files(&selected.lane.stack, fetched), selected).await
+        let given = match lanes.destroys {
+            true => render::nothing(runtime, fetched, selected).await,
+            false => wished(runtime, fetched, &lanes, selected).await,
         };
         match given {
             Ok(lane) => rendered.push(lane),
@@ -110,6 +110,18 @@ pub(super) async fn pass(runtime: &Runtime, fetched: &Fetched, lanes: Lanes) -> 
     Ok(Pass { plan, ledger, blobs, lanes: planned, policy })
 }
 
+/// What a lane should hold: what Git says, except for what a person keeps as it was.
+async fn wished(
+    runtime: &Runtime,
+    fetched: &Fetched,
+    lanes: &Lanes,
+    selected: &Selected,
+) -> Result<RenderedLane, RunError> {
+    let mut lane = render::lane(runtime, lanes.pins.files(&selected.lane.stack, fetched), selected).await?;
+    lane.undone = undo::stand_in(runtime, &mut lane.desired, lanes.pins.in_force)?;
+    Ok(lane)
+}
+
 /// Keeps a lane's error for the plan, or passes it on where it is the only lane or not the lane's.
 fn hold(
     runtime: &Runtime,
@@ -156,7 +168,7 @@ async fn claims(
     let mut own: BTreeMap<Lane, Vec<Claim>> =
         rendered.iter().map(|lane| (lane.desired.lane.clone(), claimed(&lane.desired))).collect();
     for other in &lanes.others {
-        match render::lane(runtime, lanes.pins.files(&other.lane.stack, fetched), other).await {
+        match wished(runtime, fetched, lanes, other).await {
             Ok(lane) => {
                 own.insert(other.lane.clone(), claimed(&lane.desired));
             }
@@ -241,6 +253,7 @@ async fn one(
         plugins: render::plugins(&rendered.providers),
         cause_hint,
         destroys,
+        undone: &rendered.undone,
     };
     let mut draft: Draft = draft(&input).map_err(RunError::Rejected)?;
     let mut rounds = 0;

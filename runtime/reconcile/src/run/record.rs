@@ -515,6 +515,8 @@ pub(super) fn finish(
             .chain(mismatches.iter().filter(|m| of(&m.address)).map(|m| format!("{}: {}", m.address.resource, m.why)))
             .chain(unchecked.get(key).cloned())
             .collect();
+        // What was done is looked up by its lane's digest.
+        kept(runtime, &plan, key)?;
         let run = runs.runs.get(key).cloned();
         let end = match &run {
             None => RunEnd::Nothing,

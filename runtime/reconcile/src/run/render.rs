@@ -10,7 +10,7 @@ use tidelock_model::error::{Blame, Diagnostic, Fault, Place, Severity};
 use tidelock_model::event::RunEvent;
 use tidelock_model::inventory::InventoryEntry;
 use tidelock_model::kind::KindInfo;
-use tidelock_model::name::{Kind, Lane};
+use tidelock_model::name::{Identity, Kind, Lane};
 use tidelock_model::plugin::PluginRef;
 use tidelock_model::port::{Declared, Fetched, Provider, RenderInputs, Rendered, Renderer};
 use tidelock_model::reads::{Question, answer};
@@ -33,6 +33,8 @@ pub(super) struct RenderedLane {
     /// Providers of every kind that is desired or owned here, by name.
     pub(super) providers: BTreeMap<String, Arc<dyn Provider>>,
     pub(super) kinds: BTreeMap<Kind, KindInfo>,
+    /// What a person keeps as it was, whatever Git says.
+    pub(super) undone: Vec<Identity>,
 }
 
 /// Renders the lanes of a selection and stops there.
@@ -101,7 +103,7 @@ pub(super) async fn lane(runtime: &Runtime, fetched: &Fetched, selected: &Select
         settings: settings(selected),
         warnings,
     };
-    Ok(RenderedLane { desired, blobs, providers, kinds })
+    Ok(RenderedLane { desired, blobs, providers, kinds, undone: vec![] })
 }
 
 /// A lane of which nothing is to stay: there is nothing to render.
@@ -122,7 +124,7 @@ pub(super) async fn nothing(
         warnings: vec![],
     };
     let blobs = BlobSet::new(fetched.tree.clone(), runtime.store.clone());
-    Ok(RenderedLane { desired, blobs, providers, kinds })
+    Ok(RenderedLane { desired, blobs, providers, kinds, undone: vec![] })
 }
 
 /// The digest of what a stack says of how it is applied.

@@ -14,6 +14,8 @@ mod pins;
 mod rollouts;
 #[path = "tests/sim.rs"]
 mod sim;
+#[path = "tests/undo.rs"]
+mod undo;
 #[path = "tests/why.rs"]
 mod why;
 #[path = "tests/world.rs"]

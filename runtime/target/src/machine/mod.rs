@@ -192,6 +192,11 @@ impl Target for Machine {
         blocking(move || preview::preview(&machine, &effect, content.as_deref())).await?
     }
 
+    async fn replaced(&self, effect: &Effect, max: u64) -> Result<Option<Vec<u8>>, Fault> {
+        let (machine, effect) = (self.clone(), effect.clone());
+        blocking(move || preview::replaced_content(&machine, &effect, max)).await?
+    }
+
     async fn perform(&self, run: &str, groups: &[Group], blobs: &dyn Blobs) -> Vec<Outcome> {
         perform::perform(self, run, groups, blobs).await
     }

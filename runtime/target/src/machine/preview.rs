@@ -4,8 +4,9 @@
 use similar::TextDiff;
 use std::time::Duration;
 use tidelock_model::digest::Digest;
-use tidelock_model::effect::{Attributes, Effect, EffectBody, PathState, shown};
+use tidelock_model::effect::{Attributes, Effect, EffectBody, PathState, Precondition, shown};
 use tidelock_model::error::{Fault, tame};
+use tidelock_model::grant::Access;
 use tidelock_model::plan::Preview;
 use tidelock_model::port::Blobs;
 
@@ -25,6 +26,25 @@ pub(super) fn content(effect: &Effect, blobs: &dyn Blobs) -> Result<Option<Vec<u
         EffectBody::PutFile { content, .. } => blobs.read(content).map(Some),
         _ => Ok(None),
     }
+}
+
+/// The content that the effect takes away, as its precondition tells of it.
+pub(super) fn replaced_content(machine: &Machine, effect: &Effect, max: u64) -> Result<Option<Vec<u8>>, Fault> {
+    let Some(Precondition { path, state: PathState::File { digest: Some(digest), size, .. } }) = &effect.precondition
+    else {
+        return Ok(None);
+    };
+    let takes = match &effect.body {
+        EffectBody::PutFile { .. } | EffectBody::Link { .. } | EffectBody::Remove { .. } => {
+            effect.body.path() == Some(path)
+        }
+        EffectBody::SetAttributes { .. } | EffectBody::MakeDirectory { .. } | EffectBody::Exec { .. } => false,
+    };
+    let granted = machine.grant(&effect.plugin).is_some_and(|grant| grant.decide(Access::Read(path)).is_ok());
+    if !takes || !granted || *size > max {
+        return Ok(None);
+    }
+    Ok(machine.content(path, max)?.filter(|content| Digest::of(content) == *digest))
 }
 
 pub(super) fn preview(machine: &Machine, effect: &Effect, content: Option<&[u8]>) -> Result<Preview, Fault> {

@@ -54,6 +54,8 @@ pub(super) struct Machine {
     pub(super) dies: Mutex<bool>,
     /// Effects that were performed.
     pub(super) performed: Mutex<Vec<String>>,
+    /// What was ever put there.
+    pub(super) contents: Mutex<BTreeMap<Digest, Vec<u8>>>,
 }
 
 impl World {
@@ -456,6 +458,14 @@ impl Target for Machine {
         Ok(Preview::default())
     }
 
+    async fn replaced(&self, effect: &Effect, _: u64) -> Result<Option<Vec<u8>>, Fault> {
+        let Some(Precondition { state: PathState::File { digest: Some(digest), .. }, .. }) = &effect.precondition
+        else {
+            return Ok(None);
+        };
+        Ok(self.contents.lock().unwrap().get(digest).cloned())
+    }
+
     async fn perform(&self, run: &str, groups: &[Group], blobs: &dyn Blobs) -> Vec<Outcome> {
         assert!(!*self.dies.lock().unwrap(), "the process dies here");
         groups
@@ -484,7 +494,9 @@ impl Machine {
         self.performed.lock().unwrap().push(effect.body.word().to_owned() + " " + path);
         match &effect.body {
             EffectBody::PutFile { content, .. } => {
-                assert_eq!(Digest::of(&blobs.read(content).unwrap()), *content);
+                let bytes = blobs.read(content).unwrap();
+                assert_eq!(Digest::of(&bytes), *content);
+                self.contents.lock().unwrap().insert(*content, bytes);
                 paths.insert(path.to_owned(), *content);
             }
             EffectBody::Remove { .. } => {
