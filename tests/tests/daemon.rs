@@ -152,7 +152,8 @@ fn the_daemon_is_alone_and_commands_work_beside_it() {
 fn after_a_kill_another_one_goes_on() {
     let site = quick_site(APPLY);
     let daemon = Daemon::start(&site);
-    daemon.eventually("the first commit arrives", || site.on_machine("srv/a").is_some());
+    // A first contact that was cut short waits for a person: this one has ended.
+    daemon.eventually("it is converged", || lane_is(&site, "converged"));
     daemon.kill();
     site.repo().write("web/a.txt", "two\n").commit("Two");
     let daemon = Daemon::start(&site);

@@ -68,7 +68,7 @@ fn every_stack_that_cannot_be_read_is_shown_with_its_line() {
     let site = two_stacks();
     site.repo().edit("web/a.yaml", "mode:", "mod:").edit("db/b.yaml", "path:", "pth:");
     site.repo().commit("A mistake in each of two stacks");
-    let ran = site.tidelock(["plan"]).run().exit(4);
+    let ran = site.tidelock(["plan"]).run().exit(1);
     for (place, line, mark) in
         [("web/a.yaml:5:3", "5 |   mod: \"0644\"", "^"), ("db/b.yaml:4:3", "4 |   pth: /srv/b", "^")]
     {

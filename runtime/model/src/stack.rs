@@ -207,6 +207,12 @@ pub struct Stack {
 }
 
 impl Stack {
+    /// The path of its `stack.yaml`, from the source's root.
+    #[must_use]
+    pub fn file(&self) -> String {
+        if self.dir.is_empty() { "stack.yaml".to_owned() } else { format!("{}/stack.yaml", self.dir) }
+    }
+
     /// The directory that is rendered.
     #[must_use]
     pub fn module(&self) -> String {

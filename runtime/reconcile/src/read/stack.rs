@@ -123,13 +123,12 @@ fn needing(stacks: Vec<Stack>, all: bool) -> (Vec<Stack>, Vec<Diagnostic>) {
             } else {
                 continue;
             };
-            let file = if stack.dir.is_empty() { FILE.to_owned() } else { format!("{}/{FILE}", stack.dir) };
-            problems.push(Diagnostic::error(message, Some(Place::file(file))).at("/needs"));
+            problems.push(Diagnostic::error(message, Some(Place::file(stack.file()))).at("/needs"));
             break;
         }
     }
     let bad = |stack: &Stack| {
-        let file = if stack.dir.is_empty() { FILE.to_owned() } else { format!("{}/{FILE}", stack.dir) };
+        let file = stack.file();
         problems.iter().any(|problem| problem.place.as_ref().is_some_and(|place| place.file == file))
     };
     let stacks = stacks.into_iter().filter(|stack| !bad(stack)).collect();

@@ -8,7 +8,6 @@ use tidelock_model::config::Config;
 use tidelock_model::error::{Diagnostic, Place};
 use tidelock_model::event::RunEvent;
 use tidelock_model::name::Lane;
-use tidelock_model::stack::Stack;
 
 use super::plan::Pass;
 use super::record::Leases;
@@ -53,13 +52,9 @@ pub(super) fn of_lane(config: &Config, selected: &Selected) -> Result<Vec<Check>
             }
             Err(message) => Diagnostic::error(format!("{at}: {message}"), None),
         };
-        problems.push(Diagnostic { place: Some(Place::file(file(stack))), ..problem.at(format!("/{at}")) });
+        problems.push(Diagnostic { place: Some(Place::file(stack.file())), ..problem.at(format!("/{at}")) });
     }
     if problems.is_empty() { Ok(checks) } else { Err(RunError::Rejected(problems)) }
-}
-
-fn file(stack: &Stack) -> String {
-    if stack.dir.is_empty() { "stack.yaml".to_owned() } else { format!("{}/stack.yaml", stack.dir) }
 }
 
 fn is_allowed(config: &Config, selected: &Selected, probe: &Probe) -> Result<bool, RunError> {

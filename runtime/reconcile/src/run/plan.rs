@@ -145,8 +145,7 @@ fn hold(
             Ok(())
         }
         RunError::Fault(fault) => {
-            let dir = &selected.stack.dir;
-            let place = Place::file(if dir.is_empty() { "stack.yaml".to_owned() } else { format!("{dir}/stack.yaml") });
+            let place = Place::file(selected.stack.file());
             let message = format!("{}: {}", selected.lane, fault.message);
             errors.push(Diagnostic { hint: fault.hint, ..Diagnostic::error(message, Some(place)) });
             Ok(())

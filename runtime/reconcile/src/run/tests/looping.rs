@@ -162,6 +162,47 @@ async fn a_rollout_stops_at_its_first_target_and_goes_on_once_that_is_mended() {
 }
 
 #[tokio::test]
+async fn a_day_of_commits_and_drift_is_followed_and_leaves_a_true_record() {
+    let it = Loop::over(5, EACH);
+    it.pass(MINUTE).await;
+    let (mut commits, mut drifts, mut last) = (1, 0, String::new());
+    for minute in 0..24 * 60 {
+        if minute % 10 == 3 {
+            commits += 1;
+            last = format!("commit {commits}");
+            it.world.resource("a.json", "a", "/etc/a", &last, "");
+        }
+        if minute % 7 == 5 {
+            drifts += 1;
+            it.drift(&format!("t{}", drifts % 5), "by hand");
+        }
+        it.pass(MINUTE).await;
+    }
+    it.pass(10 * MINUTE).await;
+    let wanted = Some(Digest::of(last.as_bytes()));
+    assert!((0..5).all(|n| it.holds(&format!("t{n}"), "/etc/a") == wanted));
+    assert!((0..5).all(|n| it.status(&format!("t{n}")) == Status::Converged));
+    let asked = it.remote.asked.load(Ordering::SeqCst);
+    assert!((1_300..=1_600).contains(&asked), "asked {asked} times in a day");
+    assert_eq!(it.count(|event| matches!(event, RunEvent::Fetched { .. })), commits, "each commit once");
+    assert_eq!(it.count(|event| matches!(event, RunEvent::PassFailed { .. })), 0);
+    // Every change is recorded once and ended well, and what merely was looked at not at all.
+    let done = it.count(|event| matches!(event, RunEvent::ChangeEnded { end, .. } if end == "done"));
+    let changed = it.count(|event| matches!(event, RunEvent::ChangeEnded { .. }));
+    assert_eq!(done, changed);
+    assert!(
+        (5 * commits..=5 * commits + drifts).contains(&done),
+        "{done} changes of {commits} commits, {drifts} drifts"
+    );
+    let history = it.runtime.store.history(&Filter::default()).unwrap();
+    assert_eq!(history.len(), done, "history says what events say");
+    let events = it.runtime.store.events(&Filter::default()).unwrap();
+    assert!(events.iter().map(|event| event.seq).eq(1..=events.len() as u64), "no number is left out");
+    assert!(events.len() < 12 * done, "{} events of {done} changes", events.len());
+    it.drained().await;
+}
+
+#[tokio::test]
 async fn a_day_of_nothing_leaves_no_trace() {
     let it = Loop::over(3, APPLY);
     it.pass(HOUR).await;
