@@ -162,6 +162,31 @@ fn after_a_kill_another_one_goes_on() {
 }
 
 #[test]
+fn a_first_contact_that_was_cut_short_goes_on_though_git_has_moved() {
+    let site = quick_site(APPLY);
+    let script = "#!/bin/sh\ncd \"$TIDELOCK_ROOT/srv\"\ntouch started\n[ -e go ] || sleep 30\n";
+    site.world().write("slow.sh", script);
+    let script = site.world().path("slow.sh").display().to_string();
+    let command = format!(
+        "kind: server.command\nname: slow\nneeds: [server.file/a]\n\
+         spec: {{ argv: [/bin/sh, {script:?}], creates: /srv/done, after_crash: repeat }}\n"
+    );
+    site.repo().write("web/slow.yaml", command).commit("A slow one");
+    let config = site.world().read("tidelock.toml");
+    let config = config.replacen("paths = [", &format!("exec = [[\"/bin/sh\", {script:?}]]\npaths = ["), 1);
+    site.world().write("tidelock.toml", config);
+    let daemon = Daemon::start(&site);
+    daemon.eventually("the slow one runs", || site.machine("srv/started").exists());
+    daemon.kill();
+    assert_eq!(site.on_machine("srv/a").as_deref(), Some("one\n"));
+    site.world().write("machine/srv/go", "");
+    site.repo().remove("web/slow.yaml").write("web/a.txt", "two\n").commit("Two");
+    let daemon = Daemon::start(&site);
+    daemon.eventually("the second commit arrives", || site.on_machine("srv/a").as_deref() == Some("two\n"));
+    daemon.stop();
+}
+
+#[test]
 fn with_git_away_the_last_revision_stays_in_force_also_after_a_restart() {
     let site = quick_site(APPLY);
     let server = GitHttp::serve(site.world().root());

@@ -93,8 +93,12 @@ struct Tally {
     effects: usize,
     destructive: usize,
     take_over: usize,
-    /// Whether anything but creates, and what these trigger, is performed.
+    /// Whether anything but creates, updates of what was created, and what these trigger, is
+    /// performed.
     beyond_creates: bool,
+    /// Whether anything is updated: in a lane without a finished run, what one that was cut
+    /// short has created.
+    updates: bool,
     causes: BTreeSet<Cause>,
     moved_from: BTreeSet<Lane>,
 }
@@ -119,7 +123,9 @@ fn tally(plan: &Plan) -> BTreeMap<Lane, Tally> {
             tally.take_over += usize::from(taking.contains(&(group.id, &planned.effect.identity)));
         }
         for change in by_group.get(&group.id).into_iter().flatten() {
-            tally.beyond_creates |= !matches!(change.action, Action::Create | Action::Trigger);
+            // What is updated is ours: of strangers it would be a take-over.
+            tally.updates |= change.action == Action::Update;
+            tally.beyond_creates |= !matches!(change.action, Action::Create | Action::Update | Action::Trigger);
             tally.causes.extend(change.cause.filter(|_| change.action != Action::Trigger));
             let from = change.moved_from.as_ref().map(tidelock_model::name::Address::lane);
             tally.moved_from.extend(from.filter(|from| *from != group.lane));
@@ -158,8 +164,8 @@ fn of_lane(lane: &Lane, plan: &Plan, tally: &Tally, rules: &LanePolicy, policy: 
         out.push(report::loosening(told(effects, allowed), without));
     }
     out.extend(tally.moved_from.iter().map(report::moved));
-    // First contact asks already, and `accept_new` has answered it.
-    if rules.contacted {
+    // First contact asks already, and `accept_new` has answered it for creates.
+    if rules.contacted || tally.updates {
         let drift = tally.causes.contains(&Cause::Drift);
         let other = tally.causes.iter().any(|cause| *cause != Cause::Drift);
         out.extend(ask("on-commit", rules, |own| own.on_commit).filter(|_| other));

@@ -85,6 +85,21 @@ fn first_contact_waits_for_a_yes_unless_it_was_given_beforehand_for_creates() {
 }
 
 #[test]
+fn what_a_first_contact_created_before_it_was_cut_short_may_be_updated_under_the_same_yes() {
+    let mut example = Example::new();
+    example.contacted = false;
+    example.have("a", "/a", "0600");
+    example.file("a", "/a", "0644");
+    let new = LanePolicy { contacted: false, accept_new: true, ..settled() };
+    assert_eq!(check(&example, &new), "approved; with a yes: approved");
+    let asks = LanePolicy { own: StackPolicy { on_commit: stack::Policy::Ask, ..LETS }, ..new.clone() };
+    let drifts = LanePolicy { own: StackPolicy { on_drift: stack::Policy::Ask, ..asks.own }, ..new.clone() };
+    assert!(check(&example, &drifts).starts_with("waits for on-"), "{}", check(&example, &drifts));
+    let unasked = LanePolicy { accept_new: false, ..new };
+    assert_eq!(check(&example, &unasked), "waits for first-contact; with a yes: approved");
+}
+
+#[test]
 fn a_lane_that_nobody_spoke_for_is_a_first_contact() {
     let (plan, ledger) = created().plan();
     assert_eq!(verdict(&decide(&plan, &ledger, &Policy::default(), &[])), "waits for first-contact");
