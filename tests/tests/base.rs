@@ -68,6 +68,18 @@ fn it_does_not_read_what_is_on_a_machine() {
 }
 
 #[test]
+fn it_does_not_list_what_lies_in_a_directory() {
+    let site = settled();
+    site.world().write("machine/srv/safe/hidden-name", "hunter2\n");
+    let purge = "kind: server.directory\nname: safe\nspec: { path: /srv/safe, purge: true }\n";
+    site.repo().write("web/safe.yaml", purge).commit("What is in there?");
+    let (text, json) = plan(&site);
+    assert!(text.contains("server.directory/safe"), "{text}");
+    let told = format!("{text}{json}");
+    assert!(!told.contains("hidden-name") && !told.contains("hunter2"), "{told}");
+}
+
+#[test]
 fn it_is_held_to_the_gates_of_its_base() {
     let site = settled();
     site.repo().edit("web/stack.yaml", "destroy: 0", "destroy: 9").remove("web/a.yaml").commit("If I may");

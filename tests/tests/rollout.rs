@@ -1,7 +1,10 @@
 //! Batches, checks and needs by hand, as their users meet them: a plan says what goes when,
 //! one yes is for all of it, and a failure stops the rest.
 
+use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU16, Ordering};
 
 use tidelock_tests::fleet::{TARGETS, change, fleet, with};
 
@@ -42,7 +45,9 @@ fn the_first_failure_stops_the_rest_and_a_commit_mends_it() {
 
 #[test]
 fn a_port_that_takes_no_connection_stops_it_until_it_does() {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    // Below the ports that are given out by chance: nobody takes it while it is shut.
+    let mut ports = 20_000..30_000;
+    let listener = ports.find_map(|port| TcpListener::bind(("127.0.0.1", port)).ok()).expect("a free port");
     let port = listener.local_addr().unwrap().port();
     let allow = format!("checks = {{ tcp = [\"127.0.0.1:{port}\"] }}");
     let site = fleet(&format!("checks: [{{ tcp: '127.0.0.1:{port}', within: 1s }}]\n"), &allow);
@@ -57,6 +62,41 @@ fn a_port_that_takes_no_connection_stops_it_until_it_does() {
 
     let _up = TcpListener::bind(("127.0.0.1", port)).unwrap();
     site.tidelock(["apply", "--yes"]).run().ok().says("7 changes done");
+    assert_eq!(with(&site, "two\n").len(), TARGETS);
+}
+
+/// A server that answers each request with the status that stands here, and its port.
+fn server(status: &Arc<AtomicU16>) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let status = Arc::clone(status);
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let mut request = [0; 2048];
+            // Whoever asks may have gone away: that is an answer too.
+            let _read = stream.read(&mut request);
+            let _written = write!(stream, "HTTP/1.1 {} So\r\ncontent-length: 0\r\n\r\n", status.load(Ordering::SeqCst));
+        }
+    });
+    port
+}
+
+#[test]
+fn a_url_that_answers_otherwise_stops_it_until_it_answers_well() {
+    let status = Arc::new(AtomicU16::new(200));
+    let port = server(&status);
+    let allow = format!("checks = {{ http = [\"http://127.0.0.1:{port}/t*\"] }}");
+    let check = format!("checks: [{{ http: 'http://127.0.0.1:{port}/{{target}}', within: 1s }}]\n");
+    let site = fleet(&check, &allow);
+    site.apply();
+    status.store(503, Ordering::SeqCst);
+    change(&site, "two\n");
+    let stopped = site.tidelock(["apply", "--yes"]).run().exit(4);
+    let _ = stopped.says(&format!("check http http://127.0.0.1:{port}/t1: it answers 503"));
+    assert_eq!(with(&site, "two\n"), ["t1"]);
+    status.store(204, Ordering::SeqCst);
+    site.apply();
     assert_eq!(with(&site, "two\n").len(), TARGETS);
 }
 

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tidelock_tests::daemon::ask;
-use tidelock_tests::{Daemon, Site, site};
+use tidelock_tests::{Daemon, GitHttp, Site, site};
 
 const LANES: usize = 10;
 
@@ -171,6 +171,11 @@ fn packs(folder: &Path) -> usize {
 #[test]
 fn left_alone_with_commits_and_drift_it_stays_as_small_as_it_was() {
     let site = fleet();
+    // Over HTTP, so that each commit is a pack in the cache.
+    let server = GitHttp::serve(site.world().root());
+    let config = site.world().read("tidelock.toml");
+    let url = format!("url = \"{}/infra/.git\"\n", server.url());
+    site.world().write("tidelock.toml", config.replacen("url = \"infra\"\n", &url, 1));
     let mut dice = Dice::new();
     let seconds = count("TIDELOCK_SOAK_SECONDS", 12);
     let daemon = Daemon::start(&site);
@@ -198,6 +203,7 @@ fn left_alone_with_commits_and_drift_it_stays_as_small_as_it_was() {
         println!("{size:?}");
     }
     println!("{commits} commits, {drifts} drifts, {} passes, {} polls", pulse["passed"], pulse["polled"]);
+    assert!(sizes[9].packs > 0, "nothing was fetched");
     let (early, late) = (sizes[2], sizes[9]);
     assert!(late.files <= early.files + 8, "open files grow: {early:?} {late:?}");
     assert!(late.threads <= early.threads + 8, "threads grow: {early:?} {late:?}");

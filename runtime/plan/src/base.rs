@@ -68,7 +68,8 @@ fn withhold(change: &mut Change, groups: &mut [Group]) {
     change.fields.clear();
     change.unknown.clear();
     for group in groups.iter_mut().filter(|group| Some(group.id) == change.group) {
-        group.effects.retain(|planned| planned.effect.identity != change.identity);
+        // By the resource that they serve: a purge names what lies in a directory.
+        group.effects.retain(|planned| planned.effect.resource != change.address.resource);
     }
 }
 

@@ -10,7 +10,7 @@ use tidelock_model::inventory::InventoryEntry;
 use tidelock_model::name::{Address, Identity, Lane, Name};
 use tidelock_model::plan::{Action, Cause};
 use tidelock_model::port::{LaneRecord, Settled, Store};
-use tidelock_model::run::{Intent, IntentChange, Run, RunCounts, RunEnd, Status};
+use tidelock_model::run::{Intent, IntentChange, Run, RunEnd, Status};
 
 use crate::error::RunError;
 use crate::read::nearest;
@@ -188,23 +188,8 @@ fn begun(runtime: &Runtime, one: &Forgetting, who: &str) -> Run {
     if let Some(revision) = last {
         return crate::run::run_at(runtime, revision, lane, digest, who, Some(who.to_owned()));
     }
-    let began = runtime.clock.now();
-    let salt = Digest::of(format!("{lane}{digest}{}", began.as_nanosecond()).as_bytes()).short();
-    Run {
-        id: format!("{}-{}", began.strftime("%Y%m%dT%H%M%S%3f"), &salt[..6]),
-        lane: lane.clone(),
-        began,
-        ended: None,
-        end: None,
-        who: who.to_owned(),
-        revision: one.entries.first().map(|entry| entry.revision.clone()).unwrap_or_default(),
-        author: String::new(),
-        signer: None,
-        approver: Some(who.to_owned()),
-        digest,
-        counts: RunCounts::default(),
-        fault: None,
-    }
+    let revision = one.entries.first().map(|entry| entry.revision.clone()).unwrap_or_default();
+    Run { revision, ..crate::run::run_at_nothing(runtime, lane, digest, who, Some(who.to_owned())) }
 }
 
 /// Whether a text is the name of a stack that is known.

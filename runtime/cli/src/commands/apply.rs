@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use serde_json::json;
 use tidelock_model::hold::Scope;
 use tidelock_model::name::{Lane, Name};
-use tidelock_model::plan::{FORMAT, Plan};
+use tidelock_model::plan::{FORMAT, Plan, Wait};
 use tidelock_model::run::{RunCounts, RunEnd};
 use tidelock_reconcile::{Applied, Approver, Caller, Selection, Yes};
 
@@ -312,7 +312,7 @@ fn waiting(applied: &Applied, partly: bool, again: &str) -> String {
     let mut text = format!("{what}: {}.\n", if all_for_a_yes { "this waits for a yes" } else { "this waits" });
     // Whose turn it is not yet is told where the one before does not wait for something itself.
     let waits = |lane: &Lane| applied.waits.iter().any(|(of, _)| of == lane);
-    let mut told: Vec<(&tidelock_model::plan::Wait, Vec<&Lane>)> = Vec::new();
+    let mut told: Vec<(&Wait, Vec<&Lane>)> = Vec::new();
     for (lane, wait) in applied.waits.iter().filter(|(_, wait)| !wait.on.as_ref().is_some_and(waits)) {
         match told.iter_mut().find(|(known, _)| known.code == wait.code && known.message == wait.message) {
             Some((_, lanes)) => lanes.push(lane),

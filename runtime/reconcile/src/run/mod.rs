@@ -32,7 +32,7 @@ pub use base::plan_against;
 pub use destroy::destroy;
 pub(crate) use look::quiet;
 pub(crate) use observe::{Snapshot, observe};
-pub(crate) use record::{Leases, run_at};
+pub(crate) use record::{Leases, run_at, run_at_nothing};
 pub(crate) use render::kinds_of;
 pub use render::{render, values};
 pub(crate) use source::enforce;

@@ -191,6 +191,25 @@ pub(crate) fn run_at(
     who: &str,
     approver: Option<String>,
 ) -> Run {
+    Run {
+        revision: revision.id.clone(),
+        author: revision.author.clone(),
+        signer: match &revision.signature {
+            Signature::Verified { signer, .. } => Some(signer.clone()),
+            Signature::NotAsked | Signature::Worktree => None,
+        },
+        ..run_at_nothing(runtime, lane, digest, who, approver)
+    }
+}
+
+/// The same where nothing is known of a revision.
+pub(crate) fn run_at_nothing(
+    runtime: &Runtime,
+    lane: &Lane,
+    digest: Digest,
+    who: &str,
+    approver: Option<String>,
+) -> Run {
     let began = runtime.clock.now();
     let salt = Digest::of(format!("{lane}{digest}{}", began.as_nanosecond()).as_bytes()).short();
     Run {
@@ -200,12 +219,9 @@ pub(crate) fn run_at(
         ended: None,
         end: None,
         who: who.to_owned(),
-        revision: revision.id.clone(),
-        author: revision.author.clone(),
-        signer: match &revision.signature {
-            Signature::Verified { signer, .. } => Some(signer.clone()),
-            Signature::NotAsked | Signature::Worktree => None,
-        },
+        revision: String::new(),
+        author: String::new(),
+        signer: None,
         approver,
         digest,
         counts: RunCounts::default(),

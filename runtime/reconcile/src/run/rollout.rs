@@ -38,7 +38,7 @@ pub(super) fn put(
     if changing.is_empty() {
         return Ok(());
     }
-    let mut estate = Estate { runtime, fetched, stacks, pins, suspended: suspended(runtime)?, seen: BTreeMap::new() };
+    let mut estate = Estate { runtime, fetched, pins, suspended: suspended(runtime)?, seen: BTreeMap::new() };
     for part in plan.lanes.iter_mut().filter(|part| changing.contains(&part.lane)) {
         let lane = &part.lane;
         let Some(stack) = stacks.iter().find(|stack| stack.decl.name == lane.stack) else { continue };
@@ -69,18 +69,14 @@ fn suspended(runtime: &Runtime) -> Result<Vec<Hold>, RunError> {
 struct Estate<'a> {
     runtime: &'a Runtime,
     fetched: &'a Fetched,
-    stacks: &'a [Stack],
     pins: &'a Pins,
     suspended: Vec<Hold>,
     seen: BTreeMap<&'a Name, Vec<(Lane, Standing)>>,
 }
 
 impl<'a> Estate<'a> {
-    fn standings(&mut self, stack: &Stack) -> Result<&[(Lane, Standing)], RunError> {
-        let source = &self.fetched.revision.source;
-        // The name lives as long as the stacks do, not as long as this question.
-        let known = self.stacks.iter().find(|other| other.decl.name == stack.decl.name);
-        let Some(name) = known.map(|stack| &stack.decl.name) else { return Ok(&[]) };
+    fn standings(&mut self, stack: &'a Stack) -> Result<&[(Lane, Standing)], RunError> {
+        let (source, name) = (&self.fetched.revision.source, &stack.decl.name);
         if !self.seen.contains_key(name) {
             let revision = &self.pins.files(name, self.fetched).revision.id;
             let lanes = self.runtime.siblings.of(&self.runtime.config, source, stack, revision)?;
