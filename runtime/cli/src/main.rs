@@ -10,6 +10,7 @@ mod config;
 mod context;
 mod daemon;
 mod error;
+mod estate;
 mod log;
 mod output;
 mod plugins;

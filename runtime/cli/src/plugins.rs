@@ -11,7 +11,7 @@ use tidelock_model::port::{Listener, Plugins};
 
 use crate::config::Loaded;
 use crate::error::{CliError, Kind};
-use crate::wire::Machines;
+use crate::estate::Estate;
 
 /// Built in: file name and component.
 static EMBEDDED: &[(&str, &[u8])] = include!(concat!(env!("OUT_DIR"), "/embedded.rs"));
@@ -39,7 +39,7 @@ fn private_dir(path: &Path) -> Result<(), CliError> {
 /// The plugins that the lock accepts, behind their port.
 pub(crate) fn room(
     loaded: &Loaded,
-    machines: &Arc<Machines>,
+    estate: &Arc<Estate>,
     listener: Arc<dyn Listener>,
 ) -> Result<Arc<dyn Plugins>, CliError> {
     let host = host(loaded, listener)?;
@@ -47,8 +47,8 @@ pub(crate) fn room(
         return Err(none(loaded));
     }
     let lock = Lock::read(loaded.lock())?;
-    let machines = Arc::clone(machines);
-    Ok(Arc::new(PluginRoom::new(Arc::new(host), lock, Arc::new(move |name| machines.open(name)))))
+    let estate = Arc::clone(estate);
+    Ok(Arc::new(PluginRoom::new(Arc::new(host), lock, Arc::new(move |name| Ok(estate.open(name)?.eyes())))))
 }
 
 /// There is not one plugin: say how to get some.

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use serde_json::json;
-use tidelock_host::{Host, HostOptions, Lock, PluginRoom};
+use tidelock_host::{Eyes, Host, HostOptions, Lock, PluginRoom};
 use tidelock_model::config::{TargetDecl, TargetKind};
 use tidelock_model::event::RunEvent;
 use tidelock_model::limits::Limits;
@@ -63,7 +63,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     };
     let name = Name::new("local")?;
     let machine = Machine::open(&name, &target, vec![], MachineOptions::default())?;
-    let room = PluginRoom::new(host, lock, Arc::new(move |_| Ok(machine.clone())));
+    let room = PluginRoom::new(host, lock, Arc::new(move |_| Ok(Eyes::on_machine(machine.clone()))));
     let began = Instant::now();
     let provider = room.provider("server", &name).await?;
     let compiled = began.elapsed();

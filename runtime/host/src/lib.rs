@@ -8,7 +8,7 @@
 //! call, one file per interface.
 //!
 //! **Invariant.** Nothing here writes to a target: a plugin reads through
-//! `MachineReads`, and what it proposes is data that `proposals` has held against the
+//! [`Eyes`], and what it proposes is data that `proposals` has held against the
 //! change that it was asked about.
 //!
 //! **Invariant.** No text, JSON, identity or token of a guest leaves this crate
@@ -22,11 +22,11 @@ mod capability;
 mod convert;
 mod door;
 mod engine;
+mod eyes;
 mod inspect;
 mod json;
 mod load;
 mod lock;
-mod machine;
 mod meter;
 mod plugins;
 mod proposals;
@@ -35,7 +35,7 @@ mod questions;
 mod renderer;
 mod seen;
 
+pub use eyes::{Eyes, OpenEyes};
 pub use load::{Host, HostOptions};
 pub use lock::{Accepted, Lock};
-pub use machine::OpenMachine;
 pub use plugins::PluginRoom;

@@ -9,26 +9,26 @@ use tidelock_model::name::Name;
 use tidelock_model::plugin::Role;
 use tidelock_model::port::{Plugins, Provider, Renderer};
 
+use crate::eyes::OpenEyes;
 use crate::inspect::word;
 use crate::load::{Host, Linked, Plugin};
 use crate::lock::Lock;
-use crate::machine::OpenMachine;
 use crate::provider::{Pass, WasmProvider};
 use crate::renderer::WasmRenderer;
 use crate::seen::SeenTable;
 
-/// The plugins of a host that a lock accepts, and the machines that they may look at.
+/// The plugins of a host that a lock accepts, and eyes on the targets that they may look at.
 pub struct PluginRoom {
     host: Arc<Host>,
     lock: Lock,
-    machines: OpenMachine,
+    eyes: OpenEyes,
 }
 
 impl PluginRoom {
     /// A room over a host.
     #[must_use]
-    pub fn new(host: Arc<Host>, lock: Lock, machines: OpenMachine) -> Self {
-        Self { host, lock, machines }
+    pub fn new(host: Arc<Host>, lock: Lock, eyes: OpenEyes) -> Self {
+        Self { host, lock, eyes }
     }
 
     /// The plugin of a name, if it is there, accepted, and of the role.
@@ -66,11 +66,17 @@ impl Plugins for PluginRoom {
 
     async fn provider(&self, name: &str, target: &Name) -> Result<Arc<dyn Provider>, Fault> {
         let plugin = self.accepted(name, Role::Provider)?;
-        let machine = (self.machines)(target)?;
+        let eyes = (self.eyes)(target)?;
+        for permission in &plugin.facts.permissions {
+            eyes.serve(&permission.import).map_err(|mut fault| {
+                fault.message = format!("plugin {name} cannot work on {target}: {}", fault.message);
+                fault
+            })?;
+        }
         let Linked::Provider(pre) = self.host.linked(&plugin).await? else {
             return Err(Fault::new("panic", Blame::Host, format!("{name} was linked in another role")));
         };
-        let pass = Arc::new(Pass { target: target.clone(), machine, seen: SeenTable::new()? });
+        let pass = Arc::new(Pass { target: target.clone(), eyes, seen: SeenTable::new()? });
         let provider = WasmProvider { caller: self.host.caller(&plugin), plugin, pre, pass };
         provider.describe().await?;
         Ok(Arc::new(provider))

@@ -20,8 +20,8 @@ use crate::bindings::provider::ProviderPluginPre;
 use crate::bindings::provider::exports::tidelock::provider::provider as wit;
 use crate::call::{CallState, Caller, Commands, Desk};
 use crate::door::{Door, Export};
+use crate::eyes::Eyes;
 use crate::load::Plugin;
-use crate::machine::MachineReads;
 use crate::proposals::Proposals;
 use crate::questions;
 use crate::seen::SeenTable;
@@ -29,7 +29,7 @@ use crate::seen::SeenTable;
 /// One pass over one target.
 pub(crate) struct Pass {
     pub(crate) target: Name,
-    pub(crate) machine: Arc<dyn MachineReads>,
+    pub(crate) eyes: Eyes,
     pub(crate) seen: SeenTable,
 }
 

@@ -10,7 +10,7 @@ use std::sync::{Mutex, PoisonError};
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 use tidelock_model::digest::Digest;
-use tidelock_model::effect::{PathState, Precondition};
+use tidelock_model::effect::Precondition;
 use tidelock_model::error::{Blame, Fault};
 
 /// What one pass may look at: far above 100,000 resources, and still bounded.
@@ -44,16 +44,15 @@ impl SeenTable {
     }
 
     /// Keeps what was seen and gives its token; `None` once the table is full.
-    pub(crate) fn keep(&self, path: &str, state: &PathState) -> Option<String> {
-        let state_key = serde_json::to_vec(state).ok()?;
-        let key = Digest::of_parts([path.as_bytes(), &state_key]);
+    pub(crate) fn keep(&self, saw: Precondition) -> Option<String> {
+        let key = Digest::of(&serde_json::to_vec(&saw).ok()?);
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         let next = u32::try_from(seen.entries.len()).ok()?;
         let index = match seen.index.get(&key) {
             Some(index) => *index,
             None if seen.entries.len() < self.max => {
                 seen.index.insert(key, next);
-                seen.entries.push(Precondition { path: path.to_owned(), state: state.clone() });
+                seen.entries.push(saw);
                 next
             }
             None => return None,
@@ -83,26 +82,32 @@ impl SeenTable {
 
 #[cfg(test)]
 mod tests {
+    use tidelock_model::effect::PathState;
+
     use super::*;
+
+    fn saw(path: &str, state: PathState) -> Precondition {
+        Precondition::Path { path: path.to_owned(), state }
+    }
 
     #[test]
     fn tokens_stand_for_what_was_seen_in_this_pass_alone() {
         let table = SeenTable::new().unwrap();
-        let token = table.keep("/etc/motd", &PathState::Absent).unwrap();
-        assert_eq!(table.resolve(&token).unwrap().path, "/etc/motd");
-        assert_eq!(table.keep("/etc/motd", &PathState::Absent).unwrap(), token);
-        assert_ne!(table.keep("/etc/motd", &PathState::Other).unwrap(), token);
+        let token = table.keep(saw("/etc/motd", PathState::Absent)).unwrap();
+        assert_eq!(table.resolve(&token).unwrap(), saw("/etc/motd", PathState::Absent));
+        assert_eq!(table.keep(saw("/etc/motd", PathState::Absent)).unwrap(), token);
+        assert_ne!(table.keep(saw("/etc/motd", PathState::Other)).unwrap(), token);
 
         let other = SeenTable::new().unwrap();
-        other.keep("/etc/shadow", &PathState::Absent).unwrap();
+        other.keep(saw("/etc/shadow", PathState::Absent)).unwrap();
         assert!(other.resolve(&token).is_none(), "a token of another pass");
     }
 
     #[test]
     fn tokens_cannot_be_made_up() {
         let table = SeenTable::new().unwrap();
-        let token = table.keep("/a", &PathState::Absent).unwrap();
-        table.keep("/b", &PathState::Absent).unwrap();
+        let token = table.keep(saw("/a", PathState::Absent)).unwrap();
+        table.keep(saw("/b", PathState::Absent)).unwrap();
         let mut next = token.clone();
         next.replace_range(7..8, "1");
         let long = format!("{token}00");
@@ -114,9 +119,9 @@ mod tests {
     #[test]
     fn a_flood_of_looks_comes_to_an_end() {
         let table = SeenTable::bounded(2).unwrap();
-        assert!(table.keep("/a", &PathState::Absent).is_some());
-        assert!(table.keep("/b", &PathState::Absent).is_some());
-        assert!(table.keep("/c", &PathState::Absent).is_none());
-        assert!(table.keep("/a", &PathState::Absent).is_some(), "what is known stays known");
+        assert!(table.keep(saw("/a", PathState::Absent)).is_some());
+        assert!(table.keep(saw("/b", PathState::Absent)).is_some());
+        assert!(table.keep(saw("/c", PathState::Absent)).is_none());
+        assert!(table.keep(saw("/a", PathState::Absent)).is_some(), "what is known stays known");
     }
 }

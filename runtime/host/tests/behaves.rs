@@ -9,8 +9,8 @@ use std::sync::Arc;
 
 use common::{World, change, declared, desired, guest, name, subject, tight};
 use serde_json::json;
-use tidelock_host::{Host, HostOptions, Lock, PluginRoom};
-use tidelock_model::effect::{EffectBody, PathState};
+use tidelock_host::{Eyes, Host, HostOptions, Lock, PluginRoom};
+use tidelock_model::effect::{EffectBody, PathState, Precondition};
 use tidelock_model::limits::Limits;
 use tidelock_model::observation::Observation;
 use tidelock_model::plan::Action;
@@ -41,7 +41,7 @@ async fn a_pass_over_a_machine_ends_in_effects_with_precondition_and_inverse() {
     let answers = provider.steps(&[request, change("needs-replace", "/etc/x", desired())]).await.unwrap();
     let StepAnswer::Effects(effects) = &answers[0] else { panic!("{answers:?}") };
     let before = effects[0].precondition.as_ref().unwrap();
-    assert!(matches!(&before.state, PathState::File { digest: Some(seen), .. } if *seen == digest));
+    assert!(matches!(before.path().unwrap().1, PathState::File { digest: Some(seen), .. } if *seen == digest));
     assert!(matches!(effects[0].inverse.as_deref(), Some(EffectBody::PutFile { content, .. }) if *content == digest));
     assert_eq!(answers[1], StepAnswer::NeedsReplace(vec!["/path".into()]));
     assert!(world.heard.faults().is_empty(), "{:?}", world.heard.faults());
@@ -58,14 +58,14 @@ async fn an_effect_without_a_token_rests_on_a_look_of_the_host() {
     let relied: Vec<_> = answers
         .iter()
         .map(|answer| match answer {
-            StepAnswer::Effects(effects) => effects[0].precondition.as_ref().unwrap(),
+            StepAnswer::Effects(effects) => effects[0].precondition.as_ref().and_then(Precondition::path).unwrap(),
             other => panic!("{other:?}"),
         })
         .collect();
     let hello = tidelock_model::digest::Digest::of(b"hello\n");
-    assert_eq!((relied[0].path.as_str(), relied[1].path.as_str()), ("/etc/motd", "/etc/none"));
-    assert!(matches!(&relied[0].state, PathState::File { digest: Some(seen), .. } if *seen == hello));
-    assert_eq!(relied[1].state, PathState::Absent);
+    assert_eq!((relied[0].0, relied[1].0), ("/etc/motd", "/etc/none"));
+    assert!(matches!(relied[0].1, PathState::File { digest: Some(seen), .. } if *seen == hello));
+    assert_eq!(relied[1].1, &PathState::Absent);
     world.assert_untouched();
 }
 
@@ -124,7 +124,7 @@ async fn a_plugin_without_a_grant_is_told_what_is_missing() {
         drift_every: None,
     };
     let bare = tidelock_target::Machine::open(&name("db-1"), &target, vec![], Default::default()).unwrap();
-    let room = PluginRoom::new(world.host.clone(), lock, Arc::new(move |_| Ok(bare.clone())));
+    let room = PluginRoom::new(world.host.clone(), lock, Arc::new(move |_| Ok(Eyes::on_machine(bare.clone()))));
     let provider = room.provider("guest", &name("db-1")).await.unwrap();
     let answers = provider.observe(&[subject("path:/etc/motd")]).await.unwrap();
     let Observation::Failed { fault } = &answers[0] else { panic!("{answers:?}") };
@@ -139,7 +139,8 @@ async fn only_accepted_plugins_of_the_right_role_are_handed_out() {
     assert_eq!((facts.role, facts.api.as_str()), (Role::Provider, "0.1.0"));
     let machine = world.machine.clone();
     let lock = Lock::read(world.temp.path().join("tidelock.lock")).unwrap();
-    let room = PluginRoom::new(world.host.clone(), lock.clone(), Arc::new(move |_| Ok(machine.clone())));
+    let room =
+        PluginRoom::new(world.host.clone(), lock.clone(), Arc::new(move |_| Ok(Eyes::on_machine(machine.clone()))));
     let fault = room.provider("guest", &name("web-1")).await.map(|_| ()).unwrap_err();
     assert_eq!((fault.code.as_str(), fault.hint.as_deref()), ("not-accepted", Some("tidelock plugin accept guest")));
     let fault = room.renderer("guest").await.map(|_| ()).unwrap_err();
@@ -151,7 +152,7 @@ async fn only_accepted_plugins_of_the_right_role_are_handed_out() {
     let mut stale = lock;
     stale.accept(&common::unaccepted(b"an older build"));
     let machine = world.machine.clone();
-    let room = PluginRoom::new(world.host.clone(), stale, Arc::new(move |_| Ok(machine.clone())));
+    let room = PluginRoom::new(world.host.clone(), stale, Arc::new(move |_| Ok(Eyes::on_machine(machine.clone()))));
     let fault = room.provider("guest", &name("web-1")).await.map(|_| ()).unwrap_err();
     assert!(fault.message.contains("is not the one that was accepted"), "{fault}");
 }
@@ -205,7 +206,7 @@ async fn a_second_host_takes_compiled_plugins_from_the_cache() {
         let mut lock = Lock::read(world.temp.path().join("lock")).unwrap();
         lock.accept(&facts.plugin);
         let machine = world.machine.clone();
-        let room = PluginRoom::new(host, lock, Arc::new(move |_| Ok(machine.clone())));
+        let room = PluginRoom::new(host, lock, Arc::new(move |_| Ok(Eyes::on_machine(machine.clone()))));
         let provider = room.provider("guest", &name("web-1")).await.unwrap();
         provider.check(&[declared("a")]).await.unwrap();
     };

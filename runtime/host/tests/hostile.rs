@@ -347,7 +347,7 @@ async fn a_token_of_another_path_is_no_precondition() {
     let mut request = change("honest", "/etc/motd", desired());
     request.seen = answers[0].seen().to_vec();
     let fault = provider.steps(&[request]).await.unwrap_err();
-    contained(&world, &fault, "about another path, /etc/app/conf");
+    contained(&world, &fault, "its precondition is about path:/etc/app/conf");
 }
 
 #[tokio::test]

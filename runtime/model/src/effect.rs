@@ -139,13 +139,44 @@ pub enum PathState {
     Other,
 }
 
-/// What must still be so when an effect is performed.
+/// What must still be so when an effect is performed: what a look saw, in the words of the
+/// system that was looked at.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Precondition {
-    /// The path that was looked at.
-    pub path: String,
-    /// What was there.
-    pub state: PathState,
+#[serde(untagged)]
+pub enum Precondition {
+    /// What is at a path of a machine.
+    Path {
+        /// The path that was looked at.
+        path: String,
+        /// What was there.
+        state: PathState,
+    },
+}
+
+impl Precondition {
+    /// The identity that the look was about, where it was about one alone.
+    #[must_use]
+    pub fn object(&self) -> Option<Identity> {
+        match self {
+            Self::Path { path, .. } => Some(Identity::of_path(path)),
+        }
+    }
+
+    /// A path and what was there; `None` where something else was looked at.
+    #[must_use]
+    pub fn path(&self) -> Option<(&str, &PathState)> {
+        match self {
+            Self::Path { path, state } => Some((path, state)),
+        }
+    }
+
+    /// Whether the look says that its object is there.
+    #[must_use]
+    pub fn shows_something(&self) -> bool {
+        match self {
+            Self::Path { state, .. } => *state != PathState::Absent,
+        }
+    }
 }
 
 /// An effect as it stands in a plan.
@@ -178,6 +209,13 @@ pub struct Effect {
 }
 
 impl EffectBody {
+    /// The identity of what it writes; `None` where its words do not tell, as of a command.
+    /// The host holds it against the change that the effect is proposed for.
+    #[must_use]
+    pub fn object(&self) -> Option<Identity> {
+        self.path().map(Identity::of_path)
+    }
+
     /// The path that it writes; `None` for commands.
     #[must_use]
     pub fn path(&self) -> Option<&str> {
@@ -257,7 +295,8 @@ impl EffectBody {
     /// there: removing, and putting something in place of another sort of thing. A new
     /// content of a file is none: the plan shows the difference.
     #[must_use]
-    pub fn destructive(&self, before: Option<&PathState>) -> bool {
+    pub fn destructive(&self, before: Option<&Precondition>) -> bool {
+        let before = before.and_then(Precondition::path).map(|(_, state)| state);
         match self {
             Self::Remove { .. } => true,
             Self::PutFile { .. } => {
@@ -270,7 +309,13 @@ impl EffectBody {
 
     /// What undoes it, given what was there. `None` where nothing does.
     #[must_use]
-    pub fn inverse(&self, before: &PathState) -> Option<EffectBody> {
+    pub fn inverse(&self, before: &Precondition) -> Option<EffectBody> {
+        match before {
+            Precondition::Path { state, .. } => self.path_inverse(state),
+        }
+    }
+
+    fn path_inverse(&self, before: &PathState) -> Option<EffectBody> {
         let path = self.path()?.to_owned();
         Some(match before {
             PathState::Absent => Self::Remove { path, tree: false },
@@ -339,10 +384,11 @@ mod tests {
 
     #[test]
     fn what_was_absent_is_removed_again() {
+        let absent = Precondition::Path { path: "/a".into(), state: PathState::Absent };
         let link = EffectBody::Link { path: "/a".into(), to: "b".into() };
-        assert_eq!(link.inverse(&PathState::Absent), Some(EffectBody::Remove { path: "/a".into(), tree: false }));
+        assert_eq!(link.inverse(&absent), Some(EffectBody::Remove { path: "/a".into(), tree: false }));
         let exec = EffectBody::Exec { argv: vec!["/bin/true".into()], cwd: None, env: vec![], timeout_ms: 1 };
-        assert_eq!(exec.inverse(&PathState::Absent), None);
+        assert_eq!(exec.inverse(&absent), None);
     }
 
     #[test]

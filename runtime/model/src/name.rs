@@ -155,6 +155,12 @@ impl Identity {
         Self(text.into())
     }
 
+    /// What is at a path of a machine.
+    #[must_use]
+    pub fn of_path(path: &str) -> Self {
+        Self(format!("path:{path}"))
+    }
+
     /// The identity as text.
     #[must_use]
     pub fn as_str(&self) -> &str {

@@ -161,10 +161,9 @@ fn planned(item: &mut Item) -> Vec<PlannedEffect> {
     std::mem::take(&mut item.effects)
         .into_iter()
         .map(|effect| {
-            let seen = effect.precondition.as_ref().map(|precondition| &precondition.state);
             // A command that serves a removal removes, whatever its words are.
-            let destructive =
-                effect.body.destructive(seen) || (removes && matches!(effect.body, EffectBody::Exec { .. }));
+            let destructive = effect.body.destructive(effect.precondition.as_ref())
+                || (removes && matches!(effect.body, EffectBody::Exec { .. }));
             PlannedEffect { summary: effect.body.summary(), preview: Preview::default(), destructive, effect }
         })
         .collect()

@@ -67,7 +67,7 @@ impl Spoken {
 /// The identity of the directory that holds a path.
 fn parent(identity: &Identity) -> Option<Identity> {
     let (folder, name) = identity.path()?.rsplit_once('/')?;
-    (!name.is_empty()).then(|| Identity::new(format!("path:{}", if folder.is_empty() { "/" } else { folder })))
+    (!name.is_empty()).then(|| Identity::of_path(if folder.is_empty() { "/" } else { folder }))
 }
 
 /// Takes what somebody speaks for out of the stray fields of `observed`, and returns

@@ -8,7 +8,7 @@
 use serde_json::Value;
 use tidelock_model::desired::{Desired, DesiredResource};
 use tidelock_model::digest::Digest;
-use tidelock_model::effect::{EffectBody, PathState};
+use tidelock_model::effect::{EffectBody, PathState, Precondition};
 use tidelock_model::error::{Diagnostic, Place, Severity};
 use tidelock_model::event::RunEvent;
 use tidelock_model::hold::Undo;
@@ -31,8 +31,8 @@ const KEPT: u64 = 1 << 20;
 /// when somebody asks for it: no apply waits for that.
 pub(crate) async fn keep(runtime: &Runtime, target: &dyn Target, groups: &[&Group]) -> Result<(), RunError> {
     for effect in groups.iter().flat_map(|group| &group.effects).map(|planned| &planned.effect) {
-        let state = effect.precondition.as_ref().map(|before| &before.state);
-        let Some(PathState::File { digest: Some(digest), .. }) = state else { continue };
+        let before = effect.precondition.as_ref().and_then(Precondition::path);
+        let Some((_, PathState::File { digest: Some(digest), .. })) = before else { continue };
         if let EffectBody::PutFile { content, .. } = &effect.body
             && content == digest
         {

@@ -13,16 +13,17 @@ use tidelock_model::config::{Config, OneOrMany};
 use tidelock_model::grant::{Access, Grant};
 use tidelock_model::name::Name;
 use tidelock_model::plugin::Role;
-use tidelock_model::port::{Target, Want};
+use tidelock_model::port::Want;
 use tidelock_model::revision::Signature;
 
 use crate::config::{Loaded, OwnPaths};
 use crate::context::Context;
 use crate::error::{CliError, Exit};
+use crate::estate::{Estate, any_matches};
 use crate::output::progress::Progress;
 use crate::output::{count, one_line};
 use crate::plugins;
-use crate::wire::{self, Machines, any_matches};
+use crate::wire;
 
 /// Arguments of `doctor`.
 #[derive(Debug, clap::Args)]
@@ -179,14 +180,14 @@ fn listed(names: &BTreeSet<String>) -> String {
 }
 
 fn targets(report: &mut Report, loaded: &Loaded) -> Result<(), CliError> {
-    let machines = Machines::new(loaded);
+    let estate = Estate::new(loaded);
     if loaded.config.targets.is_empty() {
         report.warn("targets", "the config declares none", "add:\n[targets.local]\ntype = \"machine\"");
     }
     for name in loaded.config.targets.keys() {
-        match machines.open(name) {
+        match estate.open(name) {
             Err(fault) => report.fail("target", fault),
-            Ok(machine) => match wire::block_on(machine.fingerprint())? {
+            Ok(target) => match wire::block_on(target.hands().fingerprint())? {
                 Ok(fingerprint) => report.ok("target", format!("{name} is {fingerprint}")),
                 Err(fault) => report.fail("target", fault),
             },

@@ -1,16 +1,17 @@
 //! `tidelock:machine/propose`: effects on a machine, as data. Nothing is performed
 //! here, and nothing here can perform.
 
+use std::sync::Arc;
+
 use tidelock_model::effect::{AfterCrash, Attributes, EffectBody, PathState};
 use tidelock_model::error::{Blame, Fault};
 use wasmtime::Result;
 
 use crate::bindings::propose::{self, Command, Common, File, Host};
 use crate::bindings::types::Error;
-use crate::call::{CallState, Desk};
+use crate::call::CallState;
 use crate::capability::machine_read::blocking;
-use crate::convert::to_guest;
-use crate::proposals::{Offer, Refusal, There};
+use crate::proposals::{Offer, There};
 use crate::provider::Pass;
 
 impl Host for CallState {
@@ -77,11 +78,6 @@ fn attributes(attributes: propose::Attributes) -> Attributes {
 
 impl CallState {
     async fn propose(&mut self, function: &'static str, common: Common, body: EffectBody) -> Result<Result<(), Error>> {
-        self.door.enter(function, 1)?;
-        let Desk::Target(pass, _, Some(proposals)) = &mut self.desk else {
-            return Err(self.door.broken(format!("called {function} outside of `steps`")).into());
-        };
-        self.door.hand_over(serde_json::to_vec(&body).map_or(0, |text| text.len()) + 256)?;
         let offer = Offer {
             change: common.change,
             body,
@@ -93,26 +89,14 @@ impl CallState {
                 propose::AfterCrash::Ask => AfterCrash::Ask,
             },
         };
-        let grant = pass.machine.grant(&self.door.plugin);
-        let look = |path| look(pass, path);
-        match proposals.take(offer, grant, &pass.seen, &self.door.plugin, pass.target.as_str(), look).await {
-            Ok(()) => Ok(Ok(())),
-            // The operator's no: this change is refused, the others go on.
-            Err(Refusal::Denied(fault)) => {
-                self.door.denied(&fault);
-                Ok(Err(to_guest(&fault)))
-            }
-            Err(Refusal::Unseen(fault)) => Ok(Err(to_guest(&fault))),
-            // A rule of the contract: nothing of this call counts.
-            Err(Refusal::Broken(what)) => Err(self.door.broken(what).into()),
-        }
+        self.offer(function, offer, look).await
     }
 }
 
 /// What is at a path now, as a plan relies on it: with the digest of a file's content, and
 /// the names in a directory.
-async fn look(pass: &Pass, path: String) -> Result<There, Fault> {
-    blocking(pass, move |machine| {
+async fn look(pass: Arc<Pass>, path: String) -> Result<There, Fault> {
+    blocking(&pass, move |machine| {
         let paths = [path];
         let gone = || Fault::new("io", Blame::Host, "the target gave no answer");
         let state = machine.stat(&paths, true).pop().ok_or_else(gone)??.state;

@@ -1,6 +1,8 @@
 //! `tidelock:machine/read`: looking at a machine, within the grant.
 
-use tidelock_model::effect::{PathState, shown};
+use std::sync::Arc;
+
+use tidelock_model::effect::{PathState, Precondition, shown};
 use tidelock_model::error::{Blame, Fault};
 use tidelock_model::grant::Access;
 use tidelock_target::Stat;
@@ -11,7 +13,7 @@ use crate::bindings::types::Error;
 use crate::call::{CallState, Desk};
 use crate::convert::to_guest;
 use crate::door::no_grant;
-use crate::machine::MachineReads;
+use crate::eyes::MachineReads;
 use crate::provider::Pass;
 
 /// The most that `content` hands over.
@@ -105,7 +107,11 @@ impl Host for CallState {
             return Ok(Err(to_guest(&fault)));
         }
         // The call's own clock ends what takes longer, and the command with it.
-        Ok(match pass.machine.probe(&argv, timeout_ms).await {
+        let ended = match pass.eyes.machine() {
+            Ok(machine) => machine.probe(&argv, timeout_ms).await,
+            Err(fault) => Err(fault),
+        };
+        Ok(match ended {
             Ok(ended) => Ok(Ended { code: ended.code, stdout: ended.stdout, stderr: ended.stderr, extras: vec![] }),
             Err(fault) => Err(to_guest(&fault)),
         })
@@ -114,7 +120,7 @@ impl Host for CallState {
 
 impl CallState {
     fn allow(&mut self, pass: &Pass, access: Access<'_>) -> Result<(), Fault> {
-        self.door.decide(pass.machine.grant(&self.door.plugin), pass.target.as_str(), access)
+        self.door.decide(pass.eyes.grant(&self.door.plugin), pass.target.as_str(), access)
     }
 
     /// Users and groups are no paths; any grant on the target opens them.
@@ -122,7 +128,7 @@ impl CallState {
         if who.len() > MAX_WHO {
             return Err(Fault::new("invalid", Blame::Plugin, format!("a user or group of more than {MAX_WHO} bytes")));
         }
-        if pass.machine.grant(&self.door.plugin).is_some() {
+        if pass.eyes.grant(&self.door.plugin).is_some() {
             return Ok(());
         }
         let fault = no_grant(&self.door.plugin, pass.target.as_str());
@@ -131,7 +137,7 @@ impl CallState {
     }
 
     fn look(&mut self, pass: &Pass, path: &str, stat: Stat) -> Result<Looked> {
-        let Some(seen) = pass.seen.keep(path, &stat.state) else {
+        let Some(seen) = pass.seen.keep(Precondition::Path { path: path.to_owned(), state: stat.state.clone() }) else {
             return Err(self.door.broken("looked at more paths than one pass may").into());
         };
         let entry = |kind, mode, owner, group, digest, link_target| Entry {
@@ -164,7 +170,7 @@ pub(super) async fn blocking<T: Send + 'static>(
     pass: &Pass,
     work: impl FnOnce(&dyn MachineReads) -> T + Send + 'static,
 ) -> Result<T, Fault> {
-    let machine = pass.machine.clone();
+    let machine = Arc::clone(pass.eyes.machine()?);
     tokio::task::spawn_blocking(move || work(&*machine))
         .await
         .map_err(|error| Fault::new("panic", Blame::Host, format!("a read of the target did not end: {error}")))

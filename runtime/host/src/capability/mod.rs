@@ -9,12 +9,15 @@ mod tree;
 
 use std::sync::Arc;
 
+use tidelock_model::error::Fault;
 use wasmtime::component::{HasSelf, Linker};
 use wasmtime::{Engine, Result};
 
-use crate::bindings::{provider, renderer};
+use crate::bindings::{provider, renderer, types};
 use crate::call::{CallState, Desk};
+use crate::convert::to_guest;
 use crate::meter::Stop;
+use crate::proposals::{Offer, Refusal, There};
 use crate::provider::Pass;
 use crate::renderer::RenderDesk;
 
@@ -33,6 +36,40 @@ pub(crate) fn for_providers(engine: &Engine) -> Result<Linker<CallState>> {
 }
 
 impl CallState {
+    /// Takes an effect that a guest proposes: the one way in for those of every kind. `look`
+    /// sees what is at a path, where the effect is about one.
+    async fn offer<L>(
+        &mut self,
+        function: &'static str,
+        offer: Offer,
+        look: impl FnOnce(Arc<Pass>, String) -> L,
+    ) -> Result<std::result::Result<(), types::Error>>
+    where
+        L: Future<Output = std::result::Result<There, Fault>>,
+    {
+        self.door.enter(function, 1)?;
+        let Desk::Target(pass, _, Some(proposals)) = &mut self.desk else {
+            return Err(self.door.broken(format!("called {function} outside of `steps`")).into());
+        };
+        self.door.hand_over(serde_json::to_vec(&offer.body).map_or(0, |text| text.len()) + 256)?;
+        let taken = {
+            let plugin = &self.door.plugin;
+            let (grant, target) = (pass.eyes.grant(plugin), pass.target.as_str());
+            proposals.take(offer, grant, &pass.seen, plugin, target, |path| look(Arc::clone(pass), path)).await
+        };
+        match taken {
+            Ok(()) => Ok(Ok(())),
+            // The operator's no: this change is refused, the others go on.
+            Err(Refusal::Denied(fault)) => {
+                self.door.denied(&fault);
+                Ok(Err(to_guest(&fault)))
+            }
+            Err(Refusal::Unseen(fault)) => Ok(Err(to_guest(&fault))),
+            // A rule of the contract: nothing of this call counts.
+            Err(Refusal::Broken(what)) => Err(self.door.broken(what).into()),
+        }
+    }
+
     /// The render that a read or an `emit` belongs to.
     fn render(&mut self, function: &'static str) -> Result<&mut RenderDesk, Stop> {
         if !matches!(self.desk, Desk::Render(_)) {

@@ -10,7 +10,7 @@ use std::process::Command;
 use std::sync::{Arc, Mutex, OnceLock};
 
 use serde_json::{Value, json};
-use tidelock_host::{Host, HostOptions, Lock, PluginRoom};
+use tidelock_host::{Eyes, Host, HostOptions, Lock, PluginRoom};
 use tidelock_model::config::{TargetDecl, TargetKind};
 use tidelock_model::digest::Digest;
 use tidelock_model::error::Fault;
@@ -186,7 +186,7 @@ impl World {
         let mut lock = Lock::read(self.temp.path().join("tidelock.lock")).unwrap();
         lock.accept(&facts.plugin);
         let machine = self.machine.clone();
-        PluginRoom::new(self.host.clone(), lock, Arc::new(move |_| Ok(machine.clone())))
+        PluginRoom::new(self.host.clone(), lock, Arc::new(move |_| Ok(Eyes::on_machine(machine.clone()))))
     }
 
     pub async fn provider(&self) -> Arc<dyn Provider> {

@@ -32,3 +32,13 @@ pub enum TargetKind {
     /// A machine: files and commands.
     Machine,
 }
+
+impl TargetKind {
+    /// The word for it in the config.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Machine => "machine",
+        }
+    }
+}

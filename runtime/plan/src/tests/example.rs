@@ -333,7 +333,7 @@ impl Example {
             resource: request.address.resource.clone(),
             identity: request.identity.clone(),
             plugin: "server".to_owned(),
-            precondition: body.path().map(|path| Precondition { path: path.to_owned(), state: state.clone() }),
+            precondition: body.path().map(|path| Precondition::Path { path: path.to_owned(), state: state.clone() }),
             body,
             after_crash: AfterCrash::Observe,
             together: of("together").as_str().map(ToOwned::to_owned),

@@ -157,6 +157,12 @@ impl Machine {
         report.map(|report| report.ended)
     }
 
+    /// What plugins may do here, by plugin.
+    #[must_use]
+    pub fn grants(&self) -> Arc<BTreeMap<String, Grant>> {
+        Arc::clone(&self.grants)
+    }
+
     fn root(&self) -> Arc<Opened> {
         Arc::clone(&self.root)
     }

@@ -30,7 +30,8 @@ pub(super) fn content(effect: &Effect, blobs: &dyn Blobs) -> Result<Option<Vec<u
 
 /// The content that the effect takes away, as its precondition tells of it.
 pub(super) fn replaced_content(machine: &Machine, effect: &Effect, max: u64) -> Result<Option<Vec<u8>>, Fault> {
-    let Some(Precondition { path, state: PathState::File { digest: Some(digest), size, .. } }) = &effect.precondition
+    let Some(Precondition::Path { path, state: PathState::File { digest: Some(digest), size, .. } }) =
+        &effect.precondition
     else {
         return Ok(None);
     };

@@ -18,7 +18,7 @@ async fn what_is_not_granted_is_not_done() {
     let mut foreign = room.put("/srv/a", "1");
     foreign.plugin = "other".into();
     let mut peeking = room.put("/srv/a", "1");
-    peeking.precondition = Some(Precondition { path: "/etc/passwd".into(), state: room.state("/etc/passwd") });
+    peeking.precondition = Some(Precondition::Path { path: "/etc/passwd".into(), state: room.state("/etc/passwd") });
     let refused = [
         room.put("/etc/passwd", "evil"),
         attributes("/etc/passwd", Some(0o777), None, None),

@@ -1,7 +1,7 @@
 //! Random effects, taken back by their inverses, or by the failure of their group.
 
 use proptest::prelude::*;
-use tidelock_model::effect::{Effect, PathState};
+use tidelock_model::effect::{Effect, PathState, Precondition};
 use tidelock_model::run::EffectEnd;
 
 use crate::support::{Room, attributes, directory, effect, link, remove, root};
@@ -79,7 +79,8 @@ proptest! {
                 // A link is made in place of a link or nothing, so no single effect brings one
                 // back where a file is now.
                 let over_link = matches!((&effect.body, &state), (tidelock_model::effect::EffectBody::PutFile { .. }, PathState::Symlink { .. }));
-                let Some(inverse) = effect.body.inverse(&state).filter(|_| !over_link) else { continue };
+                let seen = Precondition::Path { path: path.to_owned(), state: state.clone() };
+                let Some(inverse) = effect.body.inverse(&seen).filter(|_| !over_link) else { continue };
                 if matches!(state, PathState::File { .. }) {
                     room.contents.keep(&room.machine.content(path, 1 << 20).unwrap().unwrap());
                 }

@@ -133,7 +133,7 @@ impl Room {
     /// The effect, good only for what is there now.
     pub(crate) fn seen(&self, mut effect: Effect) -> Effect {
         let path = effect.body.path().unwrap().to_owned();
-        effect.precondition = Some(Precondition { state: self.state(&path), path });
+        effect.precondition = Some(Precondition::Path { state: self.state(&path), path });
         effect
     }
 

@@ -414,7 +414,7 @@ impl Provider for FakeProvider {
                     identity: change.identity.clone(),
                     plugin: "fake".into(),
                     body,
-                    precondition: Some(Precondition { state: state(paths.get(&path)), path }),
+                    precondition: Some(Precondition::Path { state: state(paths.get(&path)), path }),
                     // As a command would: nobody can tell by looking whether it ran.
                     after_crash: if change.identity.as_str().contains("ask") {
                         AfterCrash::Ask
@@ -459,7 +459,7 @@ impl Target for Machine {
     }
 
     async fn replaced(&self, effect: &Effect, _: u64) -> Result<Option<Vec<u8>>, Fault> {
-        let Some(Precondition { state: PathState::File { digest: Some(digest), .. }, .. }) = &effect.precondition
+        let Some(Precondition::Path { state: PathState::File { digest: Some(digest), .. }, .. }) = &effect.precondition
         else {
             return Ok(None);
         };
@@ -490,7 +490,7 @@ impl Machine {
             return EffectEnd::Failed { fault: Fault::new("io", Blame::Target, format!("{path} is read-only")) };
         }
         let before = effect.precondition.as_ref().unwrap();
-        assert_eq!(before.state, state(paths.get(path)), "changed since it was read");
+        assert_eq!(before.path().unwrap().1, &state(paths.get(path)), "changed since it was read");
         self.performed.lock().unwrap().push(effect.body.word().to_owned() + " " + path);
         match &effect.body {
             EffectBody::PutFile { content, .. } => {

@@ -233,7 +233,10 @@ impl<'m> Performer<'m> {
         };
         self.grant(effect)?;
         // What this group itself wrote is no longer as it was when it was looked at.
-        let check = effect.precondition.as_ref().is_some_and(|precondition| !work.has_changed(&precondition.path));
+        let check = effect
+            .precondition
+            .as_ref()
+            .is_some_and(|before| before.path().is_none_or(|(path, _)| !work.has_changed(path)));
         let staged = match (&effect.body, content) {
             (EffectBody::PutFile { content: digest, .. }, Some(content)) => {
                 let content = content?;
@@ -308,15 +311,15 @@ impl<'m> Performer<'m> {
                 .hint(format!("grant it in tidelock.toml:\n\n[grants.{plugin}]\ntargets = [\"{target}\"]"))
         })?;
         grant.decide_effect(&effect.body)?;
-        if let Some(precondition) = &effect.precondition {
-            grant.decide(Access::Read(&precondition.path))?;
+        if let Some((path, _)) = effect.precondition.as_ref().and_then(Precondition::path) {
+            grant.decide(Access::Read(path))?;
         }
         Ok(grant)
     }
 
     /// Compares a precondition with what is there now.
     fn check(&mut self, effect: &Effect) -> Result<(), Fault> {
-        let Some(Precondition { path, state }) = &effect.precondition else { return Ok(()) };
+        let Some(Precondition::Path { path, state }) = &effect.precondition else { return Ok(()) };
         let digest = matches!(state, PathState::File { digest: Some(_), .. });
         let now = self.looker.stat(path, digest)?.state;
         if now == *state {

@@ -1,0 +1,151 @@
+//! The operator's targets: which are declared, how each kind of system is opened, and
+//! what every plugin was granted on it.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tidelock_host::Eyes;
+use tidelock_model::config::{Config, TargetKind};
+use tidelock_model::error::{Blame, Fault};
+use tidelock_model::grant::{Grant, GrantDecl, glob};
+use tidelock_model::name::Name;
+use tidelock_model::port::{Target, Targets};
+use tidelock_target::{Machine, MachineOptions};
+
+use crate::config::{Loaded, OwnPaths};
+
+/// A target of any kind, opened.
+#[derive(Clone)]
+pub(crate) enum Opened {
+    /// A machine.
+    Machine(Arc<Machine>),
+}
+
+impl Opened {
+    /// What plugins may look at.
+    pub(crate) fn eyes(self) -> Eyes {
+        match self {
+            Self::Machine(machine) => Eyes::on_machine(machine),
+        }
+    }
+
+    /// What performs.
+    pub(crate) fn hands(self) -> Arc<dyn Target> {
+        match self {
+            Self::Machine(machine) => machine,
+        }
+    }
+}
+
+/// The targets of the config, each opened once, with all grants on it.
+pub(crate) struct Estate {
+    config: Config,
+    own: OwnPaths,
+    opened: Mutex<BTreeMap<Name, Opened>>,
+}
+
+impl Estate {
+    /// Opens none yet.
+    pub(crate) fn new(loaded: &Loaded) -> Self {
+        Self { config: loaded.config.clone(), own: OwnPaths::collect(loaded), opened: Mutex::default() }
+    }
+
+    /// A target by name, opened when it is first asked for.
+    pub(crate) fn open(&self, name: &Name) -> Result<Opened, Fault> {
+        let mut opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(target) = opened.get(name) {
+            return Ok(target.clone());
+        }
+        let decl = self.config.targets.get(name).ok_or_else(|| {
+            Fault::new("not-found", Blame::Target, format!("the config declares no target {name}"))
+                .hint(format!("add to tidelock.toml:\n\n[targets.{name}]\ntype = \"machine\""))
+        })?;
+        let target = match decl.kind {
+            TargetKind::Machine => {
+                let root = PathBuf::from(decl.root.as_deref().unwrap_or("/"));
+                let grants = self.grants(name, &root)?;
+                Opened::Machine(Machine::open(name, decl, grants, MachineOptions::default())?)
+            }
+        };
+        opened.insert(name.clone(), target.clone());
+        Ok(target)
+    }
+
+    /// What every plugin may do on a target. Our own files are shut in each.
+    fn grants(&self, target: &Name, root: &Path) -> Result<Vec<Grant>, Fault> {
+        let own = self.own.seen_from(root);
+        let mut grants = Vec::new();
+        for (plugin, decls) in &self.config.grants {
+            let mut here: Vec<&GrantDecl> = Vec::new();
+            for decl in decls.iter() {
+                if any_matches(&decl.targets, target)? {
+                    here.push(decl);
+                }
+            }
+            if !here.is_empty() {
+                grants.push(Grant::new(plugin, target.as_str(), here, own.clone())?);
+            }
+        }
+        Ok(grants)
+    }
+}
+
+/// Whether a target is meant by a list of names and globs.
+pub(crate) fn any_matches(patterns: &[String], target: &Name) -> Result<bool, Fault> {
+    for pattern in patterns {
+        if glob(pattern, false)?.is_match(target.as_str()) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+impl Targets for Estate {
+    fn target(&self, name: &Name) -> Result<Arc<dyn Target>, Fault> {
+        Ok(self.open(name)?.hands())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tidelock_model::grant::Access;
+
+    fn estate(dir: &Path, config: &str) -> Estate {
+        let file = dir.join("tidelock.toml");
+        std::fs::write(&file, config).unwrap();
+        Estate::new(&crate::config::load(&file).unwrap())
+    }
+
+    #[test]
+    fn grants_add_up_and_our_own_files_stay_shut() {
+        let dir = tempfile::tempdir().unwrap();
+        let estate = estate(
+            dir.path(),
+            "[targets.web-1]\ntype = \"machine\"\nroot = \".\"\n[[grants.server]]\ntargets = [\"web-*\"]\npaths = [\"/**\"]\n\
+             [[grants.server]]\ntargets = [\"db-*\"]\nexec = [[\"/bin/true\"]]\n[grants.other]\ntargets = [\"db-1\"]\n\
+             [sources.a]\nurl = \"git@host:a\"\nssh = { key = \"deploy_key\", known_hosts = \"known_hosts\" }\n\
+             [sources.b]\nurl = \"https://host/b\"\nauth = { token_file = \"token\" }\nproxy = \"https://proxy\"\n\
+             proxy_auth = { username = \"bot\", password_file = \"password\" }\n",
+        );
+        let Opened::Machine(machine) = estate.open(&Name::new("web-1").unwrap()).unwrap();
+        assert!(machine.grant("other").is_none());
+        let grant = machine.grant("server").unwrap();
+        assert!(grant.decide(Access::Write("/etc/motd")).is_ok());
+        assert!(grant.decide(Access::Exec(&["/bin/true".to_owned()])).is_err());
+        let files = ["/tidelock.toml", "/tidelock.lock", "/tidelock.db", "/tidelock.db-wal", "/cache/git/x", "/STOP"];
+        let secrets = ["/deploy_key", "/known_hosts", "/token", "/password"];
+        for own in files.into_iter().chain(secrets) {
+            let fault = grant.decide(Access::Write(own)).unwrap_err();
+            assert!(fault.message.contains("own files"), "{own}: {fault}");
+        }
+    }
+
+    #[test]
+    fn a_target_that_nobody_declared_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let fault = estate(dir.path(), "").open(&Name::new("web-1").unwrap()).err().unwrap();
+        assert!(fault.hint.unwrap().contains("[targets.web-1]"));
+    }
+}

@@ -1,0 +1,89 @@
+//! What the host may look at of one target: reads alone. The one place where this crate
+//! meets `tidelock-target`, narrowed to one trait per kind of system, so that no
+//! capability can reach the functions that write.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use tidelock_model::config::TargetKind;
+use tidelock_model::error::{Blame, Fault};
+use tidelock_model::grant::Grant;
+use tidelock_model::name::Name;
+use tidelock_target::{Ended, Machine, Stat};
+
+/// Opens a target by name for looking, with all grants on it.
+pub type OpenEyes = Arc<dyn Fn(&Name) -> Result<Eyes, Fault> + Send + Sync>;
+
+/// What can be looked at of a target, by kind of system, and who may.
+#[derive(Clone)]
+pub struct Eyes {
+    kind: TargetKind,
+    grants: Arc<BTreeMap<String, Grant>>,
+    machine: Option<Arc<dyn MachineReads>>,
+}
+
+impl Eyes {
+    /// Eyes on a machine.
+    #[must_use]
+    pub fn on_machine(machine: Arc<Machine>) -> Self {
+        Self { kind: TargetKind::Machine, grants: machine.grants(), machine: Some(machine) }
+    }
+
+    /// What a plugin may do on the target; `None` where nothing was granted to it.
+    pub(crate) fn grant(&self, plugin: &str) -> Option<&Grant> {
+        self.grants.get(plugin)
+    }
+
+    /// Files and commands.
+    pub(crate) fn machine(&self) -> Result<&Arc<dyn MachineReads>, Fault> {
+        self.machine.as_ref().ok_or_else(|| self.lacks("files and commands"))
+    }
+
+    /// Whether the target has what an interface of a capability reads or writes.
+    pub(crate) fn serve(&self, import: &str) -> Result<(), Fault> {
+        match import.split_once('/').map(|(package, _)| package) {
+            Some("tidelock:machine") => self.machine().map(drop),
+            // The others are about no target.
+            _ => Ok(()),
+        }
+    }
+
+    fn lacks(&self, what: &str) -> Fault {
+        Fault::new("invalid", Blame::Target, format!("it is a target of type {:?} and has no {what}", self.kind.word()))
+            .hint("let the stack go to targets of the type that its kinds are for: `targets:` of its stack.yaml")
+    }
+}
+
+/// The reads of a machine. See [`Machine`].
+#[async_trait]
+pub(crate) trait MachineReads: Send + Sync {
+    fn stat(&self, paths: &[String], digest: bool) -> Vec<Result<Stat, Fault>>;
+    fn list(&self, path: &str) -> Result<Option<Vec<String>>, Fault>;
+    fn content(&self, path: &str, max: u64) -> Result<Option<Vec<u8>>, Fault>;
+    fn user(&self, name_or_number: &str) -> Result<Option<String>, Fault>;
+    fn group(&self, name_or_number: &str) -> Result<Option<String>, Fault>;
+    async fn probe(&self, argv: &[String], timeout_ms: u32) -> Result<Ended, Fault>;
+}
+
+#[async_trait]
+impl MachineReads for Machine {
+    fn stat(&self, paths: &[String], digest: bool) -> Vec<Result<Stat, Fault>> {
+        Machine::stat(self, paths, digest)
+    }
+    fn list(&self, path: &str) -> Result<Option<Vec<String>>, Fault> {
+        Machine::list(self, path)
+    }
+    fn content(&self, path: &str, max: u64) -> Result<Option<Vec<u8>>, Fault> {
+        Machine::content(self, path, max)
+    }
+    fn user(&self, name_or_number: &str) -> Result<Option<String>, Fault> {
+        Machine::user(self, name_or_number)
+    }
+    fn group(&self, name_or_number: &str) -> Result<Option<String>, Fault> {
+        Machine::group(self, name_or_number)
+    }
+    async fn probe(&self, argv: &[String], timeout_ms: u32) -> Result<Ended, Fault> {
+        Machine::probe(self, argv, timeout_ms).await
+    }
+}

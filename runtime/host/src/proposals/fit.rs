@@ -1,0 +1,138 @@
+//! Whether an effect belongs to the change that it is proposed for, and what it rests on.
+
+use serde_json::Value;
+use tidelock_model::digest::Digest;
+use tidelock_model::effect::{Attributes, EffectBody, PathState, Precondition};
+use tidelock_model::plan::Action;
+use tidelock_model::port::StepRequest;
+
+use crate::json;
+use crate::seen::SeenTable;
+
+/// Words and variables of a command.
+const MAX_WORDS: usize = 1_024;
+
+/// Whether an effect belongs to a change.
+pub(super) fn fits(body: &EffectBody, request: &StepRequest) -> Result<(), String> {
+    if let Some(object) = body.object()
+        && request.identity != object
+        && !request.beneath.contains(&object)
+    {
+        return Err("an effect may touch the identity of its change alone, or what was let through beneath it".into());
+    }
+    match body {
+        EffectBody::PutFile { content, attributes, validate, backup, .. } => {
+            well_formed(attributes)?;
+            visible("backup suffix", backup.as_deref())?;
+            let specs = [&request.desired, &request.last];
+            if !specs.into_iter().flatten().any(|spec| names_digest(spec, content)) {
+                return Err("the content's digest is neither in the desired spec nor in the last one".into());
+            }
+            validate.as_ref().map_or(Ok(()), |argv| command(argv, request))
+        }
+        EffectBody::SetAttributes { attributes, .. } | EffectBody::MakeDirectory { attributes, .. } => {
+            well_formed(attributes)
+        }
+        EffectBody::Link { to, .. } => visible("link text", Some(to)),
+        EffectBody::Exec { argv, cwd, env, .. } => {
+            visible("directory", cwd.as_deref())?;
+            if env.len() > MAX_WORDS {
+                return Err(format!("more than {MAX_WORDS} variables"));
+            }
+            if env.iter().any(|(name, value)| name.is_empty() || name.contains(['=', '\0']) || value.contains('\0')) {
+                return Err("the name of a variable is empty or holds `=`, or one holds a NUL".into());
+            }
+            command(argv, request)
+        }
+        EffectBody::Remove { .. } => Ok(()),
+    }
+}
+
+/// What a person reviews must be what is done: no empty, endless or invisible text.
+fn visible(what: &str, text: Option<&str>) -> Result<(), String> {
+    let checked = text.map(|text| json::key(what, text.to_owned())).transpose();
+    checked.map(drop).map_err(|what| format!("it has {what}"))
+}
+
+fn well_formed(attributes: &Attributes) -> Result<(), String> {
+    if attributes.mode.is_some_and(|mode| mode > 0o7777) {
+        return Err("the mode has more than the permission bits".into());
+    }
+    for who in [&attributes.owner, &attributes.group].into_iter().flatten() {
+        visible("owner or group", Some(who))?;
+    }
+    Ok(())
+}
+
+/// A command must stand in the desired spec, word for word.
+fn command(argv: &[String], request: &StepRequest) -> Result<(), String> {
+    if argv.is_empty() || argv.len() > MAX_WORDS || argv.iter().any(|word| word.contains('\0')) {
+        return Err(format!("a command has 1 to {MAX_WORDS} words without a NUL"));
+    }
+    if request.desired.as_ref().is_some_and(|spec| names_argv(spec, argv)) {
+        return Ok(());
+    }
+    Err("the command is not in the desired spec, word for word".into())
+}
+
+/// What an effect relies on, from the token that it carries.
+pub(super) fn relies_on(
+    body: &EffectBody,
+    token: Option<&str>,
+    seen: &SeenTable,
+) -> Result<Option<Precondition>, String> {
+    let Some(token) = token else { return Ok(None) };
+    let Some(precondition) = seen.resolve(token) else {
+        return Err("its precondition is a token that was not given out in this pass".into());
+    };
+    if let (Some(object), Some(seen)) = (body.object(), precondition.object())
+        && object != seen
+    {
+        return Err(format!("its precondition is about {seen}, not about {object}"));
+    }
+    Ok(Some(precondition))
+}
+
+/// Whether a look shows all that an effect would take away. One without a digest does not
+/// know what a file holds, and one at a directory not what lies in it: a change by hand
+/// since then would pass unnoticed.
+pub(super) fn shows_all(body: &EffectBody, seen: &Precondition) -> bool {
+    let Some((_, seen)) = seen.path() else { return true };
+    match (body, seen) {
+        (EffectBody::SetAttributes { .. }, _) => true,
+        (_, PathState::File { digest, .. }) => digest.is_some(),
+        (EffectBody::Remove { tree, .. }, PathState::Directory { .. }) => *tree,
+        _ => true,
+    }
+}
+
+pub(super) fn is_removal(body: &EffectBody) -> bool {
+    matches!(body, EffectBody::Remove { .. })
+}
+
+/// Whether a change creates what is there already. It follows from an `observe` that
+/// did not tell the truth, and would pass by the wait for a take-over.
+pub(super) fn denies(request: &StepRequest, before: &Precondition) -> bool {
+    request.action == Action::Create && before.object().as_ref() == Some(&request.identity) && before.shows_something()
+}
+
+fn names_digest(spec: &Value, digest: &Digest) -> bool {
+    match spec {
+        Value::String(text) => text.parse().is_ok_and(|named: Digest| named == *digest),
+        Value::Array(items) => items.iter().any(|item| names_digest(item, digest)),
+        Value::Object(map) => map.values().any(|item| names_digest(item, digest)),
+        Value::Null | Value::Bool(_) | Value::Number(_) => false,
+    }
+}
+
+fn names_argv(spec: &Value, argv: &[String]) -> bool {
+    match spec {
+        Value::Array(items) => {
+            let equal = items.len() == argv.len()
+                && items.iter().zip(argv).all(|(item, word)| item.as_str() == Some(word.as_str()));
+            equal || items.iter().any(|item| names_argv(item, argv))
+        }
+        Value::Object(map) => map.values().any(|item| names_argv(item, argv)),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => false,
+    }
+}
