@@ -45,7 +45,7 @@ use crate::output::{Colour, Format};
     name = "tidelock",
     version,
     disable_help_subcommand = true,
-    after_help = "Start with `tidelock init demo`.\n\nExit codes: 0 done or converged, 1 error, 2 changes pending (plan --detailed-exitcode),\n3 refused by the gate, 4 partly applied or incomplete, 5 waiting for approval, 64 usage."
+    after_help = "Start with `tidelock init demo`.\n\nExit codes: 0 done or converged, 1 error, 2 changes pending (plan and status\nwith --detailed-exitcode), 3 refused by the gate, 4 partly applied or incomplete, 5 waiting for approval, 64 usage."
 )]
 pub(crate) struct CommandLine {
     #[command(flatten)]

@@ -1,6 +1,9 @@
 //! `tidelock status`: where every lane stands, from the store alone.
 
-use jiff::Timestamp;
+mod health;
+mod narrow;
+
+use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use tidelock_model::hold::{Hold, Pin, Undo};
 use tidelock_model::name::Name;
@@ -8,7 +11,10 @@ use tidelock_model::port::{LaneRecord, Store};
 use tidelock_model::revision::{Revision, Signature, Stale};
 use tidelock_model::run::Status;
 
+use self::health::Health;
+use self::narrow::Narrow;
 use super::history::word;
+use super::hold::span;
 use crate::config::Loaded;
 use crate::context::Context;
 use crate::error::{CliError, Exit};
@@ -17,12 +23,18 @@ use crate::output::{Output, one_line, time};
 
 /// Arguments of `status`.
 #[derive(Debug, clap::Args)]
+#[command(
+    after_help = "With --detailed-exitcode it ends with\n  0  every lane that is shown is as Git says\n  2  some are not: pending, drifted, waiting, suspended, orphaned, or not looked at\n  1  something failed or is degraded, a source does not answer, or --max-age is over\nand with 1 as well where it cannot tell."
+)]
 pub(crate) struct Args {
-    /// Only these stacks
-    stacks: Vec<String>,
-    /// Only on this target
+    #[command(flatten)]
+    narrow: Narrow,
+    /// Tells by the exit code how it stands, for monitoring
     #[arg(long)]
-    target: Option<String>,
+    detailed_exitcode: bool,
+    /// A lane that nothing has looked at for longer, such as 15m, counts as failed
+    #[arg(long, value_name = "TIME", value_parser = span, requires = "detailed_exitcode")]
+    max_age: Option<SignedDuration>,
 }
 
 /// A source, the revision in force, and since when it cannot be asked.
@@ -34,14 +46,17 @@ struct InForce {
 
 pub(crate) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
     let loaded = context.config()?;
-    let (sources, mut lanes, ways) = match context.store(&loaded)? {
+    let (mut sources, lanes, ways) = match context.store(&loaded)? {
         None => (loaded.config.sources.keys().map(never_fetched).collect(), vec![], InTheWay::default()),
         Some(store) => (in_force(&loaded, &store)?, store.lanes()?, InTheWay::of(&store)?),
     };
-    lanes.retain(|record| {
-        let stack = args.stacks.is_empty() || args.stacks.iter().any(|stack| stack == record.lane.stack.as_str());
-        stack && args.target.as_deref().is_none_or(|target| target == record.lane.target.as_str())
-    });
+    let nothing = lanes.is_empty();
+    let lanes = args.narrow.lanes(&loaded.config, lanes)?;
+    sources.retain(|source| args.narrow.concerns(&source.name, &lanes));
+    let mut health = Health::of(&sources, &lanes, args.max_age, Timestamp::now());
+    if nothing {
+        health = health.max(Health::Unsettled(vec!["no stack was looked at yet".to_owned()]));
+    }
     if context.out.is_json() {
         context.out.json(&json!({
             "format": "tidelock.status/1",
@@ -50,12 +65,15 @@ pub(crate) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
             "holds": ways.holds,
             "pins": ways.pins,
             "undos": ways.undos,
+            "health": health.word(),
+            "trouble": health.why(),
         }))?;
     } else {
-        show(context, &sources, &lanes)?;
+        show(context, &sources, &lanes, args.narrow.is_any())?;
         ways.show(&context.out)?;
+        health.show(&context.out, args.detailed_exitcode)?;
     }
-    Ok(Exit::Done)
+    Ok(if args.detailed_exitcode { health.exit() } else { Exit::Done })
 }
 
 /// What people put in the loop's way.
@@ -104,7 +122,7 @@ fn never_fetched(name: &Name) -> InForce {
     InForce { name: name.clone(), revision: None, stale: None }
 }
 
-fn show(context: &Context, sources: &[InForce], lanes: &[LaneRecord]) -> Result<(), CliError> {
+fn show(context: &Context, sources: &[InForce], lanes: &[LaneRecord], narrowed: bool) -> Result<(), CliError> {
     let out = &context.out;
     let heading = ["SOURCE", "REVISION", "COMMITTED", "SIGNATURE", "SUBJECT"];
     let rows: Vec<Vec<Cell>> = sources.iter().map(source_row).collect();
@@ -116,6 +134,9 @@ fn show(context: &Context, sources: &[InForce], lanes: &[LaneRecord]) -> Result<
             let text = format!("source {name} is stale since {}: {}\n\n", time(*since), one_line(why));
             out.text(&out.paint.warn(&text))?;
         }
+    }
+    if lanes.is_empty() && narrowed {
+        return out.text("No lane is so.\n");
     }
     if lanes.is_empty() {
         return out.text(&format!("No stack was looked at yet.\nNext: {}\n", context.command(&["plan"])));

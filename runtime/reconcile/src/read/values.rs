@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use serde::Serialize;
 use serde_json::{Map, Value};
 use tidelock_model::error::{Diagnostic, Place};
 use tidelock_model::port::Tree;
@@ -18,6 +19,21 @@ pub struct Layers {
     pub set_by: BTreeMap<String, String>,
     /// The files that were read, from the root.
     pub files: Vec<String>,
+    /// What files said and a later one took back, by pointer, the later words first.
+    pub overridden: Vec<Overridden>,
+}
+
+/// A value that a file gave and a later file replaced.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Overridden {
+    /// JSON pointer.
+    pub pointer: String,
+    /// What the file said.
+    pub value: Value,
+    /// The file that said it.
+    pub file: String,
+    /// The file whose word counts.
+    pub by: String,
 }
 
 /// Puts `upper` over `lower`: maps merge, everything else is replaced.
@@ -48,6 +64,7 @@ pub fn layers(tree: &dyn Tree, owner: &Stack, target: &str) -> Result<Layers, Ve
         let dir = &owner.dir;
         Some(Place::file(if dir.is_empty() { stack::FILE.to_owned() } else { format!("{dir}/{}", stack::FILE) }))
     };
+    let mut said = Vec::new();
     for (i, path) in owner.decl.values.iter().enumerate() {
         let may_be_missing = path.ends_with('?');
         let path = resolve(&owner.dir, &path.trim_end_matches('?').replace("{target}", target));
@@ -75,6 +92,7 @@ pub fn layers(tree: &dyn Tree, owner: &Stack, target: &str) -> Result<Layers, Ve
             Ok(Value::Null) => layers.files.push(path),
             Ok(Value::Object(map)) => {
                 note(&Value::Object(map.clone()), &path, &mut String::new(), &mut layers.set_by);
+                said.push((path.clone(), Value::Object(map.clone())));
                 merge(&mut layers.values, Value::Object(map));
                 layers.files.push(path);
             }
@@ -82,7 +100,59 @@ pub fn layers(tree: &dyn Tree, owner: &Stack, target: &str) -> Result<Layers, Ve
             Err(problem) => problems.push(problem),
         }
     }
+    layers.overridden = overridden(&said, &layers.set_by);
     if problems.is_empty() { Ok(layers) } else { Err(problems) }
+}
+
+/// What files said, first to last, and does not count in the end.
+fn overridden(said: &[(String, Value)], set_by: &BTreeMap<String, String>) -> Vec<Overridden> {
+    let mut all = Vec::new();
+    for (i, (file, value)) in said.iter().enumerate() {
+        let later = &said[i + 1..];
+        for (pointer, value) in leaves(value) {
+            // The last one that says something there, above, or (a map over a leaf) below.
+            let replaces = |upper: &Value| replaces(upper, &pointer, value);
+            let Some((by, _)) = later.iter().rev().find(|(_, upper)| replaces(upper)) else { continue };
+            let by = set_by.get(&pointer).unwrap_or(by).clone();
+            all.push((pointer, i, Overridden { pointer: String::new(), value: value.clone(), file: file.clone(), by }));
+        }
+    }
+    all.sort_by(|a, b| (&a.0, b.1).cmp(&(&b.0, a.1)));
+    all.into_iter().map(|(pointer, _, one)| Overridden { pointer, ..one }).collect()
+}
+
+/// Whether a file that comes later takes back a leaf, as [`merge`] does.
+fn replaces(upper: &Value, pointer: &str, leaf: &Value) -> bool {
+    for (at, _) in pointer.match_indices('/').skip(1).chain([(pointer.len(), "")]) {
+        match upper.pointer(&pointer[..at]) {
+            Some(there) if there.is_object() => {}
+            there => return there.is_some(),
+        }
+    }
+    // Both are maps: they merge. A map over anything else replaces it.
+    !leaf.is_object()
+}
+
+/// The leaves of a map with their pointers; a map without keys is one.
+fn leaves(value: &Value) -> Vec<(String, &Value)> {
+    let mut found = Vec::new();
+    let mut open = vec![(String::new(), value)];
+    while let Some((pointer, value)) = open.pop() {
+        match value {
+            Value::Object(map) if !map.is_empty() => {
+                let below = map.iter().map(|(key, value)| (format!("{pointer}/{}", escaped(key)), value));
+                open.extend(below);
+            }
+            Value::Object(_) if pointer.is_empty() => {}
+            leaf => found.push((pointer, leaf)),
+        }
+    }
+    found
+}
+
+/// A key as part of a JSON pointer.
+fn escaped(key: &str) -> String {
+    key.replace('~', "~0").replace('/', "~1")
 }
 
 /// Notes which file set each leaf, as [`merge`] lets it win.
@@ -100,7 +170,7 @@ fn note(value: &Value, file: &str, pointer: &mut String, set_by: &mut BTreeMap<S
             for (key, value) in map {
                 let length = pointer.len();
                 pointer.push('/');
-                pointer.push_str(&key.replace('~', "~0").replace('/', "~1"));
+                pointer.push_str(&escaped(key));
                 note(value, file, pointer, set_by);
                 pointer.truncate(length);
             }
@@ -140,5 +210,28 @@ mod tests {
         note(&json!({"a": {}}), "five", &mut String::new(), &mut set_by);
         note(&json!({}), "six", &mut String::new(), &mut set_by);
         assert_eq!(set_by.iter().map(|(k, v)| format!("{k} {v}")).collect::<Vec<_>>(), ["/a/b four", "/a0 four"]);
+    }
+
+    #[test]
+    fn what_a_later_file_took_back_is_told() {
+        let said = [
+            ("common".to_owned(), json!({"port": 80, "tls": {"cert": "a", "key": "k"}, "on": true, "map": {}})),
+            ("prod".to_owned(), json!({"port": 8080, "tls": {"cert": "b"}, "on": {"since": 1}, "map": {"x": 1}})),
+            ("host".to_owned(), json!({"port": 9090, "tls": {}})),
+        ];
+        let mut set_by = BTreeMap::new();
+        said.iter().for_each(|(file, value)| note(value, file, &mut String::new(), &mut set_by));
+        let told: Vec<String> = overridden(&said, &set_by)
+            .iter()
+            .map(|one| format!("{} {} {} {}", one.pointer, one.value, one.file, one.by))
+            .collect();
+        assert_eq!(
+            told,
+            ["/on true common prod", "/port 8080 prod host", "/port 80 common host", "/tls/cert \"a\" common prod"]
+        );
+        let said = [said[0].clone(), ("flat".to_owned(), json!({"tls": false}))];
+        let set_by = [("/tls".to_owned(), "flat".to_owned())].into();
+        let told = overridden(&said, &set_by);
+        assert_eq!(told.iter().map(|one| one.pointer.as_str()).collect::<Vec<_>>(), ["/tls/cert", "/tls/key"]);
     }
 }

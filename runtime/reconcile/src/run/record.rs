@@ -237,6 +237,10 @@ pub(super) fn orphaned(runtime: &Runtime, fetched: &Fetched, lanes: &Lanes) -> R
     for mut record in runtime.store.lanes()? {
         let lane = &record.lane;
         let known = in_force && lanes.unread.is_empty();
+        if in_force && !known && lane.source == *source && !lanes.has(&lane.stack) {
+            unread(runtime, fetched, lanes, record)?;
+            continue;
+        }
         let why = if record.status == Status::Orphaned {
             None
         } else if !runtime.config.sources.contains_key(&lane.source) {
@@ -254,6 +258,26 @@ pub(super) fn orphaned(runtime: &Runtime, fetched: &Fetched, lanes: &Lanes) -> R
         }
     }
     Ok(())
+}
+
+/// Notes that a lane's stack may have left, or be among those that cannot be read: nobody looks
+/// at the lane meanwhile, so it must not read as it did before.
+fn unread(runtime: &Runtime, fetched: &Fetched, lanes: &Lanes, mut record: LaneRecord) -> Result<(), RunError> {
+    let why = format!(
+        "no stack {} can be read at {}, and these cannot: {}",
+        record.lane.stack,
+        fetched.revision.short(),
+        lanes.unread.join(", ")
+    );
+    if record.status == Status::Orphaned || record.why.as_ref() == Some(&why) {
+        return Ok(());
+    }
+    if record.status != Status::Failed {
+        record.since = Some(runtime.clock.now());
+    }
+    record.status = Status::Failed;
+    record.why = Some(why);
+    Ok(runtime.store.put_lane(&record)?)
 }
 
 /// Why a lane is none any more.

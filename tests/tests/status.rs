@@ -1,0 +1,124 @@
+//! `status` for a monitor, and `values --explain` for whoever wonders where a value is from.
+
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+use tidelock_tests::daemon::ask;
+use tidelock_tests::{Ran, Site};
+
+fn asked(site: &Site, more: &[&str]) -> Ran {
+    site.tidelock([&["status", "--detailed-exitcode"], more].concat()).run()
+}
+
+#[test]
+fn a_monitor_reads_the_exit_code() {
+    let site = Site::with_files([("a", "one\n")]);
+    let _ = asked(&site, &[]).exit(1).says("source infra was never fetched");
+    site.tidelock(["plan"]).run().ok();
+    let _ = asked(&site, &[]).exit(2).says("is pending");
+    site.apply();
+    let _ = asked(&site, &[]).exit(0).says("converged: all of it is as Git says");
+
+    site.world().write("machine/srv/a", "by hand\n");
+    site.tidelock(["plan"]).run().ok();
+    let _ = asked(&site, &[]).exit(2).says("drifted");
+    let health = asked(&site, &["--output", "json"]).exit(2).json();
+    assert_eq!(health["health"], "unsettled", "{health:#}");
+    site.tidelock(["status"]).run().ok();
+
+    // A directory in the file's place is nothing that it may take away.
+    std::fs::remove_file(site.machine("srv/a")).unwrap();
+    site.world().write("machine/srv/a/x", "");
+    assert_ne!(site.tidelock(["apply", "--yes"]).run().code, 0);
+    let _ = asked(&site, &[]).exit(1);
+    std::fs::remove_dir_all(site.machine("srv/a")).unwrap();
+    site.apply();
+    let _ = asked(&site, &[]).exit(0);
+
+    // The source goes away: what is in force is applied still, and nobody knows what is new.
+    std::fs::rename(site.repo().path(), site.world().path("away")).unwrap();
+    let daemon = tidelock_tests::Daemon::start(&site);
+    daemon.eventually("the source is stale", || asked(&site, &[]).code == 1);
+    let _ = asked(&site, &[]).exit(1).says("source infra is stale since");
+}
+
+#[test]
+fn a_dead_daemon_is_noticed_by_the_age_of_its_looks() {
+    let site = Site::with_files([("a", "one\n")]);
+    site.apply();
+    let _ = asked(&site, &["--max-age", "1h"]).exit(0);
+    let began = Instant::now();
+    while asked(&site, &["--max-age", "1s"]).code == 0 {
+        assert!(began.elapsed() < Duration::from_secs(60), "it never grows old");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    let _ = asked(&site, &["--max-age", "1s"]).exit(1).says("was looked at not since");
+    let _ = site.tidelock(["status", "--max-age", "1s"]).run().exit(64);
+}
+
+#[test]
+fn filters_choose_what_counts_and_a_mistyped_one_is_an_error() {
+    let site = Site::with_files([("a", "one\n")]);
+    site.stack("db");
+    site.file("db", "b", "two\n");
+    site.repo().commit("Another stack");
+    site.apply();
+    site.world().write("machine/srv/b", "by hand\n");
+    site.tidelock(["plan"]).run().ok();
+    let _ = asked(&site, &[]).exit(2);
+    let _ = asked(&site, &["w*", "--target", "loc*"]).exit(0).never_says("drifted");
+    let _ = asked(&site, &["--status", "drifted"]).exit(2).never_says("converged");
+    let _ = asked(&site, &["--status", "failed,degraded"]).exit(0).says("No lane is so.");
+    for (words, hint) in [(&["wep"][..], "did you mean web?"), (&["--target", "x*"], "known: local")] {
+        let _ = asked(&site, words).exit(64).says(hint);
+    }
+    let _ = asked(&site, &["--status", "bad"]).exit(64).says("it is none of converged");
+}
+
+#[test]
+fn a_stack_that_cannot_be_read_any_more_has_failed() {
+    let site = Site::with_files([("a", "one\n")]);
+    site.stack("db");
+    site.file("db", "b", "two\n");
+    site.repo().commit("Another stack");
+    site.apply();
+    let daemon = tidelock_tests::Daemon::start(&site);
+    site.repo().edit("db/stack.yaml", "targets:", "targts:").commit("A slip of the finger");
+    let _ = ask(&site, r#"{"verb":"poll","source":"infra"}"#);
+    daemon.eventually("it says so", || asked(&site, &["db"]).code == 1);
+    let _ = asked(&site, &["db"]).exit(1).says("db/stack.yaml");
+    let _ = asked(&site, &["web"]).exit(0);
+    site.repo().edit("db/stack.yaml", "targts:", "targets:").commit("Mended");
+    let _ = ask(&site, r#"{"verb":"poll","source":"infra"}"#);
+    daemon.eventually("it is well again", || asked(&site, &[]).code == 0);
+}
+
+#[test]
+fn each_value_is_explained_by_its_file_and_by_what_that_took_back() {
+    let site = Site::with_files([("a", "one\n")]);
+    let stack =
+        "name: web\ntargets: local\nvalues: [/values/common.yaml, /values/prod.yaml, '/values/{target}.yaml?']\n";
+    site.repo()
+        .write("web/stack.yaml", stack)
+        .write("values/common.yaml", "port: 80\ntls: { cert: a, key: k }\n")
+        .write("values/prod.yaml", "port: 8080\n")
+        .write("values/local.yaml", "port: 9090\ntls: { cert: b }\n")
+        .commit("Values in layers");
+    let told = site.tidelock(["values", "--explain"]).run().ok().stdout;
+    let lines: Vec<Vec<&str>> = told.lines().map(|line| line.split_whitespace().collect()).collect();
+    for line in [
+        &["/port", "9090", "values/local.yaml"][..],
+        &["/port", "8080", "values/prod.yaml", "values/local.yaml"],
+        &["/port", "80", "values/common.yaml", "values/local.yaml"],
+        &["/tls/cert", "\"b\"", "values/local.yaml"],
+        &["/tls/cert", "\"a\"", "values/common.yaml", "values/local.yaml"],
+        &["/tls/key", "\"k\"", "values/common.yaml"],
+    ] {
+        assert!(lines.iter().any(|told| told == line), "{line:?} is not in\n{told}");
+    }
+    let lane = site.tidelock(["values", "--explain", "--output", "json"]).run().ok().json()["lanes"][0].clone();
+    assert_eq!(lane["values"]["port"], 9090);
+    assert_eq!(lane["set_by"]["/tls/key"], "values/common.yaml");
+    let first = json!({ "pointer": "/port", "value": 8080, "file": "values/prod.yaml", "by": "values/local.yaml" });
+    assert_eq!(lane["overridden"][0], first, "{lane:#}");
+}
