@@ -5,8 +5,8 @@ use std::borrow::Cow;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
-/// A content. In Git it is a string, `{ $file: path }`, `{ $template: path }` or
-/// `{ base64: text }`; the host puts this in its place before a plugin sees the spec,
+/// A content. In Git it is a string, `{ $file: path }`, `{ $template: path }`,
+/// `{ $secret: name }`, `{ base64: text }` or `{ $parts: [...] }` of these; the host puts this in its place before a plugin sees the spec,
 /// so that bytes never cross the boundary. Declare the field with
 /// [`Field::content`](crate::Field::content).
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -33,6 +33,10 @@ impl JsonSchema for Content {
                   "properties": { "$file": { "type": "string", "description": "Path of a file, relative to this one." } } },
                 { "type": "object", "required": ["$template"], "additionalProperties": false,
                   "properties": { "$template": { "type": "string", "description": "Path of a template, for renderers that have them." } } },
+                { "type": "object", "required": ["$secret"], "additionalProperties": false,
+                  "properties": { "$secret": { "type": "string", "description": "Name of a secret, or ./file of an encrypted one." } } },
+                { "type": "object", "required": ["$parts"], "additionalProperties": false,
+                  "properties": { "$parts": { "type": "array", "description": "Contents that are joined." } } },
                 { "type": "object", "required": ["base64"], "additionalProperties": false,
                   "properties": { "base64": { "type": "string" } } },
                 { "type": "object", "required": ["digest", "size"], "additionalProperties": false,

@@ -19,7 +19,8 @@ use crate::path::AbsolutePath;
 pub struct FileSpec {
     /// Where it is.
     path: AbsolutePath,
-    /// What it holds: text, `{ $file: path }`, `{ $template: path }` or `{ base64: text }`.
+    /// What it holds: text, `{ $file: path }`, `{ $template: path }`, `{ $secret: name }`,
+    /// `{ base64: text }` or `{ $parts: [...] }` of these.
     content: Content,
     /// Permission bits in quotes, such as "0644". Left alone where absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -9,9 +9,10 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tidelock_model::event::RunEvent;
 use tidelock_model::name::{Lane, Name};
-use tidelock_model::port::{Clock, Listener, Source, Store};
+use tidelock_model::port::{Clock, Listener, Secrets, Source, Store};
 use tidelock_reconcile::select::Siblings;
 use tidelock_reconcile::{Interrupt, Runtime};
+use tidelock_secret::OperatorSecrets;
 use tidelock_source::{FetchHelper, GitSource};
 use tidelock_store::SqliteStore;
 use tidelock_target::Checks;
@@ -37,6 +38,7 @@ pub(crate) fn over(loaded: &Loaded, listener: Arc<dyn Listener>, store: Arc<dyn 
         sources: sources(loaded)?,
         plugins,
         targets: estate,
+        secrets: Some(secrets(loaded)),
         checks: Arc::new(Checks),
         store,
         clock: Arc::new(SystemClock),
@@ -59,6 +61,13 @@ pub(crate) fn sources(loaded: &Loaded) -> Result<BTreeMap<Name, Arc<dyn Source>>
         sources.insert(name.clone(), Arc::new(source));
     }
     Ok(sources)
+}
+
+/// Where the values of secrets come from, as the config says.
+fn secrets(loaded: &Loaded) -> Arc<dyn Secrets> {
+    let sources = loaded.config.sources.iter();
+    let decrypt = sources.filter_map(|(name, source)| Some((name.clone(), source.decrypt.clone()?))).collect();
+    Arc::new(OperatorSecrets::new(loaded.config.secrets.clone(), decrypt, loaded.secrets_key()))
 }
 
 /// Runs a future to its end.

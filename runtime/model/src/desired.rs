@@ -28,6 +28,11 @@ pub struct DesiredResource {
     pub needs: Vec<ResourceRef>,
     /// The spec, defaults filled in, contents replaced, spelled as the target would.
     pub spec: Value,
+    /// JSON pointers of contents that were made of secrets, each with a digest of how: nobody is
+    /// shown them, and what was there is not kept. Secrets that are values of their own stand in
+    /// the spec by name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub withheld: BTreeMap<String, Digest>,
     /// What happens when it leaves Git; `None` where nothing was said.
     pub on_remove: Option<OnRemove>,
     /// Never deleted or replaced while set.

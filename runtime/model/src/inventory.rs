@@ -1,8 +1,11 @@
 //! What we own: the ledger that tells prune from strangers.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::digest::Digest;
 use crate::name::{Address, Identity, Name, ResourceRef};
 use crate::plugin::PluginRef;
 use crate::resource::OnRemove;
@@ -34,6 +37,9 @@ pub struct InventoryEntry {
     pub handle: Option<String>,
     /// The normalised spec that was last applied.
     pub applied: Value,
+    /// JSON pointers of contents that were made of secrets, each with a digest of how.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub withheld: BTreeMap<String, Digest>,
     /// Identities that had to be there first; deletes go the other way.
     pub requires: Vec<Identity>,
     /// Identities that exist through it.

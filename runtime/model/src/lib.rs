@@ -35,5 +35,6 @@ pub mod reads;
 pub mod resource;
 pub mod revision;
 pub mod run;
+pub mod secret;
 pub mod stack;
 pub mod window;

@@ -1,6 +1,6 @@
 //! Plans: immutable values that can be printed, compared, stored and checked.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -326,6 +326,13 @@ impl Plan {
     pub fn revision_of(&self, lane: &Lane) -> &Revision {
         let pin = self.lanes.iter().find(|part| part.lane == *lane).and_then(|part| part.pinned.as_ref());
         pin.map_or(&self.revision, |pin| &pin.revision)
+    }
+
+    /// What of a lane holds something that is withheld, or held it: nobody is shown what it
+    /// looks like, and nothing of it is kept.
+    #[must_use]
+    pub fn secret_identities<'a>(&'a self, lane: &'a Lane) -> BTreeSet<&'a Identity> {
+        self.changes_of(lane).filter(|change| !change.sensitive.is_empty()).map(|change| &change.identity).collect()
     }
 
     /// The changes of a lane.

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use serde_json::{Number, Value};
 use tidelock_model::kind::{FieldInfo, KindInfo, Roles};
 use tidelock_model::plan::FieldChange;
+use tidelock_model::secret::SecretRef;
 
 use crate::pointer;
 
@@ -48,6 +49,9 @@ pub(crate) fn missing_defaults<'a>(
 #[must_use]
 pub fn withheld(value: &Value, at: &str, info: Option<&KindInfo>) -> Value {
     let sensitive = |path: &str| covering(info, path, |roles| roles.sensitive);
+    if let Some(secret) = SecretRef::read(value) {
+        return Value::String(secret.shown());
+    }
     if !info.is_some_and(|info| info.fields.iter().any(|field| field.roles.sensitive)) {
         return value.clone();
     }
@@ -123,6 +127,12 @@ impl Walk<'_> {
         }
         if field.is_some_and(|field| field.roles.content) {
             if !same_content(desired, observed) {
+                self.differs(at, observed, Some(desired));
+            }
+            return;
+        }
+        if SecretRef::read(desired).is_some() {
+            if observed != Some(desired) {
                 self.differs(at, observed, Some(desired));
             }
             return;

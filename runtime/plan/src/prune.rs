@@ -17,7 +17,7 @@ use crate::check::unseen;
 use crate::input::{Index, is_of};
 use crate::item::{Item, Origin};
 use crate::report;
-use crate::spec::{shown, shown_before};
+use crate::spec::{sensitive, shown, shown_before};
 use crate::strays::{Spoken, listed_by, sift};
 use crate::wanted::in_doubt;
 
@@ -166,6 +166,7 @@ fn removal(
     item.reason = Some(reason);
     item.last = Some(entry.applied.clone());
     item.handle = entry.handle.clone();
+    item.sensitive = sensitive(&entry.applied, entry.withheld.keys(), info);
     if action == Action::Release {
         item.before = Some(shown(&entry.applied, info));
         return item;

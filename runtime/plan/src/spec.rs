@@ -91,15 +91,21 @@ pub(crate) fn shown(spec: &Value, info: Option<&KindInfo>) -> Value {
     sorted(withheld(spec, "", info))
 }
 
-/// Pointers of a spec's values that are withheld.
-pub(crate) fn sensitive(spec: &Value, info: Option<&KindInfo>) -> Vec<String> {
+/// Pointers of a spec's values that are withheld, with those of its contents that hold secrets.
+pub(crate) fn sensitive<'a>(
+    spec: &Value,
+    contents: impl IntoIterator<Item = &'a String>,
+    info: Option<&KindInfo>,
+) -> Vec<String> {
     let mut out: Vec<String> = info
         .into_iter()
         .flat_map(|info| &info.fields)
         .filter(|field| field.roles.sensitive)
         .flat_map(|field| pointer::matching(spec, &field.path))
+        .chain(contents.into_iter().cloned())
         .collect();
     out.sort_unstable();
+    out.dedup();
     out
 }
 

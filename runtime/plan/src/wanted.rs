@@ -3,17 +3,20 @@
 //! The identity says whether something is new, known, renamed, another stack's or a
 //! stranger's; only then are fields compared. Must not ask any plugin.
 
+use serde_json::Value;
 use tidelock_model::desired::DesiredResource;
 use tidelock_model::error::Diagnostic;
 use tidelock_model::inventory::{InventoryEntry, Origin as Became};
 use tidelock_model::name::Address;
 use tidelock_model::observation::{Observation, Readiness};
 use tidelock_model::plan::{Action, Cause};
+use tidelock_model::secret;
 
 use crate::check::unseen;
 use crate::diff::{self, covering, same};
 use crate::input::Index;
 use crate::item::{Item, Origin};
+use crate::pointer;
 use crate::spec::{comparable, effective, sensitive, shown, shown_before};
 use crate::strays::{Spoken, sift};
 
@@ -80,11 +83,26 @@ pub(crate) fn in_doubt(address: &Address) -> String {
 /// Why it would change: Git first, then the plugin, and only then the target itself.
 fn cause(index: &Index<'_>, resource: &DesiredResource, kept: Option<&InventoryEntry>) -> Cause {
     let revision = index.wish(&resource.identity);
-    let Some(kept) = kept.filter(|kept| same(&kept.applied, &resource.spec)) else { return revision };
+    let Some(kept) = kept else { return revision };
+    if !same(&kept.applied, &resource.spec) {
+        return if same_but_values(kept, resource) { Cause::Secret } else { revision };
+    }
     match index.input.plugins.get(resource.id.kind.plugin()) {
         Some(plugin) if plugin.digest != kept.plugin.digest => Cause::Plugin,
         _ => Cause::Drift,
     }
+}
+
+/// Whether Git says the same as before, and a secret has another value.
+fn same_but_values(kept: &InventoryEntry, resource: &DesiredResource) -> bool {
+    let plain = |spec: &Value| {
+        let mut spec = secret::without_macs(spec);
+        for at in resource.withheld.keys() {
+            pointer::set(&mut spec, at, Value::Null);
+        }
+        spec
+    };
+    kept.withheld == resource.withheld && same(&plain(&kept.applied), &plain(&resource.spec))
 }
 
 fn absent(index: &Index<'_>, resource: &DesiredResource, kept: Option<&InventoryEntry>, item: &mut Item) {
@@ -211,7 +229,9 @@ fn finish(index: &Index<'_>, resource: &DesiredResource, kept: Option<&Inventory
         item.before = item.observed.as_ref().map(|seen| shown_before(&resource.spec, seen, info));
     }
     item.after = item.desired.as_ref().map(|spec| shown(spec, info));
-    item.sensitive = sensitive(&resource.spec, info);
+    // What leaves a secret for something else still held it.
+    let held = kept.into_iter().flat_map(|kept| kept.withheld.keys());
+    item.sensitive = sensitive(&resource.spec, resource.withheld.keys().chain(held), info);
     item.seen = index.input.observed.get(&resource.identity).map(|seen| seen.seen().to_vec()).unwrap_or_default();
     if let (Some(old), Action::Move | Action::Update | Action::Create) = (&item.moved_from, item.action) {
         let was = if old.lane() == *index.lane { format!("was {}", old.resource) } else { format!("was {old}") };
@@ -237,6 +257,7 @@ fn entry(
         plugin,
         handle: item.handle.clone(),
         applied: resource.spec.clone(),
+        withheld: resource.withheld.clone(),
         requires: resource.requires.clone(),
         provides: resource.provides.clone(),
         needs: resource.needs.clone(),

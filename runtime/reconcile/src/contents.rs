@@ -1,21 +1,31 @@
 //! Contents: what `$file`, a string or base64 stands for. A plugin sees digest and
 //! size only; the bytes go from Git to the target without passing a guest.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use base64::Engine as _;
 use serde_json::{Value, json};
 use tidelock_model::digest::Digest;
 use tidelock_model::error::{Blame, Diagnostic, Fault, Place};
-use tidelock_model::kind::KindInfo;
+use tidelock_model::kind::{KindInfo, covers};
 use tidelock_model::port::{Blobs, Store, Tree};
+use tidelock_model::secret::{self, SecretName, SecretRef, SecretValue};
 use tidelock_model::stack::resolve;
+
+use crate::secrets;
+
+/// The key of a content that is joined from several.
+const PARTS: &str = "$parts";
+const CONTENT: &str =
+    "a content is a string, { $file: path }, { base64: text }, { $secret: name } or { $parts: [...] } of these";
 
 /// Where a content is found.
 #[derive(Clone)]
 enum Origin {
     Inline(Arc<[u8]>),
+    /// Made of secrets.
+    Secret(SecretValue),
     /// A path in the files of its lane's revision.
     File(Arc<dyn Tree>, String),
 }
@@ -26,34 +36,66 @@ pub(crate) struct BlobSet {
     tree: Arc<dyn Tree>,
     store: Arc<dyn Store>,
     origins: HashMap<Digest, Origin>,
+    secrets: BTreeMap<SecretName, SecretValue>,
 }
 
 impl BlobSet {
     pub(crate) fn new(tree: Arc<dyn Tree>, store: Arc<dyn Store>) -> Self {
-        Self { tree, store, origins: HashMap::new() }
+        Self { tree, store, origins: HashMap::new(), secrets: BTreeMap::new() }
     }
 
     /// Takes the contents of another lane of the same source in.
     pub(crate) fn extend(&mut self, other: BlobSet) {
         self.origins.extend(other.origins);
+        self.secrets.extend(other.secrets);
     }
 
-    /// Replaces the contents in a spec. `dir` is the directory of the file that holds it.
+    /// Keeps the value of a secret for as long as the pass lasts.
+    pub(crate) fn keep_secret(&mut self, name: SecretName, value: SecretValue) {
+        self.secrets.insert(name, value);
+    }
+
+    /// The value of a secret that was read.
+    pub(crate) fn value(&self, name: &SecretName) -> Option<&SecretValue> {
+        self.secrets.get(name)
+    }
+
+    /// Replaces the contents in a spec, and gives back which of them hold secrets, each with a
+    /// digest of how it is made.
     ///
     /// # Errors
     /// Every content that cannot be had, with its field.
-    pub(crate) fn replace(&mut self, spec: &mut Value, info: &KindInfo, place: &Place) -> Result<(), Vec<Diagnostic>> {
+    pub(crate) fn replace(
+        &mut self,
+        spec: &mut Value,
+        info: &KindInfo,
+        place: &Place,
+    ) -> Result<BTreeMap<String, Digest>, Vec<Diagnostic>> {
         let dir = place.file.rsplit_once('/').map_or("", |(dir, _)| dir);
         let mut problems: Vec<Diagnostic> = Vec::new();
+        let mut withheld = BTreeMap::new();
         for field in info.fields.iter().filter(|field| field.roles.content) {
             for pointer in expand(spec, &field.path) {
                 let Some(value) = spec.pointer_mut(&pointer) else { continue };
+                let recipe = (!secret::refs(value).is_empty()).then(|| Digest::of_json(&secret::without_macs(value)));
                 match self.resolve(value, dir) {
-                    Ok((digest, size)) => *value = json!({ "digest": digest, "size": size }),
+                    Ok((digest, size)) => {
+                        *value = json!({ "digest": digest, "size": size });
+                        withheld.extend(recipe.map(|recipe| (pointer, recipe)));
+                    }
                     Err(message) => {
                         problems.push(Diagnostic::error(message, Some(place.clone())).at(format!("/spec{pointer}")));
                     }
                 }
+            }
+        }
+        for (pointer, secret) in secret::refs(spec) {
+            if !info.fields.iter().any(|field| field.roles.sensitive && covers(&field.path, &pointer)) {
+                let message = format!(
+                    "the secret {} may only stand in a field that takes secrets or holds contents",
+                    secret.name
+                );
+                problems.push(Diagnostic::error(message, Some(place.clone())).at(format!("/spec{pointer}")));
             }
         }
         let mut stray = Vec::new();
@@ -64,11 +106,11 @@ impl BlobSet {
             let message = match key.as_str() {
                 "$file" => "`$file` may only stand in a field that holds contents",
                 "$template" => "`$template` is for the renderer jinja; this stack has another",
-                _ => "keys that start with `$` are reserved; `$secret` and `$ref` are not served by this version",
+                _ => "keys that start with `$` are reserved; `$ref` is not served by this version",
             };
             problems.push(Diagnostic::error(message, Some(place.clone())).at(pointer));
         }
-        if problems.is_empty() { Ok(()) } else { Err(problems) }
+        if problems.is_empty() { Ok(withheld) } else { Err(problems) }
     }
 
     fn resolve(&mut self, value: &Value, dir: &str) -> Result<(Digest, u64), String> {
@@ -78,8 +120,18 @@ impl BlobSet {
             set.origins.insert(digest, Origin::Inline(bytes.into()));
             Ok((digest, size))
         };
+        if !secret::refs(value).is_empty() {
+            let bytes = self.joined(value, dir)?;
+            let (digest, size) = secrets::content(&bytes);
+            self.origins.insert(digest, Origin::Secret(bytes));
+            return Ok((digest, size));
+        }
         match value {
             Value::String(text) => inline(self, text.clone().into_bytes()),
+            Value::Object(map) if map.len() == 1 && map.contains_key(PARTS) => {
+                let bytes = self.joined(value, dir)?;
+                inline(self, bytes.reveal().to_vec())
+            }
             Value::Object(map) if map.len() == 1 => match map.iter().next() {
                 Some((key, Value::String(path))) if key == "$file" => {
                     let path = resolve(dir, path);
@@ -102,19 +154,53 @@ impl BlobSet {
                 Some((key, _)) if key == "$template" => {
                     Err("`$template` is for the renderer jinja; this stack has another".to_owned())
                 }
-                Some((key, _)) if key == "$secret" => Err("`$secret` is not served by this version".to_owned()),
-                _ => Err("a content is a string, { $file: path } or { base64: text }".to_owned()),
+                _ => Err(CONTENT.to_owned()),
             },
-            _ => Err("a content is a string, { $file: path } or { base64: text }".to_owned()),
+            _ => Err(CONTENT.to_owned()),
+        }
+    }
+
+    /// The bytes of a content that is made of parts or of a secret.
+    fn joined(&mut self, value: &Value, dir: &str) -> Result<SecretValue, String> {
+        if let Some(secret) = SecretRef::read(value) {
+            return Ok(match self.secrets.get(&secret.name) {
+                Some(value) => value.clone(),
+                // Nobody may know it here: what would be written stands for itself.
+                None => SecretValue::new(secret.shown().into_bytes()),
+            });
+        }
+        match value {
+            Value::Object(map) if map.len() == 1 => match map.get(PARTS) {
+                Some(Value::Array(parts)) => {
+                    let mut bytes = Vec::new();
+                    for part in parts {
+                        bytes.extend_from_slice(self.joined(part, dir)?.reveal());
+                    }
+                    Ok(SecretValue::new(bytes))
+                }
+                _ => {
+                    let (digest, _) = self.resolve(value, dir)?;
+                    self.read(&digest).map(SecretValue::new).map_err(|fault| fault.message)
+                }
+            },
+            Value::String(text) => Ok(SecretValue::new(text.clone().into_bytes())),
+            _ => Err(CONTENT.to_owned()),
         }
     }
 }
 
 impl Blobs for BlobSet {
+    fn secret(&self, name: &SecretName) -> Result<SecretValue, Fault> {
+        let unknown =
+            || Fault::new("not-found", Blame::Host, format!("no resource of this pass names the secret {name}"));
+        self.secrets.get(name).cloned().ok_or_else(unknown)
+    }
+
     fn read(&self, digest: &Digest) -> Result<Vec<u8>, Fault> {
         let missing = |why: String| Fault::new("not-found", Blame::Host, format!("content {digest}: {why}"));
         match self.origins.get(digest) {
             Some(Origin::Inline(bytes)) => Ok(bytes.to_vec()),
+            Some(Origin::Secret(value)) => Ok(value.reveal().to_vec()),
             Some(Origin::File(tree, path)) => match tree.read(path) {
                 Ok(Some(bytes)) => Ok(bytes),
                 Ok(None) => Err(missing(format!("{path} is gone from the source"))),
@@ -166,6 +252,9 @@ fn reserved(value: &Value, pointer: &mut String, found: &mut Vec<(String, String
             }
         }
         Value::Object(map) => {
+            if SecretRef::read(value).is_some() {
+                return;
+            }
             let keys: Vec<&String> = map.keys().filter(|key| key.starts_with('$')).collect();
             for (key, value) in map.iter().filter(|(key, _)| !key.starts_with('$')) {
                 step(key, value);

@@ -26,6 +26,7 @@ mod recover;
 mod resolve;
 pub mod run;
 mod runtime;
+mod secrets;
 pub mod select;
 mod tail;
 mod undo;

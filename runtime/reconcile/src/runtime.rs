@@ -8,7 +8,7 @@ use tidelock_model::config::Config;
 use tidelock_model::event::RunEvent;
 use tidelock_model::name::{Lane, Name};
 use tidelock_model::plan::Plan;
-use tidelock_model::port::{Checker, Clock, Listener, Plugins, Source, Store, StoreError, Targets, Want};
+use tidelock_model::port::{Checker, Clock, Listener, Plugins, Secrets, Source, Store, StoreError, Targets, Want};
 
 use crate::interrupt::Interrupt;
 use crate::select::Siblings;
@@ -24,6 +24,8 @@ pub struct Runtime {
     pub plugins: Arc<dyn Plugins>,
     /// Targets.
     pub targets: Arc<dyn Targets>,
+    /// Where the values of secrets come from; `None` where nothing may learn them.
+    pub secrets: Option<Arc<dyn Secrets>>,
     /// Who asks what stacks want checked.
     pub checks: Arc<dyn Checker>,
     /// What is remembered.

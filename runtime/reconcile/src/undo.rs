@@ -5,6 +5,8 @@
 //! is rendered, looked at, planned, gated, shown and recorded like any other. What was not
 //! kept, and what nothing takes back, is refused by name.
 
+use std::collections::BTreeSet;
+
 use serde_json::Value;
 use tidelock_model::desired::{Desired, DesiredResource};
 use tidelock_model::digest::Digest;
@@ -29,8 +31,16 @@ const KEPT: u64 = 1 << 20;
 
 /// Keeps the contents that groups are about to take away. One that cannot be kept is told
 /// when somebody asks for it: no apply waits for that.
-pub(crate) async fn keep(runtime: &Runtime, target: &dyn Target, groups: &[&Group]) -> Result<(), RunError> {
-    for effect in groups.iter().flat_map(|group| &group.effects).map(|planned| &planned.effect) {
+///
+/// What holds a secret, or held one, is not kept: `secret` says which identities do.
+pub(crate) async fn keep(
+    runtime: &Runtime,
+    target: &dyn Target,
+    groups: &[&Group],
+    secret: &BTreeSet<&Identity>,
+) -> Result<(), RunError> {
+    let effects = groups.iter().flat_map(|group| &group.effects).map(|planned| &planned.effect);
+    for effect in effects.filter(|effect| !secret.contains(&effect.identity)) {
         let before = effect.precondition.as_ref().and_then(Precondition::path);
         let Some((_, PathState::File { digest: Some(digest), .. })) = before else { continue };
         if let EffectBody::PutFile { content, .. } = &effect.body
@@ -84,6 +94,7 @@ fn as_declared(entry: &InventoryEntry, spec: &Value) -> DesiredResource {
         requires: entry.requires.clone(),
         needs: vec![],
         spec: spec.clone(),
+        withheld: entry.withheld.clone(),
         on_remove: entry.on_remove,
         protect: entry.protect,
         ignore: vec![],

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 
 use jiff::SignedDuration;
-use tidelock_model::config::{Config, OneOrMany, SourceDecl, WebhookDecl};
+use tidelock_model::config::{Config, OneOrMany, SecretDecl, SourceDecl, WebhookDecl};
 use tidelock_model::grant::{Grant, glob};
 
 use super::gate;
@@ -33,6 +33,9 @@ pub(super) fn check(file: &File<'_>, config: &Config) -> Result<(), CliError> {
     }
     for (name, source) in &config.sources {
         check_source(file, name.as_str(), source)?;
+    }
+    for (name, secret) in &config.secrets {
+        check_secret(file, name.as_str(), secret)?;
     }
     check_duration(file, &["daemon", "deadline"], config.daemon.deadline.as_deref())?;
     if config.daemon.lanes_at_once == Some(0) {
@@ -107,6 +110,50 @@ fn check_source(file: &File<'_>, name: &str, source: &SourceDecl) -> Result<(), 
         check_globs(file, &at("targets"), &allow.targets, false)?;
         check_globs(file, &at("kinds"), &allow.kinds, false)?;
         check_globs(file, &at("secrets"), &allow.secrets, true)?;
+    }
+    Ok(())
+}
+
+fn check_secret(file: &File<'_>, name: &str, secret: &SecretDecl) -> Result<(), CliError> {
+    let at = ["secrets", name];
+    if name.starts_with('/') {
+        let message = format!("{name} is a file of a source, and explains itself");
+        let hint = "take it out; [sources.NAME.decrypt] says which key opens encrypted files";
+        return Err(file.wrong(&at, message, Some(hint.to_owned())));
+    }
+    let given: Vec<&str> =
+        [("env", secret.env.is_some()), ("file", secret.file.is_some()), ("command", secret.command.is_some())]
+            .into_iter()
+            .filter_map(|(key, given)| given.then_some(key))
+            .collect();
+    match given[..] {
+        [_] => {}
+        [] => {
+            let message = format!("[secrets.{name}] does not say where the value comes from");
+            return Err(file.wrong(
+                &at,
+                message,
+                Some(
+                    "add one of: env = \"NAME\", file = \"PATH\", command = [\"/usr/bin/pass\", \"show\", \"db\"]"
+                        .into(),
+                ),
+            ));
+        }
+        [first, second, ..] => {
+            let message = format!("[secrets.{name}] has `{first}` and `{second}`; one of them gives the value");
+            return Err(file.wrong(
+                &["secrets", name, second],
+                message,
+                Some(format!("take `{first}` or `{second}` out")),
+            ));
+        }
+    }
+    if let Some(argv) = &secret.command
+        && !argv.first().is_some_and(|program| program.starts_with('/'))
+    {
+        let message = format!("the command of [secrets.{name}] does not begin with the absolute path of a program");
+        let hint = r#"write it as: command = ["/usr/bin/pass", "show", "db"]"#;
+        return Err(file.wrong(&["secrets", name, "command"], message, Some(hint.to_owned())));
     }
     Ok(())
 }

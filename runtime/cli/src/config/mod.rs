@@ -55,6 +55,11 @@ impl Loaded {
         }
     }
 
+    /// The file of the key by which values of secrets are told apart.
+    pub(crate) fn secrets_key(&self) -> PathBuf {
+        self.store().with_file_name("secrets.key")
+    }
+
     /// The file that binds plugins' names to digests.
     pub(crate) fn lock(&self) -> PathBuf {
         self.file.with_file_name("tidelock.lock")

@@ -39,7 +39,12 @@ impl OwnPaths {
         own.push(("store", store));
         own.push(("cache", loaded.cache()));
         own.extend(loaded.plugins_dir().map(|dir| ("plugins", dir)));
+        own.push(("key of secrets", loaded.secrets_key()));
+        let secrets = loaded.config.secrets.values().filter_map(|secret| secret.file.as_ref());
+        own.extend(secrets.map(|file| ("credentials", PathBuf::from(file))));
         for source in loaded.config.sources.values() {
+            let identities = source.decrypt.iter().filter_map(|decrypt| decrypt.age.as_ref());
+            own.extend(identities.map(|file| ("key", PathBuf::from(file))));
             own.extend(source.verify.iter().map(|verify| ("allowed signers", PathBuf::from(&verify.signers))));
             own.extend(source.ca.iter().map(|ca| ("certificates", PathBuf::from(ca))));
             let ssh = source.ssh.iter();

@@ -22,6 +22,9 @@ pub(super) fn make_absolute(config: &mut Config, dir: &Path) {
             root(&mut source.url);
         }
         maybe(&mut source.ca);
+        if let Some(decrypt) = &mut source.decrypt {
+            maybe(&mut decrypt.age);
+        }
         if let Some(verify) = &mut source.verify {
             root(&mut verify.signers);
         }
@@ -36,6 +39,9 @@ pub(super) fn make_absolute(config: &mut Config, dir: &Path) {
         if let Some(webhook) = &mut source.webhook {
             maybe(&mut webhook.secret_file);
         }
+    }
+    for secret in config.secrets.values_mut() {
+        maybe(&mut secret.file);
     }
     for target in config.targets.values_mut() {
         maybe(&mut target.root);

@@ -3,6 +3,7 @@
 mod daemon;
 mod gate;
 mod http;
+mod secrets;
 mod source;
 mod target;
 
@@ -13,10 +14,12 @@ use serde::{Deserialize, Serialize};
 use crate::grant::GrantDecl;
 use crate::limits::{Limits, LimitsDecl};
 use crate::name::Name;
+use crate::secret::SecretName;
 
 pub use daemon::DaemonDecl;
 pub use gate::{GateDecl, Texts};
 pub use http::HttpDecl;
+pub use secrets::{DecryptDecl, SecretDecl};
 pub use source::{AllowDecl, AuthDecl, SourceDecl, SourceLimits, SshDecl, VerifyDecl, WebhookDecl};
 pub use target::{TargetDecl, TargetKind};
 
@@ -36,6 +39,8 @@ pub struct Config {
     pub http: HttpDecl,
     /// Git repositories.
     pub sources: BTreeMap<Name, SourceDecl>,
+    /// Where the values of secrets come from.
+    pub secrets: BTreeMap<SecretName, SecretDecl>,
     /// Systems that may be reconciled.
     pub targets: BTreeMap<Name, TargetDecl>,
     /// What plugins may do, by plugin; several entries by `[[grants.server]]` or one by `[grants.server]`.

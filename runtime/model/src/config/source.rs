@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::DecryptDecl;
 use crate::check::CheckGrant;
 
 /// `[sources.NAME]`.
@@ -32,6 +33,9 @@ pub struct SourceDecl {
     /// How to sign in.
     #[serde(default)]
     pub auth: Option<AuthDecl>,
+    /// How encrypted files in it are read. Default not at all.
+    #[serde(default)]
+    pub decrypt: Option<DecryptDecl>,
     /// How its forge says that somebody has pushed. Without it no webhook is taken.
     #[serde(default)]
     pub webhook: Option<WebhookDecl>,

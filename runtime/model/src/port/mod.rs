@@ -4,6 +4,7 @@
 mod ambient;
 mod check;
 mod plugin;
+mod secrets;
 mod source;
 mod store;
 mod target;
@@ -11,6 +12,7 @@ mod target;
 pub use ambient::{Clock, Listener};
 pub use check::Checker;
 pub use plugin::{Declared, PluginError, Plugins, Provider, RenderInputs, Rendered, Renderer, StepAnswer, StepRequest};
+pub use secrets::Secrets;
 pub use source::{Fetched, Source, SourceError, Tree, TreeEntry, Want};
 pub use store::{Filter, Holder, LaneRecord, LaneStanding, Lease, Settled, Store, StoreError};
 pub use target::{Blobs, Target, Targets};

@@ -8,11 +8,19 @@ use crate::digest::Digest;
 use crate::effect::Effect;
 use crate::error::Fault;
 use crate::name::Name;
+use crate::observation::SecretProbe;
 use crate::plan::{Group, Preview};
 use crate::run::Outcome;
+use crate::secret::{SecretName, SecretValue};
 
-/// Contents by digest.
+/// What effects name and do not hold: contents by digest, secrets by name.
 pub trait Blobs: Send + Sync {
+    /// The value of a secret that an effect names.
+    ///
+    /// # Errors
+    /// It is no secret of the resources that the pass is about.
+    fn secret(&self, name: &SecretName) -> Result<SecretValue, Fault>;
+
     /// The content with a digest.
     ///
     /// # Errors
@@ -34,6 +42,15 @@ pub trait Target: Send + Sync {
     /// # Errors
     /// The target or a content cannot be read.
     async fn preview(&self, effect: &Effect, blobs: &dyn Blobs) -> Result<Preview, Fault>;
+
+    /// Whether what is there rests on this value of a secret, asked by what a provider's look
+    /// gave to compare with; `None` where the target knows no such comparison. Reads only.
+    ///
+    /// # Errors
+    /// The target cannot be read.
+    async fn matches(&self, _probe: &SecretProbe, _value: &SecretValue) -> Result<Option<bool>, Fault> {
+        Ok(None)
+    }
 
     /// The content that an effect takes away or puts another in place of, as long as it is
     /// the one that its precondition tells of, and of `max` bytes at most. Reads only.

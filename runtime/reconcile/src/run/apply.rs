@@ -156,7 +156,7 @@ async fn groups(
             }
             let intents: Vec<Intent> =
                 batch.iter().map(|group| intent(&run, group, &changes, approved.ledger())).collect();
-            undo::keep(runtime, target.as_ref(), &batch).await?;
+            undo::keep(runtime, target.as_ref(), &batch, &plan.secret_identities(lane)).await?;
             let lease = leases.of(lane)?;
             leases.renew(runtime)?;
             runtime.store.put_intents(lease, &intents)?;

@@ -24,6 +24,8 @@ pub async fn plan_against(
     base: &str,
     options: &PlanOptions,
 ) -> Result<Plan, RunError> {
+    // Who asks for a plan of it is not who may have a secret read, or one compared with a target.
+    let runtime = &Runtime { secrets: None, ..runtime.clone() };
     let fetched = source::fetch(runtime, selection).await?;
     let mut lanes = source::lanes(runtime, selection, &fetched).await?;
     let from = Selection { want: Want::Rev(base.to_owned()), ..selection.clone() };

@@ -1,13 +1,13 @@
 //! The fourth stage: from what should be and what is to what would be done.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use tidelock_model::desired::{Desired, DesiredResource};
 use tidelock_model::error::{Blame, Diagnostic, Fault, Place};
 use tidelock_model::event::RunEvent;
 use tidelock_model::inventory::Claim;
-use tidelock_model::name::{Lane, Name, ResourceRef};
-use tidelock_model::plan::{Cause, Plan};
+use tidelock_model::name::{Identity, Lane, Name, ResourceRef};
+use tidelock_model::plan::{Cause, Plan, Preview};
 use tidelock_model::port::{Fetched, LaneRecord, StepAnswer, StepRequest};
 use tidelock_plan::gate::Policy;
 use tidelock_plan::{Draft, LaneInput, LanePart, Ledger, draft, lane_plan};
@@ -23,6 +23,7 @@ use crate::contents::BlobSet;
 use crate::error::RunError;
 use crate::read::resource::with_snippet;
 use crate::runtime::Runtime;
+use crate::secrets;
 use crate::select::Selected;
 use crate::undo;
 
@@ -44,6 +45,9 @@ pub(super) struct PlannedLane {
     /// What is to hold before others go on from here.
     pub(super) checks: Vec<Check>,
 }
+
+/// The preview of what holds a secret.
+const WITHHELD: &str = "what it holds is made of a secret, and not shown\n";
 
 /// How often a provider may answer `needs-replace` before it is called a loop.
 const ROUNDS: usize = 4;
@@ -235,7 +239,9 @@ async fn one(
     let open_unknown = crate::recover::unknown(runtime, lane)?;
     render::owned_kinds_allowed(runtime, &rendered.desired, &inventory)?;
     let subjects = tidelock_plan::observe::subjects(&rendered.desired, &inventory, &rendered.kinds);
-    let observed: Snapshot = observe(&rendered.providers, &subjects).await?;
+    let mut observed: Snapshot = observe(&rendered.providers, &subjects).await?;
+    let target = runtime.targets.target(&lane.target)?;
+    secrets::compare(target.as_ref(), &rendered.desired, &rendered.blobs, &mut observed).await;
     runtime.emit(None, Some(lane), &RunEvent::Observed { subjects: subjects.len() })?;
 
     let input = LaneInput {
@@ -310,10 +316,23 @@ async fn fingerprint(runtime: &Runtime, target: &Name) -> Result<String, RunErro
 
 /// Adds to each effect what it looks like.
 pub(super) async fn with_previews(runtime: &Runtime, mut pass: Pass) -> Result<Pass, RunError> {
+    let lanes: BTreeSet<Lane> = pass.plan.groups.iter().map(|group| group.lane.clone()).collect();
+    let secret: BTreeMap<Lane, BTreeSet<Identity>> = lanes
+        .into_iter()
+        .map(|lane| {
+            let identities = pass.plan.secret_identities(&lane).into_iter().cloned().collect();
+            (lane, identities)
+        })
+        .collect();
     for group in &mut pass.plan.groups {
         let target = runtime.targets.target(&group.lane.target)?;
+        let secret = secret.get(&group.lane);
         for effect in &mut group.effects {
             effect.preview = target.preview(&effect.effect, &pass.blobs).await?;
+            // Lines of a file, before or after, would be lines of a secret.
+            if effect.effect.body.path().is_some() && secret.is_some_and(|it| it.contains(&effect.effect.identity)) {
+                effect.preview = Preview { text: WITHHELD.to_owned(), cut: false };
+            }
         }
     }
     Ok(pass)

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 use tidelock_model::event::RunEvent;
-use tidelock_model::kind::KindInfo;
+use tidelock_model::kind::{FieldInfo, KindInfo, covers};
+use tidelock_model::name::Identity;
 use tidelock_model::observation::{Observation, Readiness, Subject, commands};
 use tidelock_model::plan::{Action, Change, FieldChange};
 
@@ -16,6 +17,7 @@ use super::observe::observe;
 use super::plan::PlannedLane;
 use crate::error::RunError;
 use crate::runtime::Runtime;
+use crate::secrets;
 
 /// What was performed, and what of it does not hold.
 pub(super) struct Proven {
@@ -92,11 +94,18 @@ async fn unlike<'a>(
             commands: change.after.iter().chain(&change.before).flat_map(commands).collect(),
         })
         .collect();
-    let seen = observe(&providers, &subjects).await?;
+    let mut seen = observe(&providers, &subjects).await?;
+    let hands = runtime.targets.target(target)?;
+    let desired = &lane.rendered.desired;
+    secrets::compare(hands.as_ref(), desired, &lane.rendered.blobs, &mut seen).await;
+    let specs: BTreeMap<&Identity, &Value> =
+        desired.resources.iter().map(|resource| (&resource.identity, &resource.spec)).collect();
     let mut failing = Vec::new();
     for change in changes {
         let info = lane.rendered.kinds.get(&change.kind);
-        if let Some(why) = differs(change, seen.get(&change.identity), info) {
+        let there = seen.get(&change.identity);
+        let secret = || secrets::unlike(specs.get(&change.identity)?, there?.value()?);
+        if let Some(why) = differs(change, there, info).or_else(secret) {
             failing.push((*change, why));
         }
     }
@@ -113,7 +122,12 @@ fn differs(change: &Change, seen: Option<&Observation>, info: Option<&KindInfo>)
         }
         (Some(after), Some(Observation::Present { observed, readiness, .. })) => {
             let mut fields = tidelock_plan::diff::fields(after, observed, info, &[]);
-            fields.retain(|field| !spared(field, change, info));
+            // Withheld values are words in a plan; what can be said of them says `secrets`.
+            let withheld = |field: &FieldChange| {
+                let covered = |known: &FieldInfo| known.roles.sensitive && covers(&known.path, &field.path);
+                info.is_some_and(|info| info.fields.iter().any(covered))
+            };
+            fields.retain(|field| !spared(field, change, info) && !withheld(field));
             if let Some(field) = fields.first() {
                 let plugin = change.kind.plugin();
                 return Some(format!(

@@ -21,6 +21,7 @@ use crate::error::RunError;
 use crate::read::values::{Layers, layers};
 use crate::read::{nearest, resource};
 use crate::runtime::{Runtime, Selection};
+use crate::secrets;
 use crate::select::{Selected, kind_allowed};
 
 /// The reserved settings key under which a renderer finds the values files of its module.
@@ -89,8 +90,10 @@ pub(super) async fn lane(runtime: &Runtime, fetched: &Fetched, selected: &Select
     let kinds = kinds_of(&providers).await?;
     let mut blobs = BlobSet::new(fetched.tree.clone(), runtime.store.clone());
     check_kinds(runtime, selected, &resources, &kinds).map_err(|problems| reject(problems, fetched))?;
-    complete(&mut resources, &kinds, &mut blobs).map_err(|problems| reject(problems, fetched))?;
-    let (resources, warnings) = spelled(resources, &providers, fetched).await?;
+    let read = secrets::read(runtime, selected, fetched, &mut resources, &mut blobs).await?;
+    read.map_err(|problems| reject(problems, fetched))?;
+    let withheld = complete(&mut resources, &kinds, &mut blobs).map_err(|problems| reject(problems, fetched))?;
+    let (resources, warnings) = spelled(resources, withheld, &providers, fetched).await?;
 
     let mut plugins = vec![renderer.plugin().clone()];
     plugins.extend(providers.values().map(|provider| provider.plugin().clone()));
@@ -333,17 +336,20 @@ fn joined<'a>(kinds: impl Iterator<Item = &'a Kind>) -> String {
     kinds.map(Kind::as_str).collect::<Vec<_>>().join(", ")
 }
 
-/// Replaces contents and fills defaults in.
+/// Replaces contents and fills defaults in. Gives back, for each resource, which of its contents
+/// hold secrets.
 fn complete(
     resources: &mut [Resource],
     kinds: &BTreeMap<Kind, KindInfo>,
     blobs: &mut BlobSet,
-) -> Result<(), Vec<Diagnostic>> {
+) -> Result<Vec<BTreeMap<String, Digest>>, Vec<Diagnostic>> {
     let mut problems = Vec::new();
-    for resource in resources {
+    let mut withheld = vec![BTreeMap::new(); resources.len()];
+    for (resource, withheld) in resources.iter_mut().zip(&mut withheld) {
         let Some(info) = kinds.get(&resource.decl.kind) else { continue };
-        if let Err(found) = blobs.replace(&mut resource.decl.spec, info, &resource.place) {
-            problems.extend(found);
+        match blobs.replace(&mut resource.decl.spec, info, &resource.place) {
+            Ok(found) => *withheld = found,
+            Err(found) => problems.extend(found),
         }
         for field in &info.fields {
             if let Some(default) = &field.default {
@@ -351,7 +357,7 @@ fn complete(
             }
         }
     }
-    if problems.is_empty() { Ok(()) } else { Err(problems) }
+    if problems.is_empty() { Ok(withheld) } else { Err(problems) }
 }
 
 fn fill(spec: &mut Value, path: &str, default: &Value) {
@@ -366,6 +372,7 @@ fn fill(spec: &mut Value, path: &str, default: &Value) {
 /// Asks the providers what each resource is, and how the target spells it.
 async fn spelled(
     resources: Vec<Resource>,
+    mut withheld: Vec<BTreeMap<String, Digest>>,
     providers: &BTreeMap<String, Arc<dyn Provider>>,
     fetched: &Fetched,
 ) -> Result<(Vec<DesiredResource>, Vec<Diagnostic>), RunError> {
@@ -401,6 +408,7 @@ async fn spelled(
                         requires: checked.requires,
                         needs: decl.needs,
                         spec,
+                        withheld: std::mem::take(&mut withheld[i]),
                         on_remove: decl.on_remove,
                         protect: decl.protect,
                         ignore: decl.ignore,

@@ -99,6 +99,7 @@ pub(crate) fn entry(address: &Address, identity: &str, run: &str) -> InventoryEn
         spec_version: 0,
         handle: None,
         applied: json!({ "path": identity, "content": { "sha256": Digest::of(identity.as_bytes()), "size": 12 }, "mode": "0644" }),
+        withheld: std::collections::BTreeMap::new(),
         requires: vec![Identity::new("path:/etc")],
         provides: vec![],
         needs: vec![],

@@ -14,6 +14,7 @@ use tidelock_model::name::{Identity, Lane, Name};
 use tidelock_model::plan::{Group, PlannedEffect, Preview};
 use tidelock_model::port::{Blobs, Target as _};
 use tidelock_model::run::{EffectEnd, Outcome};
+use tidelock_model::secret::{SecretName, SecretValue};
 use tidelock_target::{Machine, MachineOptions};
 
 #[derive(Default)]
@@ -33,6 +34,10 @@ impl Contents {
 }
 
 impl Blobs for Contents {
+    fn secret(&self, name: &SecretName) -> Result<SecretValue, Fault> {
+        Err(Fault::new("not-found", Blame::Host, format!("no secret {name}")))
+    }
+
     fn read(&self, digest: &Digest) -> Result<Vec<u8>, Fault> {
         let missing = || Fault::new("not-found", Blame::Host, format!("no content {digest}"));
         self.0.lock().unwrap().get(digest).cloned().ok_or_else(missing)

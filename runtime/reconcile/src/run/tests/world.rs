@@ -77,6 +77,7 @@ impl World {
             sources: BTreeMap::from([(name("infra"), source)]),
             plugins: Arc::new(FakePlugins(machine.clone())),
             targets: Arc::new(FakeTargets(machine.clone())),
+            secrets: None,
             checks: checks.clone(),
             store: Arc::new(SqliteStore::in_memory().unwrap()),
             clock: clock.clone(),
