@@ -45,6 +45,17 @@ pub struct DesiredResource {
     pub place: Place,
 }
 
+/// The module of a stack, read from another revision than the stack itself.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ModuleAt {
+    /// The directory, from the source's root.
+    pub path: String,
+    /// The tag or commit that the stack names.
+    pub rev: String,
+    /// The revision that it stands for.
+    pub revision: Revision,
+}
+
 /// Everything that a lane should hold at a revision.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Desired {
@@ -54,6 +65,9 @@ pub struct Desired {
     pub stack: Stack,
     /// The revision.
     pub revision: Revision,
+    /// Its module, where that is of another revision.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub module: Option<ModuleAt>,
     /// In the order of rendering; identities and ids are unique.
     pub resources: Vec<DesiredResource>,
     /// The plugins that had a part: renderer first.

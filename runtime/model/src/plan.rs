@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::desired::ModuleAt;
 use crate::digest::Digest;
 use crate::effect::Effect;
 use crate::error::{Diagnostic, Place};
@@ -253,6 +254,9 @@ pub struct LanePlan {
     /// The pin that keeps its stack at an older revision, where there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pinned: Option<Pin>,
+    /// The module that it is rendered from, where that is of another revision than the stack.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub module: Option<ModuleAt>,
     /// The batch of the rollout that the lane goes with, from 1, where its stack has several.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub batch: Option<usize>,

@@ -79,6 +79,15 @@ pub enum SourceNotice {
         /// The new tip.
         to: String,
     },
+    /// A tag that a stack takes its module from stands for another commit than before.
+    TagMoved {
+        /// The tag's full name.
+        tag: String,
+        /// The commit that was used.
+        from: String,
+        /// The one that it stands for now.
+        to: String,
+    },
     /// The source could not be reached; the last revision stays in force.
     Unreachable {
         /// Why.

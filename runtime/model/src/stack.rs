@@ -137,6 +137,61 @@ pub enum Selector {
     Labels(IndexMap<String, String>),
 }
 
+/// Where a stack's module is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum ModuleDecl {
+    /// A directory of the stack's own revision.
+    Here(String),
+    /// A directory at another revision of the same source.
+    At(ModuleRev),
+}
+
+/// A module at a revision that does not move by itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ModuleRev {
+    /// The directory. A leading `/` is the source's root.
+    pub path: String,
+    /// A tag, or a commit's full id.
+    pub rev: String,
+}
+
+/// What a `rev` of a module means.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fixed {
+    /// A commit, by its full id.
+    Commit(String),
+    /// A tag, by its full name, `refs/tags/...`.
+    Tag(String),
+}
+
+impl Fixed {
+    /// Reads a `rev`.
+    ///
+    /// # Errors
+    /// It names neither a tag nor a commit.
+    pub fn parse(rev: &str) -> Result<Self, String> {
+        let hex = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let name = rev.strip_prefix("refs/tags/").unwrap_or(rev);
+        if rev.len() == 40 && hex(rev) {
+            return Ok(Self::Commit(rev.to_ascii_lowercase()));
+        }
+        if name.is_empty() || name.starts_with("refs/") || name.contains([' ', '~', '^', ':', '?', '*', '[', '\\']) {
+            return Err(format!("{rev:?} is neither a tag nor a commit's full id; a branch would move by itself"));
+        }
+        Ok(Self::Tag(format!("refs/tags/{name}")))
+    }
+
+    /// The commit's id or the tag's full name.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        match self {
+            Self::Commit(name) | Self::Tag(name) => name,
+        }
+    }
+}
+
 /// What `stack.yaml` says.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -148,7 +203,7 @@ pub struct StackDecl {
     pub renderer: String,
     /// The module to render; default this directory. A leading `/` is the source's root.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub from: Option<String>,
+    pub from: Option<ModuleDecl>,
     /// Which targets.
     pub targets: Selector,
     /// Values files: the last wins, maps merge, lists replace, `?` at the end = may be missing.
@@ -216,9 +271,18 @@ impl Stack {
     /// The directory that is rendered.
     #[must_use]
     pub fn module(&self) -> String {
-        match self.decl.from.as_deref() {
+        match &self.decl.from {
             None => self.dir.clone(),
-            Some(from) => resolve(&self.dir, from),
+            Some(ModuleDecl::Here(path) | ModuleDecl::At(ModuleRev { path, .. })) => resolve(&self.dir, path),
+        }
+    }
+
+    /// What it says of the revision of its module, where that is not its own.
+    #[must_use]
+    pub fn module_rev(&self) -> Option<&str> {
+        match &self.decl.from {
+            Some(ModuleDecl::At(at)) => Some(&at.rev),
+            Some(ModuleDecl::Here(_)) | None => None,
         }
     }
 }
@@ -251,6 +315,18 @@ mod tests {
         assert_eq!(resolve("envs/prod", "/modules/web"), "modules/web");
         assert_eq!(resolve("envs/prod", "../../../../etc/passwd"), "etc/passwd");
         assert_eq!(resolve("", "a/./b/../c"), "a/c");
+    }
+
+    #[test]
+    fn a_module_is_fixed_by_a_tag_or_a_whole_commit() {
+        let id = "0123456789abcdef0123456789abcdef01234567";
+        assert_eq!(Fixed::parse(id), Ok(Fixed::Commit(id.to_owned())));
+        for tag in ["v1.2", "refs/tags/v1.2"] {
+            assert_eq!(Fixed::parse(tag), Ok(Fixed::Tag("refs/tags/v1.2".to_owned())));
+        }
+        for bad in ["", "refs/heads/main", "refs/tags/", "main~1", "v*"] {
+            assert!(Fixed::parse(bad).is_err(), "{bad:?}");
+        }
     }
 
     #[test]

@@ -26,6 +26,8 @@ pub fn lane_digest(
         desired.settings.to_string(),
         fingerprint.to_owned(),
     ];
+    // Left out where there is none, so that what was approved before there were any stays so.
+    parts.extend(desired.module.as_ref().map(|module| format!("module {} {}", module.path, module.revision.id)));
     let mut section = |name: &str, mut lines: Vec<String>, sort: bool| {
         if sort {
             lines.sort_unstable();

@@ -71,6 +71,7 @@ pub fn lane_plan(input: &LaneInput<'_>, mut draft: Draft) -> Result<LanePart, Ve
             unchanged,
             waits: draft.waits,
             pinned: None,
+            module: input.desired.module.clone(),
             batch: None,
             destroys: input.destroys,
         },

@@ -1,10 +1,12 @@
 //! What a person has to say yes to before anything is planned: that a source's history
-//! was rewritten on purpose, and that another system stands under a target's name.
+//! was rewritten on purpose, that a tag was moved, and that another system stands under a
+//! target's name.
 
 use tidelock_model::event::RunEvent;
 use tidelock_model::name::Name;
-use tidelock_model::port::Want;
+use tidelock_model::port::{KnownModule, Want};
 use tidelock_model::revision::{Revision, SourceNotice};
+use tidelock_model::stack::Fixed;
 
 use crate::error::RunError;
 use crate::runtime::Runtime;
@@ -15,6 +17,17 @@ pub struct Rewritten {
     /// The revision in force.
     pub from: Revision,
     /// The verified tip.
+    pub to: Revision,
+}
+
+/// A tag that stands for another commit than when a stack's module was last read from it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MovedTag {
+    /// The tag's full name.
+    pub tag: String,
+    /// What it stood for.
+    pub from: Revision,
+    /// What it stands for, verified.
     pub to: Revision,
 }
 
@@ -59,6 +72,36 @@ pub fn accept_source(runtime: &Runtime, change: &Rewritten, who: &str) -> Result
     let Rewritten { from, to } = change;
     runtime.store.put_revision(to)?;
     let what = format!("source {}", to.source);
+    let event = RunEvent::Accepted { what, from: from.id.clone(), to: to.id.clone(), who: who.to_owned() };
+    Ok(runtime.emit(None, None, &event)?)
+}
+
+/// Looks whether a tag waits for a yes; `None` where it stands for what it did, or where no
+/// stack ever took its module from it.
+///
+/// # Errors
+/// There is no such source, or what the tag stands for cannot be had or is not trusted.
+pub async fn moved_tag(runtime: &Runtime, name: &Name, tag: &str) -> Result<Option<MovedTag>, RunError> {
+    let source = runtime.sources.get(name).ok_or_else(|| unknown("source", name, runtime.sources.keys()))?;
+    let fixed = Fixed::parse(tag).map_err(|message| RunError::selection(message, None))?;
+    let known = runtime.store.modules(name, false)?.into_iter().find(|known| known.rev == fixed.as_str());
+    let Some(known) = known else { return Ok(None) };
+    let last = runtime.store.revision(name)?;
+    source.fetch_with(&Want::Configured, last.as_ref(), std::slice::from_ref(&known.rev)).await?;
+    let Some(id) = source.tag(&known.rev).await?.filter(|id| *id != known.revision.id) else { return Ok(None) };
+    let to = source.fetch(&Want::Rev(id), None).await?.revision;
+    Ok(Some(MovedTag { tag: known.rev, from: known.revision, to }))
+}
+
+/// Takes what the tag stands for now.
+///
+/// # Errors
+/// The store cannot be written.
+pub fn accept_tag(runtime: &Runtime, change: &MovedTag, who: &str) -> Result<(), RunError> {
+    let MovedTag { tag, from, to } = change;
+    let known = KnownModule { rev: tag.clone(), revision: to.clone(), moved: None };
+    runtime.store.put_module(&to.source, &known)?;
+    let what = format!("{tag} of source {}", to.source);
     let event = RunEvent::Accepted { what, from: from.id.clone(), to: to.id.clone(), who: who.to_owned() };
     Ok(runtime.emit(None, None, &event)?)
 }

@@ -32,7 +32,9 @@ mod tail;
 mod undo;
 mod why;
 
-pub use accept::{Replaced, Rewritten, accept_source, accept_target, replaced, rewritten};
+pub use accept::{
+    MovedTag, Replaced, Rewritten, accept_source, accept_tag, accept_target, moved_tag, replaced, rewritten,
+};
 pub use approve::{Planned, approve, planned, reject};
 pub use error::RunError;
 pub use forget::{Forget, Forgetting, forget, forgettable, is_stack};

@@ -18,7 +18,7 @@ use tidelock_model::revision::{Revision, Signature, SourceNotice};
 use crate::allowed_signers::{self, AllowedSigners};
 use crate::cache::Cache;
 use crate::location::Location;
-use crate::repository::{Commit, Repository};
+use crate::repository::{Commit, Repository, private_ref};
 use crate::tree::{Committed, Rules, Worktree, count_uncommitted};
 use crate::wanted::Wanted;
 use crate::watch::FetchHelper;
@@ -80,16 +80,24 @@ impl GitSource {
 
 #[async_trait]
 impl Source for GitSource {
-    async fn fetch(&self, want: &Want, last: Option<&Revision>) -> Result<Fetched, SourceError> {
-        let (inner, want, last) = (Arc::clone(&self.inner), want.clone(), last.cloned());
+    async fn fetch_with(&self, want: &Want, last: Option<&Revision>, tags: &[String]) -> Result<Fetched, SourceError> {
+        let (inner, want, last, tags) = (Arc::clone(&self.inner), want.clone(), last.cloned(), tags.to_vec());
         // Bounded by the fetch's own clock, so a caller that goes away leaves nothing running for long.
-        tokio::task::spawn_blocking(move || inner.fetch(&want, last.as_ref()))
+        tokio::task::spawn_blocking(move || inner.fetch(&want, last.as_ref(), &tags))
             .await
             .map_err(|error| fault::ours(format!("the fetch was cut short: {error}")))?
             .map_err(|mut error| {
                 error.message = format!("source {}: {}", self.inner.name, error.message);
                 error
             })
+    }
+
+    async fn tag(&self, name: &str) -> Result<Option<String>, SourceError> {
+        let (inner, name) = (Arc::clone(&self.inner), name.to_owned());
+        tokio::task::spawn_blocking(move || inner.tag(&name))
+            .await
+            .map_err(|error| fault::ours(format!("the look at a tag was cut short: {error}")))?
+            .map(|id| id.map(|id| id.to_string()))
     }
 
     async fn descends(&self, tip: &str, base: &str) -> Result<bool, SourceError> {
@@ -101,15 +109,29 @@ impl Source for GitSource {
 }
 
 impl Inner {
-    fn descends(&self, tip: ObjectId, base: ObjectId) -> Result<bool, SourceError> {
-        let repository = match &self.location {
+    /// What is here, without asking anybody.
+    fn here(&self) -> Result<Option<Arc<Repository>>, SourceError> {
+        Ok(match &self.location {
             Location::Path(path) => Some(Arc::new(Repository::open(path, self.decl.limits.blob)?)),
             Location::Server(_) => self.cached(),
-        };
+        })
+    }
+
+    fn tag(&self, name: &str) -> Result<Option<ObjectId>, SourceError> {
+        let wanted = Wanted::rev(name)?;
+        let Some(repository) = self.here()? else { return Ok(None) };
+        match &self.location {
+            Location::Path(_) => tagged(&repository, &wanted, str::to_owned),
+            Location::Server(_) => tagged(&repository, &wanted, private_ref),
+        }
+    }
+
+    fn descends(&self, tip: ObjectId, base: ObjectId) -> Result<bool, SourceError> {
+        let repository = self.here()?;
         repository.filter(|repository| repository.has(tip)).map_or(Ok(false), |here| here.descends(tip, base))
     }
 
-    fn fetch(&self, want: &Want, last: Option<&Revision>) -> Result<Fetched, SourceError> {
+    fn fetch(&self, want: &Want, last: Option<&Revision>, tags: &[String]) -> Result<Fetched, SourceError> {
         let wanted = match want {
             Want::Configured => self.configured.clone(),
             Want::Rev(text) => Wanted::rev(text)?,
@@ -124,10 +146,18 @@ impl Inner {
                 return self.judge(&repository, &wanted, id, last);
             }
         };
-        let Brought { repository, id, turn } = match self.bring(server, &wanted, last) {
+        let Brought { repository, id, turn } = match self.bring(server, &wanted, last, tags) {
             Ok(brought) => brought,
             Err(error) => return self.stay(&wanted, last, error),
         };
+        // What modules are read from is needed without the server too, and need not be in the history.
+        if let Some(turn) = &turn {
+            for tag in tags {
+                if let Some(id) = tagged(&repository, &Wanted::rev(tag)?, private_ref)? {
+                    self.cache.keep(turn, &repository, id)?;
+                }
+            }
+        }
         let fetched = self.judge(&repository, &wanted, id, last)?;
         // With the turn: the next fetch may move the branch back to before it.
         let id = &fetched.revision.id;
@@ -319,6 +349,20 @@ impl Inner {
         };
         Ok(Fetched { revision, tree: Arc::new(tree), notices: Vec::new() })
     }
+}
+
+/// The commit that a tag stands for in a repository that keeps it under the name that `kept` gives.
+fn tagged(
+    repository: &Repository,
+    wanted: &Wanted,
+    kept: impl Fn(&str) -> String,
+) -> Result<Option<ObjectId>, SourceError> {
+    for name in &wanted.names {
+        if let Some(id) = repository.reference(&kept(name))?.filter(|id| repository.has(*id)) {
+            return Ok(Some(repository.commit(id)?.id));
+        }
+    }
+    Ok(None)
 }
 
 /// A commit that passed, with what is told of it.

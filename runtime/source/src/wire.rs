@@ -47,6 +47,8 @@ pub(crate) struct Request {
     pub(crate) dir: PathBuf,
     /// Names on the server, best first: full ref names, or a commit's id.
     pub(crate) names: Vec<String>,
+    /// Names to bring along, as far as the server has them.
+    pub(crate) also: Vec<String>,
     /// The `Authorization` header.
     pub(crate) authorization: Option<String>,
     /// PEM certificates to trust besides the system's.

@@ -2,7 +2,7 @@
 
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
 use tidelock_model::inventory::InventoryEntry;
-use tidelock_model::name::{Identity, Name};
+use tidelock_model::name::{Identity, Lane, Name};
 
 use crate::column::{from_json, json};
 use crate::error::{Kept, Trouble};
@@ -21,6 +21,16 @@ pub(crate) fn on(connection: &Connection, target: &Name) -> Kept<Vec<InventoryEn
         })?);
     }
     Ok(entries)
+}
+
+/// The identities that a lane owns, sorted.
+pub(crate) fn identities(connection: &Connection, lane: &Lane) -> Kept<Vec<Identity>> {
+    let mut select = connection.prepare_cached(
+        "SELECT identity FROM inventory WHERE target = ?1 AND source = ?2 AND stack = ?3 ORDER BY identity",
+    )?;
+    let key = [lane.target.as_str(), lane.source.as_str(), lane.stack.as_str()];
+    let rows = select.query_map(key, |row| row.get::<_, String>(0))?;
+    rows.map(|text| Ok(Identity::new(text?))).collect()
 }
 
 /// One line.

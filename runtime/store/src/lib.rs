@@ -26,6 +26,7 @@ mod inventory;
 mod known;
 mod leases;
 mod migrate;
+mod modules;
 mod open;
 mod plans;
 mod port;

@@ -15,6 +15,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../migrations/0001_spine.sql"),
     include_str!("../migrations/0002_loop.sql"),
     include_str!("../migrations/0003_undo.sql"),
+    include_str!("../migrations/0004_modules.sql"),
 ];
 
 /// The version of the store's file that this build reads and writes.

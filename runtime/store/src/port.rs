@@ -8,14 +8,16 @@ use tidelock_model::hold::{Hold, Pin, Undo};
 use tidelock_model::inventory::{Claim, InventoryEntry};
 use tidelock_model::name::{Identity, Lane, Name};
 use tidelock_model::plan::Plan;
-use tidelock_model::port::{Filter, Holder, LaneRecord, LaneStanding, Lease, Rendered, Settled, Store, StoreError};
+use tidelock_model::port::{
+    Filter, Holder, KnownModule, LaneRecord, LaneStanding, Lease, Rendered, Settled, Store, StoreError,
+};
 use tidelock_model::revision::{Revision, Stale};
 use tidelock_model::run::{Approval, HistoryLine, Intent, Run, Trigger};
 
 use crate::door::Durability::{Now, Soon};
 use crate::{
-    SqliteStore, approvals, claims, contents, events, history, holds, intents, inventory, known, leases, plans,
-    retention, runs, settle, stop_file, triggers, undos,
+    SqliteStore, approvals, claims, contents, events, history, holds, intents, inventory, known, leases, modules,
+    plans, retention, runs, settle, stop_file, triggers, undos,
 };
 
 impl Store for SqliteStore {
@@ -93,6 +95,10 @@ impl Store for SqliteStore {
     // What comes back after a power cut is dropped again.
     fn tidy(&self, now: Timestamp) -> Result<bool, StoreError> {
         self.write(Soon, |tx| retention::tidy(tx, now))
+    }
+
+    fn identities(&self, lane: &Lane) -> Result<Vec<Identity>, StoreError> {
+        self.read(|connection| inventory::identities(connection, lane))
     }
 
     fn inventory(&self, target: &Name) -> Result<Vec<InventoryEntry>, StoreError> {
@@ -190,6 +196,19 @@ impl Store for SqliteStore {
 
     fn end_hold(&self, id: u64, at: Timestamp, who: &str) -> Result<bool, StoreError> {
         self.write(Now, |tx| holds::end(tx, id, at, who))
+    }
+
+    fn modules(&self, source: &Name, used: bool) -> Result<Vec<KnownModule>, StoreError> {
+        self.read(|connection| modules::all(connection, source, used))
+    }
+
+    fn put_module(&self, source: &Name, module: &KnownModule) -> Result<(), StoreError> {
+        self.write(Now, |tx| modules::put(tx, source, module))
+    }
+
+    // Asked for again at the next poll.
+    fn use_modules(&self, source: &Name, revs: &[String]) -> Result<(), StoreError> {
+        self.write(Soon, |tx| modules::mark_used(tx, source, revs))
     }
 
     fn pins(&self) -> Result<Vec<Pin>, StoreError> {

@@ -8,9 +8,10 @@ use serde_json::{Value, json};
 use tidelock_model::hold::Scope;
 use tidelock_model::name::Name;
 use tidelock_model::revision::Revision;
-use tidelock_reconcile::{Replaced, Rewritten};
+use tidelock_reconcile::{MovedTag, Replaced, Rewritten, Runtime};
 
 use super::apply::{ask, who};
+use crate::config::Loaded;
 use crate::context::Context;
 use crate::daemon;
 use crate::error::{CliError, Exit, Kind};
@@ -21,8 +22,8 @@ use crate::wire;
 /// What can be said of sources.
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Source {
-    /// Puts the tip of a rewritten history in force
-    Accept(Args),
+    /// Puts the tip of a rewritten history in force, or takes a tag for what it stands for now
+    Accept(OfSource),
 }
 
 /// What can be said of targets.
@@ -30,6 +31,16 @@ pub(crate) enum Source {
 pub(crate) enum Target {
     /// Takes the system that is there now for the target
     Accept(Args),
+}
+
+/// Arguments for a source.
+#[derive(Debug, clap::Args)]
+pub(crate) struct OfSource {
+    #[command(flatten)]
+    args: Args,
+    /// A tag that was moved, and that stacks take their module from
+    #[arg(long, value_name = "TAG")]
+    tag: Option<String>,
 }
 
 /// Arguments of both.
@@ -49,10 +60,13 @@ impl Args {
 }
 
 pub(crate) fn source(context: &Context, command: &Source) -> Result<Exit, CliError> {
-    let Source::Accept(args) = command;
+    let Source::Accept(OfSource { args, tag }) = command;
     let name = args.name()?;
     let loaded = context.config()?;
     let runtime = wire::runtime(&loaded, Arc::new(Progress::new(true)))?;
+    if let Some(tag) = tag {
+        return moved(context, &loaded, &runtime, args, &name, tag);
+    }
     let Some(change) = wire::block_on(tidelock_reconcile::rewritten(&runtime, &name))?? else {
         return nothing(context, "source", &name, "its tip descends from the revision in force, or is it");
     };
@@ -64,12 +78,42 @@ pub(crate) fn source(context: &Context, command: &Source) -> Result<Exit, CliErr
         line(to)
     );
     let json = json!({ "source": name, "from": from, "to": to });
-    if !agreed(context, args, &shown, "Put the tip in force?", "source")? {
+    if !agreed(context, args, &shown, "Put the tip in force?", &["source", "accept", &args.name])? {
         return Ok(Exit::Waiting);
     }
     tidelock_reconcile::accept_source(&runtime, &change, &who())?;
     daemon::wake(&loaded, &Scope { source: Some(name.clone()), ..Scope::default() });
     told(context, &json, &format!("{} is in force for {name}.", to.short()))
+}
+
+/// A tag that a stack takes its module from, and that was moved.
+fn moved(
+    context: &Context,
+    loaded: &Loaded,
+    runtime: &Runtime,
+    args: &Args,
+    name: &Name,
+    tag: &str,
+) -> Result<Exit, CliError> {
+    let Some(change) = wire::block_on(tidelock_reconcile::moved_tag(runtime, name, tag))?? else {
+        let why = format!("{tag} stands for what it did, or no stack takes its module from it");
+        return nothing(context, "source", name, &why);
+    };
+    let MovedTag { tag: full, from, to } = &change;
+    let shown = format!(
+        "{full} of {name} was moved.\n  it stood for   {}\n  it stands for  {}\n\
+         Stacks that take their module from it are planned anew, and go through their gates.\n",
+        line(from),
+        line(to)
+    );
+    let json = json!({ "source": name, "tag": full, "from": from, "to": to });
+    if !agreed(context, args, &shown, "Take what it stands for now?", &["source", "accept", &args.name, "--tag", tag])?
+    {
+        return Ok(Exit::Waiting);
+    }
+    tidelock_reconcile::accept_tag(runtime, &change, &who())?;
+    daemon::wake(loaded, &Scope { source: Some(name.clone()), ..Scope::default() });
+    told(context, &json, &format!("{tag} stands for {} from now on.", to.short()))
 }
 
 pub(crate) fn target(context: &Context, command: &Target) -> Result<Exit, CliError> {
@@ -87,7 +131,7 @@ pub(crate) fn target(context: &Context, command: &Target) -> Result<Exit, CliErr
         count(*owned, "resource")
     );
     let json = json!({ "target": name, "from": from, "to": to, "owned": owned });
-    if !agreed(context, args, &shown, "Is it meant to be?", "target")? {
+    if !agreed(context, args, &shown, "Is it meant to be?", &["target", "accept", &args.name])? {
         return Ok(Exit::Waiting);
     }
     tidelock_reconcile::accept_target(&runtime, &change, &who())?;
@@ -109,7 +153,7 @@ fn nothing(context: &Context, what: &str, name: &Name, why: &str) -> Result<Exit
 }
 
 /// Shows what is to be accepted, and asks where there is somebody to ask.
-fn agreed(context: &Context, args: &Args, shown: &str, question: &str, what: &str) -> Result<bool, CliError> {
+fn agreed(context: &Context, args: &Args, shown: &str, question: &str, words: &[&str]) -> Result<bool, CliError> {
     if !context.out.is_json() {
         context.out.text(shown)?;
     }
@@ -120,7 +164,7 @@ fn agreed(context: &Context, args: &Args, shown: &str, question: &str, what: &st
         return Ok(ask(&format!("\n{question} [y/N] ")));
     }
     if !context.out.is_json() {
-        let again = context.command(&[what, "accept", &args.name, "--yes"]);
+        let again = context.command(&[words, &["--yes"]].concat());
         context.out.text(&format!("\nNothing was changed: this waits for a yes.\nNext: {again}\n"))?;
     }
     Ok(false)

@@ -161,6 +161,9 @@ pub(crate) fn noticed(notice: &SourceNotice) -> String {
         SourceNotice::Rewritten { from, to } => {
             format!("history was rewritten: {} does not descend from {}", short(to), short(from))
         }
+        SourceNotice::TagMoved { tag, from, to } => {
+            format!("{tag} stands for {} now; stacks take their module from it as {}", short(to), short(from))
+        }
         SourceNotice::Unreachable { why } => {
             format!("the source is out of reach, its last revision stays in force: {why}")
         }

@@ -14,5 +14,5 @@ pub use check::Checker;
 pub use plugin::{Declared, PluginError, Plugins, Provider, RenderInputs, Rendered, Renderer, StepAnswer, StepRequest};
 pub use secrets::Secrets;
 pub use source::{Fetched, Source, SourceError, Tree, TreeEntry, Want};
-pub use store::{Filter, Holder, LaneRecord, LaneStanding, Lease, Settled, Store, StoreError};
+pub use store::{Filter, Holder, KnownModule, LaneRecord, LaneStanding, Lease, Settled, Store, StoreError};
 pub use target::{Blobs, Target, Targets};

@@ -139,7 +139,23 @@ pub trait Source: Send + Sync {
     ///
     /// # Errors
     /// No revision can be had.
-    async fn fetch(&self, want: &Want, last: Option<&Revision>) -> Result<Fetched, SourceError>;
+    async fn fetch(&self, want: &Want, last: Option<&Revision>) -> Result<Fetched, SourceError> {
+        self.fetch_with(want, last, &[]).await
+    }
+
+    /// The same, and brings `tags` (full names) along in the same question: [`Source::tag`]
+    /// tells what they stand for then. One that the server does not have is passed over.
+    ///
+    /// # Errors
+    /// As [`Source::fetch`].
+    async fn fetch_with(&self, want: &Want, last: Option<&Revision>, tags: &[String]) -> Result<Fetched, SourceError>;
+
+    /// The id of the commit that a tag (its full name) stands for, as it was brought last;
+    /// `None` where it never was. Asks no server.
+    ///
+    /// # Errors
+    /// What is here cannot be read, or the tag is none of a commit.
+    async fn tag(&self, name: &str) -> Result<Option<String>, SourceError>;
 
     /// Whether the commit `tip` is `base` or descends from it, by their ids. Asks no server:
     /// a commit that is not here descends from nothing.

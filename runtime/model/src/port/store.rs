@@ -150,6 +150,17 @@ pub struct LaneStanding {
     pub checked: Option<String>,
 }
 
+/// What a tag or commit stood for when a stack's module was last read from it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KnownModule {
+    /// A tag's full name, or a commit's id.
+    pub rev: String,
+    /// What it stood for.
+    pub revision: Revision,
+    /// The commit that the tag was seen to stand for since, where that is another one.
+    pub moved: Option<String>,
+}
+
 /// A filter for events and history.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Filter {
@@ -262,6 +273,25 @@ pub trait Store: Send + Sync {
     /// The store cannot be written.
     fn put_revision(&self, revision: &Revision) -> Result<(), StoreError>;
 
+    /// The revisions that modules of a source's stacks are read from, sorted; with `used`
+    /// only those that a stack names now.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    fn modules(&self, source: &Name, used: bool) -> Result<Vec<KnownModule>, StoreError>;
+
+    /// Keeps what a module's revision stands for, and that a stack names it.
+    ///
+    /// # Errors
+    /// The store cannot be written.
+    fn put_module(&self, source: &Name, module: &KnownModule) -> Result<(), StoreError>;
+
+    /// Notes which of them stacks name now.
+    ///
+    /// # Errors
+    /// The store cannot be written.
+    fn use_modules(&self, source: &Name, revs: &[String]) -> Result<(), StoreError>;
+
     /// Since when a source cannot be asked, where that is so.
     ///
     /// # Errors
@@ -286,6 +316,12 @@ pub trait Store: Send + Sync {
     /// # Errors
     /// The store cannot be read.
     fn inventory(&self, target: &Name) -> Result<Vec<InventoryEntry>, StoreError>;
+
+    /// The identities that a lane owns, sorted.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    fn identities(&self, lane: &Lane) -> Result<Vec<Identity>, StoreError>;
 
     /// Replaces the claims of some (source, stack, target) at a revision.
     ///

@@ -9,6 +9,7 @@ mod value;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use tidelock_model::desired::ModuleAt;
 use tidelock_model::digest::canonical;
 use tidelock_model::hold::Pin;
 use tidelock_model::inventory::Ownership;
@@ -220,6 +221,13 @@ fn header(plan: &Plan, style: &Style) -> String {
         out.push_str(&format!("{} {}\n", style.paint(Ink::Yellow, "pinned:"), plain(&pin.to_string(), 1_000)));
         let end = format!("to end it: `{}`", crate::holds::unpin(pin));
         out.push_str(&format!("  {}\n", style.paint(Ink::Dim, &plain(&end, 1_000))));
+    }
+    let modules: BTreeMap<&Name, &ModuleAt> =
+        plan.lanes.iter().filter_map(|part| Some((&part.lane.stack, part.module.as_ref()?))).collect();
+    for (stack, ModuleAt { path, rev, revision }) in modules {
+        let at = if revision.id == *rev { String::new() } else { format!(", {}", revision.short()) };
+        let subject = style.paint(Ink::Dim, &format!("({})", plain(&revision.subject, 72)));
+        out.push_str(&format!("module of {stack}: /{} at {}{at} {subject}\n", plain(path, 200), plain(rev, 200)));
     }
     out
 }

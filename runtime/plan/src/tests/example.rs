@@ -205,6 +205,7 @@ impl Example {
                 dir: "envs/prod/web".to_owned(),
             },
             revision: self.revision.clone(),
+            module: None,
             resources: self.resources.clone(),
             plugins: vec![],
             settings: Digest::of(b"settings"),

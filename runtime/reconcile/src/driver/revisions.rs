@@ -10,8 +10,8 @@ use tidelock_model::port::{Fetched, Source, SourceError, Want};
 use tidelock_model::revision::Revision;
 
 /// Revisions of one source that are kept open: the one in force, the one before it for
-/// passes that still go on, and what stacks are pinned to.
-const KEPT: usize = 4;
+/// passes that still go on, what stacks are pinned to, and what their modules are read from.
+const KEPT: usize = 8;
 
 /// A source with its last few revisions kept open.
 pub(super) struct Revisions {
@@ -45,9 +45,9 @@ impl Revisions {
 
 #[async_trait]
 impl Source for Revisions {
-    async fn fetch(&self, want: &Want, last: Option<&Revision>) -> Result<Fetched, SourceError> {
+    async fn fetch_with(&self, want: &Want, last: Option<&Revision>, tags: &[String]) -> Result<Fetched, SourceError> {
         let Want::Rev(id) = want else {
-            let fetched = self.source.fetch(want, last).await?;
+            let fetched = self.source.fetch_with(want, last, tags).await?;
             // What is kept already has its directories read.
             if self.kept(&fetched.revision.id).is_none() && *want == Want::Configured {
                 self.keep(&fetched);
@@ -70,6 +70,10 @@ impl Source for Revisions {
             self.keep(&fetched);
         }
         Ok(fetched)
+    }
+
+    async fn tag(&self, name: &str) -> Result<Option<String>, SourceError> {
+        self.source.tag(name).await
     }
 
     async fn descends(&self, tip: &str, base: &str) -> Result<bool, SourceError> {

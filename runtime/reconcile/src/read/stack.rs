@@ -7,7 +7,7 @@ use tidelock_model::error::{Diagnostic, Place};
 use tidelock_model::grant::glob;
 use tidelock_model::name::Name;
 use tidelock_model::port::{SourceError, Tree};
-use tidelock_model::stack::{Selector, Stack, StackDecl};
+use tidelock_model::stack::{Fixed, ModuleDecl, Selector, Stack, StackDecl};
 
 use super::yaml;
 
@@ -45,6 +45,11 @@ pub fn parse(text: &str, dir: &str) -> Result<Stack, Vec<Diagnostic>> {
             problem(&format!("/values/{i}"), "a values file needs a path".to_owned());
         }
     }
+    if let Some(ModuleDecl::At(at)) = &decl.from
+        && let Err(message) = Fixed::parse(&at.rev)
+    {
+        problem("/from/rev", message);
+    }
     if !(decl.settings.is_null() || decl.settings.is_object()) {
         problem("/settings", "`settings` must be a map".to_owned());
     }
@@ -62,6 +67,11 @@ pub fn parse(text: &str, dir: &str) -> Result<Stack, Vec<Diagnostic>> {
 fn explain(mut diagnostic: Diagnostic) -> Diagnostic {
     if diagnostic.message.contains("untagged enum Selector") {
         diagnostic.message = "`targets` must be a name, a list of names or globs, or a map of labels".to_owned();
+    }
+    if diagnostic.message.contains("untagged enum ModuleDecl") {
+        diagnostic.message =
+            "`from` must be a directory, or `{ path, rev }` with a directory and a tag or commit".to_owned();
+        diagnostic.hint = Some("put a tag in quotes that looks like a number, such as \"1.0\"".to_owned());
     }
     if diagnostic.message.contains("untagged enum BudgetText") {
         diagnostic.message = "a budget is a number, such as 3, or a part of what is owned, such as 25%".to_owned();
@@ -198,6 +208,21 @@ mod tests {
         ] {
             let problems = parse(&format!("name: web\ntargets: [a]\n{text}\n"), "web").unwrap_err();
             assert!(problems[0].message.contains(words), "{text}: {problems:?}");
+        }
+    }
+
+    #[test]
+    fn a_module_at_a_revision_names_both() {
+        let stack = parse("name: web\ntargets: [a]\nfrom: { path: /modules/web, rev: v1 }\n", "envs/prod").unwrap();
+        assert_eq!((stack.module().as_str(), stack.module_rev()), ("modules/web", Some("v1")));
+        for (from, words) in [
+            ("{ path: /m, rev: refs/heads/main }", "a branch would move by itself"),
+            ("{ path: /m }", "`from` must be a directory, or"),
+            ("{ path: /m, rev: 1.0 }", "`from` must be a directory, or"),
+            ("{ path: /m, rev: v1, ref: x }", "`from` must be a directory, or"),
+        ] {
+            let problems = parse(&format!("name: web\ntargets: [a]\nfrom: {from}\n"), "web").unwrap_err();
+            assert!(problems[0].message.contains(words), "{from}: {problems:?}");
         }
     }
 

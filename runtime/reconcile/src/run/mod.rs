@@ -6,6 +6,7 @@ mod check;
 mod destroy;
 mod gate;
 mod look;
+mod module;
 mod observe;
 mod plan;
 mod prove;

@@ -14,6 +14,7 @@ use tidelock_plan::{Draft, LaneInput, LanePart, Ledger, draft, lane_plan};
 
 use super::check::{self, Check};
 use super::gate;
+use super::module;
 use super::observe::{Snapshot, observe};
 use super::record;
 use super::render::{self, RenderedLane};
@@ -121,7 +122,9 @@ async fn wished(
     lanes: &Lanes,
     selected: &Selected,
 ) -> Result<RenderedLane, RunError> {
-    let mut lane = render::lane(runtime, lanes.pins.files(&selected.lane.stack, fetched), selected).await?;
+    let files = lanes.pins.files(&selected.lane.stack, fetched);
+    let module = module::of(runtime, files, &selected.stack, lanes.pins.in_force).await?;
+    let mut lane = render::lane(runtime, files, module.as_ref(), selected).await?;
     lane.undone = undo::stand_in(runtime, &mut lane.desired, lanes.pins.in_force)?;
     Ok(lane)
 }

@@ -16,6 +16,7 @@ use tidelock_model::port::{Declared, Fetched, Provider, RenderInputs, Rendered, 
 use tidelock_model::reads::{Question, answer};
 use tidelock_model::resource::Resource;
 
+use super::module::{self, Module};
 use crate::contents::{BlobSet, expand};
 use crate::error::RunError;
 use crate::read::values::{Layers, layers};
@@ -48,7 +49,8 @@ pub async fn render(runtime: &Runtime, selection: &Selection) -> Result<Vec<Desi
     let mut all = Vec::new();
     for selected in &lanes.selected {
         let files = lanes.pins.files(&selected.lane.stack, &fetched);
-        all.push(lane(runtime, files, selected).await?.desired);
+        let module = module::of(runtime, files, &selected.stack, lanes.pins.in_force).await?;
+        all.push(lane(runtime, files, module.as_ref(), selected).await?.desired);
     }
     Ok(all)
 }
@@ -72,12 +74,20 @@ pub async fn values(runtime: &Runtime, selection: &Selection) -> Result<Vec<(Lan
         .collect()
 }
 
-/// Renders one lane.
+/// Renders one lane: its stack and values from the revision, its module from there too or
+/// from where the stack says.
 #[tracing::instrument(name = "render", skip_all, fields(lane = %selected.lane))]
-pub(super) async fn lane(runtime: &Runtime, fetched: &Fetched, selected: &Selected) -> Result<RenderedLane, RunError> {
-    let tree = fetched.tree.as_ref();
+pub(super) async fn lane(
+    runtime: &Runtime,
+    stack: &Fetched,
+    module: Option<&Module>,
+    selected: &Selected,
+) -> Result<RenderedLane, RunError> {
     let renderer = runtime.plugins.renderer(&selected.stack.decl.renderer).await?;
-    let values = layers(tree, &selected.stack, selected.lane.target.as_str()).map_err(RunError::Rejected)?;
+    let values =
+        layers(stack.tree.as_ref(), &selected.stack, selected.lane.target.as_str()).map_err(RunError::Rejected)?;
+    let fetched = module.map_or(stack, |module| &module.fetched);
+    let tree = fetched.tree.as_ref();
     let inputs = inputs(runtime, fetched, selected, &values);
     let (rendered, cached) = cached(runtime, renderer.as_ref(), &inputs, selected).await?;
     let event = RunEvent::Rendered { resources: rendered.docs.len(), cached };
@@ -100,7 +110,8 @@ pub(super) async fn lane(runtime: &Runtime, fetched: &Fetched, selected: &Select
     let desired = Desired {
         lane: selected.lane.clone(),
         stack: selected.stack.clone(),
-        revision: fetched.revision.clone(),
+        revision: stack.revision.clone(),
+        module: module.map(|module| module.at.clone()),
         resources,
         plugins,
         settings: settings(selected),
@@ -121,6 +132,7 @@ pub(super) async fn nothing(
         lane: selected.lane.clone(),
         stack: selected.stack.clone(),
         revision: fetched.revision.clone(),
+        module: None,
         resources: vec![],
         plugins: providers.values().map(|provider| provider.plugin().clone()).collect(),
         settings: settings(selected),

@@ -75,7 +75,7 @@ pub(crate) async fn enforce(runtime: &Runtime, source: &Name, want: Want, all: b
     let selection = Selection { source: Some(source.clone()), stacks: vec![], targets: vec![], want };
     let (_, port) = chosen(runtime, &selection)?;
     let last = runtime.store.revision(source)?;
-    let fetched = port.fetch(&selection.want, last.as_ref()).await?;
+    let fetched = asked(runtime, source, port.as_ref(), &selection.want, last.as_ref()).await?;
     let revision = fetched.revision.clone();
     let new = last.as_ref().is_none_or(|last| last.id != revision.id);
     put_in_force(runtime, &selection, last.as_ref(), &revision)?;
@@ -93,6 +93,7 @@ async fn listed(
     match lanes(runtime, selection, fetched).await {
         Ok(lanes) => {
             super::record::orphaned(runtime, fetched, &lanes)?;
+            super::module::mark_used(runtime, &fetched.revision.source, &lanes.stacks)?;
             Ok((Some(lanes.selected.into_iter().map(|selected| selected.lane).collect()), lanes.errors))
         }
         Err(RunError::Rejected(problems)) => Ok((None, problems)),
@@ -107,7 +108,7 @@ async fn listed(
 pub(super) async fn fetch(runtime: &Runtime, selection: &Selection) -> Result<Fetched, RunError> {
     let (name, source) = chosen(runtime, selection)?;
     let last = runtime.store.revision(&name)?;
-    let fetched = source.fetch(&selection.want, last.as_ref()).await?;
+    let fetched = asked(runtime, &name, source.as_ref(), &selection.want, last.as_ref()).await?;
     for notice in &fetched.notices {
         runtime.emit(None, None, &RunEvent::SourceNotice { notice: notice.clone() })?;
     }
@@ -115,6 +116,26 @@ pub(super) async fn fetch(runtime: &Runtime, selection: &Selection) -> Result<Fe
     // A pass of the loop opens what is in force, and a poll says what is new.
     if !runtime.looping {
         tracing::info!(source = %name, revision = %fetched.revision.short(), "fetched");
+    }
+    Ok(fetched)
+}
+
+/// Asks a source. With what the config names come the tags that stacks take modules from, and
+/// it is told which of them moved.
+async fn asked(
+    runtime: &Runtime,
+    name: &Name,
+    source: &dyn Source,
+    want: &Want,
+    last: Option<&Revision>,
+) -> Result<Fetched, RunError> {
+    if *want != Want::Configured {
+        return Ok(source.fetch(want, last).await?);
+    }
+    let tags = super::module::tags(runtime, name)?;
+    let mut fetched = source.fetch_with(want, last, &tags).await?;
+    if !tags.is_empty() {
+        fetched.notices.extend(super::module::moved(runtime, name, source).await?);
     }
     Ok(fetched)
 }

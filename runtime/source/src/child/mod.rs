@@ -56,7 +56,8 @@ pub fn fetch_child(args: &[OsString], stdin: impl Read, mut stdout: impl Write) 
 
 fn fetch(request: &Request) -> Result<Answer, SourceError> {
     let repo = repository::open_or_make_bare(&request.dir, request.object)?;
-    let specs: Vec<String> = request.names.iter().map(|name| format!("+{name}:{}", private_ref(name))).collect();
+    let all = request.names.iter().chain(request.also.iter().filter(|name| !request.names.contains(name)));
+    let specs: Vec<String> = all.map(|name| format!("+{name}:{}", private_ref(name))).collect();
     let invalid = |error: gix::Error| SourceError::new("invalid", format!("{}: {}", request.url, chain(&error)));
     // A path on an SSH server may be what no URL can hold; the client is told it by itself.
     let address = if request.ssh.is_some() { "ssh://ssh.invalid/repository" } else { request.url.as_str() };

@@ -43,6 +43,7 @@ impl Inner {
         server: &Server,
         wanted: &Wanted,
         last: Option<&Revision>,
+        also: &[String],
     ) -> Result<Brought, SourceError> {
         if let Some(id) = wanted.commit
             && let Some(repository) = self.cached()
@@ -59,10 +60,10 @@ impl Inner {
                 self.cache.keep(&turn, &repository, last)?;
             }
         }
-        let found = match self.run(&turn, server, wanted) {
+        let found = match self.run(&turn, server, wanted, also) {
             Err(error) if error.code == "ref-gone" && wanted.prefix.is_some() => {
                 // Servers do not know abbreviations: the branch in force, then look it up.
-                self.run(&turn, server, &self.configured)?;
+                self.run(&turn, server, &self.configured, also)?;
                 let prefix = wanted.prefix.as_deref().unwrap_or_default();
                 self.cached().and_then(|repository| repository.parse(prefix)).ok_or(error)?
             }
@@ -78,7 +79,7 @@ impl Inner {
         Ok(Brought { repository, id, turn: Some(turn) })
     }
 
-    fn run(&self, turn: &Turn, server: &Server, wanted: &Wanted) -> Result<ObjectId, SourceError> {
+    fn run(&self, turn: &Turn, server: &Server, wanted: &Wanted, also: &[String]) -> Result<ObjectId, SourceError> {
         let authorization = match (&self.decl.auth, &server.way) {
             (Some(auth), Way::Http { tls }) => credentials::authorization(auth, &self.base, *tls)?,
             _ => None,
@@ -109,6 +110,7 @@ impl Inner {
             url: server.url.clone(),
             dir: self.cache.generation(turn)?,
             names: wanted.names.clone(),
+            also: also.to_vec(),
             authorization,
             ca,
             proxy,

@@ -143,6 +143,7 @@ fn plan() -> Plan {
             unchanged: 4,
             waits: vec![],
             pinned: None,
+            module: None,
             batch: None,
             destroys: false,
         }],

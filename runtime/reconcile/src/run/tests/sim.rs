@@ -123,7 +123,7 @@ impl Remote {
 
 #[async_trait]
 impl Source for Remote {
-    async fn fetch(&self, want: &Want, last: Option<&Revision>) -> Result<Fetched, SourceError> {
+    async fn fetch_with(&self, want: &Want, last: Option<&Revision>, _: &[String]) -> Result<Fetched, SourceError> {
         if let Want::Rev(id) = want {
             self.opened.fetch_add(1, Ordering::SeqCst);
             let kept = self.cache.lock().unwrap().get(id).cloned();
@@ -136,6 +136,10 @@ impl Source for Remote {
         let fetched = self.source.fetch(want, last).await?;
         self.cache.lock().unwrap().insert(fetched.revision.id.clone(), fetched.clone());
         Ok(fetched)
+    }
+
+    async fn tag(&self, name: &str) -> Result<Option<String>, SourceError> {
+        self.source.tag(name).await
     }
 
     async fn descends(&self, tip: &str, base: &str) -> Result<bool, SourceError> {

@@ -210,7 +210,7 @@ struct FakeSource {
 
 #[async_trait]
 impl Source for FakeSource {
-    async fn fetch(&self, want: &Want, _: Option<&Revision>) -> Result<Fetched, SourceError> {
+    async fn fetch_with(&self, want: &Want, _: Option<&Revision>, _: &[String]) -> Result<Fetched, SourceError> {
         let mut files = self.files.lock().unwrap().clone();
         let mut history = self.history.lock().unwrap();
         if let Want::Rev(rev) = want {
@@ -232,6 +232,10 @@ impl Source for FakeSource {
             signature: Signature::NotAsked,
         };
         Ok(Fetched { revision, tree: Arc::new(FakeTree(files)), notices: vec![] })
+    }
+
+    async fn tag(&self, _: &str) -> Result<Option<String>, SourceError> {
+        Ok(None)
     }
 
     async fn descends(&self, tip: &str, base: &str) -> Result<bool, SourceError> {
