@@ -8,32 +8,42 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use tidelock_model::event::RunEvent;
-use tidelock_model::name::{Lane, Name};
-use tidelock_model::port::{Clock, Listener, Secrets, Source, Store};
+use tidelock_model::name::{Identity, Lane, Name};
+use tidelock_model::port::{Clock, Listener, Secrets, Source, Store, Watch};
 use tidelock_reconcile::select::Siblings;
 use tidelock_reconcile::{Interrupt, Runtime};
 use tidelock_secret::OperatorSecrets;
 use tidelock_source::{FetchHelper, GitSource};
 use tidelock_store::SqliteStore;
-use tidelock_target::Checks;
+use tidelock_target::{Checks, Watches};
 
 use crate::commands::FETCH_CHILD;
 use crate::config::Loaded;
 use crate::error::{CliError, Kind};
-use crate::estate::Estate;
+use crate::estate::{Estate, Opened};
 use crate::plugins;
 
 /// Everything that a pass runs on.
 pub(crate) fn runtime(loaded: &Loaded, listener: Arc<dyn Listener>) -> Result<Runtime, CliError> {
-    over(loaded, listener, Arc::new(SqliteStore::open(&loaded.store())?))
+    over(loaded, listener, Arc::new(SqliteStore::open(&loaded.store())?), None)
 }
 
-/// The same over a store that is open: a config that is read anew does not change it.
-pub(crate) fn over(loaded: &Loaded, listener: Arc<dyn Listener>, store: Arc<dyn Store>) -> Result<Runtime, CliError> {
+/// The same over a store that is open, and what watches machines between looks: a config that
+/// is read anew changes neither.
+pub(crate) fn over(
+    loaded: &Loaded,
+    listener: Arc<dyn Listener>,
+    store: Arc<dyn Store>,
+    watches: Option<&Arc<Watches>>,
+) -> Result<Runtime, CliError> {
     let estate = Arc::new(Estate::new(loaded));
     let heard = PluginEvents { store: Arc::clone(&store), listener: Arc::clone(&listener) };
     let plugins = plugins::room(loaded, &estate, Arc::new(heard))?;
+    let watching = |watches: &Arc<Watches>| -> Arc<dyn Watch> {
+        Arc::new(Watching { watches: Arc::clone(watches), estate: Arc::clone(&estate) })
+    };
     Ok(Runtime {
+        watch: watches.map(watching),
         config: loaded.config.clone(),
         sources: sources(loaded)?,
         plugins,
@@ -81,6 +91,32 @@ pub(crate) fn threads() -> Result<tokio::runtime::Runtime, CliError> {
         .enable_all()
         .build()
         .map_err(|error| CliError::new(Kind::Io, format!("cannot start threads: {error}")))
+}
+
+/// Has machines watched by their names.
+struct Watching {
+    watches: Arc<Watches>,
+    estate: Arc<Estate>,
+}
+
+impl Watch for Watching {
+    fn watch(&self, lane: &Lane, identities: &[Identity]) {
+        match self.estate.open(&lane.target) {
+            Ok(Opened::Machine(machine)) => self.watches.watch(lane, &machine, identities),
+            // What cannot be opened is said by the look.
+            Err(_) => self.watches.forget(lane),
+        }
+    }
+
+    fn leave(&self, lane: &Lane, identities: &[Identity]) {
+        self.watches.leave(lane, identities);
+    }
+
+    fn add(&self, lane: &Lane, identities: &[Identity]) {
+        if let Ok(Opened::Machine(machine)) = self.estate.open(&lane.target) {
+            self.watches.add(lane, &machine, identities);
+        }
+    }
 }
 
 /// What plugins say and do wrong: stored like the events of a pass, and logged.

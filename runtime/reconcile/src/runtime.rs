@@ -8,7 +8,9 @@ use tidelock_model::config::Config;
 use tidelock_model::event::RunEvent;
 use tidelock_model::name::{Lane, Name};
 use tidelock_model::plan::Plan;
-use tidelock_model::port::{Checker, Clock, Listener, Plugins, Secrets, Source, Store, StoreError, Targets, Want};
+use tidelock_model::port::{
+    Checker, Clock, Listener, Plugins, Secrets, Source, Store, StoreError, Targets, Want, Watch,
+};
 
 use crate::interrupt::Interrupt;
 use crate::select::Siblings;
@@ -39,6 +41,8 @@ pub struct Runtime {
     /// Whether the loop makes these passes. It looks thousands of times a day, so what each
     /// look says anyway is told to the listener and not stored.
     pub looping: bool,
+    /// Who watches targets between looks, where somebody does.
+    pub watch: Option<Arc<dyn Watch>>,
     /// The lanes of stacks, as they were listed last.
     pub siblings: Siblings,
 }

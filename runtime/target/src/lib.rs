@@ -8,4 +8,4 @@ mod check;
 pub mod machine;
 
 pub use check::Checks;
-pub use machine::{Ended, Machine, MachineOptions, Stat};
+pub use machine::{Ended, Machine, MachineOptions, Stat, Watches};

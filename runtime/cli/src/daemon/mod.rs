@@ -13,14 +13,17 @@ mod signals;
 mod socket;
 mod wire;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use tidelock_model::name::Lane;
 use tidelock_model::port::{Lease, Store};
 use tidelock_reconcile::Runtime;
 use tidelock_reconcile::driver::{Driver, DriverOptions, Handle, Signal};
 use tidelock_server::Server;
 use tidelock_server::metrics::Metrics;
+use tidelock_store::SqliteStore;
+use tidelock_target::Watches;
 
 pub(crate) use client::wake;
 
@@ -37,6 +40,9 @@ const ALONE: &str = tidelock_reconcile::DAEMON;
 /// does not hold it at all.
 const ALONE_MS: u64 = 60_000;
 
+/// Directories that are watched at most where the config does not say.
+const WATCHES: u32 = 8192;
+
 /// How long threads that hang may keep the process from ending.
 const LEAVE: Duration = Duration::from_secs(2);
 
@@ -44,34 +50,69 @@ const LEAVE: Duration = Duration::from_secs(2);
 pub(crate) fn run(context: &Context) -> Result<(), CliError> {
     let loaded = load(context)?;
     let metrics = Arc::new(Metrics::new(env!("CARGO_PKG_VERSION")));
-    let runtime = crate::wire::runtime(&loaded, Arc::new(Heard(Arc::clone(&metrics))))?;
+    let (told, watches) = watches(&loaded);
+    let store = Arc::new(SqliteStore::open(&loaded.store())?);
+    let runtime = crate::wire::over(&loaded, Arc::new(Heard(Arc::clone(&metrics))), store, watches.as_ref())?;
     let alone = Alone::take(&runtime, &loaded)?;
     let tokio = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .map_err(|error| CliError::new(Kind::Io, format!("cannot start threads: {error}")))?;
-    let ended = tokio.block_on(serve(context, &loaded, &runtime, &alone, metrics));
+    let parts = Parts { runtime, alone, metrics, told, watches };
+    let ended = tokio.block_on(serve(context, &loaded, &parts));
     // A look that hangs on a dead file system must not keep us.
     tokio.shutdown_timeout(LEAVE);
     ended
 }
 
-async fn serve(
-    context: &Context,
-    loaded: &Loaded,
-    runtime: &Runtime,
-    alone: &Alone,
+/// What a daemon is made of.
+struct Parts {
+    runtime: Runtime,
+    alone: Alone,
     metrics: Arc<Metrics>,
-) -> Result<(), CliError> {
+    /// Where the watches find the loop.
+    told: Arc<OnceLock<Handle>>,
+    watches: Option<Arc<Watches>>,
+}
+
+/// What watches machines between looks, where the config and the system let it.
+fn watches(loaded: &Loaded) -> (Arc<OnceLock<Handle>>, Option<Arc<Watches>>) {
+    let told: Arc<OnceLock<Handle>> = Arc::default();
+    let most = loaded.config.daemon.watches.unwrap_or(WATCHES) as usize;
+    if most == 0 {
+        return (told, None);
+    }
+    let heard = Arc::clone(&told);
+    let tell = move |lane: &Lane| {
+        // Where many signals wait the hint is dropped: the next look finds what there is.
+        if let Some(handle) = heard.get()
+            && !handle.hint(Signal::Touched(lane.clone()))
+        {
+            tracing::debug!(%lane, "a change of files was passed over");
+        }
+    };
+    match Watches::start(most, tell) {
+        Ok(watches) => (told, Some(Arc::new(watches))),
+        Err(error) => {
+            tracing::warn!(%error, "files are not watched; what changes is found by the next look");
+            (told, None)
+        }
+    }
+}
+
+async fn serve(context: &Context, loaded: &Loaded, parts: &Parts) -> Result<(), CliError> {
+    let Parts { runtime, alone, metrics, told, .. } = parts;
     let systemd = Arc::new(Systemd::from_environment());
     let (driver, handle) = Driver::new(runtime, options(loaded));
-    let http = http::open(loaded, runtime, &handle, metrics).await?.map(Arc::new);
+    // Nobody else sets it.
+    drop(told.set(handle.clone()));
+    let http = http::open(loaded, runtime, &handle, Arc::clone(metrics)).await?.map(Arc::new);
     let socket = socket::listen(&loaded.socket(), handle.clone(), runtime)?;
     let mut driving = tokio::spawn(driver.run());
     let pulse = tokio::spawn(beating(handle.clone(), Arc::clone(&systemd), http.clone(), alone.clone()));
     let ended = tokio::select! {
         ended = &mut driving => ended,
-        signalled = signals::follow(context, loaded, runtime, &handle, &systemd, http.as_deref()) => {
+        signalled = signals::follow(context, loaded, parts, &handle, &systemd, http.as_deref()) => {
             let mut ending = signalled?;
             tokio::select! {
                 ended = &mut driving => ended,

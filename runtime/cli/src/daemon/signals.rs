@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use tidelock_model::event::RunEvent;
-use tidelock_reconcile::Runtime;
 use tidelock_reconcile::driver::{Handle, Signal};
 use tidelock_server::Server;
 use tokio::signal::unix::{Signal as Stream, SignalKind, signal};
 
+use super::Parts;
 use super::notify::Systemd;
 use crate::config::Loaded;
 use crate::context::Context;
@@ -36,7 +36,7 @@ impl Ending {
 pub(super) async fn follow(
     context: &Context,
     loaded: &Loaded,
-    runtime: &Runtime,
+    parts: &Parts,
     handle: &Handle,
     systemd: &Systemd,
     http: Option<&Server>,
@@ -48,7 +48,7 @@ pub(super) async fn follow(
         tokio::select! {
             _ = hangup.recv() => {
                 systemd.reloading();
-                reload(context, loaded, runtime, handle, http).await;
+                reload(context, loaded, parts, handle, http).await;
                 systemd.ready();
             }
             () = ending.told() => break,
@@ -65,13 +65,14 @@ fn stream(kind: SignalKind) -> Result<Stream, CliError> {
 }
 
 /// Reads the config anew. A bad one is refused, and the old one stays.
-async fn reload(context: &Context, before: &Loaded, runtime: &Runtime, handle: &Handle, http: Option<&Server>) {
+async fn reload(context: &Context, before: &Loaded, parts: &Parts, handle: &Handle, http: Option<&Server>) {
+    let Parts { runtime, watches, .. } = parts;
     let (store, listener) = (Arc::clone(&runtime.store), Arc::clone(&runtime.listener));
     let read: Result<_, CliError> = tokio::task::block_in_place(|| {
         let loaded = super::load(context)?;
         stays(before, &loaded)?;
         let sources = super::http::sources(&loaded)?;
-        Ok((crate::wire::over(&loaded, listener, store)?, sources))
+        Ok((crate::wire::over(&loaded, listener, store, watches.as_ref())?, sources))
     });
     match read {
         Ok((new, sources)) => {

@@ -12,4 +12,7 @@ pub struct DaemonDecl {
     pub lanes_at_once: Option<u16>,
     /// How long a pass may take before it begins to write, such as `10m`, which is the default.
     pub deadline: Option<String>,
+    /// Directories of targets that are watched at most, so that drift is found at once and not
+    /// at the next look. Default 8192; 0 watches none.
+    pub watches: Option<u32>,
 }

@@ -8,6 +8,7 @@ mod secrets;
 mod source;
 mod store;
 mod target;
+mod watch;
 
 pub use ambient::{Clock, Listener};
 pub use check::Checker;
@@ -16,3 +17,4 @@ pub use secrets::Secrets;
 pub use source::{Fetched, Source, SourceError, Tree, TreeEntry, Want};
 pub use store::{Filter, Holder, KnownModule, LaneRecord, LaneStanding, Lease, Settled, Store, StoreError};
 pub use target::{Blobs, Target, Targets};
+pub use watch::Watch;

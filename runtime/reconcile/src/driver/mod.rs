@@ -58,6 +58,8 @@ pub enum Signal {
     Poll(Name),
     /// Looks at lanes now.
     Look(Scope),
+    /// Something that a lane owns may have changed: looks at it soon, but not all the time.
+    Touched(Lane),
     /// From now on runs on this: the config was read anew.
     Reload(Box<Runtime>),
     /// Begins nothing more, and ends once what is under way has ended.
@@ -310,6 +312,14 @@ impl Driver {
                 if let Some(source) = scope.source.filter(|_| scope.target.is_none()) {
                     self.listed.remove(&source);
                     self.schedule.wake_source(&source, now);
+                }
+            }
+            Signal::Touched(lane) => {
+                if !self.schedule.touch(&lane, now)
+                    && let Some(watch) = &self.runtime.watch
+                {
+                    // Nobody looks at it any more.
+                    watch.watch(&lane, &[]);
                 }
             }
             Signal::Reload(runtime) => self.reload(&runtime, now),

@@ -56,6 +56,32 @@ pub(super) fn jittered(ms: u64, who: &str, count: u64) -> u64 {
     ms - tenth + number % (2 * tenth + 1)
 }
 
+/// Looks that changed files may ask for in a row.
+const TOUCHES: i64 = 4;
+
+/// After those, one in so many ms.
+const TOUCH_MS: i64 = 5_000;
+
+/// Bounds how often changed files have a lane looked at: somebody may write all the time. Times
+/// are ms since 1970.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Touches {
+    /// When all of it is free again.
+    free: i64,
+}
+
+impl Touches {
+    /// When the next look may be.
+    pub(super) fn next(self, now: i64) -> i64 {
+        now.max(self.free - (TOUCHES - 1) * TOUCH_MS)
+    }
+
+    /// One is taken, for that time.
+    pub(super) fn take(&mut self, at: i64) {
+        self.free = self.free.max(at) + TOUCH_MS;
+    }
+}
+
 /// How long to wait after the `attempts`-th failure in a row.
 pub(super) fn after_failure(attempts: u32, who: &str) -> u64 {
     doubled(FIRST_MS, LONGEST_MS, attempts, who)
@@ -82,6 +108,21 @@ mod tests {
         assert_eq!(poll_every(Some("30s")), 30_000);
         assert_eq!(look_every(Some("1h")), 3_600_000);
         assert_eq!(look_every(Some("1ms")), SHORTEST_MS);
+    }
+
+    #[test]
+    fn a_storm_of_touches_asks_for_few_looks() {
+        let mut touches = Touches::default();
+        let mut looks = Vec::new();
+        for now in (1_000_000..1_060_000).step_by(10) {
+            if touches.next(now) <= now {
+                touches.take(now);
+                looks.push(now - 1_000_000);
+            }
+        }
+        assert_eq!(looks[..4], [0, 10, 20, 30], "the first ones at once");
+        assert_eq!(looks.len(), 4 + 11, "then one in five seconds");
+        assert_eq!(touches.next(2_000_000), 2_000_000, "and at once again after a while");
     }
 
     #[test]

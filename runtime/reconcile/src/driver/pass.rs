@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use tidelock_model::event::RunEvent;
 use tidelock_model::name::Lane;
 use tidelock_model::plan::{Action, Cause};
-use tidelock_model::port::{LaneRecord, Want};
+use tidelock_model::port::{LaneRecord, StoreError, Want};
 use tidelock_model::run::{PassEnd, RunEnd, Status};
 
 use super::schedule::Ended;
@@ -47,11 +47,29 @@ impl Passed {
 /// A pass over a lane, at the revision in force.
 #[tracing::instrument(name = "pass", skip_all, fields(lane = %lane))]
 pub(super) async fn pass(runtime: &Runtime, lane: &Lane) -> Passed {
+    // Before the look: what changes while it goes on is seen by it, or told.
+    watch(runtime, lane).await;
     let passed = match at_revision_in_force(runtime, lane).await {
         Ok(passed) => passed,
         Err(error) => failed(&error),
     };
     Passed { until: passed.until.into_iter().chain(unpinned(runtime, lane)).min(), ..passed }
+}
+
+/// Has what the lane owns watched, compared with how it is now.
+async fn watch(runtime: &Runtime, lane: &Lane) {
+    let Some(watch) = runtime.watch.clone() else { return };
+    let (store, lane) = (runtime.store.clone(), lane.clone());
+    let watched = tokio::task::spawn_blocking(move || {
+        let owned = store.identities(&lane)?;
+        watch.watch(&lane, &owned);
+        Ok::<_, StoreError>(())
+    });
+    match watched.await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::debug!(%error, "not watched"),
+        Err(error) => tracing::debug!(%error, "not watched"),
+    }
 }
 
 async fn at_revision_in_force(runtime: &Runtime, lane: &Lane) -> Result<Passed, RunError> {

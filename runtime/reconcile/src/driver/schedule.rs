@@ -72,12 +72,22 @@ struct Looking {
     attempts: u32,
     /// How often in a row a lease was another's.
     busy: u32,
+    /// How much of what its files' changes may ask for is used up.
+    touches: pace::Touches,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
-    Waiting { due: Ms },
-    Running { since: Ms, again: bool, overdue: bool },
+    Waiting {
+        due: Ms,
+    },
+    /// `touched`: something that it owns may have changed since it looked.
+    Running {
+        since: Ms,
+        again: bool,
+        touched: bool,
+        overdue: bool,
+    },
 }
 
 impl Schedule {
@@ -112,7 +122,15 @@ impl Schedule {
             }
             let due = now.as_millisecond();
             let state = State::Waiting { due };
-            let looking = Looking { every: *every, state, gone: false, count: 0, attempts: 0, busy: 0 };
+            let looking = Looking {
+                every: *every,
+                state,
+                gone: false,
+                count: 0,
+                attempts: 0,
+                busy: 0,
+                touches: pace::Touches::default(),
+            };
             self.lanes.insert(lane.clone(), looking);
             self.waiting.insert((due, lane.clone()));
         }
@@ -172,6 +190,25 @@ impl Schedule {
         woken
     }
 
+    /// Something that a lane owns may have changed: it is looked at soon, or again once it has
+    /// ended, unless it waits after a failure. Whether the lane is known.
+    pub(super) fn touch(&mut self, lane: &Lane, now: Timestamp) -> bool {
+        let Some(looking) = self.lanes.get_mut(lane).filter(|looking| !looking.gone) else { return false };
+        let due = match &mut looking.state {
+            State::Waiting { due } => *due,
+            State::Running { touched, .. } => {
+                *touched = true;
+                return true;
+            }
+        };
+        let at = looking.touches.next(now.as_millisecond());
+        if looking.attempts == 0 && at < due {
+            looking.touches.take(at);
+            self.set_due(lane, |_| at);
+        }
+        true
+    }
+
     /// What is to be begun now, and counts as begun.
     pub(super) fn begin(&mut self, now: Timestamp) -> Option<Job> {
         let now = now.as_millisecond();
@@ -189,7 +226,7 @@ impl Schedule {
         self.busy.insert(lane.target.clone());
         self.running += 1;
         if let Some(looking) = self.lanes.get_mut(&lane) {
-            looking.state = State::Running { since: now, again: false, overdue: false };
+            looking.state = State::Running { since: now, again: false, touched: false, overdue: false };
             looking.count += 1;
         }
         Some(Job::Pass(lane))
@@ -211,7 +248,7 @@ impl Schedule {
     /// A pass over a lane ended. When it is due again; `None` where it left meanwhile.
     pub(super) fn ended(&mut self, lane: &Lane, how: Ended, now: Timestamp) -> Option<Timestamp> {
         let looking = self.lanes.get_mut(lane)?;
-        let State::Running { again, overdue, .. } = looking.state else { return None };
+        let State::Running { again, touched, overdue, .. } = looking.state else { return None };
         self.busy.remove(&lane.target);
         self.running -= usize::from(!overdue);
         if looking.gone {
@@ -233,7 +270,14 @@ impl Schedule {
             Ended::Busy => pace::after_busy(looking.busy, &who),
             Ended::Failed => pace::after_failure(looking.attempts, &who),
         };
-        let due = after(now, wait);
+        let mut due = after(now, wait);
+        if touched && how != Ended::Failed {
+            let at = looking.touches.next(now);
+            if at < due {
+                looking.touches.take(at);
+                due = at;
+            }
+        }
         looking.state = State::Waiting { due };
         self.waiting.insert((due, lane.clone()));
         Timestamp::from_millisecond(due).ok()

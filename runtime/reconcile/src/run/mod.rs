@@ -18,6 +18,7 @@ mod shown;
 mod source;
 #[cfg(test)]
 mod tests;
+mod watched;
 
 use tidelock_model::error::{Blame, Fault};
 use tidelock_model::name::{Address, Lane};
@@ -150,7 +151,12 @@ async fn pass(
             let Some(_in_hand) = runtime.interrupt.begin() else {
                 return Err(Fault::new("interrupted", Blame::Host, "ended before anything was begun").into());
             };
-            let performed = apply::perform(runtime, &leases, approved, &blobs, who).await?;
+            let written = watched::written(approved.approved.plan());
+            watched::leave(runtime, &written).await;
+            let performed = apply::perform(runtime, &leases, approved, &blobs, who).await;
+            // Before it is proved: what changes from now on is seen by that, or told.
+            watched::add(runtime, written).await;
+            let performed = performed?;
             Some(prove::prove(runtime, approved, performed).await?)
         }
         None => None,

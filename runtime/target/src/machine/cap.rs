@@ -14,7 +14,7 @@ use cap_std::fs::{Dir, MetadataExt as _, OpenOptions, OpenOptionsExt as _};
 use rustix::fs::{AtFlags, Gid, Mode, OFlags, ResolveFlags, Uid};
 use rustix::io::Errno;
 
-use super::folder::{Entry, EntryKind, Folder, Pinned};
+use super::folder::{Entry, EntryKind, Folder, Pinned, Stamp};
 
 /// A directory that cap-std holds open.
 pub(super) struct CapFolder(Dir);
@@ -118,6 +118,17 @@ impl Folder for CapFolder {
     fn look(&self, name: &OsStr) -> io::Result<Option<Entry>> {
         match self.0.symlink_metadata(single(name)?) {
             Ok(metadata) => Ok(Some(entry(&metadata))),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn stamp(&self, name: &OsStr) -> io::Result<Option<Stamp>> {
+        match self.0.symlink_metadata(single(name)?) {
+            Ok(it) => {
+                let changed = (it.ctime(), it.ctime_nsec());
+                Ok(Some(Stamp { dev: it.dev(), ino: it.ino(), size: it.size(), changed }))
+            }
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),
         }

@@ -35,6 +35,17 @@ pub(super) struct Entry {
     pub(super) ino: u64,
 }
 
+/// Tells whether what a name stands for was touched since: no write and no change of mode or
+/// owner leaves it equal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Stamp {
+    pub(super) dev: u64,
+    pub(super) ino: u64,
+    pub(super) size: u64,
+    /// When its content or its attributes changed last: seconds and nanoseconds.
+    pub(super) changed: (i64, i64),
+}
+
 impl Entry {
     /// Whether both are one and the same file.
     pub(super) fn same_file(&self, other: &Self) -> bool {
@@ -55,6 +66,8 @@ pub(super) trait Folder: Sized + Send + Sync {
     fn enter_same_mount(&self, name: &OsStr) -> io::Result<Self>;
     /// What a name stands for; `None` where it stands for nothing.
     fn look(&self, name: &OsStr) -> io::Result<Option<Entry>>;
+    /// When what a name stands for was last touched; `None` where it stands for nothing.
+    fn stamp(&self, name: &OsStr) -> io::Result<Option<Stamp>>;
     /// What this directory itself is.
     fn look_here(&self) -> io::Result<Entry>;
     /// All names, in no order.

@@ -18,6 +18,7 @@ mod preview;
 mod sweep;
 mod temporary;
 mod walk;
+mod watch;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -37,6 +38,7 @@ use tidelock_model::run::Outcome;
 pub use self::command::Ended;
 use self::command::Order;
 use self::folder::{Folder as _, Opened};
+pub use self::watch::Watches;
 
 /// How a machine is looked at and written. Sizes are bytes, times milliseconds.
 #[derive(Debug, Clone, PartialEq, Eq)]

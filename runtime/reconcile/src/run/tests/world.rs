@@ -84,6 +84,7 @@ impl World {
             listener: Arc::new(Hearing(events.clone())),
             interrupt: crate::Interrupt::default(),
             looping: false,
+            watch: None,
             siblings: crate::select::Siblings::default(),
         };
         let world = Self { files, machine, events, history, checks, runtime, clock };
