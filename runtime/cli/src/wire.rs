@@ -18,7 +18,7 @@ use tidelock_store::SqliteStore;
 use tidelock_target::{Checks, Watches};
 
 use crate::commands::FETCH_CHILD;
-use crate::config::Loaded;
+use crate::config::{self, Loaded};
 use crate::error::{CliError, Kind};
 use crate::estate::{Estate, Opened};
 use crate::plugins;
@@ -44,6 +44,7 @@ pub(crate) fn over(
     };
     Ok(Runtime {
         watch: watches.map(watching),
+        lease_ms: config::lease_ms(&loaded.config),
         config: loaded.config.clone(),
         sources: sources(loaded)?,
         plugins,
@@ -147,6 +148,10 @@ struct SystemClock;
 impl Clock for SystemClock {
     fn now(&self) -> Timestamp {
         Timestamp::now()
+    }
+
+    fn uptime(&self) -> u64 {
+        tidelock_target::uptime()
     }
 
     fn sleep(&self, ms: u64) -> Pin<Box<dyn Future<Output = ()> + Send>> {

@@ -41,6 +41,8 @@ pub struct Runtime {
     /// Whether the loop makes these passes. It looks thousands of times a day, so what each
     /// look says anyway is told to the listener and not stored.
     pub looping: bool,
+    /// How long a lease lasts without being renewed, in ms.
+    pub lease_ms: u64,
     /// Who watches targets between looks, where somebody does.
     pub watch: Option<Arc<dyn Watch>>,
     /// The lanes of stacks, as they were listed last.

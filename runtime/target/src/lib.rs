@@ -9,3 +9,12 @@ pub mod machine;
 
 pub use check::Checks;
 pub use machine::{Ended, Machine, MachineOptions, Stat, Watches};
+
+/// How long the system has been up, in ms, with the time that it was suspended. Goes on while
+/// this process is stopped.
+#[must_use]
+pub fn uptime() -> u64 {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+    let part = |number: i64| u64::try_from(number).unwrap_or(0);
+    part(now.tv_sec) * 1_000 + part(now.tv_nsec) / 1_000_000
+}

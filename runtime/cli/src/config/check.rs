@@ -14,6 +14,18 @@ use super::paths::SQLITE;
 use super::toml::File;
 use crate::error::CliError;
 
+/// A lease that is shorter is refused, in ms.
+const SHORTEST_LEASE_MS: u64 = 1_000;
+
+/// How long a lease lasts without being renewed where the config does not say, in ms.
+const LEASE_MS: u64 = 60_000;
+
+/// How long a lease lasts without being renewed, in ms.
+pub(crate) fn lease_ms(config: &Config) -> u64 {
+    let given = config.store.lease.as_ref().and_then(|text| text.parse::<SignedDuration>().ok());
+    given.and_then(|lease| u64::try_from(lease.as_millis()).ok()).unwrap_or(LEASE_MS)
+}
+
 /// Checks one file.
 pub(super) fn check(file: &File<'_>, config: &Config) -> Result<(), CliError> {
     let path = config.store.url.strip_prefix(SQLITE).unwrap_or("");
@@ -38,6 +50,11 @@ pub(super) fn check(file: &File<'_>, config: &Config) -> Result<(), CliError> {
         check_secret(file, name.as_str(), secret)?;
     }
     check_duration(file, &["daemon", "deadline"], config.daemon.deadline.as_deref())?;
+    check_duration(file, &["store", "lease"], config.store.lease.as_deref())?;
+    if lease_ms(config) < SHORTEST_LEASE_MS {
+        let message = "a lease of less than a second runs out while nothing is wrong";
+        return Err(file.wrong(&["store", "lease"], message, Some(r#"write it as: lease = "60s""#.into())));
+    }
     if config.daemon.lanes_at_once == Some(0) {
         let message = "with no lane at once nothing is ever done";
         return Err(file.wrong(&["daemon", "lanes_at_once"], message, Some("write it as: lanes_at_once = 8".into())));

@@ -118,11 +118,15 @@ pub struct StoreDecl {
     pub url: String,
     /// Where fetched repositories and compiled plugins are kept; default `cache` beside the store.
     pub cache: Option<String>,
+    /// How long a process that does not answer keeps the lanes that it works on, such as `60s`,
+    /// which is the default. One that is known to be dead does not keep them at all. Equal for
+    /// all that use the store.
+    pub lease: Option<String>,
 }
 
 impl Default for StoreDecl {
     fn default() -> Self {
-        Self { url: "sqlite:tidelock.db".to_owned(), cache: None }
+        Self { url: "sqlite:tidelock.db".to_owned(), cache: None, lease: None }
     }
 }
 

@@ -10,6 +10,10 @@ pub trait Clock: Send + Sync {
     /// Now.
     fn now(&self) -> Timestamp;
 
+    /// How long the system has been up, in ms, with the time that it was suspended. Never set
+    /// anew, and goes on while this process is stopped.
+    fn uptime(&self) -> u64;
+
     /// Waits.
     fn sleep(&self, ms: u64) -> std::pin::Pin<Box<dyn Future<Output = ()> + Send>>;
 }

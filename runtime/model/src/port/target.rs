@@ -1,6 +1,7 @@
 //! Targets, as the loop sees them: hands, and what contents they are given.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use async_trait::async_trait;
 
@@ -26,6 +27,31 @@ pub trait Blobs: Send + Sync {
     /// # Errors
     /// Not known, or not readable.
     fn read(&self, digest: &Digest) -> Result<Vec<u8>, Fault>;
+}
+
+/// Until when effects may be begun: the end of the lease that they are performed under, moved
+/// on by whoever renews it. In ms of the system's uptime, with the time that it was suspended:
+/// no clock that is set anew changes that, and a process that was frozen finds it over.
+#[derive(Debug, Clone)]
+pub struct Until(Arc<AtomicU64>);
+
+impl Until {
+    /// The end of a lease, in ms of the system's uptime.
+    #[must_use]
+    pub fn at(uptime_ms: u64) -> Self {
+        Self(Arc::new(AtomicU64::new(uptime_ms)))
+    }
+
+    /// Moves it.
+    pub fn set(&self, uptime_ms: u64) {
+        self.0.store(uptime_ms, Ordering::Release);
+    }
+
+    /// Whether it is over at an uptime in ms: then no effect may be begun.
+    #[must_use]
+    pub fn is_over(&self, uptime_ms: u64) -> bool {
+        uptime_ms >= self.0.load(Ordering::Acquire)
+    }
 }
 
 /// Hands on one target.
@@ -60,8 +86,9 @@ pub trait Target: Send + Sync {
     async fn replaced(&self, effect: &Effect, max: u64) -> Result<Option<Vec<u8>>, Fault>;
 
     /// Performs groups that do not depend on each other; one outcome for each, in order,
-    /// and all durable when it returns. Checks each effect's grant and precondition again.
-    async fn perform(&self, run: &str, groups: &[Group], blobs: &dyn Blobs) -> Vec<Outcome>;
+    /// and all durable when it returns. Checks each effect's grant and precondition again, and
+    /// begins none, and takes none back, once `until` is over: somebody else may be at work then.
+    async fn perform(&self, run: &str, groups: &[Group], blobs: &dyn Blobs, until: &Until) -> Vec<Outcome>;
 
     /// Removes what an interrupted `perform` left beside the paths of these effects.
     ///

@@ -135,8 +135,9 @@ fn came_of(applied: &Applied) -> Passed {
 }
 
 fn failed(error: &RunError) -> Passed {
+    // Fenced: it was frozen, and another process took the lane over, which says how it stands.
     if let RunError::Store(error) = error
-        && error.code == "busy"
+        && matches!(error.code.as_str(), "busy" | "fenced")
     {
         return Passed::ended(Ended::Busy, PassEnd::Busy);
     }

@@ -161,7 +161,7 @@ async fn groups(
             leases.renew(runtime)?;
             runtime.store.put_intents(lease, &intents)?;
             let owned: Vec<Group> = batch.iter().copied().cloned().collect();
-            let outcomes = leases.kept_while(runtime, target.perform(&run, &owned, blobs)).await;
+            let outcomes = leases.kept_while(runtime, target.perform(&run, &owned, blobs, leases.until())).await;
             let settled: Vec<Settled> =
                 intents.into_iter().zip(&outcomes).map(|(intent, outcome)| settled(intent, outcome)).collect();
             runtime.store.settle(lease, runtime.clock.now(), &settled)?;

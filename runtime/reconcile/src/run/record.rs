@@ -8,7 +8,7 @@ use tidelock_model::error::{Blame, Fault};
 use tidelock_model::event::RunEvent;
 use tidelock_model::name::{Lane, Name};
 use tidelock_model::plan::{Action, Cause, LanePlan, Plan, Wait};
-use tidelock_model::port::{Fetched, LaneRecord, Lease};
+use tidelock_model::port::{Fetched, LaneRecord, Lease, Until};
 use tidelock_model::revision::{Revision, Signature};
 use tidelock_model::run::{Approval, Run, RunCounts, RunEnd, Status};
 use tidelock_plan::gate::{self, ApprovedPlan};
@@ -25,9 +25,6 @@ use crate::error::RunError;
 use crate::runtime::Runtime;
 use crate::select::Selected;
 
-/// How long a lease lasts without being renewed.
-const LEASE_MS: u64 = 60_000;
-
 /// How long a command waits for a lease: longer than a pass of the loop that finds
 /// something small to do, shorter than a person's patience.
 const PATIENCE_MS: u64 = 10_000;
@@ -40,6 +37,7 @@ pub(crate) struct Leases {
     lanes: BTreeMap<Lane, Lease>,
     targets: BTreeMap<Name, Lease>,
     store: std::sync::Arc<dyn tidelock_model::port::Store>,
+    until: Until,
 }
 
 impl Leases {
@@ -68,15 +66,17 @@ impl Leases {
         lanes: impl IntoIterator<Item = &'a Lane>,
         who: &str,
     ) -> Result<Self, RunError> {
-        let mut leases = Self { lanes: BTreeMap::new(), targets: BTreeMap::new(), store: runtime.store.clone() };
+        // From before they are taken: the store counts from later on.
+        let until = Until::at(runtime.clock.uptime().saturating_add(runtime.lease_ms));
+        let mut leases = Self { lanes: BTreeMap::new(), targets: BTreeMap::new(), store: runtime.store.clone(), until };
         let lanes: BTreeSet<&Lane> = lanes.into_iter().collect();
         let targets: BTreeSet<&Name> = lanes.iter().map(|lane| &lane.target).collect();
         for target in targets {
-            let lease = runtime.store.lease(&format!("target:{target}"), who, LEASE_MS)?;
+            let lease = runtime.store.lease(&format!("target:{target}"), who, runtime.lease_ms)?;
             leases.targets.insert(target.clone(), lease);
         }
         for lane in lanes {
-            let lease = runtime.store.lease(&format!("lane:{lane}"), who, LEASE_MS)?;
+            let lease = runtime.store.lease(&format!("lane:{lane}"), who, runtime.lease_ms)?;
             leases.lanes.insert(lane.clone(), lease);
         }
         Ok(leases)
@@ -104,7 +104,7 @@ impl Leases {
             tokio::select! {
                 biased;
                 done = &mut work => return done,
-                () = runtime.clock.sleep(LEASE_MS / 3) => {}
+                () = runtime.clock.sleep(runtime.lease_ms / 3) => {}
             }
             // What is under way ends all the same; what comes after it asks for the lease itself.
             if let Err(error) = self.renew(runtime) {
@@ -539,6 +539,8 @@ pub(super) fn finish(
     proven: Proven,
     unchecked: &BTreeMap<Lane, String>,
 ) -> Result<Applied, RunError> {
+    // Whoever was frozen meanwhile must not say how a lane stands that is another's now.
+    leases.renew(runtime)?;
     let Proven { performed, mismatches } = proven;
     let Performed { runs, failures, skipped, unknown, early, .. } = performed;
     let plan = pass.approved.plan().clone();

@@ -32,7 +32,7 @@ use tidelock_model::error::{Blame, Fault};
 use tidelock_model::grant::Grant;
 use tidelock_model::name::Name;
 use tidelock_model::plan::{Group, Preview};
-use tidelock_model::port::{Blobs, Target};
+use tidelock_model::port::{Blobs, Target, Until};
 use tidelock_model::run::Outcome;
 
 pub use self::command::Ended;
@@ -205,8 +205,8 @@ impl Target for Machine {
         blocking(move || preview::replaced_content(&machine, &effect, max)).await?
     }
 
-    async fn perform(&self, run: &str, groups: &[Group], blobs: &dyn Blobs) -> Vec<Outcome> {
-        perform::perform(self, run, groups, blobs).await
+    async fn perform(&self, run: &str, groups: &[Group], blobs: &dyn Blobs, until: &Until) -> Vec<Outcome> {
+        perform::perform(self, run, groups, blobs, until).await
     }
 
     async fn sweep(&self, effects: &[Effect]) -> Result<usize, Fault> {

@@ -12,7 +12,7 @@ use tidelock_model::error::{Blame, Fault};
 use tidelock_model::grant::{Grant, GrantDecl};
 use tidelock_model::name::{Identity, Lane, Name};
 use tidelock_model::plan::{Group, PlannedEffect, Preview};
-use tidelock_model::port::{Blobs, Target as _};
+use tidelock_model::port::{Blobs, Target as _, Until};
 use tidelock_model::run::{EffectEnd, Outcome};
 use tidelock_model::secret::{SecretName, SecretValue};
 use tidelock_target::{Machine, MachineOptions};
@@ -143,7 +143,7 @@ impl Room {
     }
 
     pub(crate) async fn perform(&self, groups: &[Group]) -> Vec<Outcome> {
-        self.machine.perform("run-1", groups, &self.contents).await
+        self.machine.perform("run-1", groups, &self.contents, &Until::at(u64::MAX)).await
     }
 
     /// Performs one sequence.

@@ -57,6 +57,10 @@ impl Clock for SimClock {
         Timestamp::from_millisecond(self.0.now.load(Ordering::SeqCst)).unwrap()
     }
 
+    fn uptime(&self) -> u64 {
+        u64::try_from(self.0.now.load(Ordering::SeqCst)).unwrap()
+    }
+
     fn sleep(&self, ms: u64) -> Pin<Box<dyn Future<Output = ()> + Send>> {
         let at = self.0.now.load(Ordering::SeqCst) + i64::try_from(ms).unwrap();
         let id = self.0.last.fetch_add(1, Ordering::SeqCst);

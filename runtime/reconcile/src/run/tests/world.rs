@@ -21,7 +21,7 @@ use tidelock_model::plan::{Action, Group, Plan, Preview};
 use tidelock_model::plugin::PluginRef;
 use tidelock_model::port::{
     Blobs, Checker, Clock, Declared, Fetched, Listener, PluginError, Plugins, Provider, RenderInputs, Rendered,
-    Renderer, Source, SourceError, StepAnswer, StepRequest, Target, Targets, Tree, TreeEntry, Want,
+    Renderer, Source, SourceError, StepAnswer, StepRequest, Target, Targets, Tree, TreeEntry, Until, Want,
 };
 use tidelock_model::reads::{Question, Read, answer};
 use tidelock_model::resource::RenderedDoc;
@@ -85,6 +85,7 @@ impl World {
             interrupt: crate::Interrupt::default(),
             looping: false,
             watch: None,
+            lease_ms: 60_000,
             siblings: crate::select::Siblings::default(),
         };
         let world = Self { files, machine, events, history, checks, runtime, clock };
@@ -194,6 +195,10 @@ impl Clock for Ticking {
         let mut second = self.0.lock().unwrap();
         *second += 1;
         Timestamp::from_second(*second).unwrap()
+    }
+
+    fn uptime(&self) -> u64 {
+        *self.0.lock().unwrap() as u64
     }
 
     fn sleep(&self, _: u64) -> Pin<Box<dyn Future<Output = ()> + Send>> {
@@ -472,7 +477,7 @@ impl Target for Machine {
         Ok(self.contents.lock().unwrap().get(digest).cloned())
     }
 
-    async fn perform(&self, run: &str, groups: &[Group], blobs: &dyn Blobs) -> Vec<Outcome> {
+    async fn perform(&self, run: &str, groups: &[Group], blobs: &dyn Blobs, _: &Until) -> Vec<Outcome> {
         assert!(!*self.dies.lock().unwrap(), "the process dies here");
         groups
             .iter()

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tidelock_model::effect::{Effect, EffectBody};
@@ -50,7 +49,7 @@ impl Performer<'_> {
     /// Performs a group's queue in order, as far as it goes. `faults` are those of staged
     /// files that could not be made durable, by their place in the queue.
     fn commit(&mut self, work: &mut Work<'_>, mut faults: BTreeMap<usize, Fault>) {
-        if self.given_up.load(Ordering::Acquire) {
+        if self.right.is_over() {
             self.fail(work, None);
             return;
         }
@@ -71,7 +70,8 @@ impl Performer<'_> {
         let mut stopped = false;
         for (q, queued) in work.take_queue().into_iter().enumerate() {
             let index = queued.index;
-            stopped |= stop.is_some_and(|stop| stop <= q);
+            // Asked before each: whoever was frozen in between must not go on.
+            stopped |= stop.is_some_and(|stop| stop <= q) || self.right.is_anothers();
             if !stopped {
                 match self.put(work, &queued, &effects[index]) {
                     Ok(()) => {

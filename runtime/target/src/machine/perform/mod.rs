@@ -6,7 +6,8 @@
 //! as a whole keeps what it replaced until its end (`undo`).
 //!
 //! All of it runs on a thread of its own. When nobody waits for the answer any more,
-//! nothing further is begun; what was begun ends, and files not yet renamed are removed.
+//! or the lease may be another's, nothing further is begun; what was begun ends, and files not
+//! yet renamed are removed.
 
 mod act;
 mod commit;
@@ -24,7 +25,7 @@ use tidelock_model::effect::{Effect, EffectBody, PathState, Precondition};
 use tidelock_model::error::{Blame, Fault, tame};
 use tidelock_model::grant::{Access, Grant};
 use tidelock_model::plan::Group;
-use tidelock_model::port::Blobs;
+use tidelock_model::port::{Blobs, Until};
 use tidelock_model::run::{EffectEnd, Outcome};
 use tokio::sync::mpsc;
 
@@ -62,8 +63,32 @@ impl Drop for Waiting {
     }
 }
 
+/// The right to begin effects.
+struct Right {
+    given_up: Arc<AtomicBool>,
+    until: Until,
+}
+
+impl Right {
+    /// Whether nothing further may be begun.
+    fn is_over(&self) -> bool {
+        self.given_up.load(Ordering::Acquire) || self.is_anothers()
+    }
+
+    /// Whether somebody else may be at work on the target: then nothing is taken back either.
+    fn is_anothers(&self) -> bool {
+        self.until.is_over(crate::uptime())
+    }
+}
+
 /// See [`tidelock_model::port::Target::perform`].
-pub(super) async fn perform(machine: &Machine, run: &str, groups: &[Group], blobs: &dyn Blobs) -> Vec<Outcome> {
+pub(super) async fn perform(
+    machine: &Machine,
+    run: &str,
+    groups: &[Group],
+    blobs: &dyn Blobs,
+    until: &Until,
+) -> Vec<Outcome> {
     let jobs: Vec<Job> = groups
         .iter()
         .map(|group| Job {
@@ -75,7 +100,8 @@ pub(super) async fn perform(machine: &Machine, run: &str, groups: &[Group], blob
     let given_up = Arc::new(AtomicBool::new(false));
     let _waiting = Waiting(Arc::clone(&given_up));
     let machine = machine.clone();
-    let worker = tokio::task::spawn_blocking(move || Performer::perform(&machine, &jobs, receiver, &given_up));
+    let right = Right { given_up, until: until.clone() };
+    let worker = tokio::task::spawn_blocking(move || Performer::perform(&machine, &jobs, receiver, &right));
     deliver(groups, blobs, sender).await;
     let ends = match worker.await {
         Ok(ends) => ends,
@@ -138,7 +164,7 @@ struct Performer<'m> {
     machine: &'m Machine,
     looker: Looker<'m>,
     contents: mpsc::Receiver<Delivery>,
-    given_up: &'m AtomicBool,
+    right: &'m Right,
     /// What must be made durable before the end, and which effects rest on it.
     late: BTreeMap<Late, Vec<(usize, usize)>>,
     staged: usize,
@@ -152,14 +178,14 @@ impl<'m> Performer<'m> {
         machine: &'m Machine,
         jobs: &[Job],
         contents: mpsc::Receiver<Delivery>,
-        given_up: &'m AtomicBool,
+        right: &'m Right,
     ) -> Vec<Vec<EffectEnd>> {
         let mut works: Vec<Work<'_>> = jobs.iter().enumerate().map(|(id, job)| Work::new(id, job)).collect();
         match Looker::new(machine) {
             Ok(looker) => {
                 let late = BTreeMap::new();
                 let staged_folders = vec![];
-                Performer { machine, looker, contents, given_up, late, staged: 0, staged_bytes: 0, staged_folders }
+                Performer { machine, looker, contents, right, late, staged: 0, staged_bytes: 0, staged_folders }
                     .run(&mut works);
             }
             Err(fault) => {
@@ -198,7 +224,7 @@ impl<'m> Performer<'m> {
         let effects = &work.job.effects;
         while !work.over && work.next < effects.len() {
             let (index, effect) = (work.next, &effects[work.next]);
-            if self.given_up.load(Ordering::Acquire) {
+            if self.right.is_over() {
                 self.fail(work, None);
                 break;
             }
@@ -288,7 +314,7 @@ impl<'m> Performer<'m> {
         if let Some((index, fault)) = culprit {
             work.ends[index] = EffectEnd::Failed { fault };
         }
-        if work.job.atomic {
+        if work.job.atomic && !self.right.is_anothers() {
             self.take_back(work, &why);
         }
     }
