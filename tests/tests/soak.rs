@@ -202,7 +202,9 @@ fn left_alone_with_commits_and_drift_it_stays_as_small_as_it_was() {
     for size in &sizes {
         println!("{size:?}");
     }
+    let changes = (commits * LANES as u64 + drifts).max(1);
     println!("{commits} commits, {drifts} drifts, {} passes, {} polls", pulse["passed"], pulse["polled"]);
+    println!("{} bytes of store for each of {changes} changes", sizes[9].store / changes);
     assert!(sizes[9].packs > 0, "nothing was fetched");
     let (early, late) = (sizes[2], sizes[9]);
     assert!(late.files <= early.files + 8, "open files grow: {early:?} {late:?}");
@@ -210,7 +212,6 @@ fn left_alone_with_commits_and_drift_it_stays_as_small_as_it_was() {
     assert!(late.memory_kib < early.memory_kib * 3 / 2 + 16_384, "memory grows: {early:?} {late:?}");
     assert!(late.packs <= early.packs + 24, "packs pile up: {early:?} {late:?}");
     // A record of each change is kept; what each look finds is not.
-    let changes = (commits * LANES as u64 + drifts).max(1);
     assert!(late.store / changes < 64 << 10, "the store grows by more than what was done: {late:?}");
     daemon.stop();
     record_is_true(&site.events());

@@ -4,8 +4,9 @@ use rusqlite::{Connection, OptionalExtension, Transaction, params};
 use tidelock_model::name::{Identity, Lane};
 use tidelock_model::run::{Intent, IntentChange};
 
-use crate::column::{from_json, from_word, json, parse, word};
+use crate::column::{from_word, parse, word};
 use crate::error::{Kept, Trouble};
+use crate::packed::{pack, unpack};
 use crate::triggers;
 
 /// An intent in the file.
@@ -29,12 +30,12 @@ pub(crate) fn put(transaction: &Transaction<'_>, intent: &Intent) -> Kept<i64> {
     }
     transaction
         .prepare_cached(
-            "INSERT INTO intents (run, grp, source, stack, target, effects) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+            "INSERT INTO intents (run, grp, source, stack, target, packed) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
         )?
-        .execute(params![run, group, lane.0, lane.1, lane.2, json("effects", &intent.effects)?])?;
+        .execute(params![run, group, lane.0, lane.1, lane.2, pack("effects", &intent.effects)?])?;
     let id = transaction.last_insert_rowid();
     let mut insert = transaction.prepare_cached(
-        "INSERT INTO intent_changes (intent, n, address, identity, action, cause, entry, moved_from)
+        "INSERT INTO intent_changes (intent, n, address, identity, action, cause, packed, moved_from)
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
     )?;
     for (n, change) in (0_i64..).zip(&intent.changes) {
@@ -45,7 +46,7 @@ pub(crate) fn put(transaction: &Transaction<'_>, intent: &Intent) -> Kept<i64> {
             change.identity.as_str(),
             word(&change.action)?,
             word(&change.cause)?,
-            change.entry.as_ref().map(|entry| json("an inventory's line", entry)).transpose()?,
+            change.entry.as_ref().map(|entry| pack("an inventory's line", entry)).transpose()?,
             change.moved_from.as_ref().map(ToString::to_string),
         ])?;
     }
@@ -70,7 +71,7 @@ pub(crate) fn find(connection: &Connection, intent: &Intent) -> Kept<Option<Put>
 /// Intents of a lane that were never settled, oldest first.
 pub(crate) fn open(connection: &Connection, lane: &Lane) -> Kept<Vec<Intent>> {
     let mut select = connection.prepare_cached(
-        "SELECT id, run, grp, effects FROM intents
+        "SELECT id, run, grp, packed FROM intents
          WHERE source = ?1 AND stack = ?2 AND target = ?3 AND settled IS NULL ORDER BY id",
     )?;
     let mut rows = select.query(params![lane.source.as_str(), lane.stack.as_str(), lane.target.as_str()])?;
@@ -81,7 +82,7 @@ pub(crate) fn open(connection: &Connection, lane: &Lane) -> Kept<Vec<Intent>> {
             run: row.get(1)?,
             group: row.get(2)?,
             changes: changes(connection, id)?,
-            effects: from_json("an intent's effects", row.get_ref(3)?.as_str().map_err(rusqlite::Error::from)?)?,
+            effects: unpack("an intent's effects", row.get_ref(3)?.as_blob().map_err(rusqlite::Error::from)?)?,
             triggers: triggers::of(connection, id)?,
         });
     }
@@ -90,19 +91,19 @@ pub(crate) fn open(connection: &Connection, lane: &Lane) -> Kept<Vec<Intent>> {
 
 fn changes(connection: &Connection, intent: i64) -> Kept<Vec<IntentChange>> {
     let mut select = connection.prepare_cached(
-        "SELECT address, identity, action, cause, entry, moved_from FROM intent_changes WHERE intent = ?1 ORDER BY n",
+        "SELECT address, identity, action, cause, packed, moved_from FROM intent_changes WHERE intent = ?1 ORDER BY n",
     )?;
     let mut rows = select.query([intent])?;
     let mut changes = Vec::new();
     while let Some(row) = rows.next()? {
-        let entry: Option<String> = row.get(4)?;
+        let entry: Option<Vec<u8>> = row.get(4)?;
         let moved_from: Option<String> = row.get(5)?;
         changes.push(IntentChange {
             address: parse("an intent's address", &row.get::<_, String>(0)?)?,
             identity: Identity::new(row.get::<_, String>(1)?),
             action: from_word("an intent's action", row.get(2)?)?,
             cause: from_word("an intent's cause", row.get(3)?)?,
-            entry: entry.map(|text| from_json("an intent's line of the inventory", &text)).transpose()?,
+            entry: entry.map(|packed| unpack("an intent's line of the inventory", &packed)).transpose()?,
             moved_from: moved_from.map(|text| parse("an intent's old address", &text)).transpose()?,
         });
     }

@@ -28,6 +28,7 @@ mod leases;
 mod migrate;
 mod modules;
 mod open;
+mod packed;
 mod plans;
 mod port;
 mod process;

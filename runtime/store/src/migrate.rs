@@ -2,10 +2,12 @@
 //!
 //! A migration that was released never changes; what comes later is a new file.
 
+use rusqlite::functions::FunctionFlags;
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 
 use crate::error::Kept;
 use crate::open::{self, Found};
+use crate::packed;
 
 /// Marks a SQLite file as ours: "TiLk".
 pub(crate) const APPLICATION_ID: i64 = 0x5469_4c6b;
@@ -16,6 +18,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../migrations/0002_loop.sql"),
     include_str!("../migrations/0003_undo.sql"),
     include_str!("../migrations/0004_modules.sql"),
+    include_str!("../migrations/0005_packed.sql"),
 ];
 
 /// The version of the store's file that this build reads and writes.
@@ -27,6 +30,11 @@ pub(crate) fn bring_up(connection: &mut Connection, file: &str) -> Kept<()> {
     if let Found::Ours { version: SCHEMA_VERSION } = open::identify(connection, file)? {
         return Ok(());
     }
+    let packs = FunctionFlags::SQLITE_UTF8 | FunctionFlags::SQLITE_DETERMINISTIC;
+    connection.create_scalar_function("pack", 1, packs, |context| {
+        let text = context.get_raw(0).as_str()?;
+        packed::deflated(text.as_bytes()).map_err(|why| rusqlite::Error::UserFunctionError(why.into()))
+    })?;
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let from = match open::identify(&transaction, file)? {
         Found::Empty => 0,

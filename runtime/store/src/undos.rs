@@ -7,6 +7,7 @@ use tidelock_model::name::{Identity, Name};
 
 use crate::column::{from_json, json};
 use crate::error::Kept;
+use crate::packed::unpack;
 
 /// Every one, sorted by address.
 pub(crate) fn all(connection: &Connection) -> Kept<Vec<Undo>> {
@@ -49,13 +50,13 @@ pub(crate) fn end(transaction: &Transaction<'_>, target: &Name, identity: &Ident
 
 /// The newest line that an intent wrote for an identity, while the intent is kept.
 pub(crate) fn last_entry(connection: &Connection, target: &Name, identity: &Identity) -> Kept<Option<InventoryEntry>> {
-    let text: Option<String> = connection
+    let packed: Option<Vec<u8>> = connection
         .prepare_cached(
-            "SELECT entry FROM intent_changes JOIN intents ON intents.id = intent_changes.intent
-             WHERE intents.target = ?1 AND identity = ?2 AND outcome = 'done' AND entry IS NOT NULL
+            "SELECT intent_changes.packed FROM intent_changes JOIN intents ON intents.id = intent_changes.intent
+             WHERE intents.target = ?1 AND identity = ?2 AND outcome = 'done' AND intent_changes.packed IS NOT NULL
              ORDER BY intent DESC, n DESC LIMIT 1",
         )?
         .query_row([target.as_str(), identity.as_str()], |row| row.get(0))
         .optional()?;
-    text.map(|text| from_json(&format!("the last line of {identity} on {target}"), &text)).transpose()
+    packed.map(|packed| unpack(&format!("the last line of {identity} on {target}"), &packed)).transpose()
 }

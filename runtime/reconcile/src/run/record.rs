@@ -91,10 +91,17 @@ impl Leases {
 
     /// Keeps all of them for another while.
     pub(crate) fn renew(&self, runtime: &Runtime) -> Result<(), RunError> {
+        let until = runtime.clock.uptime().saturating_add(runtime.lease_ms);
         for lease in self.targets.values().chain(self.lanes.values()) {
-            runtime.store.renew(lease, LEASE_MS)?;
+            runtime.store.renew(lease, runtime.lease_ms)?;
         }
+        self.until.set(until);
         Ok(())
+    }
+
+    /// Until when effects may be begun under them.
+    pub(crate) fn until(&self) -> &Until {
+        &self.until
     }
 
     /// Waits for something that may take longer than a lease lasts, and keeps them meanwhile.
@@ -296,7 +303,6 @@ fn gone(runtime: &Runtime, fetched: &Fetched, lanes: &Lanes, lane: &Lane) -> Res
 
 /// Notes where each lane stands after a plan.
 pub(super) fn planned(runtime: &Runtime, pass: &Pass) -> Result<(), RunError> {
-    runtime.store.put_plan(runtime.clock.now(), &pass.plan)?;
     for lane in &pass.lanes {
         let key = &lane.rendered.desired.lane;
         let changes: Vec<_> = pass.plan.changes_of(key).collect();
@@ -316,10 +322,16 @@ pub(super) fn planned(runtime: &Runtime, pass: &Pass) -> Result<(), RunError> {
     Ok(())
 }
 
-/// Keeps a lane's part of a plan by itself: what a person says yes or no to later.
+/// Keeps a lane's part of a plan by itself: what a person says yes or no to later, and what
+/// was done is looked up by. The plan as a whole is nothing that anybody asks for.
 fn kept(runtime: &Runtime, plan: &Plan, lane: &Lane) -> Result<(), RunError> {
-    if plan.lanes.len() > 1 && plan.changes_of(lane).next().is_some() {
-        runtime.store.put_plan(runtime.clock.now(), &tidelock_plan::only(plan, std::slice::from_ref(lane)))?;
+    if plan.changes_of(lane).next().is_none() {
+        return Ok(());
+    }
+    let at = runtime.clock.now();
+    match plan.lanes.len() {
+        1 => runtime.store.put_plan(at, plan)?,
+        _ => runtime.store.put_plan(at, &tidelock_plan::only(plan, std::slice::from_ref(lane)))?,
     }
     Ok(())
 }
@@ -384,7 +396,6 @@ pub(super) fn together(
     unchecked: BTreeMap<Lane, String>,
     who: &str,
 ) -> Result<Applied, RunError> {
-    runtime.store.put_plan(runtime.clock.now(), &plan)?;
     let performed = done.is_some();
     let mut applied = done.unwrap_or_else(|| Applied {
         plan: plan.clone(),
