@@ -12,6 +12,8 @@
 //! small_disk    a disk that is full soon
 //! ssh_server    an OpenSSH server of the tests' own
 //! keys          SSH keys that sign commits
+//! mariadb       a MariaDB server of the tests' own
+//! postgres      a PostgreSQL server of the tests' own
 //! site          a repository, a machine, and the config between them
 //! http          requests to a daemon that listens, and its figures
 //! fleet         a site with several machines and one stack on all of them
@@ -30,6 +32,9 @@ pub mod git_http;
 pub mod http;
 pub mod http_proxy;
 pub mod keys;
+pub mod mariadb;
+mod owned;
+pub mod postgres;
 pub mod redact;
 pub mod relay;
 pub mod repo;
@@ -45,6 +50,8 @@ pub use git_daemon::GitDaemon;
 pub use git_http::GitHttp;
 pub use http_proxy::HttpProxy;
 pub use keys::SigningKey;
+pub use mariadb::MariaDb;
+pub use postgres::Postgres;
 pub use redact::redact;
 pub use relay::Relay;
 pub use repo::Repo;

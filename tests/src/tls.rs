@@ -22,36 +22,7 @@ impl Tls {
     /// `openssl` or `socat` does not do its part.
     #[must_use]
     pub fn before(server: u16, name: &str, folder: &Path) -> Self {
-        fs::create_dir_all(folder).expect("a folder for certificates");
-        let new = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"];
-        let made = |arguments: &[&str]| {
-            let output = Command::new("openssl")
-                .args(["req", "-x509"])
-                .args(new)
-                .args(arguments)
-                .current_dir(folder)
-                .output()
-                .expect("openssl (Debian: openssl)");
-            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        };
-        made(&["-subj", "/CN=An authority of the tests", "-keyout", "ca.key", "-out", "ca.pem"]);
-        let alternative = format!("subjectAltName=DNS:{name}");
-        made(&[
-            "-CA",
-            "ca.pem",
-            "-CAkey",
-            "ca.key",
-            "-subj",
-            "/CN=A server of the tests",
-            "-addext",
-            &alternative,
-            "-addext",
-            "basicConstraints=critical,CA:FALSE",
-            "-keyout",
-            "server.key",
-            "-out",
-            "server.pem",
-        ]);
+        certificates(name, folder);
         let port =
             TcpListener::bind(("127.0.0.1", 0)).and_then(|listener| listener.local_addr()).expect("a port").port();
         let child = Command::new("socat")
@@ -83,6 +54,44 @@ impl Tls {
     pub fn authority(&self) -> &Path {
         &self.authority
     }
+}
+
+/// Makes an authority (`ca.pem`) and the certificate of a server of this name (`server.pem`,
+/// `server.key`) in a folder, which is made.
+///
+/// # Panics
+/// `openssl` does not do its part.
+pub fn certificates(name: &str, folder: &Path) {
+    fs::create_dir_all(folder).expect("a folder for certificates");
+    let new = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"];
+    let made = |arguments: &[&str]| {
+        let output = Command::new("openssl")
+            .args(["req", "-x509"])
+            .args(new)
+            .args(arguments)
+            .current_dir(folder)
+            .output()
+            .expect("openssl (Debian: openssl)");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    };
+    made(&["-subj", "/CN=An authority of the tests", "-keyout", "ca.key", "-out", "ca.pem"]);
+    let alternative = format!("subjectAltName=DNS:{name}");
+    made(&[
+        "-CA",
+        "ca.pem",
+        "-CAkey",
+        "ca.key",
+        "-subj",
+        "/CN=A server of the tests",
+        "-addext",
+        &alternative,
+        "-addext",
+        "basicConstraints=critical,CA:FALSE",
+        "-keyout",
+        "server.key",
+        "-out",
+        "server.pem",
+    ]);
 }
 
 impl Drop for Tls {

@@ -14,7 +14,7 @@ struct Need {
     reason: &'static str,
 }
 
-const NEEDS: [Need; 6] = [
+const NEEDS: [Need; 8] = [
     Need { program: "cc", package: "gcc", reason: "compiles the embedded SQLite" },
     Need { program: "git", package: "git", reason: "makes the repositories that tests fetch from, and serves them" },
     Need { program: "ssh-keygen", package: "openssh-client", reason: "makes keys and signs the commits of tests" },
@@ -25,6 +25,16 @@ const NEEDS: [Need; 6] = [
     },
     Need { program: "openssl", package: "openssl", reason: "makes the certificates of the tests' servers" },
     Need { program: "socat", package: "socat", reason: "speaks TLS in front of the tests' servers" },
+    Need {
+        program: "/usr/lib/postgresql/15/bin/postgres",
+        package: "postgresql-15",
+        reason: "is the database server of tests; where apt starts one, tests do not need that",
+    },
+    Need {
+        program: "/usr/sbin/mariadbd",
+        package: "mariadb-server",
+        reason: "is the database server of tests; where apt starts one, tests do not need that",
+    },
 ];
 
 /// Installs what is missing where that is possible without asking: with apt,
