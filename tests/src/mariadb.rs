@@ -138,7 +138,7 @@ impl MariaDb {
     fn client(&self, sql: &str) -> Command {
         let mut command = Command::new("mariadb");
         command.env_clear().env("PATH", "/usr/bin:/bin");
-        command.args(["--no-defaults", "-u", "root", "-N", "-B", "-e", sql]);
+        command.args(["--no-defaults", "-u", "root", "-N", "-B", "-r", "-e", sql]);
         command.arg(format!("--socket={}", self.folder.join("socket").display()));
         command
     }

@@ -68,7 +68,7 @@ fn every_arrow_between_rooms_is_one_that_the_architecture_allows() {
 
 #[test]
 fn each_big_dependency_is_named_by_one_room_only() {
-    let owners: [(&str, &[&str]); 10] = [
+    let owners: [(&str, &[&str]); 13] = [
         ("age", &["tidelock-secret"]),
         ("gix", &["tidelock-source"]),
         ("gix-transport", &["tidelock-source"]),
@@ -77,6 +77,9 @@ fn each_big_dependency_is_named_by_one_room_only() {
         ("cap-fs-ext", &["tidelock-target"]),
         ("rusqlite", &["tidelock-store"]),
         ("clap", &["tidelock-cli", "xtask"]),
+        ("sqlparser", &["tidelock-target"]),
+        ("tokio-postgres", &["tidelock-target"]),
+        ("mysql_async", &["tidelock-target"]),
         ("hyper", &["tidelock-server"]),
         ("prometheus-client", &["tidelock-server"]),
     ];

@@ -11,6 +11,7 @@ use tidelock_model::error::{Blame, Fault};
 use tidelock_model::grant::{Grant, GrantDecl, glob};
 use tidelock_model::name::Name;
 use tidelock_model::port::{Target, Targets};
+use tidelock_target::sql::{Limits as SqlLimits, Server};
 use tidelock_target::{Machine, MachineOptions};
 
 use crate::config::{Loaded, OwnPaths};
@@ -20,6 +21,8 @@ use crate::config::{Loaded, OwnPaths};
 pub(crate) enum Opened {
     /// A machine.
     Machine(Arc<Machine>),
+    /// A database server.
+    Server(TargetKind, Server),
 }
 
 impl Opened {
@@ -27,6 +30,7 @@ impl Opened {
     pub(crate) fn eyes(self) -> Eyes {
         match self {
             Self::Machine(machine) => Eyes::on_machine(machine),
+            Self::Server(kind, server) => Eyes::on_server(kind, server),
         }
     }
 
@@ -34,6 +38,7 @@ impl Opened {
     pub(crate) fn hands(self) -> Arc<dyn Target> {
         match self {
             Self::Machine(machine) => machine,
+            Self::Server(_, server) => Arc::new(server),
         }
     }
 }
@@ -66,6 +71,17 @@ impl Estate {
                 let root = PathBuf::from(decl.root.as_deref().unwrap_or("/"));
                 let grants = self.grants(name, &root)?;
                 Opened::Machine(Machine::open(name, decl, grants, MachineOptions::default())?)
+            }
+            TargetKind::Postgres => {
+                let grants = self.grants(name, Path::new("/"))?;
+                // Paths of the config are absolute by now.
+                let server = Server::postgres(name, decl.server(), PathBuf::from("/"), grants, SqlLimits::default());
+                Opened::Server(decl.kind, server)
+            }
+            TargetKind::Mysql => {
+                let grants = self.grants(name, Path::new("/"))?;
+                let server = Server::mysql(name, decl.server(), PathBuf::from("/"), grants, SqlLimits::default());
+                Opened::Server(decl.kind, server)
             }
         };
         opened.insert(name.clone(), target.clone());
@@ -129,7 +145,7 @@ mod tests {
              [sources.b]\nurl = \"https://host/b\"\nauth = { token_file = \"token\" }\nproxy = \"https://proxy\"\n\
              proxy_auth = { username = \"bot\", password_file = \"password\" }\n",
         );
-        let Opened::Machine(machine) = estate.open(&Name::new("web-1").unwrap()).unwrap();
+        let Opened::Machine(machine) = estate.open(&Name::new("web-1").unwrap()).unwrap() else { panic!() };
         assert!(machine.grant("other").is_none());
         let grant = machine.grant("server").unwrap();
         assert!(grant.decide(Access::Write("/etc/motd")).is_ok());

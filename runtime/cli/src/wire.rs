@@ -104,8 +104,8 @@ impl Watch for Watching {
     fn watch(&self, lane: &Lane, identities: &[Identity]) {
         match self.estate.open(&lane.target) {
             Ok(Opened::Machine(machine)) => self.watches.watch(lane, &machine, identities),
-            // What cannot be opened is said by the look.
-            Err(_) => self.watches.forget(lane),
+            // A server tells nobody of its changes; what cannot be opened is said by the look.
+            Ok(Opened::Server(..)) | Err(_) => self.watches.forget(lane),
         }
     }
 

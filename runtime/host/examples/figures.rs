@@ -60,6 +60,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         labels: BTreeMap::new(),
         facts: BTreeMap::new(),
         drift_every: None,
+        ..TargetDecl::default()
     };
     let name = Name::new("local")?;
     let machine = Machine::open(&name, &target, vec![], MachineOptions::default())?;

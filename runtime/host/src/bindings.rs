@@ -9,14 +9,20 @@
 /// The world of providers.
 pub(crate) mod provider {
     wasmtime::component::bindgen!({
-        path: ["../../wit/types", "../../wit/log", "../../wit/machine", "../../wit/provider"],
+        path: ["../../wit/types", "../../wit/log", "../../wit/machine", "../../wit/sql", "../../wit/provider"],
         world: "tidelock:provider/provider-plugin",
         imports: {
             "tidelock:machine/read@0.1.0": async | trappable,
             "tidelock:machine/propose@0.1.0": async | trappable,
+            "tidelock:sql/read@0.1.0": async | trappable,
+            "tidelock:sql/propose@0.1.0": async | trappable,
             default: trappable,
         },
         exports: { default: async },
+        with: {
+            "tidelock:sql/read.connection": crate::capability::Connection,
+            "tidelock:sql/read.rows": crate::capability::Rows,
+        },
     });
 }
 
@@ -34,5 +40,6 @@ pub(crate) mod renderer {
     });
 }
 
-/// Interfaces that both worlds share, and the two of the machine.
+/// Interfaces that both worlds share, and those of targets.
+pub(crate) use provider::tidelock::sql::{propose as sql_propose, read as sql_read};
 pub(crate) use provider::tidelock::{log::log, machine::propose, machine::read, types::types};

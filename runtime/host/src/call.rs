@@ -14,8 +14,10 @@ use futures::future::BoxFuture;
 use tidelock_model::error::{Blame, Fault, tame};
 use tidelock_model::limits::Limits;
 use tidelock_model::port::Listener;
+use wasmtime::component::ResourceTable;
 use wasmtime::{Store, Trap, UpdateDeadline};
 
+use crate::capability::MAX_OPEN;
 use crate::door::{Door, Export, MAX_LINE};
 use crate::engine::EngineRoom;
 use crate::meter::{self, Meter, Stop};
@@ -29,6 +31,8 @@ const MAX_HANDLES: usize = 10_000;
 /// What the host keeps while a guest runs.
 pub(crate) struct CallState {
     meter: Meter,
+    /// What the guest holds of ours: connections and answers of database servers.
+    pub(crate) table: ResourceTable,
     pub(crate) door: Door,
     pub(crate) desk: Desk,
 }
@@ -103,7 +107,10 @@ impl Caller {
     }
 
     fn store(&self, export: Export, desk: Desk) -> Store<CallState> {
+        let mut table = ResourceTable::new();
+        table.set_max_capacity(MAX_OPEN);
         let state = CallState {
+            table,
             meter: Meter::new(&self.plugin, &self.limits),
             door: Door::new(&self.plugin, export, Arc::clone(&self.limits), Arc::clone(&self.listener)),
             desk,

@@ -10,6 +10,9 @@ use tidelock_model::config::TargetKind;
 use tidelock_model::error::{Blame, Fault};
 use tidelock_model::grant::Grant;
 use tidelock_model::name::Name;
+use tidelock_model::sql::{Dialect, SqlEffect};
+use tidelock_target::sql::guard::Judged;
+use tidelock_target::sql::{Answer, Facts, Server, SqlFault};
 use tidelock_target::{Ended, Machine, Stat};
 
 /// Opens a target by name for looking, with all grants on it.
@@ -21,13 +24,20 @@ pub struct Eyes {
     kind: TargetKind,
     grants: Arc<BTreeMap<String, Grant>>,
     machine: Option<Arc<dyn MachineReads>>,
+    sql: Option<Arc<dyn SqlReads>>,
 }
 
 impl Eyes {
     /// Eyes on a machine.
     #[must_use]
     pub fn on_machine(machine: Arc<Machine>) -> Self {
-        Self { kind: TargetKind::Machine, grants: machine.grants(), machine: Some(machine) }
+        Self { kind: TargetKind::Machine, grants: machine.grants(), machine: Some(machine), sql: None }
+    }
+
+    /// Eyes on a database server.
+    #[must_use]
+    pub fn on_server(kind: TargetKind, server: Server) -> Self {
+        Self { kind, grants: server.grants(), machine: None, sql: Some(Arc::new(server)) }
     }
 
     /// What a plugin may do on the target; `None` where nothing was granted to it.
@@ -40,10 +50,16 @@ impl Eyes {
         self.machine.as_ref().ok_or_else(|| self.lacks("files and commands"))
     }
 
+    /// Databases.
+    pub(crate) fn sql(&self) -> Result<&Arc<dyn SqlReads>, Fault> {
+        self.sql.as_ref().ok_or_else(|| self.lacks("databases"))
+    }
+
     /// Whether the target has what an interface of a capability reads or writes.
     pub(crate) fn serve(&self, import: &str) -> Result<(), Fault> {
         match import.split_once('/').map(|(package, _)| package) {
             Some("tidelock:machine") => self.machine().map(drop),
+            Some("tidelock:sql") => self.sql().map(drop),
             // The others are about no target.
             _ => Ok(()),
         }
@@ -85,5 +101,48 @@ impl MachineReads for Machine {
     }
     async fn probe(&self, argv: &[String], timeout_ms: u32) -> Result<Ended, Fault> {
         Machine::probe(self, argv, timeout_ms).await
+    }
+}
+
+/// The reads of a database server. See [`Server`].
+#[async_trait]
+pub(crate) trait SqlReads: Send + Sync {
+    fn maintenance(&self) -> &str;
+    async fn dialect(&self) -> Result<Dialect, SqlFault>;
+    fn reads_as(&self, statement: &SqlEffect) -> bool;
+    async fn facts(&self) -> Result<Facts, SqlFault>;
+    async fn judge(&self, text: &str) -> Result<Judged, SqlFault>;
+    async fn ask(
+        &self,
+        database: Option<&str>,
+        query: &Judged,
+        parameters: &[Option<String>],
+    ) -> Result<Answer, SqlFault>;
+}
+
+#[async_trait]
+impl SqlReads for Server {
+    fn maintenance(&self) -> &str {
+        Server::maintenance(self)
+    }
+    async fn dialect(&self) -> Result<Dialect, SqlFault> {
+        Server::dialect(self).await
+    }
+    fn reads_as(&self, statement: &SqlEffect) -> bool {
+        Server::reads_as(self, statement)
+    }
+    async fn facts(&self) -> Result<Facts, SqlFault> {
+        Server::facts(self).await
+    }
+    async fn judge(&self, text: &str) -> Result<Judged, SqlFault> {
+        Server::judge(self, text).await
+    }
+    async fn ask(
+        &self,
+        database: Option<&str>,
+        query: &Judged,
+        parameters: &[Option<String>],
+    ) -> Result<Answer, SqlFault> {
+        Server::ask(self, database, query, parameters).await
     }
 }

@@ -73,6 +73,16 @@ const SERVED: &[Served] = &[
             "propose files, directories, links, removals and commands within the same grant; you see each before it is performed",
         ),
     ),
+    served(
+        "tidelock:sql/read",
+        Some(Role::Provider),
+        Some("ask the catalogs of the `databases` that you grant, on the servers that you grant, but for passwords"),
+    ),
+    served(
+        "tidelock:sql/propose",
+        Some(Role::Provider),
+        Some("propose statements about what `sql` of the same grant names; you see each before it is performed"),
+    ),
 ];
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

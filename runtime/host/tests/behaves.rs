@@ -122,6 +122,7 @@ async fn a_plugin_without_a_grant_is_told_what_is_missing() {
         labels: BTreeMap::new(),
         facts: BTreeMap::new(),
         drift_every: None,
+        ..tidelock_model::config::TargetDecl::default()
     };
     let bare = tidelock_target::Machine::open(&name("db-1"), &target, vec![], Default::default()).unwrap();
     let room = PluginRoom::new(world.host.clone(), lock, Arc::new(move |_| Ok(Eyes::on_machine(bare.clone()))));

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
 use crate::name::{Identity, ResourceRef};
+use crate::sql::{Look, SqlEffect};
 
 /// What to do when a crash leaves it unknown whether an effect happened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -99,6 +100,8 @@ pub enum EffectBody {
         /// Ended after this time.
         timeout_ms: u32,
     },
+    /// Gives a database server a statement.
+    Sql(Box<SqlEffect>),
 }
 
 /// What is at a path, without the inode's number and times: two targets in the same
@@ -151,6 +154,11 @@ pub enum Precondition {
         /// What was there.
         state: PathState,
     },
+    /// What a database server answers.
+    Rows {
+        /// What was asked, and what came.
+        looks: Vec<Look>,
+    },
 }
 
 impl Precondition {
@@ -159,6 +167,7 @@ impl Precondition {
     pub fn object(&self) -> Option<Identity> {
         match self {
             Self::Path { path, .. } => Some(Identity::of_path(path)),
+            Self::Rows { .. } => None,
         }
     }
 
@@ -167,6 +176,7 @@ impl Precondition {
     pub fn path(&self) -> Option<(&str, &PathState)> {
         match self {
             Self::Path { path, state } => Some((path, state)),
+            Self::Rows { .. } => None,
         }
     }
 
@@ -175,6 +185,7 @@ impl Precondition {
     pub fn shows_something(&self) -> bool {
         match self {
             Self::Path { state, .. } => *state != PathState::Absent,
+            Self::Rows { looks } => looks.iter().any(|look| look.count > 0),
         }
     }
 }
@@ -225,7 +236,7 @@ impl EffectBody {
             | Self::MakeDirectory { path, .. }
             | Self::Link { path, .. }
             | Self::Remove { path, .. } => Some(path),
-            Self::Exec { .. } => None,
+            Self::Exec { .. } | Self::Sql(_) => None,
         }
     }
 
@@ -239,6 +250,7 @@ impl EffectBody {
             Self::Link { .. } => "link",
             Self::Remove { .. } => "remove",
             Self::Exec { .. } => "exec",
+            Self::Sql(_) => "sql",
         }
     }
 
@@ -288,6 +300,7 @@ impl EffectBody {
                 }
                 out
             }
+            Self::Sql(statement) => statement.summary(),
         }
     }
 
@@ -303,6 +316,7 @@ impl EffectBody {
                 matches!(before, Some(PathState::Directory { .. } | PathState::Symlink { .. } | PathState::Other))
             }
             Self::Link { .. } => matches!(before, Some(PathState::File { .. } | PathState::Directory { .. })),
+            Self::Sql(statement) => statement.destructive(),
             Self::SetAttributes { .. } | Self::MakeDirectory { .. } | Self::Exec { .. } => false,
         }
     }
@@ -312,6 +326,8 @@ impl EffectBody {
     pub fn inverse(&self, before: &Precondition) -> Option<EffectBody> {
         match before {
             Precondition::Path { state, .. } => self.path_inverse(state),
+            // What a statement undoes is for the plugin to say.
+            Precondition::Rows { .. } => None,
         }
     }
 

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::effect::{EffectBody, shown};
 use crate::error::{Blame, Fault};
+use crate::sql::{Act, SqlEffect};
 
 /// A grant as the operator writes it: `[grants.server]`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,6 +30,14 @@ pub struct GrantDecl {
     /// Whether files may be set-user-id or set-group-id.
     #[serde(default)]
     pub special_modes: bool,
+    /// On a database server: names or globs of the databases that may be opened to look, and
+    /// in which something may be changed. The one that the target names may always be opened.
+    #[serde(default)]
+    pub databases: Vec<String>,
+    /// On a database server: patterns of the identities that may be changed, such as `role:app_*`,
+    /// `schema:app/**` or `grant:*/app/**`. `*` stops at slashes.
+    #[serde(default)]
+    pub sql: Vec<String>,
 }
 
 /// What a plugin wants to do.
@@ -42,6 +51,13 @@ pub enum Access<'a> {
     Exec(&'a [String]),
     /// Run a command that only looks, while a plan is made.
     Probe(&'a [String]),
+    /// Look at a database of a server.
+    Database {
+        /// Its name.
+        name: &'a str,
+        /// Whether it is the one that the target names.
+        maintenance: bool,
+    },
 }
 
 /// The grants of one plugin on one target, and the paths that no grant opens.
@@ -54,6 +70,8 @@ pub struct Grant {
     exec_read: Vec<Vec<WordPattern>>,
     env: Vec<GlobMatcher>,
     special_modes: bool,
+    databases: Vec<GlobMatcher>,
+    sql: Vec<GlobMatcher>,
     /// Tidelock's own files: refused whatever `paths` says. Absolute, as the
     /// *target* sees them.
     own: Vec<String>,
@@ -84,6 +102,12 @@ impl Grant {
             grant.special_modes |= decl.special_modes;
             for pattern in &decl.env {
                 grant.env.push(glob(pattern, false)?);
+            }
+            for pattern in &decl.databases {
+                grant.databases.push(glob(pattern, false)?);
+            }
+            for pattern in &decl.sql {
+                grant.sql.push(glob(pattern, true)?);
             }
             for pattern in &decl.paths {
                 if !pattern.starts_with('/') {
@@ -116,6 +140,8 @@ impl Grant {
             Access::Read(path) | Access::Write(path) => self.path(path, matches!(access, Access::Write(_))),
             Access::Exec(argv) => self.command(argv, &self.exec, "exec"),
             Access::Probe(argv) => self.command(argv, &self.exec_read, "exec_read"),
+            Access::Database { maintenance: true, .. } => Ok(()),
+            Access::Database { name, maintenance: false } => self.database(name, "look at"),
         }
     }
 
@@ -141,8 +167,44 @@ impl Grant {
                 }
                 validate.as_deref().map_or(Ok(()), |argv| self.decide(Access::Exec(argv)))
             }
+            EffectBody::Sql(statement) => self.statement(statement),
             other => other.path().map_or(Ok(()), |path| self.decide(Access::Write(path))),
         }
+    }
+
+    /// Where a statement is performed, and each thing that it names must be granted. What it
+    /// touches beside that (a role whose membership changes) is part of the same right.
+    fn statement(&self, statement: &SqlEffect) -> Result<(), Fault> {
+        if let Some(database) = &statement.database {
+            self.database(database, "change anything in")?;
+        }
+        let touches = statement.touches();
+        let both = matches!(statement.act, Act::Rename { .. });
+        for identity in touches.iter().take(if both { touches.len() } else { 1 }) {
+            if self.sql.iter().any(|pattern| pattern.is_match(identity.as_str())) {
+                continue;
+            }
+            let message = format!("plugin {} may not change {identity} on target {}", self.plugin, self.target);
+            return Err(self.denied(message, "sql", identity.as_str()));
+        }
+        Ok(())
+    }
+
+    fn database(&self, name: &str, what: &str) -> Result<(), Fault> {
+        if self.databases.iter().any(|pattern| pattern.is_match(name)) {
+            return Ok(());
+        }
+        let message = format!("plugin {} may not {what} the database {name} on target {}", self.plugin, self.target);
+        Err(self.denied(message, "databases", name))
+    }
+
+    fn denied(&self, message: String, key: &str, value: &str) -> Fault {
+        Fault::new("denied", Blame::Target, message).hint(format!(
+            "grant it in tidelock.toml:\n\n[grants.{}]\ntargets = [{}]\n{key} = [{}]",
+            self.plugin,
+            quoted(&self.target),
+            quoted(&globset::escape(value))
+        ))
     }
 
     fn path(&self, path: &str, write: bool) -> Result<(), Fault> {
@@ -198,7 +260,9 @@ impl Grant {
             EffectBody::PutFile { attributes, .. }
             | EffectBody::SetAttributes { attributes, .. }
             | EffectBody::MakeDirectory { attributes, .. } => attributes,
-            EffectBody::Link { .. } | EffectBody::Remove { .. } | EffectBody::Exec { .. } => return Ok(()),
+            EffectBody::Link { .. } | EffectBody::Remove { .. } | EffectBody::Exec { .. } | EffectBody::Sql(_) => {
+                return Ok(());
+            }
         };
         match attributes.mode {
             Some(mode) if mode & 0o6000 != 0 && !self.special_modes => {
@@ -368,7 +432,9 @@ mod tests {
             ],
             exec_read: vec![vec!["/bin/systemctl".into(), "is-active".into(), "*".into()]],
             env: vec!["APP_*".into()],
-            special_modes: false,
+            databases: vec!["app*".into()],
+            sql: vec!["role:app*".into(), "schema:app/**".into(), "grant:*/app/**".into()],
+            ..GrantDecl::default()
         };
         Grant::new("server", "web-1", [&decl], vec!["/var/lib/tidelock".into()]).unwrap()
     }
@@ -416,6 +482,42 @@ mod tests {
         let lines = hint.split_once("\n\n").unwrap().1;
         assert!(lines.starts_with("[grants.server]\ntargets = [\"web-1\"]\n"), "{lines}");
         assert!(grant.decide(Access::Probe(&argv(&["/bin/systemctl", "is-active", "--root=/x"]))).is_err());
+    }
+
+    #[test]
+    fn statements_are_granted_by_what_they_touch_and_where() {
+        use crate::sql::{Dialect, Object, Statement, Verb};
+        let execute = |class: &str, name: &[&str], database: Option<&str>| {
+            let name = name.iter().map(ToString::to_string).collect();
+            let statement = Statement { verb: Verb::Drop, object: Object { class: class.into(), name }, parts: vec![] };
+            let database = database.map(ToOwned::to_owned);
+            let act = Act::Execute(statement);
+            EffectBody::Sql(Box::new(SqlEffect { dialect: Dialect::Postgres, database, act, unread: false }))
+        };
+        let decide = |body: &EffectBody| grant().decide_effect(body);
+        assert!(decide(&execute("role", &["app_1"], None)).is_ok());
+        assert!(decide(&execute("schema", &["s"], Some("app"))).is_ok());
+        for (class, name, database) in [
+            ("role", "other", None),
+            ("role", "app/x", Some("postgres")),
+            ("schema", "s", Some("apple")),
+            ("schema", "s", Some("other")),
+            ("database", "app", None),
+        ] {
+            let fault = decide(&execute(class, &[name], database)).unwrap_err();
+            assert_eq!(fault.code, "denied", "{class} {name}");
+        }
+        let fault = decide(&execute("database", &["a*b"], None)).unwrap_err();
+        assert!(fault.hint.unwrap().ends_with(r#"sql = ["database:a[*]b"]"#));
+        let rename = |from: &str, to: &str| {
+            let object = Object { class: "role".into(), name: vec![from.into()] };
+            let act = Act::Rename { object, to: to.into() };
+            EffectBody::Sql(Box::new(SqlEffect { dialect: Dialect::Postgres, database: None, act, unread: false }))
+        };
+        assert!(decide(&rename("app", "app2")).is_ok());
+        assert!(decide(&rename("other", "app")).is_err() && decide(&rename("app", "other")).is_err());
+        let look = |name, maintenance| grant().decide(Access::Database { name, maintenance });
+        assert!(look("apple", false).is_ok() && look("postgres", true).is_ok() && look("postgres", false).is_err());
     }
 
     #[test]

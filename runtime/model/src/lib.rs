@@ -36,5 +36,6 @@ pub mod resource;
 pub mod revision;
 pub mod run;
 pub mod secret;
+pub mod sql;
 pub mod stack;
 pub mod window;

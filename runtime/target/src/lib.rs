@@ -6,6 +6,7 @@
 
 mod check;
 pub mod machine;
+pub mod sql;
 
 pub use check::Checks;
 pub use machine::{Ended, Machine, MachineOptions, Stat, Watches};

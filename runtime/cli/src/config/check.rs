@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 
 use jiff::SignedDuration;
-use tidelock_model::config::{Config, OneOrMany, SecretDecl, SourceDecl, WebhookDecl};
+use tidelock_model::config::{Config, OneOrMany, SecretDecl, ServerDecl, SourceDecl, TargetDecl, WebhookDecl};
 use tidelock_model::grant::{Grant, glob};
 
 use super::gate;
@@ -69,6 +69,7 @@ pub(super) fn check(file: &File<'_>, config: &Config) -> Result<(), CliError> {
     for (name, target) in &config.targets {
         let path = ["targets", name.as_str(), "drift_every"];
         check_duration(file, &path, target.drift_every.as_deref())?;
+        check_target(file, name.as_str(), target)?;
     }
     for (plugin, grants) in &config.grants {
         for (i, decl) in grants.iter().enumerate() {
@@ -82,10 +83,12 @@ pub(super) fn check(file: &File<'_>, config: &Config) -> Result<(), CliError> {
                 let key = match &fault.message {
                     message if message.contains(".exec_read:") => "exec_read",
                     message if message.contains(".exec:") => "exec",
+                    _ if decl.paths.is_empty() => "sql",
                     _ => "paths",
                 };
                 let hint = match key {
                     "exec_read" => r#"write it as: exec_read = [["/usr/bin/systemctl", "is-enabled", "nginx"]]"#,
+                    "sql" => r#"write it as: sql = ["role:app_*"]"#,
                     "exec" => r#"write it as: exec = [["/usr/sbin/nginx", "-t"]]"#,
                     _ => r#"write it as: paths = ["/etc/**"]"#,
                 };
@@ -95,6 +98,33 @@ pub(super) fn check(file: &File<'_>, config: &Config) -> Result<(), CliError> {
     }
     check_globs(file, &["accept_new"], &config.accept_new, false)?;
     gate::check(file, config)
+}
+
+/// Fields that a target of another type has.
+fn check_target(file: &File<'_>, name: &str, target: &TargetDecl) -> Result<(), CliError> {
+    let server = target.server();
+    let (field, message, hint) = match target.kind {
+        _ if !target.is_server() && server != ServerDecl::default() => {
+            ("type", "is no database server, and says how to reach one", "type = \"postgres\"")
+        }
+        _ if target.is_server() && target.root.is_some() => {
+            ("root", "is a database server, and has a root", "type = \"machine\"")
+        }
+        _ if target.is_server() && server.host.all().is_empty() => {
+            ("type", "is a database server without a host", "host = \"db.example.com\"")
+        }
+        _ if target.is_server() && server.user.is_none() => {
+            ("type", "is a database server without a user", "user = \"tidelock\"")
+        }
+        _ if target.is_server() && server.tls.cert.is_some() != server.tls.key.is_some() => (
+            "tls",
+            "has one of tls.cert and tls.key; they come together",
+            "tls = { cert = \"c.pem\", key = \"c.key\" }",
+        ),
+        _ => return Ok(()),
+    };
+    let message = format!("[targets.{name}] {message}");
+    Err(file.wrong(&["targets", name, field], message, Some(format!("write it as: {hint}"))))
 }
 
 fn check_source(file: &File<'_>, name: &str, source: &SourceDecl) -> Result<(), CliError> {

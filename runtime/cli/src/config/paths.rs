@@ -45,6 +45,9 @@ pub(super) fn make_absolute(config: &mut Config, dir: &Path) {
     }
     for target in config.targets.values_mut() {
         maybe(&mut target.root);
+        let mut server = target.server();
+        server.files().for_each(root);
+        target.set_server(server);
     }
 }
 

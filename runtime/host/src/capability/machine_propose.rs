@@ -81,7 +81,7 @@ impl CallState {
         let offer = Offer {
             change: common.change,
             body,
-            precondition: common.precondition,
+            preconditions: common.precondition.into_iter().collect(),
             together: common.together,
             after_crash: match common.after_crash {
                 propose::AfterCrash::Observe => AfterCrash::Observe,

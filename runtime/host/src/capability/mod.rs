@@ -5,9 +5,15 @@ mod inputs_output;
 mod log;
 mod machine_propose;
 mod machine_read;
+mod sql_propose;
+mod sql_read;
 mod tree;
 
 use std::sync::Arc;
+
+pub(crate) use self::sql_read::MAX_OPEN;
+#[expect(unreachable_pub, reason = "the generated bindings name them in a public module")]
+pub use self::sql_read::{Connection, Rows};
 
 use tidelock_model::error::Fault;
 use wasmtime::component::{HasSelf, Linker};

@@ -3,12 +3,16 @@
 use serde_json::Value;
 use tidelock_model::digest::Digest;
 use tidelock_model::effect::{Attributes, EffectBody, PathState, Precondition};
+use tidelock_model::name::Identity;
 use tidelock_model::plan::Action;
 use tidelock_model::port::StepRequest;
+use tidelock_model::sql::{Act, SqlEffect, covers};
 
 use crate::json;
 use crate::seen::SeenTable;
 
+/// Preconditions of one effect.
+const MAX_LOOKS: usize = 64;
 /// Words and variables of a command.
 const MAX_WORDS: usize = 1_024;
 
@@ -45,6 +49,53 @@ pub(super) fn fits(body: &EffectBody, request: &StepRequest) -> Result<(), Strin
             command(argv, request)
         }
         EffectBody::Remove { .. } => Ok(()),
+        EffectBody::Sql(statement) => sql(statement, request),
+    }
+}
+
+/// A statement must touch the change's identity or something beneath it, and name no secret
+/// that the change's specs do not name.
+fn sql(statement: &SqlEffect, request: &StepRequest) -> Result<(), String> {
+    statement.pieces()?;
+    let mine = |identity: &Identity| {
+        covers(&request.identity, identity) || request.beneath.iter().any(|beneath| covers(beneath, identity))
+    };
+    if !statement.touches().iter().any(mine) {
+        let touched = statement.touches().first().map_or_else(String::new, ToString::to_string);
+        return Err(format!("it touches {touched}, which is neither the identity of its change nor beneath it"));
+    }
+    let specs = || [&request.desired, &request.last].into_iter().flatten();
+    if let Some(secret) = statement.secrets().find(|secret| !specs().any(|spec| names_secret(spec, secret))) {
+        return Err(format!("the secret {secret} is neither in the desired spec nor in the last one"));
+    }
+    if let Act::Rename { object, .. } = &statement.act {
+        let old = object.name.last().map_or("", String::as_str);
+        let observed = request.observed.iter();
+        if !specs().chain(observed).any(|spec| holds_text(spec, old)) {
+            return Err(format!("the old name {old:?} stands in no spec of its change"));
+        }
+    }
+    Ok(())
+}
+
+/// Whether `{"$secret": NAME}` stands anywhere in a spec.
+fn names_secret(spec: &Value, secret: &str) -> bool {
+    match spec {
+        Value::Array(items) => items.iter().any(|item| names_secret(item, secret)),
+        Value::Object(map) => {
+            map.get("$secret").and_then(Value::as_str) == Some(secret)
+                || map.values().any(|item| names_secret(item, secret))
+        }
+        _ => false,
+    }
+}
+
+fn holds_text(spec: &Value, text: &str) -> bool {
+    match spec {
+        Value::String(held) => held == text,
+        Value::Array(items) => items.iter().any(|item| holds_text(item, text)),
+        Value::Object(map) => map.values().any(|item| holds_text(item, text)),
+        Value::Null | Value::Bool(_) | Value::Number(_) => false,
     }
 }
 
@@ -75,16 +126,33 @@ fn command(argv: &[String], request: &StepRequest) -> Result<(), String> {
     Err("the command is not in the desired spec, word for word".into())
 }
 
-/// What an effect relies on, from the token that it carries.
+/// What an effect relies on, from the tokens that it carries.
 pub(super) fn relies_on(
     body: &EffectBody,
-    token: Option<&str>,
+    tokens: &[String],
     seen: &SeenTable,
 ) -> Result<Option<Precondition>, String> {
-    let Some(token) = token else { return Ok(None) };
-    let Some(precondition) = seen.resolve(token) else {
-        return Err("its precondition is a token that was not given out in this pass".into());
-    };
+    if tokens.len() > MAX_LOOKS {
+        return Err(format!("more than {MAX_LOOKS} preconditions"));
+    }
+    let mut all: Option<Precondition> = None;
+    for token in tokens {
+        let Some(next) = seen.resolve(token) else {
+            return Err("its precondition is a token that was not given out in this pass".into());
+        };
+        all = Some(match (all, next) {
+            (None, next) => next,
+            (Some(Precondition::Rows { mut looks }), Precondition::Rows { looks: more }) => {
+                looks.extend(more);
+                Precondition::Rows { looks }
+            }
+            _ => return Err("it has preconditions that cannot be held together".into()),
+        });
+    }
+    let Some(precondition) = all else { return Ok(None) };
+    if matches!(body, EffectBody::Sql(_)) != matches!(precondition, Precondition::Rows { .. }) {
+        return Err("its precondition is about another kind of target".into());
+    }
     if let (Some(object), Some(seen)) = (body.object(), precondition.object())
         && object != seen
     {
@@ -113,6 +181,7 @@ pub(super) fn is_removal(body: &EffectBody) -> bool {
 /// Whether a change creates what is there already. It follows from an `observe` that
 /// did not tell the truth, and would pass by the wait for a take-over.
 pub(super) fn denies(request: &StepRequest, before: &Precondition) -> bool {
+    // Rows tell of more than one object: whether they deny it is for the statement to find.
     request.action == Action::Create && before.object().as_ref() == Some(&request.identity) && before.shows_something()
 }
 

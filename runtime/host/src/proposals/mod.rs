@@ -26,7 +26,8 @@ const MAX_EFFECTS: usize = 100_000;
 pub(crate) struct Offer {
     pub(crate) change: u32,
     pub(crate) body: EffectBody,
-    pub(crate) precondition: Option<String>,
+    /// Tokens of looks: at most one of a path, any number of answers of a server.
+    pub(crate) preconditions: Vec<String>,
     pub(crate) together: Option<String>,
     pub(crate) after_crash: AfterCrash,
 }
@@ -87,7 +88,7 @@ impl Proposals {
         target: &str,
         look: impl FnOnce(String) -> L,
     ) -> Result<(), Refusal> {
-        let Offer { change, body, precondition, together, after_crash } = offer;
+        let Offer { change, body, preconditions, together, after_crash } = offer;
         let Some(slot) = self.changes.get_mut(change as usize) else {
             return Err(Refusal::Broken(format!(
                 "proposed `{}` for change {change}, which does not exist",
@@ -106,7 +107,7 @@ impl Proposals {
             return Err(broken(slot, "these are more effects than one change may have"));
         }
         fit::fits(&body, &slot.request).map_err(|rule| broken(slot, &rule))?;
-        let precondition = fit::relies_on(&body, precondition.as_deref(), seen).map_err(|rule| broken(slot, &rule))?;
+        let precondition = fit::relies_on(&body, &preconditions, seen).map_err(|rule| broken(slot, &rule))?;
         let together = together.map(|key| json::key("group key", key)).transpose();
         let together = together.map_err(|what| broken(slot, &format!("it has {what}")))?;
         let granted = match grant {

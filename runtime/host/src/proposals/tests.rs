@@ -47,7 +47,7 @@ fn put(path: &str, content: &[u8]) -> EffectBody {
 }
 
 fn offer(body: EffectBody) -> Offer {
-    Offer { change: 0, body, precondition: None, together: None, after_crash: AfterCrash::Observe }
+    Offer { change: 0, body, preconditions: vec![], together: None, after_crash: AfterCrash::Observe }
 }
 
 fn grant() -> Grant {
@@ -92,8 +92,12 @@ fn broken(offer: Offer) -> String {
 fn an_effect_on_its_own_identity_is_taken_with_its_inverse() {
     let seen = SeenTable::new().unwrap();
     let token = keep(&seen, "/etc/motd", &PathState::Absent);
-    let answers =
-        take_for(request(), &seen, Offer { precondition: token, ..offer(put("/etc/motd", CONTENT)) }).unwrap();
+    let answers = take_for(
+        request(),
+        &seen,
+        Offer { preconditions: token.into_iter().collect(), ..offer(put("/etc/motd", CONTENT)) },
+    )
+    .unwrap();
     let StepAnswer::Effects(effects) = &answers[0] else { panic!("{answers:?}") };
     assert_eq!(effects[0].inverse.as_deref(), Some(&EffectBody::Remove { path: "/etc/motd".into(), tree: false }));
     assert_eq!(effects[0].plugin, "server");
@@ -128,11 +132,15 @@ fn what_is_not_in_the_spec_is_not_written_or_run() {
 fn tokens_are_checked_against_pass_and_path() {
     let seen = SeenTable::new().unwrap();
     let elsewhere = keep(&seen, "/etc/hosts", &PathState::Absent);
-    let refused = take_for(request(), &seen, Offer { precondition: elsewhere, ..offer(put("/etc/motd", CONTENT)) });
+    let refused = take_for(
+        request(),
+        &seen,
+        Offer { preconditions: elsewhere.into_iter().collect(), ..offer(put("/etc/motd", CONTENT)) },
+    );
     assert!(
         matches!(refused, Err(Refusal::Broken(what)) if what.contains("about path:/etc/hosts, not about path:/etc/motd"))
     );
-    let forged = Offer { precondition: Some("00".repeat(16)), ..offer(put("/etc/motd", CONTENT)) };
+    let forged = Offer { preconditions: vec!["00".repeat(16)], ..offer(put("/etc/motd", CONTENT)) };
     assert!(broken(forged).contains("not given out in this pass"));
 }
 
@@ -145,7 +153,7 @@ fn a_look_that_leaves_out_what_would_be_lost_does_not_count() {
     let take = |body: EffectBody, shown: &PathState, there: Result<PathState, Fault>| {
         let request = StepRequest { action: Action::Update, ..request() };
         let mut proposals = Proposals::new(vec![request]);
-        let offer = Offer { precondition: keep(&seen, "/etc/motd", shown), ..offer(body) };
+        let offer = Offer { preconditions: keep(&seen, "/etc/motd", shown).into_iter().collect(), ..offer(body) };
         take_into(&mut proposals, &seen, offer, there).unwrap();
         let StepAnswer::Effects(mut effects) = proposals.settle(vec![Said::Proposed]).unwrap().remove(0) else {
             panic!()
@@ -169,7 +177,10 @@ fn a_look_that_leaves_out_what_would_be_lost_does_not_count() {
 #[test]
 fn what_is_there_is_not_created() {
     let seen = SeenTable::new().unwrap();
-    let shown = Offer { precondition: keep(&seen, "/etc/motd", &PathState::Other), ..offer(put("/etc/motd", CONTENT)) };
+    let shown = Offer {
+        preconditions: keep(&seen, "/etc/motd", &PathState::Other).into_iter().collect(),
+        ..offer(put("/etc/motd", CONTENT))
+    };
     let untold = offer(put("/etc/motd", CONTENT));
     for (offer, there) in [(shown, PathState::Absent), (untold, PathState::Other)] {
         let mut proposals = Proposals::new(vec![request()]);

@@ -58,7 +58,7 @@ fn build() -> PathBuf {
         .status()
         .unwrap();
     assert!(status.success(), "the guests do not build; is the target wasm32-unknown-unknown installed?");
-    for name in ["provider", "renderer"] {
+    for name in ["provider", "renderer", "sql"] {
         let core = target.join(format!("wasm32-unknown-unknown/release/guest_{name}.wasm"));
         let component = componentize(&fs::read(core).unwrap());
         // Renamed into place, since several test binaries may be at it.
@@ -170,6 +170,7 @@ impl World {
             labels: BTreeMap::new(),
             facts: BTreeMap::new(),
             drift_every: None,
+            ..TargetDecl::default()
         };
         let machine = Machine::open(&name("web-1"), &target, vec![grant], MachineOptions::default()).unwrap();
         let heard = Arc::new(Heard::default());
@@ -218,7 +219,7 @@ impl World {
 }
 
 /// One cache for all tests of a binary: each component is compiled once.
-fn shared_cache() -> PathBuf {
+pub fn shared_cache() -> PathBuf {
     Path::new(env!("CARGO_TARGET_TMPDIR")).join("plugin-cache")
 }
 

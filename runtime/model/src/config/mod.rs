@@ -4,6 +4,7 @@ mod daemon;
 mod gate;
 mod http;
 mod secrets;
+mod server;
 mod source;
 mod target;
 
@@ -20,6 +21,7 @@ pub use daemon::DaemonDecl;
 pub use gate::{GateDecl, Texts};
 pub use http::HttpDecl;
 pub use secrets::{DecryptDecl, SecretDecl};
+pub use server::{Given, Hosts, Kept, ReaderDecl, Require, ServerDecl, TlsDecl, TlsMode};
 pub use source::{AllowDecl, AuthDecl, SourceDecl, SourceLimits, SshDecl, VerifyDecl, WebhookDecl};
 pub use target::{TargetDecl, TargetKind};
 

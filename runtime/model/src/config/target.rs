@@ -4,8 +4,10 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::server::{Given, Hosts, Kept, ReaderDecl, Require, ServerDecl, TlsDecl};
+
 /// `[targets.NAME]`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TargetDecl {
     /// What it is.
@@ -23,14 +25,72 @@ pub struct TargetDecl {
     /// How often to look for drift, such as `5m`.
     #[serde(default)]
     pub drift_every: Option<String>,
+    /// For a database server: names or addresses, tried in turn; a folder is a Unix socket.
+    #[serde(default)]
+    pub host: Hosts,
+    /// For a database server: its port.
+    #[serde(default)]
+    pub port: Option<u16>,
+    /// For a database server: the database that is opened first.
+    #[serde(default)]
+    pub database: Option<String>,
+    /// For a database server: who signs in.
+    #[serde(default)]
+    pub user: Option<Given>,
+    /// For a database server: with what.
+    #[serde(default)]
+    pub password: Option<Kept>,
+    /// For a database server: who signs in for reads.
+    #[serde(default)]
+    pub read: Option<ReaderDecl>,
+    /// For a database server: which of several hosts will do.
+    #[serde(default)]
+    pub require: Require,
+    /// For a database server: how the connection is encrypted.
+    #[serde(default)]
+    pub tls: TlsDecl,
+}
+
+impl TargetDecl {
+    /// What it says of a database server.
+    #[must_use]
+    pub fn server(&self) -> ServerDecl {
+        ServerDecl {
+            host: self.host.clone(),
+            port: self.port,
+            database: self.database.clone(),
+            user: self.user.clone(),
+            password: self.password.clone(),
+            read: self.read.clone(),
+            require: self.require,
+            tls: self.tls.clone(),
+        }
+    }
+
+    /// Whether it is a database server.
+    #[must_use]
+    pub fn is_server(&self) -> bool {
+        matches!(self.kind, TargetKind::Postgres | TargetKind::Mysql)
+    }
+
+    /// Takes what it says of a database server.
+    pub fn set_server(&mut self, server: ServerDecl) {
+        let ServerDecl { host, port, database, user, password, read, require, tls } = server;
+        *self = Self { host, port, database, user, password, read, require, tls, ..std::mem::take(self) };
+    }
 }
 
 /// Kinds of targets.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum TargetKind {
     /// A machine: files and commands.
+    #[default]
     Machine,
+    /// A PostgreSQL server.
+    Postgres,
+    /// A MariaDB or MySQL server.
+    Mysql,
 }
 
 impl TargetKind {
@@ -39,6 +99,8 @@ impl TargetKind {
     pub fn word(self) -> &'static str {
         match self {
             Self::Machine => "machine",
+            Self::Postgres => "postgres",
+            Self::Mysql => "mysql",
         }
     }
 }

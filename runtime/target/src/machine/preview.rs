@@ -39,7 +39,10 @@ pub(super) fn replaced_content(machine: &Machine, effect: &Effect, max: u64) -> 
         EffectBody::PutFile { .. } | EffectBody::Link { .. } | EffectBody::Remove { .. } => {
             effect.body.path() == Some(path)
         }
-        EffectBody::SetAttributes { .. } | EffectBody::MakeDirectory { .. } | EffectBody::Exec { .. } => false,
+        EffectBody::SetAttributes { .. }
+        | EffectBody::MakeDirectory { .. }
+        | EffectBody::Exec { .. }
+        | EffectBody::Sql(_) => false,
     };
     let granted = machine.grant(&effect.plugin).is_some_and(|grant| grant.decide(Access::Read(path)).is_ok());
     if !takes || !granted || *size > max {
@@ -100,8 +103,14 @@ pub(super) fn preview(machine: &Machine, effect: &Effect, content: Option<&[u8]>
             }
             lines.push_str(&format!("\n  for {timeout_ms} ms at most\n"));
         }
+        EffectBody::Sql(_) => return Err(not_here(effect)),
     }
     Ok(fit(&lines))
+}
+
+/// An effect that is for another kind of target.
+pub(super) fn not_here(effect: &Effect) -> Fault {
+    fault("invalid", format!("`{}` is not for a machine", effect.body.summary()))
 }
 
 /// Cuts at the end of a line, with control sequences taken out.

@@ -61,6 +61,7 @@ pub(crate) fn decl(root: &str) -> TargetDecl {
         labels: BTreeMap::new(),
         facts: BTreeMap::new(),
         drift_every: None,
+        ..TargetDecl::default()
     }
 }
 
@@ -72,6 +73,7 @@ pub(crate) fn grant(paths: &[&str], exec: &[&[&str]], own: &[&str]) -> Grant {
         env: vec!["GREETING".into()],
         exec_read: vec![],
         special_modes: true,
+        ..GrantDecl::default()
     };
     Grant::new("server", "t", [&decl], own.iter().map(ToString::to_string).collect()).unwrap()
 }

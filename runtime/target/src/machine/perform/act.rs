@@ -13,6 +13,7 @@ use super::{Performer, Work, tree};
 use crate::machine::command::{self, Order};
 use crate::machine::fault::{fault, io};
 use crate::machine::folder::{EntryKind, Folder as _, Pinned as _};
+use crate::machine::preview::not_here;
 use crate::machine::temporary;
 use crate::machine::walk::split;
 
@@ -33,6 +34,7 @@ impl Performer<'_> {
                 self.exec(argv, cwd.as_deref(), env, Duration::from_millis((*timeout_ms).into()))
             }
             EffectBody::PutFile { path, .. } => Err(fault("invalid", format!("{path} was not staged"))),
+            EffectBody::Sql(_) => Err(not_here(effect)),
         }
     }
 

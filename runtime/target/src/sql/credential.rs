@@ -1,0 +1,48 @@
+//! Values that the config keeps elsewhere. Read anew whenever somebody signs in, so that a
+//! new password counts without a restart.
+
+use std::path::{Path, PathBuf};
+
+use tidelock_model::config::{Given, Kept};
+use tidelock_model::error::Fault;
+
+use super::value::fault;
+
+/// The longest value.
+const MAX: u64 = 64 << 10;
+
+/// Reads a value. `what` is for errors, such as `password`; the value is in none.
+pub(super) fn kept(kept: &Kept, base: &Path, what: &str) -> Result<String, Fault> {
+    match kept {
+        Kept::Env(name) => std::env::var(name).map_err(|_| {
+            fault("auth", format!("the environment has no text {name} for the {what} of a server"))
+                .hint(format!("set {name}, or name another place in tidelock.toml"))
+        }),
+        Kept::File(path) => {
+            let path = base.join(path);
+            let failed = |why: String| {
+                fault("auth", format!("the {what} of a server cannot be read from {}: {why}", path.display()))
+                    .hint("let the file be readable for Tidelock alone")
+            };
+            let size = std::fs::metadata(&path).map_err(|error| failed(error.to_string()))?.len();
+            if size > MAX {
+                return Err(failed(format!("it has {size} bytes; {MAX} are read")));
+            }
+            let text = std::fs::read_to_string(&path).map_err(|error| failed(error.to_string()))?;
+            Ok(text.strip_suffix('\n').map_or(text.as_str(), |text| text.trim_end_matches('\r')).to_owned())
+        }
+    }
+}
+
+/// Reads a value that may be written out.
+pub(super) fn given(given: &Given, base: &Path, what: &str) -> Result<String, Fault> {
+    match given {
+        Given::Literal(text) => Ok(text.clone()),
+        Given::Kept(place) => kept(place, base, what),
+    }
+}
+
+/// A path of the config.
+pub(super) fn path(text: &str, base: &Path) -> PathBuf {
+    base.join(text)
+}

@@ -1,0 +1,225 @@
+use tidelock_model::sql::Dialect::{self, MariaDb, Postgres};
+
+use super::{Judged, judge};
+
+fn allowed(dialect: Dialect, text: &str) -> String {
+    match judge(dialect, text) {
+        Ok(Judged { text, .. }) => text,
+        Err(fault) => panic!("{text}: {fault}"),
+    }
+}
+
+fn refused(dialect: Dialect, text: &str) -> String {
+    match judge(dialect, text) {
+        Ok(Judged { text: sent, .. }) => panic!("{text} is sent as {sent}"),
+        Err(fault) => fault.message,
+    }
+}
+
+#[test]
+fn what_providers_ask_of_the_catalog_is_allowed() {
+    for text in [
+        "SELECT rolname, rolsuper, rolvaliduntil::text, rolconnlimit FROM pg_roles WHERE rolname = ANY($1)",
+        "SELECT m.rolname, r.rolname, a.admin_option FROM pg_auth_members a JOIN pg_roles m ON m.oid = a.member \
+         JOIN pg_catalog.pg_roles r ON r.oid = a.roleid ORDER BY 1, 2",
+        "SELECT d.datname, pg_get_userbyid(d.datdba), pg_encoding_to_char(d.encoding), x.grantee::regrole::text, \
+         x.privilege_type, x.is_grantable FROM pg_database d, \
+         LATERAL aclexplode(coalesce(d.datacl, acldefault('d', d.datdba))) x WHERE d.datname = $1",
+        "WITH acl AS (SELECT c.oid, c.relname, x.* FROM pg_class c, \
+         LATERAL aclexplode(coalesce(c.relacl, acldefault(CASE c.relkind WHEN 'S' \
+         THEN 's'::\"char\" ELSE 'r'::\"char\" END, c.relowner))) AS x WHERE c.relkind IN ('r', 'v')) \
+         SELECT relname, grantee, array_agg(privilege_type ORDER BY privilege_type) FROM acl GROUP BY 1, 2",
+        "SELECT n.nspname, p.proname, pg_get_function_identity_arguments(p.oid) FROM pg_proc p JOIN pg_namespace n \
+         ON n.oid = p.pronamespace WHERE n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'",
+        "SELECT name, setting, unit, context, pending_restart FROM pg_settings WHERE source = 'configuration file'",
+        "SELECT unnest(setconfig) FROM pg_db_role_setting s LEFT JOIN pg_roles r ON r.oid = s.setrole",
+        "SELECT e.extname, e.extversion, ARRAY(SELECT v.version FROM pg_available_extension_versions v \
+         WHERE v.name = e.extname) FROM pg_extension e",
+        "SELECT s.objid::regclass, row_number() OVER (PARTITION BY s.dbid ORDER BY s.objid) FROM pg_shdepend s \
+         WHERE s.refclassid = 'pg_authid'::regclass AND s.deptype = 'o' LIMIT 20",
+        "SELECT current_user, current_database(), current_setting('server_version_num')::int",
+        "VALUES (1, 'a'), (2, 'b')",
+        "SHOW server_version",
+        "SELECT r.oid FROM pg_roles r UNION ALL SELECT 0 ORDER BY 1 LIMIT 5 OFFSET 1",
+    ] {
+        allowed(Postgres, text);
+    }
+    for text in [
+        "SELECT Db, User, Select_priv FROM mysql.db WHERE User = ?",
+        "SELECT schema_name, default_character_set_name FROM information_schema.SCHEMATA ORDER BY schema_name",
+        "SELECT u.User, u.Host, JSON_VALUE(u.Priv, '$.access') FROM mysql.global_priv u WHERE u.User IN (?, ?)",
+        "SELECT `Host`, `User`, is_role FROM mysql.user",
+    ] {
+        allowed(MariaDb, text);
+    }
+}
+
+#[test]
+fn what_does_more_than_look_is_refused() {
+    for text in [
+        "INSERT INTO pg_roles VALUES (1)",
+        "UPDATE pg_class SET relname = 'x'",
+        "SELECT nextval('s')",
+        "SELECT setval('s', 1)",
+        "SELECT pg_terminate_backend(1)",
+        "SELECT pg_cancel_backend(pid) FROM pg_roles",
+        "SELECT pg_catalog.pg_terminate_backend(1)",
+        "SELECT \"pg_terminate_backend\"(1)",
+        "SELECT public.evil()",
+        "COPY (SELECT 1) TO PROGRAM 'touch /tmp/x'",
+        "COPY pg_roles TO '/tmp/x'",
+        "SELECT lo_import('/etc/passwd')",
+        "SELECT lo_export(1, '/tmp/x')",
+        "SELECT lo_unlink(1)",
+        "SELECT * FROM dblink('host=x', 'select 1') AS t(a int)",
+        "SELECT dblink_exec('x')",
+        "SET ROLE postgres",
+        "RESET ALL",
+        "SELECT set_config('role', 'x', false)",
+        "COMMIT",
+        "ROLLBACK; DROP ROLE x",
+        "SELECT 1; SELECT 2",
+        "SELECT 1; COMMIT; DROP TABLE x",
+        "SELECT pg_read_file('/etc/passwd')",
+        "SELECT pg_ls_dir('/')",
+        "SELECT pg_stat_file('/etc/passwd')",
+        "SELECT pg_sleep(100)",
+        "SELECT pg_advisory_lock(1)",
+        "SELECT pg_notify('a', 'b')",
+        "NOTIFY a",
+        "LISTEN a",
+        "SELECT pg_reload_conf()",
+        "SELECT pg_rotate_logfile()",
+        "SELECT pg_switch_wal()",
+        "SELECT pg_create_restore_point('x')",
+        "SELECT pg_logical_emit_message(true, 'a', 'b')",
+        "SELECT pg_drop_replication_slot('a')",
+        "SELECT pg_export_snapshot()",
+        "SELECT txid_current()",
+        "SELECT query_to_xml('delete from x', true, true, '')",
+        "SELECT table_to_xml('pg_authid', true, true, '')",
+        "SELECT ts_stat('select 1')",
+        "WITH x AS (DELETE FROM t RETURNING *) SELECT * FROM x",
+        "WITH x AS (INSERT INTO t VALUES (1) RETURNING *) SELECT * FROM x",
+        "SELECT * INTO t FROM pg_roles",
+        "CREATE TABLE t AS SELECT 1",
+        "SELECT * FROM pg_roles FOR UPDATE",
+        "EXPLAIN ANALYZE SELECT 1",
+        "DO $$ BEGIN END $$",
+        "CALL p()",
+        "EXECUTE x",
+        "PREPARE x AS SELECT 1",
+        "DECLARE c CURSOR FOR SELECT 1",
+        "VACUUM",
+        "LOCK pg_class",
+        "DISCARD ALL",
+        "SELECT 1 OPERATOR(public.+) 2",
+        "SELECT 'x'::public.evil",
+        "SELECT CAST('x' AS evil)",
+        "SELECT xmlparse(document 'x')",
+        "TABLE pg_roles",
+        "SELECT repeat('x', 1000000000)",
+    ] {
+        refused(Postgres, text);
+    }
+    for text in [
+        "SELECT SLEEP(10)",
+        "SELECT BENCHMARK(1000000, MD5('x'))",
+        "SELECT GET_LOCK('a', 10)",
+        "SELECT LOAD_FILE('/etc/passwd')",
+        "SELECT 'x' INTO OUTFILE '/tmp/x'",
+        "SELECT 'x' INTO DUMPFILE '/tmp/x'",
+        "SELECT 1 INTO @a",
+        "SELECT @a := 1",
+        "SELECT @@datadir",
+        "SELECT * FROM app.users",
+        "SELECT * FROM users",
+        "SELECT * FROM information_schema.processlist",
+        "SHOW GRANTS FOR root@localhost",
+        "SHOW CREATE USER root@localhost",
+        "KILL 1",
+        "SET GLOBAL general_log = 1",
+        "HANDLER t OPEN",
+        "SELECT * FROM mysql.db FOR UPDATE",
+        "SELECT * FROM mysql.db PROCEDURE ANALYSE()",
+        "SELECT NEXT VALUE FOR s",
+        "/*! DROP DATABASE x */",
+        "SELECT /*! SLEEP(10), */ 1 FROM mysql.db PROCEDURE ANALYSE()",
+    ] {
+        refused(MariaDb, text);
+    }
+}
+
+#[test]
+fn what_proves_a_password_is_out_of_reach() {
+    for text in [
+        "SELECT rolpassword FROM pg_authid",
+        "SELECT * FROM pg_catalog.pg_authid",
+        "SELECT row_to_json(a) FROM pg_authid a",
+        "SELECT a FROM \"pg_authid\" a",
+        "SELECT * FROM pg_roles NATURAL JOIN pg_authid",
+        "SELECT passwd FROM pg_shadow",
+        "WITH pg_authid AS (SELECT 1) SELECT * FROM pg_authid",
+        "WITH x AS (WITH pg_shadow AS (SELECT 1) SELECT 1) SELECT * FROM pg_shadow",
+        "SELECT umoptions FROM pg_user_mapping",
+        "SELECT umoptions FROM pg_user_mappings",
+        "SELECT option_value FROM information_schema.user_mapping_options",
+        "SELECT option_value FROM information_schema._pg_user_mappings",
+        "SELECT subconninfo FROM pg_subscription",
+        "SELECT query FROM pg_stat_activity",
+        "SELECT most_common_vals FROM pg_stats",
+        "SELECT stavalues1 FROM pg_statistic",
+        "SELECT current_setting('primary_conninfo')",
+        "SELECT current_setting('Primary_ConnInfo')",
+        "SELECT current_setting(n) FROM (VALUES ('primary_conninfo')) v(n)",
+        "SELECT current_setting($1)",
+        "SHOW primary_conninfo",
+        "SHOW ALL",
+        "SELECT * FROM app.public.t",
+        "SELECT * FROM public.pg_roles",
+        "SELECT * FROM pg_temp.pg_roles",
+    ] {
+        refused(Postgres, text);
+    }
+    let settings = allowed(Postgres, "SELECT * FROM pg_settings s WHERE s.name = 'primary_conninfo'");
+    assert!(settings.contains("NOT IN ('primary_conninfo'"), "{settings}");
+    let files = allowed(Postgres, "SELECT f.setting FROM pg_file_settings f");
+    assert!(files.contains("NOT IN ('primary_conninfo'"), "{files}");
+    for text in [
+        "SELECT authentication_string FROM mysql.proxies",
+        "SELECT * FROM mysql.password_reuse_check_history",
+        "SELECT * FROM mysql.servers",
+        "SELECT * FROM mysql.general_log",
+    ] {
+        refused(MariaDb, text);
+    }
+    let user = allowed(MariaDb, "SELECT * FROM mysql.user");
+    assert!(!user.contains("authentication_string") && user.contains("AS `user`"), "{user}");
+    let account = allowed(MariaDb, "SELECT p.* FROM mysql.global_priv AS p");
+    assert!(account.contains("JSON_REMOVE(Priv, '$.authentication_string', '$.auth_or')"), "{account}");
+}
+
+#[test]
+fn what_is_sent_is_what_was_read() {
+    let sent = allowed(Postgres, "select /* a */ rolname -- b\n from PG_ROLES where oid=$1");
+    assert_eq!(sent, "SELECT rolname FROM PG_ROLES WHERE oid = $1");
+    // The backslash was read as the server reads it, and is gone.
+    assert_eq!(allowed(MariaDb, "SELECT 'a\\' UNION SELECT 1 -- '"), "SELECT 'a'' UNION SELECT 1 -- '");
+    refused(MariaDb, "SELECT 'a\\\\'");
+    refused(Postgres, "SELECT E'\\x'");
+    refused(Postgres, "SELECT U&'\\0041'");
+    refused(Postgres, "SELECT $$a$$");
+    refused(Postgres, "SELECT $x$a$x$");
+    refused(Postgres, "SELECT 1\0");
+}
+
+#[test]
+fn endless_and_deep_queries_are_refused_and_harm_nobody() {
+    refused(Postgres, &format!("SELECT {}1", "(".repeat(4_000)));
+    refused(Postgres, &format!("SELECT '{}'", "x".repeat(40_000)));
+    let chain = format!("SELECT 1{}", "+1".repeat(2_900));
+    allowed(Postgres, &chain);
+    refused(Postgres, &format!("SELECT 1{}", "+1".repeat(8_000)));
+    refused(Postgres, &format!("SELECT {}1", "NOT ".repeat(3_000)));
+    refused(Postgres, &"SELECT 1 UNION ".repeat(1_000));
+}

@@ -1,0 +1,725 @@
+//! The walk over a query: each part is either known to be harmless or refused, by name.
+
+use std::collections::BTreeSet;
+
+use sqlparser::ast::{
+    AccessExpr, Array, BinaryOperator, CaseWhen, CastKind, CeilFloorKind, Cte, DataType, Distinct, Expr, Fetch,
+    Function, FunctionArg, FunctionArgExpr, FunctionArgumentClause, FunctionArgumentList, FunctionArguments,
+    GroupByExpr, Ident, InTarget, Interval, Join, JoinConstraint, JoinOperator, LimitClause, NamedWindowDefinition,
+    NamedWindowExpr, ObjectName, ObjectNamePart, Offset, OrderBy, OrderByExpr, OrderByKind, OrderByOptions,
+    OrderBySort, Query, Select, SelectFlavor, SelectItem, SelectItemQualifiedWildcardKind, SetExpr, Statement,
+    Subscript, TableAlias, TableFactor, TableWithJoins, TypedString, Value, ValueWithSpan, Values,
+    WildcardAdditionalOptions, WindowFrameBound, WindowSpec, WindowType, With,
+};
+
+/// What a server's dialect allows.
+pub(super) trait Rules: Sync {
+    /// Whether a relation may be read, and what is read in its place.
+    fn relation(&self, schema: Option<&str>, name: &str) -> Relation;
+    /// Whether a function only computes or tells of the catalog.
+    fn function(&self, schema: Option<&str>, name: &str) -> bool;
+    /// Whether a value may be cast to a type, given as it is written, without length.
+    fn data_type(&self, name: &str) -> bool;
+    /// Whether `SHOW` of a setting tells nothing secret.
+    fn show(&self, name: &str) -> bool;
+    /// Whether a parameter is written like this.
+    fn placeholder(&self, text: &str) -> bool;
+    /// The quote of identifiers.
+    fn quote(&self) -> char;
+    /// Whether a backslash in a text means something to the server.
+    fn backslash(&self) -> bool;
+    /// The name as the server takes it, where it is not quoted.
+    fn fold(&self, name: &str) -> String;
+    /// The names of a function that tells of a setting.
+    fn tells_of_settings(&self, name: &str) -> bool;
+}
+
+/// What becomes of a relation in a query.
+pub(super) enum Relation {
+    Refused,
+    AsItIs,
+    /// Another query is read in its place.
+    Instead(Box<Query>),
+}
+
+type Verdict = Result<(), String>;
+
+/// Judges a statement; says whether it is `SHOW`.
+pub(super) fn statement(rules: &dyn Rules, statement: &mut Statement) -> Result<bool, String> {
+    match statement {
+        Statement::Query(query) => {
+            Walk { rules, tables: BTreeSet::new() }.query(query)?;
+            Ok(false)
+        }
+        Statement::ShowVariable { variable } => {
+            let name = variable.iter().map(|part| part.value.to_lowercase()).collect::<Vec<_>>().join(" ");
+            if variable.iter().all(|part| part.quote_style.is_none()) && rules.show(&name) {
+                return Ok(true);
+            }
+            Err(format!("SHOW {name}"))
+        }
+        other => {
+            let text = other.to_string();
+            let words: Vec<&str> = text.split_whitespace().take(2).collect();
+            Err(format!("the statement {}", words.join(" ")))
+        }
+    }
+}
+
+struct Walk<'r> {
+    rules: &'r dyn Rules,
+    /// Names that `WITH` gave to queries of their own. They stay known to the end of the
+    /// statement, which is safe: a name that is out of reach for the server is, unqualified, a
+    /// relation of the catalog, and those names may not be given.
+    tables: BTreeSet<String>,
+}
+
+impl Walk<'_> {
+    fn query(&mut self, query: &mut Query) -> Verdict {
+        let Query {
+            with,
+            body,
+            order_by,
+            limit_clause,
+            fetch,
+            locks,
+            for_clause,
+            settings,
+            format_clause,
+            pipe_operators,
+        } = query;
+        if !locks.is_empty() {
+            return Err("locks on rows (FOR UPDATE, FOR SHARE)".into());
+        }
+        if for_clause.is_some() || settings.is_some() || format_clause.is_some() || !pipe_operators.is_empty() {
+            return Err("FOR, SETTINGS, FORMAT or pipes at the end of a query".into());
+        }
+        if let Some(With { with_token: _, recursive: _, cte_tables }) = with {
+            for Cte { alias, query, from, materialized: _, closing_paren_token: _ } in cte_tables {
+                if from.is_some() {
+                    return Err("FROM after a query of WITH".into());
+                }
+                self.names_of(alias)?;
+                let name = self.name(&alias.name)?;
+                if !matches!(self.rules.relation(None, &name), Relation::Refused) || name.starts_with("pg_") {
+                    return Err(format!("WITH {name}, which is the name of a relation of the catalog"));
+                }
+                self.tables.insert(name);
+                self.query(query)?;
+            }
+        }
+        self.set(body)?;
+        if let Some(OrderBy { kind, interpolate }) = order_by {
+            if interpolate.is_some() {
+                return Err("INTERPOLATE".into());
+            }
+            match kind {
+                OrderByKind::All(_) => return Err("ORDER BY ALL".into()),
+                OrderByKind::Expressions(by) => self.order(by)?,
+            }
+        }
+        match limit_clause {
+            None => {}
+            Some(LimitClause::LimitOffset { limit, offset, limit_by }) => {
+                self.exprs(limit)?;
+                if let Some(Offset { value, rows: _ }) = offset {
+                    self.expr(value)?;
+                }
+                self.exprs(limit_by)?;
+            }
+            Some(LimitClause::OffsetCommaLimit { offset, limit }) => {
+                self.expr(offset)?;
+                self.expr(limit)?;
+            }
+        }
+        if let Some(Fetch { with_ties: _, percent: _, quantity }) = fetch {
+            self.exprs(quantity)?;
+        }
+        Ok(())
+    }
+
+    fn set(&mut self, set: &mut SetExpr) -> Verdict {
+        match set {
+            SetExpr::Select(select) => self.select(select),
+            SetExpr::Query(query) => self.query(query),
+            SetExpr::SetOperation { left, op: _, set_quantifier: _, right } => {
+                self.set(left)?;
+                self.set(right)
+            }
+            SetExpr::Values(Values { explicit_row: _, value_keyword: _, rows }) => {
+                rows.iter_mut().try_for_each(|row| self.exprs(&mut row.content))
+            }
+            SetExpr::Insert(_) | SetExpr::Update(_) | SetExpr::Delete(_) | SetExpr::Merge(_) => {
+                Err("a query of WITH that writes".into())
+            }
+            SetExpr::Table(_) => Err("TABLE without SELECT".into()),
+        }
+    }
+
+    fn select(&mut self, select: &mut Select) -> Verdict {
+        let Select {
+            select_token: _,
+            optimizer_hints,
+            distinct,
+            select_modifiers,
+            top,
+            top_before_distinct: _,
+            projection,
+            exclude,
+            into,
+            from,
+            lateral_views,
+            prewhere,
+            selection,
+            connect_by,
+            group_by,
+            cluster_by,
+            distribute_by,
+            sort_by,
+            having,
+            named_window,
+            qualify,
+            window_before_qualify: _,
+            value_table_mode,
+            flavor,
+        } = select;
+        if into.is_some() {
+            return Err("SELECT INTO".into());
+        }
+        let foreign = !optimizer_hints.is_empty()
+            || select_modifiers.is_some()
+            || top.is_some()
+            || exclude.is_some()
+            || !lateral_views.is_empty()
+            || prewhere.is_some()
+            || !connect_by.is_empty()
+            || !cluster_by.is_empty()
+            || !distribute_by.is_empty()
+            || !sort_by.is_empty()
+            || qualify.is_some()
+            || value_table_mode.is_some()
+            || !matches!(flavor, SelectFlavor::Standard);
+        if foreign {
+            return Err("hints and clauses of SELECT that it does not know".into());
+        }
+        if let Some(Distinct::On(by)) = distinct {
+            self.exprs(by)?;
+        }
+        for item in projection {
+            match item {
+                SelectItem::UnnamedExpr(expr) => self.expr(expr)?,
+                SelectItem::ExprWithAlias { expr, alias } => {
+                    self.expr(expr)?;
+                    self.name(alias)?;
+                }
+                SelectItem::Wildcard(options) => wildcard(options)?,
+                SelectItem::QualifiedWildcard(kind, options) => {
+                    wildcard(options)?;
+                    match kind {
+                        SelectItemQualifiedWildcardKind::ObjectName(name) => {
+                            self.names(name)?;
+                        }
+                        SelectItemQualifiedWildcardKind::Expr(expr) => self.expr(expr)?,
+                    }
+                }
+                SelectItem::ExprWithAliases { .. } => return Err("several names for one column".into()),
+            }
+        }
+        from.iter_mut().try_for_each(|tables| self.tables(tables))?;
+        self.exprs(selection)?;
+        match group_by {
+            GroupByExpr::Expressions(by, modifiers) if modifiers.is_empty() => self.exprs(by)?,
+            _ => return Err("GROUP BY ALL, or with modifiers".into()),
+        }
+        self.exprs(having)?;
+        for NamedWindowDefinition(name, window) in named_window {
+            self.name(name)?;
+            match window {
+                NamedWindowExpr::NamedWindow(name) => {
+                    self.name(name)?;
+                }
+                NamedWindowExpr::WindowSpec(spec) => self.window(spec)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn tables(&mut self, tables: &mut TableWithJoins) -> Verdict {
+        let TableWithJoins { relation, joins } = tables;
+        self.table(relation)?;
+        for Join { relation, global, join_operator } in joins {
+            if *global {
+                return Err("GLOBAL JOIN".into());
+            }
+            self.table(relation)?;
+            match join_operator {
+                JoinOperator::Join(on)
+                | JoinOperator::Inner(on)
+                | JoinOperator::Left(on)
+                | JoinOperator::LeftOuter(on)
+                | JoinOperator::Right(on)
+                | JoinOperator::RightOuter(on)
+                | JoinOperator::FullOuter(on)
+                | JoinOperator::CrossJoin(on) => match on {
+                    JoinConstraint::On(expr) => self.expr(expr)?,
+                    JoinConstraint::Using(columns) => {
+                        for column in columns {
+                            self.names(column)?;
+                        }
+                    }
+                    JoinConstraint::Natural | JoinConstraint::None => {}
+                    JoinConstraint::UsingAlias(..) => return Err("a name for the columns of USING".into()),
+                },
+                _ => return Err("a join of a kind that it does not know".into()),
+            }
+        }
+        Ok(())
+    }
+
+    fn table(&mut self, table: &mut TableFactor) -> Verdict {
+        match table {
+            TableFactor::Table {
+                name,
+                alias,
+                args,
+                with_hints,
+                version,
+                with_ordinality,
+                partitions,
+                json_path,
+                sample,
+                index_directives,
+                inheritance,
+            } => {
+                self.alias(alias)?;
+                let foreign = !with_hints.is_empty()
+                    || version.is_some()
+                    || !partitions.is_empty()
+                    || json_path.is_some()
+                    || sample.is_some()
+                    || !index_directives.is_empty()
+                    || inheritance.is_some();
+                if foreign {
+                    return Err("hints, versions, partitions or samples of a relation".into());
+                }
+                if let Some(args) = args {
+                    if args.settings.is_some() {
+                        return Err("settings of a function".into());
+                    }
+                    self.called(name)?;
+                    return self.arguments(&mut args.args);
+                }
+                if *with_ordinality {
+                    return Err("WITH ORDINALITY of a relation".into());
+                }
+                let (schema, name) = self.qualified(name, "relation")?;
+                if schema.is_none() && self.tables.contains(&name) {
+                    return Ok(());
+                }
+                match self.rules.relation(schema.as_deref(), &name) {
+                    Relation::AsItIs => Ok(()),
+                    Relation::Instead(query) => {
+                        let ident = Ident::with_quote(self.rules.quote(), name);
+                        let named = || TableAlias { explicit: true, name: ident, columns: vec![], at: None };
+                        let alias = Some(alias.take().unwrap_or_else(named));
+                        *table = TableFactor::Derived { lateral: false, subquery: query, alias, sample: None };
+                        Ok(())
+                    }
+                    Relation::Refused => {
+                        let full = schema.map_or(name.clone(), |schema| format!("{schema}.{name}"));
+                        Err(format!("the relation {full}"))
+                    }
+                }
+            }
+            TableFactor::Derived { lateral: _, subquery, alias, sample } => {
+                if sample.is_some() {
+                    return Err("samples".into());
+                }
+                self.alias(alias)?;
+                self.query(subquery)
+            }
+            TableFactor::Function { lateral: _, name, args, with_ordinality: _, alias } => {
+                self.alias(alias)?;
+                self.called(name)?;
+                self.arguments(args)
+            }
+            TableFactor::UNNEST { alias, array_exprs, with_offset, with_offset_alias, with_ordinality: _ } => {
+                if *with_offset || with_offset_alias.is_some() {
+                    return Err("WITH OFFSET".into());
+                }
+                self.alias(alias)?;
+                self.exprs(array_exprs)
+            }
+            TableFactor::NestedJoin { table_with_joins, alias } => {
+                self.alias(alias)?;
+                self.tables(table_with_joins)
+            }
+            _ => Err("a kind of relation that it does not know".into()),
+        }
+    }
+
+    fn alias(&self, alias: &Option<TableAlias>) -> Verdict {
+        alias.as_ref().map_or(Ok(()), |alias| self.names_of(alias))
+    }
+
+    fn names_of(&self, alias: &TableAlias) -> Verdict {
+        let TableAlias { explicit: _, name, columns, at } = alias;
+        if at.is_some() {
+            return Err("AT after a name".into());
+        }
+        self.name(name)?;
+        for column in columns {
+            self.name(&column.name)?;
+            if let Some(data_type) = &column.data_type {
+                self.data_type(data_type)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn exprs<'e>(&mut self, exprs: impl IntoIterator<Item = &'e mut Expr>) -> Verdict {
+        exprs.into_iter().try_for_each(|expr| self.expr(expr))
+    }
+
+    fn expr(&mut self, expr: &mut Expr) -> Verdict {
+        match expr {
+            Expr::Identifier(name) => self.name(name).map(drop),
+            Expr::CompoundIdentifier(names) => names.iter().try_for_each(|name| self.name(name).map(drop)),
+            Expr::CompoundFieldAccess { root, access_chain } => {
+                self.expr(root)?;
+                for access in access_chain {
+                    match access {
+                        AccessExpr::Dot(expr) => self.expr(expr)?,
+                        AccessExpr::Subscript(Subscript::Index { index }) => self.expr(index)?,
+                        AccessExpr::Subscript(Subscript::Slice { lower_bound, upper_bound, stride }) => {
+                            self.exprs(lower_bound.iter_mut().chain(upper_bound).chain(stride))?;
+                        }
+                    }
+                }
+                Ok(())
+            }
+            Expr::IsFalse(inner)
+            | Expr::IsNotFalse(inner)
+            | Expr::IsTrue(inner)
+            | Expr::IsNotTrue(inner)
+            | Expr::IsNull(inner)
+            | Expr::IsNotNull(inner)
+            | Expr::IsUnknown(inner)
+            | Expr::IsNotUnknown(inner)
+            | Expr::Nested(inner)
+            | Expr::UnaryOp { op: _, expr: inner } => self.expr(inner),
+            Expr::IsDistinctFrom(left, right) | Expr::IsNotDistinctFrom(left, right) => {
+                self.expr(left)?;
+                self.expr(right)
+            }
+            Expr::BinaryOp { left, op, right }
+            | Expr::AnyOp { left, compare_op: op, right, is_some: _ }
+            | Expr::AllOp { left, compare_op: op, right } => {
+                operator(op)?;
+                self.expr(left)?;
+                self.expr(right)
+            }
+            Expr::In { expr, target, negated: _, global } => {
+                if *global {
+                    return Err("GLOBAL IN".into());
+                }
+                self.expr(expr)?;
+                match target {
+                    InTarget::List(items) => self.exprs(items),
+                    InTarget::Subquery(query) => self.query(query),
+                    InTarget::Unnest(_) | InTarget::Table { .. } => Err("IN with something else than a list".into()),
+                }
+            }
+            Expr::Between { expr, negated: _, low, high } => {
+                self.expr(expr)?;
+                self.expr(low)?;
+                self.expr(high)
+            }
+            Expr::Like { negated: _, any: _, expr, pattern, escape_char }
+            | Expr::ILike { negated: _, any: _, expr, pattern, escape_char }
+            | Expr::SimilarTo { negated: _, expr, pattern, escape_char } => {
+                self.expr(expr)?;
+                self.expr(pattern)?;
+                self.exprs(escape_char.as_deref_mut())
+            }
+            Expr::RLike { negated: _, expr, pattern, regexp: _ } => {
+                self.expr(expr)?;
+                self.expr(pattern)
+            }
+            Expr::Cast { kind, expr, data_type, format } => {
+                if format.is_some() || !matches!(kind, CastKind::Cast | CastKind::DoubleColon) {
+                    return Err("a cast of a kind that it does not know".into());
+                }
+                self.data_type(data_type)?;
+                self.expr(expr)
+            }
+            Expr::AtTimeZone { timestamp, time_zone } => {
+                self.expr(timestamp)?;
+                self.expr(time_zone)
+            }
+            Expr::Extract { field: _, syntax: _, expr } => self.expr(expr),
+            Expr::Ceil { expr, field } | Expr::Floor { expr, field } => {
+                if let CeilFloorKind::Scale(value) = field {
+                    self.value(value)?;
+                }
+                self.expr(expr)
+            }
+            Expr::Position { expr, r#in } => {
+                self.expr(expr)?;
+                self.expr(r#in)
+            }
+            Expr::Substring { expr, substring_from, substring_for, special: _, shorthand: _ } => {
+                self.expr(expr)?;
+                self.exprs(substring_from.as_deref_mut())?;
+                self.exprs(substring_for.as_deref_mut())
+            }
+            Expr::Trim { trim_where: _, trim_what, expr, trim_characters } => {
+                self.exprs(trim_what.as_deref_mut())?;
+                self.expr(expr)?;
+                self.exprs(trim_characters.iter_mut().flatten())
+            }
+            Expr::Overlay { expr, overlay_what, overlay_from, overlay_for } => {
+                self.expr(expr)?;
+                self.expr(overlay_what)?;
+                self.expr(overlay_from)?;
+                self.exprs(overlay_for.as_deref_mut())
+            }
+            Expr::Collate { expr, collation } => {
+                self.names(collation)?;
+                self.expr(expr)
+            }
+            Expr::Value(value) => self.value(value),
+            Expr::TypedString(TypedString { data_type, value, uses_odbc_syntax }) => {
+                if *uses_odbc_syntax {
+                    return Err("ODBC's braces".into());
+                }
+                self.data_type(data_type)?;
+                self.value(value)
+            }
+            Expr::Function(function) => self.function(function),
+            Expr::Case { case_token: _, end_token: _, operand, conditions, else_result } => {
+                self.exprs(operand.as_deref_mut())?;
+                for CaseWhen { condition, result } in conditions {
+                    self.expr(condition)?;
+                    self.expr(result)?;
+                }
+                self.exprs(else_result.as_deref_mut())
+            }
+            Expr::Exists { subquery, negated: _ } => self.query(subquery),
+            Expr::Subquery(query) => self.query(query),
+            Expr::Tuple(items) => self.exprs(items),
+            Expr::Array(Array { elem, named: _ }) => self.exprs(elem),
+            Expr::Interval(Interval { value, leading_field: _, leading_precision: _, last_field: _, .. }) => {
+                self.expr(value)
+            }
+            other => {
+                let text: String = other.to_string().chars().take(60).collect();
+                Err(format!("an expression of a kind that it does not know: {text}"))
+            }
+        }
+    }
+
+    fn function(&mut self, function: &mut Function) -> Verdict {
+        let Function { name, uses_odbc_syntax, parameters, args, within_group, filter, null_treatment: _, over } =
+            function;
+        if *uses_odbc_syntax || !matches!(parameters, FunctionArguments::None) {
+            return Err("a call that it does not know how to read".into());
+        }
+        let called = self.called(name)?;
+        match args {
+            FunctionArguments::None => {}
+            FunctionArguments::Subquery(query) => self.query(query)?,
+            FunctionArguments::List(FunctionArgumentList { duplicate_treatment: _, args, clauses }) => {
+                if self.rules.tells_of_settings(&called) && !self.known_setting(args) {
+                    return Err(format!("{called} of a setting that may be secret, or is not written out"));
+                }
+                self.arguments(args)?;
+                for clause in clauses {
+                    match clause {
+                        FunctionArgumentClause::OrderBy(by) => self.order(by)?,
+                        FunctionArgumentClause::Separator(value) => self.value(value)?,
+                        _ => return Err("clauses of a call that it does not know".into()),
+                    }
+                }
+            }
+        }
+        self.order(within_group)?;
+        self.exprs(filter.as_deref_mut())?;
+        match over {
+            None => Ok(()),
+            Some(WindowType::NamedWindow(name)) => self.name(name).map(drop),
+            Some(WindowType::WindowSpec(spec)) => self.window(spec),
+        }
+    }
+
+    /// Whether the setting that is asked for stands there as a text and is none of the secret ones.
+    fn known_setting(&self, args: &[FunctionArg]) -> bool {
+        let Some(FunctionArg::Unnamed(FunctionArgExpr::Expr(Expr::Value(ValueWithSpan { value, span: _ })))) =
+            args.first()
+        else {
+            return false;
+        };
+        matches!(value, Value::SingleQuotedString(name) if self.rules.show(&name.to_lowercase()))
+    }
+
+    fn arguments(&mut self, args: &mut [FunctionArg]) -> Verdict {
+        for arg in args {
+            let (FunctionArg::Unnamed(arg) | FunctionArg::Named { name: _, arg, operator: _ }) = arg else {
+                return Err("arguments named by an expression".into());
+            };
+            match arg {
+                FunctionArgExpr::Expr(expr) => self.expr(expr)?,
+                FunctionArgExpr::Wildcard => {}
+                FunctionArgExpr::QualifiedWildcard(name) => {
+                    self.names(name)?;
+                }
+                FunctionArgExpr::WildcardWithOptions(_) => return Err("options of `*`".into()),
+            }
+        }
+        Ok(())
+    }
+
+    /// Judges the name of a function.
+    fn called(&self, name: &ObjectName) -> Result<String, String> {
+        let (schema, name) = self.qualified(name, "function")?;
+        if self.rules.function(schema.as_deref(), &name) {
+            return Ok(name);
+        }
+        let full = schema.map_or(name.clone(), |schema| format!("{schema}.{name}"));
+        Err(format!("the function {full}"))
+    }
+
+    fn window(&mut self, spec: &mut WindowSpec) -> Verdict {
+        let WindowSpec { window_name, partition_by, order_by, window_frame } = spec;
+        if let Some(name) = window_name {
+            self.name(name)?;
+        }
+        self.exprs(partition_by)?;
+        self.order(order_by)?;
+        if let Some(frame) = window_frame {
+            for bound in std::iter::once(&mut frame.start_bound).chain(&mut frame.end_bound) {
+                match bound {
+                    WindowFrameBound::CurrentRow => {}
+                    WindowFrameBound::Preceding(by) | WindowFrameBound::Following(by) => {
+                        self.exprs(by.as_deref_mut())?;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn order(&mut self, by: &mut [OrderByExpr]) -> Verdict {
+        for OrderByExpr { expr, options: OrderByOptions { sort, nulls_first: _ }, with_fill } in by {
+            if with_fill.is_some() || matches!(sort, Some(OrderBySort::Using(_))) {
+                return Err("ORDER BY with FILL or USING".into());
+            }
+            self.expr(expr)?;
+        }
+        Ok(())
+    }
+
+    fn value(&self, value: &ValueWithSpan) -> Verdict {
+        match &value.value {
+            Value::Number(..) | Value::Boolean(_) | Value::Null => Ok(()),
+            Value::SingleQuotedString(text) => {
+                if self.rules.backslash() && text.contains('\\') {
+                    return Err("a backslash in a text; give it as a parameter".into());
+                }
+                Ok(())
+            }
+            Value::Placeholder(text) if self.rules.placeholder(text) => Ok(()),
+            other => Err(format!("the literal {other}; give it as a parameter")),
+        }
+    }
+
+    fn data_type(&self, data_type: &DataType) -> Verdict {
+        let text = data_type.to_string();
+        let mut name = text.trim_end_matches("[]").to_owned();
+        if let (Some(start), Some(end)) = (name.find('('), name.find(')')) {
+            let inside = name.get(start + 1..end).unwrap_or("x");
+            if inside.chars().all(|c| c.is_ascii_digit() || matches!(c, ',' | ' ')) {
+                name.replace_range(start..=end, "");
+            }
+        }
+        let name = if name.contains('"') { name } else { name.to_lowercase() };
+        let plain = name.strip_prefix("pg_catalog.").unwrap_or(&name);
+        if self.rules.data_type(plain.trim()) { Ok(()) } else { Err(format!("a cast to {text}")) }
+    }
+
+    /// An identifier as the server takes it.
+    fn name(&self, ident: &Ident) -> Result<String, String> {
+        let Ident { value, quote_style, span: _ } = ident;
+        match quote_style {
+            None if value.chars().all(|c| c.is_alphanumeric() || c == '_') => Ok(self.rules.fold(value)),
+            Some(quote) if *quote == self.rules.quote() && !value.contains(*quote) && !value.contains('\\') => {
+                Ok(value.clone())
+            }
+            _ => Err(format!("the name {value:?} as it is written")),
+        }
+    }
+
+    fn names(&self, name: &ObjectName) -> Result<Vec<String>, String> {
+        name.0
+            .iter()
+            .map(|part| match part {
+                ObjectNamePart::Identifier(ident) => self.name(ident),
+                ObjectNamePart::Function(_) => Err("a name that is computed".into()),
+            })
+            .collect()
+    }
+
+    fn qualified(&self, name: &ObjectName, what: &str) -> Result<(Option<String>, String), String> {
+        let mut names = self.names(name)?;
+        match (names.pop(), names.pop(), names.is_empty()) {
+            (Some(name), schema, true) => Ok((schema, name)),
+            _ => Err(format!("the name of a {what} in another database")),
+        }
+    }
+}
+
+fn wildcard(options: &WildcardAdditionalOptions) -> Verdict {
+    let WildcardAdditionalOptions {
+        wildcard_token: _,
+        opt_ilike: None,
+        opt_exclude: None,
+        opt_except: None,
+        opt_replace: None,
+        opt_rename: None,
+        opt_alias: None,
+    } = options
+    else {
+        return Err("options of `*`".into());
+    };
+    Ok(())
+}
+
+/// Operators of a schema of one's own could be functions of anybody's.
+fn operator(op: &BinaryOperator) -> Verdict {
+    match op {
+        BinaryOperator::Custom(_) | BinaryOperator::Assignment => Err(format!("the operator {op}")),
+        BinaryOperator::PGCustomBinaryOperator(parts) => match parts.as_slice() {
+            [schema, sign] if schema == "pg_catalog" && !sign.is_empty() && sign.chars().all(is_sign) => Ok(()),
+            _ => Err(format!("the operator {op}")),
+        },
+        _ => Ok(()),
+    }
+}
+
+fn is_sign(c: char) -> bool {
+    "+-*/<>=~!@#%^&|`?".contains(c)
+}
+
+/// A query in place of a relation, from a text of ours.
+pub(super) fn instead(grammar: &dyn sqlparser::dialect::Dialect, text: &str) -> Relation {
+    let parsed = sqlparser::parser::Parser::parse_sql(grammar, text).ok().and_then(|mut parsed| parsed.pop());
+    match parsed {
+        Some(Statement::Query(query)) => Relation::Instead(query),
+        _ => Relation::Refused,
+    }
+}
+
+/// Whether a list of words names one.
+pub(super) fn listed(list: &str, name: &str) -> bool {
+    list.split_whitespace().any(|word| word == name)
+}

@@ -1,0 +1,70 @@
+//! What MariaDB, MySQL and their driver say, in our words. Never a credential.
+
+use mysql_async::{Error, ServerError};
+use tidelock_model::error::{Blame, Fault, tame};
+
+use crate::sql::value::SqlFault;
+
+/// The longest text of a server that is kept.
+const MAX: usize = 2_000;
+
+/// Lock wait time-out, and deadlock.
+const IN_THE_WAY: [u16; 2] = [1205, 1213];
+/// Statements that the protocol of prepared ones does not know.
+const NOT_PREPARED: u16 = 1295;
+
+/// An error of a query or statement.
+pub(super) fn of(error: &Error, what: &str) -> SqlFault {
+    let Error::Server(ServerError { code, message, state }) = error else {
+        let text = chain(error);
+        let tls = text.contains("TLS") || text.contains("certificate");
+        let fault = Fault::new(if tls { "tls" } else { "unavailable" }, Blame::Target, format!("{what}: {text}"));
+        let fault = if tls {
+            fault.hint("give the authority's file as tls.ca, and as `host` a name of the certificate")
+        } else {
+            fault.retryable()
+        };
+        return fault.into();
+    };
+    let word = match code {
+        1044 | 1142 | 1143 | 1227 | 1370 | 1410 => "denied",
+        1045 | 1698 => "auth",
+        1049 => "not-found",
+        // Ended by a limit of time: MariaDB's, and MySQL's.
+        1969 | 3024 => "timeout",
+        1040 | 1053 | 1927 => "unavailable",
+        _ => "sql",
+    };
+    let mut fault = Fault::new(word, Blame::Target, format!("{what}: {}", tame(message, MAX)));
+    fault.retryable = passes(error) || word == "unavailable";
+    SqlFault { fault, sqlstate: Some(state.clone()), detail: None, hint: None, position: None }
+}
+
+/// Whether the same may well succeed at once: somebody else was in the way.
+pub(super) fn passes(error: &Error) -> bool {
+    matches!(error, Error::Server(said) if IN_THE_WAY.contains(&said.code))
+}
+
+/// Whether it has to be sent in the other way.
+pub(super) fn not_prepared(error: &Error) -> bool {
+    matches!(error, Error::Server(said) if said.code == NOT_PREPARED)
+}
+
+/// Whether the server said no: then nothing happened.
+pub(super) fn said(error: &Error) -> bool {
+    matches!(error, Error::Server(_))
+}
+
+fn chain(error: &Error) -> String {
+    let mut out = error.to_string();
+    let mut source = std::error::Error::source(error);
+    while let Some(inner) = source {
+        let text = inner.to_string();
+        if !out.contains(&text) {
+            out.push_str(": ");
+            out.push_str(&text);
+        }
+        source = inner.source();
+    }
+    tame(&out, MAX)
+}

@@ -1,0 +1,324 @@
+//! A database server: what its catalog says, and statements that change it.
+//!
+//! Start at [`Server::open`]. `guard` decides which queries of plugins are sent; `postgres`
+//! and `mariadb` speak to servers; `perform` is the only module that writes. Addresses and
+//! credentials stay here: no answer and no error holds any but the host's name and the user's.
+
+mod credential;
+pub mod guard;
+mod mariadb;
+mod perform;
+mod postgres;
+mod session;
+mod tls;
+mod value;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use tidelock_model::config::ServerDecl;
+use tidelock_model::effect::Effect;
+use tidelock_model::error::Fault;
+use tidelock_model::grant::Grant;
+use tidelock_model::name::Name;
+use tidelock_model::observation::SecretProbe;
+use tidelock_model::plan::{Group, Preview};
+use tidelock_model::port::{Blobs, Target, Until};
+use tidelock_model::run::{EffectEnd, Outcome};
+use tidelock_model::secret::SecretValue;
+use tidelock_model::sql::{Dialect, SqlEffect};
+
+use self::guard::{Judged, judge};
+use self::mariadb::MariaDb;
+use self::perform::{Ready, Right};
+use self::postgres::Postgres;
+use self::value::fault;
+pub use self::value::{Answer, Column, SqlFault, Value};
+
+/// Bounds of what is asked and done. Times are milliseconds, sizes bytes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limits {
+    /// A query.
+    pub statement_ms: u32,
+    /// Waiting for a lock on an object. Longer waits hold up others behind us.
+    pub lock_ms: u32,
+    /// A statement that changes something.
+    pub write_ms: u32,
+    /// Waiting for others who perform on the same server.
+    pub turn_ms: u32,
+    /// Rows of one answer.
+    pub rows: usize,
+    /// Memory of one answer.
+    pub bytes: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            statement_ms: 30_000,
+            lock_ms: 2_000,
+            write_ms: 600_000,
+            turn_ms: 120_000,
+            rows: 1_000_000,
+            bytes: 64 << 20,
+        }
+    }
+}
+
+impl Limits {
+    fn hold(&self, rows: usize, bytes: usize) -> Result<(), Fault> {
+        if rows <= self.rows && bytes <= self.bytes {
+            return Ok(());
+        }
+        Err(fault(
+            "limit",
+            format!("an answer has more than {} rows or {} bytes; ask for less at once", self.rows, self.bytes),
+        ))
+    }
+}
+
+/// What a server is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Facts {
+    /// What it speaks.
+    pub dialect: Dialect,
+    /// Its version, as it says it.
+    pub version: String,
+    /// Its version, to compare.
+    pub number: u32,
+    /// The database that is opened where none is named.
+    pub database: String,
+    /// Who performs.
+    pub acts_as: String,
+    /// Whether that is somebody who may do anything.
+    pub superuser: bool,
+    /// Whether the connection is encrypted.
+    pub encrypted: bool,
+}
+
+/// A database server with the grants on it. Cheap to clone.
+#[derive(Clone)]
+pub struct Server {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    name: Name,
+    driver: Driver,
+    grants: Arc<BTreeMap<String, Grant>>,
+    limits: Limits,
+    /// One `perform` at a time.
+    performing: tokio::sync::Mutex<()>,
+    /// Queries that were judged: a provider asks the same ones in each pass.
+    judged: std::sync::Mutex<BTreeMap<String, Judged>>,
+}
+
+/// How a probe says that the password of a role or account is to be compared.
+const PASSWORD: &str = "sql-password";
+/// Judged queries that are kept.
+const JUDGED: usize = 256;
+
+/// What speaks to a server.
+enum Driver {
+    Postgres(Postgres),
+    MariaDb(MariaDb),
+}
+
+/// A turn to perform on a server.
+enum Turn {
+    Postgres(postgres::Turn),
+    MariaDb(mariadb::Turn),
+}
+
+impl Driver {
+    async fn perform(
+        &self,
+        limits: &Limits,
+        database: &str,
+        effects: &[Ready<'_>],
+        alone: bool,
+        right: &Right,
+    ) -> Vec<EffectEnd> {
+        match self {
+            Self::Postgres(server) => server.perform(limits, database, effects, alone, right).await,
+            // None of its statements is part of a transaction: each is a stretch by itself.
+            Self::MariaDb(server) => vec![server.perform(limits, &effects[0]).await],
+        }
+    }
+
+    async fn turn(&self, limits: &Limits) -> Result<Turn, SqlFault> {
+        match self {
+            Self::Postgres(server) => server.turn(limits).await.map(Turn::Postgres),
+            Self::MariaDb(server) => server.turn(limits).await.map(Turn::MariaDb),
+        }
+    }
+
+    async fn end_turn(&self, turn: Turn) {
+        match (self, turn) {
+            (Self::Postgres(server), Turn::Postgres(turn)) => server.end_turn(turn).await,
+            (Self::MariaDb(server), Turn::MariaDb(turn)) => server.end_turn(turn).await,
+            // Dropped, and its session closed: turns are given back where they were taken.
+            (Self::Postgres(_), Turn::MariaDb(_)) | (Self::MariaDb(_), Turn::Postgres(_)) => {}
+        }
+    }
+}
+
+impl Server {
+    /// Takes a PostgreSQL server. Nothing is connected yet. `base` is where relative paths of
+    /// the config start.
+    #[must_use]
+    pub fn postgres(name: &Name, decl: ServerDecl, base: PathBuf, grants: Vec<Grant>, limits: Limits) -> Self {
+        Self::new(name, Driver::Postgres(Postgres::new(name, decl, base)), grants, limits)
+    }
+
+    /// Takes a MariaDB or MySQL server, as [`Server::postgres`].
+    #[must_use]
+    pub fn mysql(name: &Name, decl: ServerDecl, base: PathBuf, grants: Vec<Grant>, limits: Limits) -> Self {
+        Self::new(name, Driver::MariaDb(MariaDb::new(name, decl, base)), grants, limits)
+    }
+
+    fn new(name: &Name, driver: Driver, grants: Vec<Grant>, limits: Limits) -> Self {
+        let grants = Arc::new(grants.into_iter().map(|grant| (grant.plugin().to_owned(), grant)).collect());
+        let inner = Inner {
+            name: name.clone(),
+            driver,
+            grants,
+            limits,
+            performing: tokio::sync::Mutex::new(()),
+            judged: std::sync::Mutex::default(),
+        };
+        Self { inner: Arc::new(inner) }
+    }
+
+    /// All grants on it, by plugin.
+    #[must_use]
+    pub fn grants(&self) -> Arc<BTreeMap<String, Grant>> {
+        Arc::clone(&self.inner.grants)
+    }
+
+    /// The database that is opened where none is named.
+    #[must_use]
+    pub fn maintenance(&self) -> &str {
+        match &self.inner.driver {
+            Driver::Postgres(server) => server.maintenance(),
+            // Sessions are in none: everything is named in full.
+            Driver::MariaDb(_) => "",
+        }
+    }
+
+    /// What its effects are written in.
+    ///
+    /// # Errors
+    /// It has to be asked, and cannot be.
+    pub async fn dialect(&self) -> Result<Dialect, SqlFault> {
+        match &self.inner.driver {
+            Driver::Postgres(_) => Ok(Dialect::Postgres),
+            Driver::MariaDb(server) => server.dialect().await,
+        }
+    }
+
+    /// Whether the free text of a statement can be read as what it claims to be.
+    #[must_use]
+    pub fn reads_as(&self, statement: &SqlEffect) -> bool {
+        guard::understood(statement)
+    }
+
+    /// What the server is.
+    ///
+    /// # Errors
+    /// It cannot be reached, or does not let us in.
+    pub async fn facts(&self) -> Result<Facts, SqlFault> {
+        match &self.inner.driver {
+            Driver::Postgres(server) => server.facts().await,
+            Driver::MariaDb(server) => server.facts().await,
+        }
+    }
+
+    /// Judges a query of a plugin; see [`guard`].
+    ///
+    /// # Errors
+    /// It does more than look.
+    pub async fn judge(&self, text: &str) -> Result<Judged, SqlFault> {
+        let kept = || self.inner.judged.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if let Some(judged) = kept().get(text) {
+            return Ok(judged.clone());
+        }
+        let judged = judge(self.dialect().await?, text)?;
+        let mut kept = kept();
+        if kept.len() >= JUDGED {
+            kept.clear();
+        }
+        kept.insert(text.to_owned(), judged.clone());
+        Ok(judged)
+    }
+
+    /// Asks a judged query. The caller has decided on the grant.
+    ///
+    /// # Errors
+    /// The server cannot be reached, refuses, or answers with more than the limits allow.
+    pub async fn ask(
+        &self,
+        database: Option<&str>,
+        query: &Judged,
+        parameters: &[Option<String>],
+    ) -> Result<Answer, SqlFault> {
+        match &self.inner.driver {
+            Driver::Postgres(server) => {
+                let database = database.unwrap_or(server.maintenance());
+                server.ask(&self.inner.limits, database, query, parameters).await
+            }
+            // One catalog tells of all its databases.
+            Driver::MariaDb(server) => server.ask(&self.inner.limits, query, parameters).await,
+        }
+    }
+
+    /// Whether the password of a role or user, given by its identity, is a certain one. `None`
+    /// where that cannot be told.
+    ///
+    /// # Errors
+    /// The server cannot be asked.
+    pub async fn password_fits(&self, identity: &str, password: &str) -> Result<Option<bool>, SqlFault> {
+        match &self.inner.driver {
+            Driver::Postgres(server) => server.password_fits(&postgres::role(identity)?, password).await,
+            Driver::MariaDb(server) => server.password_fits(identity, password).await,
+        }
+    }
+}
+
+#[async_trait]
+impl Target for Server {
+    async fn fingerprint(&self) -> Result<String, Fault> {
+        match &self.inner.driver {
+            Driver::Postgres(server) => server.fingerprint().await.map_err(SqlFault::whole),
+            Driver::MariaDb(server) => server.fingerprint().await.map_err(SqlFault::whole),
+        }
+    }
+
+    async fn preview(&self, _: &Effect, _: &dyn Blobs) -> Result<Preview, Fault> {
+        // The statement is the summary.
+        Ok(Preview::default())
+    }
+
+    async fn matches(&self, probe: &SecretProbe, value: &SecretValue) -> Result<Option<bool>, Fault> {
+        if probe.method != PASSWORD {
+            return Ok(None);
+        }
+        let Ok(password) = std::str::from_utf8(value.reveal()) else { return Ok(Some(false)) };
+        self.password_fits(&probe.material, password).await.map_err(SqlFault::whole)
+    }
+
+    async fn replaced(&self, _: &Effect, _: u64) -> Result<Option<Vec<u8>>, Fault> {
+        Ok(None)
+    }
+
+    async fn perform(&self, run: &str, groups: &[Group], blobs: &dyn Blobs, until: &Until) -> Vec<Outcome> {
+        perform::perform(self, run, groups, blobs, until).await
+    }
+
+    async fn sweep(&self, _: &[Effect]) -> Result<usize, Fault> {
+        // Nothing is left beside anything: what was not committed is gone.
+        Ok(0)
+    }
+}

@@ -1,0 +1,191 @@
+//! Signing in to PostgreSQL: which host, as whom, how encrypted; and few sessions, kept for
+//! a while.
+
+use std::collections::HashMap;
+use std::ops::Deref;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use tidelock_model::config::{Require, ServerDecl, TlsMode};
+use tidelock_model::error::Fault;
+use tidelock_model::name::Name;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_postgres::config::SslMode;
+use tokio_postgres::tls::{MakeTlsConnect, TlsConnect};
+use tokio_postgres::{Client, NoTls, Socket};
+use tokio_postgres_rustls::MakeRustlsConnect;
+
+use super::error::{chain, of};
+use crate::sql::session::{CONNECT, IDLE, Purpose, SESSIONS, is_loopback, no_host, no_user, plain, standby};
+use crate::sql::value::{SqlFault, fault};
+use crate::sql::{credential, tls};
+
+type Key = (Purpose, String);
+type Idle = Arc<Mutex<HashMap<Key, Vec<(Client, Instant)>>>>;
+
+/// The sessions with one server.
+pub(super) struct Pool {
+    name: Name,
+    decl: ServerDecl,
+    /// Where relative paths of the config start.
+    base: PathBuf,
+    places: Arc<Semaphore>,
+    idle: Idle,
+}
+
+/// A session, lent. Closed when it is dropped, unless it was given back.
+pub(super) struct Session {
+    client: Client,
+    key: Key,
+    idle: Idle,
+    _place: OwnedSemaphorePermit,
+}
+
+impl Deref for Session {
+    type Target = Client;
+    fn deref(&self) -> &Client {
+        &self.client
+    }
+}
+
+impl Session {
+    /// Gives the session back, in no transaction and as it was.
+    pub(super) fn give_back(self) {
+        let Self { client, key, idle, _place } = self;
+        if client.is_closed() {
+            return;
+        }
+        idle.lock().unwrap_or_else(PoisonError::into_inner).entry(key).or_default().push((client, Instant::now()));
+        tokio::spawn(async move {
+            tokio::time::sleep(IDLE + Duration::from_secs(1)).await;
+            let mut idle = idle.lock().unwrap_or_else(PoisonError::into_inner);
+            idle.values_mut().for_each(|sessions| sessions.retain(|(_, since)| since.elapsed() < IDLE));
+        });
+    }
+}
+
+impl Pool {
+    pub(super) fn new(name: &Name, decl: ServerDecl, base: PathBuf) -> Self {
+        let places = Arc::new(Semaphore::new(SESSIONS));
+        Self { name: name.clone(), decl, base, places, idle: Arc::default() }
+    }
+
+    /// The database that is opened where none is named.
+    pub(super) fn maintenance(&self) -> &str {
+        self.decl.database.as_deref().unwrap_or("postgres")
+    }
+
+    /// A session with a database.
+    pub(super) async fn session(&self, purpose: Purpose, database: &str) -> Result<Session, SqlFault> {
+        // Without a reader of its own, one kind of session does for both.
+        let purpose = if self.decl.read.is_some() { purpose } else { Purpose::Write };
+        let gone = |_| fault("io", "Tidelock is ending");
+        let place = Arc::clone(&self.places).acquire_owned().await.map_err(gone)?;
+        let key = (purpose, database.to_owned());
+        let idle = || {
+            let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+            std::iter::from_fn(|| idle.get_mut(&key).and_then(Vec::pop)).find(|(client, _)| !client.is_closed())
+        };
+        let client = match idle() {
+            Some((client, _)) => client,
+            None => self.connect(purpose, database).await?,
+        };
+        Ok(Session { client, key, idle: Arc::clone(&self.idle), _place: place })
+    }
+
+    /// Signs in with the first host that will do.
+    async fn connect(&self, purpose: Purpose, database: &str) -> Result<Client, SqlFault> {
+        let (user, password) = self.who(purpose)?;
+        let port = self.decl.port.unwrap_or(5432);
+        let encryption = tls::client(&self.decl.tls, &self.base)?;
+        let mut failed: Option<SqlFault> = None;
+        let mut standbys = Vec::new();
+        for host in self.decl.host.all() {
+            let host = credential::given(host, &self.base, "host")?;
+            let mut config = tokio_postgres::Config::new();
+            config.host(&host).port(port).user(&user).dbname(database).application_name("tidelock");
+            config.connect_timeout(CONNECT).keepalives_idle(Duration::from_secs(30));
+            if let Some(password) = &password {
+                config.password(password);
+            }
+            let socket = host.starts_with('/');
+            let there = if socket { format!("{host}/.s.PGSQL.{port}") } else { format!("{host} port {port}") };
+            let what = format!("target {}: {there}, database {database}, as {user}", self.name);
+            let connected = match &encryption {
+                Some(client) if !socket => {
+                    config.ssl_mode(SslMode::Require);
+                    signed_in(&config, MakeRustlsConnect::new(client.clone())).await
+                }
+                None if !socket && !is_loopback(&host) && !self.decl.tls.plain_to_others => {
+                    return Err(plain(&self.name, &host).into());
+                }
+                _ => {
+                    config.ssl_mode(SslMode::Disable);
+                    signed_in(&config, NoTls).await
+                }
+            };
+            let client = match connected {
+                Ok(client) => client,
+                Err(error) => {
+                    failed = Some(explained(&error, &what, self.decl.tls.mode));
+                    continue;
+                }
+            };
+            if self.decl.require == Require::Any {
+                return Ok(client);
+            }
+            match client.query_typed_one("SELECT pg_catalog.pg_is_in_recovery()", &[]).await {
+                Ok(row) if row.try_get::<_, bool>(0).is_ok_and(|standby| !standby) => return Ok(client),
+                Ok(_) => standbys.push(there),
+                Err(error) => failed = Some(of(&error, &what)),
+            }
+        }
+        Err(match failed {
+            _ if !standbys.is_empty() => standby(&self.name, &standbys).into(),
+            Some(failed) => failed,
+            None => no_host(&self.name).into(),
+        })
+    }
+
+    fn who(&self, purpose: Purpose) -> Result<(String, Option<String>), Fault> {
+        let (user, password) = match (&self.decl.read, purpose) {
+            (Some(reader), Purpose::Read) => (Some(&reader.user), reader.password.as_ref()),
+            _ => (self.decl.user.as_ref(), self.decl.password.as_ref()),
+        };
+        let user = user.ok_or_else(|| no_user(&self.name))?;
+        let user = credential::given(user, &self.base, "user")?;
+        let password = password.map(|kept| credential::kept(kept, &self.base, "password")).transpose()?;
+        Ok((user, password))
+    }
+}
+
+async fn signed_in<T>(config: &tokio_postgres::Config, tls: T) -> Result<Client, tokio_postgres::Error>
+where
+    T: MakeTlsConnect<Socket>,
+    T::Stream: Send + 'static,
+    T::TlsConnect: Send,
+    <T::TlsConnect as TlsConnect<Socket>>::Future: Send,
+{
+    let (client, connection) = config.connect(tls).await?;
+    // It ends with its client; what it has to say of an error, the client says too.
+    tokio::spawn(async move { drop(connection.await) });
+    Ok(client)
+}
+
+fn explained(error: &tokio_postgres::Error, what: &str, mode: TlsMode) -> SqlFault {
+    let mut fault = of(error, what);
+    let text = chain(error);
+    if text.contains("certificate") || text.contains("UnknownIssuer") || text.contains("TLS") {
+        fault.fault.code = "tls".to_owned();
+        fault.fault.hint = Some(match mode {
+            TlsMode::VerifyFull => {
+                "give the authority's file as tls.ca, and as `host` a name of the certificate".into()
+            }
+            _ => "let the server speak TLS, or see `tls` of the target".into(),
+        });
+    } else if fault.fault.code == "io" {
+        fault.fault.code = "unavailable".to_owned();
+    }
+    fault
+}

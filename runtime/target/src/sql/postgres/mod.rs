@@ -1,0 +1,129 @@
+//! PostgreSQL: `connect` signs in, `read` asks, `write` performs.
+
+mod connect;
+mod error;
+mod read;
+mod verifier;
+mod write;
+
+use std::path::PathBuf;
+
+use tidelock_model::config::ServerDecl;
+use tidelock_model::error::Fault;
+use tidelock_model::name::Name;
+use tidelock_model::run::EffectEnd;
+use tidelock_model::sql::Dialect;
+
+use self::connect::{Pool, Session};
+use super::guard::Judged;
+use super::perform::{Ready, Right};
+use super::session::{Purpose, plain_part};
+use super::value::{Answer, SqlFault, fault};
+use super::{Facts, Limits};
+
+/// A PostgreSQL server.
+pub(super) struct Postgres {
+    pool: Pool,
+}
+
+/// The lock of a server.
+pub(super) struct Turn(Session);
+
+impl Postgres {
+    pub(super) fn new(name: &Name, decl: ServerDecl, base: PathBuf) -> Self {
+        Self { pool: Pool::new(name, decl, base) }
+    }
+
+    pub(super) fn maintenance(&self) -> &str {
+        self.pool.maintenance()
+    }
+
+    pub(super) async fn facts(&self) -> Result<Facts, SqlFault> {
+        let session = self.pool.session(Purpose::Write, self.pool.maintenance()).await?;
+        let query = "SELECT pg_catalog.current_setting('server_version'), \
+            pg_catalog.current_setting('server_version_num')::pg_catalog.int4, CURRENT_USER::pg_catalog.text, \
+            (SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = CURRENT_USER), \
+            (SELECT ssl FROM pg_catalog.pg_stat_ssl WHERE pid = pg_catalog.pg_backend_pid())";
+        let failed = |error| error::of(&error, "the server does not say what it is");
+        let row = session.query_typed_one(query, &[]).await.map_err(failed)?;
+        session.give_back();
+        let version: String = row.try_get(0).map_err(failed)?;
+        let number: i32 = row.try_get(1).map_err(failed)?;
+        Ok(Facts {
+            dialect: Dialect::Postgres,
+            // Debian adds its own in brackets.
+            version: version.split_whitespace().next().unwrap_or_default().to_owned(),
+            number: number.unsigned_abs(),
+            database: self.pool.maintenance().to_owned(),
+            acts_as: row.try_get(2).map_err(failed)?,
+            superuser: row.try_get(3).map_err(failed)?,
+            encrypted: row.try_get::<_, Option<bool>>(4).map_err(failed)?.unwrap_or(false),
+        })
+    }
+
+    /// What tells this server from another: made when its data were.
+    pub(super) async fn fingerprint(&self) -> Result<String, SqlFault> {
+        let session = self.pool.session(Purpose::Write, self.pool.maintenance()).await?;
+        let query = "SELECT system_identifier::pg_catalog.text FROM pg_catalog.pg_control_system()";
+        let failed = |error| error::of(&error, "the server does not say who it is");
+        let row = session.query_typed_one(query, &[]).await.map_err(failed)?;
+        session.give_back();
+        Ok(format!("postgres:{}", row.try_get::<_, String>(0).map_err(failed)?))
+    }
+
+    pub(super) async fn ask(
+        &self,
+        limits: &Limits,
+        database: &str,
+        query: &Judged,
+        parameters: &[Option<String>],
+    ) -> Result<Answer, SqlFault> {
+        read::ask(&self.pool, limits, database, query, parameters).await
+    }
+
+    pub(super) async fn turn(&self, limits: &Limits) -> Result<Turn, SqlFault> {
+        write::lock(&self.pool, limits).await.map(Turn)
+    }
+
+    pub(super) async fn end_turn(&self, turn: Turn) {
+        write::unlock(turn.0).await;
+    }
+
+    pub(super) async fn perform(
+        &self,
+        limits: &Limits,
+        database: &str,
+        effects: &[Ready<'_>],
+        alone: bool,
+        right: &Right,
+    ) -> Vec<EffectEnd> {
+        write::perform(&self.pool, limits, database, effects, alone, right).await
+    }
+
+    /// Whether a role's password is a given one; `None` where that cannot be told.
+    pub(super) async fn password_fits(&self, role: &str, password: &str) -> Result<Option<bool>, SqlFault> {
+        let session = self.pool.session(Purpose::Write, self.pool.maintenance()).await?;
+        let query = "SELECT rolpassword FROM pg_catalog.pg_authid WHERE rolname = $1";
+        let failed = |error| error::of(&error, "whether a password is still the same cannot be told");
+        let name = (&role as &(dyn tokio_postgres::types::ToSql + Sync), tokio_postgres::types::Type::NAME);
+        let row = session.query_typed_opt(query, &[name]).await.map_err(failed)?;
+        session.give_back();
+        let Some(row) = row else { return Ok(Some(false)) };
+        let kept: Option<String> = row.try_get(0).map_err(failed)?;
+        Ok(kept.map_or(Some(false), |kept| verifier::fits(password, &kept)))
+    }
+}
+
+/// What the server keeps instead of a password.
+pub(super) fn verifier(password: &str) -> String {
+    verifier::make(password)
+}
+
+/// The role of an identity, `role:NAME`.
+pub(super) fn role(identity: &str) -> Result<String, Fault> {
+    identity
+        .strip_prefix("role:")
+        .filter(|name| !name.is_empty())
+        .map(plain_part)
+        .ok_or_else(|| fault("invalid", format!("{identity} is no role, and has no password")))
+}

@@ -1,0 +1,235 @@
+//! Performing on PostgreSQL: transactions where it allows them, and one lock per server.
+
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+
+use futures::future::join_all;
+use tidelock_model::effect::Precondition;
+use tidelock_model::error::Fault;
+use tidelock_model::run::EffectEnd;
+use tidelock_model::sql::{Dialect, Look};
+
+use super::connect::{Pool, Session};
+use super::error::{of, passes};
+use super::read::{ask, ask_within};
+use crate::sql::Limits;
+use crate::sql::guard::{Judged, judge};
+use crate::sql::perform::{Ready, Right, changed};
+use crate::sql::session::{Purpose, TRIES, WAIT};
+use crate::sql::value::{Answer, SqlFault, fault};
+
+/// Who holds it performs. Locks are per database and roles are not, so it is always taken in
+/// the maintenance database. The number says "tidelock".
+const LOCK: i64 = 0x7469_6465_6c6f_636b;
+/// Statements that are under way at once: they wait for the server in one go.
+const AHEAD: usize = 64;
+
+/// Takes the lock of the server.
+pub(super) async fn lock(pool: &Pool, limits: &Limits) -> Result<Session, SqlFault> {
+    let session = pool.session(Purpose::Write, pool.maintenance()).await?;
+    let what = "the lock of the server could not be taken: somebody else performs";
+    let ask = format!(
+        "SET lock_timeout TO {}; SELECT pg_catalog.pg_advisory_lock({LOCK}); RESET lock_timeout",
+        limits.turn_ms
+    );
+    session.batch_execute(&ask).await.map_err(|error| of(&error, what))?;
+    Ok(session)
+}
+
+/// Gives the lock back. A session that cannot is closed, and the lock with it.
+pub(super) async fn unlock(session: Session) {
+    let ask = format!("SELECT pg_catalog.pg_advisory_unlock({LOCK})");
+    if session.batch_execute(&ask).await.is_ok() {
+        session.give_back();
+    }
+}
+
+/// How an attempt ended.
+struct Stop {
+    /// The effect that it is about; none where it is about all.
+    at: Option<usize>,
+    fault: Fault,
+    /// Whether to try again.
+    passes: bool,
+    /// Whether it may have happened all the same.
+    unknown: bool,
+}
+
+impl Stop {
+    fn all(fault: SqlFault) -> Self {
+        Self { at: None, fault: fault.whole(), passes: false, unknown: false }
+    }
+
+    fn at(index: usize, error: &tokio_postgres::Error) -> Self {
+        Self {
+            at: Some(index),
+            fault: of(error, "the server refused it").whole(),
+            passes: passes(error),
+            unknown: false,
+        }
+    }
+}
+
+/// Performs effects in one database: as one transaction, or one by itself that takes none.
+pub(super) async fn perform(
+    pool: &Pool,
+    limits: &Limits,
+    database: &str,
+    effects: &[Ready<'_>],
+    alone: bool,
+    right: &Right,
+) -> Vec<EffectEnd> {
+    let mut wait = WAIT;
+    for tries in 1.. {
+        let ended = if alone {
+            by_itself(pool, limits, database, &effects[0]).await
+        } else {
+            transaction(pool, limits, database, effects, right).await
+        };
+        let Err(stop) = ended else { return vec![EffectEnd::Done; effects.len()] };
+        if stop.passes && tries < TRIES && !right.is_over() {
+            tokio::time::sleep(wait).await;
+            wait *= 2;
+            continue;
+        }
+        let why = &stop.fault;
+        return (0..effects.len())
+            .map(|i| match (stop.unknown, stop.at) {
+                (true, _) => EffectEnd::Unknown { why: why.message.clone() },
+                (false, Some(at)) if i != at => EffectEnd::NotReached,
+                (false, None) if i > 0 => EffectEnd::NotReached,
+                (false, _) => EffectEnd::Failed { fault: why.clone() },
+            })
+            .collect();
+    }
+    vec![EffectEnd::NotReached; effects.len()]
+}
+
+/// All or nothing.
+async fn transaction(
+    pool: &Pool,
+    limits: &Limits,
+    database: &str,
+    effects: &[Ready<'_>],
+    right: &Right,
+) -> Result<(), Stop> {
+    let session = pool.session(Purpose::Write, database).await.map_err(Stop::all)?;
+    let begin = format!(
+        "BEGIN; SET LOCAL search_path TO ''; SET LOCAL standard_conforming_strings TO on; \
+         SET LOCAL lock_timeout TO {}; SET LOCAL statement_timeout TO {}; \
+         SET LOCAL idle_in_transaction_session_timeout TO 60000",
+        limits.lock_ms, limits.write_ms
+    );
+    let failed = |error| Stop::all(of(&error, "a transaction could not begin"));
+    session.batch_execute(&begin).await.map_err(failed)?;
+    let mut ended = within(pool, &session, limits, database, effects).await;
+    if ended.is_ok() && right.is_over() {
+        let late = fault("late", "the lease ended before the transaction did; nothing of it happened").retryable();
+        ended = Err(Stop::all(late.into()));
+    }
+    if let Err(stop) = ended {
+        if session.batch_execute("ROLLBACK").await.is_ok() {
+            session.give_back();
+        }
+        return Err(stop);
+    }
+    match session.batch_execute("COMMIT").await {
+        Ok(()) => {
+            session.give_back();
+            Ok(())
+        }
+        Err(error) => Err(Stop {
+            at: None,
+            fault: of(&error, "the server did not confirm the end of the transaction").whole(),
+            passes: passes(&error),
+            // The server's own no is a rollback; silence is neither.
+            unknown: error.as_db_error().is_none(),
+        }),
+    }
+}
+
+async fn within(
+    pool: &Pool,
+    session: &Session,
+    limits: &Limits,
+    database: &str,
+    effects: &[Ready<'_>],
+) -> Result<(), Stop> {
+    check(pool, Some(session), limits, database, effects).await?;
+    for (chunk, first) in effects.chunks(AHEAD).zip((0..).step_by(AHEAD)) {
+        let results = join_all(chunk.iter().map(|ready| session.execute_typed(&ready.sql, &[]))).await;
+        for (result, i) in results.into_iter().zip(first..) {
+            result.map_err(|error| Stop::at(i, &error))?;
+        }
+    }
+    Ok(())
+}
+
+/// What the server takes only outside of a transaction.
+async fn by_itself(pool: &Pool, limits: &Limits, database: &str, ready: &Ready<'_>) -> Result<(), Stop> {
+    check(pool, None, limits, database, std::slice::from_ref(ready)).await?;
+    let session = pool.session(Purpose::Write, database).await.map_err(Stop::all)?;
+    let prepare = format!("SET search_path TO ''; SET lock_timeout TO {}", limits.lock_ms);
+    session.batch_execute(&prepare).await.map_err(|error| Stop::at(0, &error))?;
+    match session.execute_typed(&ready.sql, &[]).await {
+        Ok(_) => {
+            if session.batch_execute("RESET ALL").await.is_ok() {
+                session.give_back();
+            }
+            Ok(())
+        }
+        Err(error) => Err(Stop { unknown: error.as_db_error().is_none(), ..Stop::at(0, &error) }),
+    }
+}
+
+/// Asks again what the effects rely on, each query once, and compares.
+async fn check(
+    pool: &Pool,
+    session: Option<&Session>,
+    limits: &Limits,
+    database: &str,
+    effects: &[Ready<'_>],
+) -> Result<(), Stop> {
+    let mut answers: BTreeMap<(&str, &str, &[Option<String>]), Answer> = BTreeMap::new();
+    for (i, ready) in effects.iter().enumerate() {
+        let Some(Precondition::Rows { looks }) = &ready.effect.precondition else { continue };
+        for look in looks {
+            let asked = look.database.as_deref().unwrap_or(pool.maintenance());
+            let key = (asked, look.query.as_str(), look.parameters.as_slice());
+            let answer = match answers.entry(key) {
+                Entry::Occupied(known) => known.into_mut(),
+                Entry::Vacant(new) => {
+                    // What was judged is judged again: a plan may have lain in a file.
+                    let query = judge(Dialect::Postgres, &look.query).map_err(|fault| Stop::all(fault.into()))?;
+                    let inside = session.filter(|_| asked == database);
+                    new.insert(again(pool, inside, limits, asked, &query, look).await.map_err(Stop::all)?)
+                }
+            };
+            let (count, rows) = answer.of_key(&look.key);
+            if rows != look.rows || count != look.count {
+                return Err(Stop { at: Some(i), fault: changed(ready.effect), passes: false, unknown: false });
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Asks within the transaction that will perform, so that nothing comes between; what other
+/// databases say, in a session with them.
+async fn again(
+    pool: &Pool,
+    session: Option<&Session>,
+    limits: &Limits,
+    database: &str,
+    query: &Judged,
+    look: &Look,
+) -> Result<Answer, SqlFault> {
+    let Some(session) = session else { return ask(pool, limits, database, query, &look.parameters).await };
+    let what = "a look within the transaction";
+    let begin = "SAVEPOINT look; SET LOCAL transaction_read_only TO on; SET LOCAL search_path TO pg_catalog, pg_temp";
+    session.batch_execute(begin).await.map_err(|error| of(&error, what))?;
+    let answer = ask_within(session, limits, query, &look.parameters).await;
+    let end = session.batch_execute("ROLLBACK TO SAVEPOINT look; RELEASE SAVEPOINT look").await;
+    end.map_err(|error| of(&error, what))?;
+    answer
+}

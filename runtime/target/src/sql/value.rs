@@ -1,0 +1,180 @@
+//! Values and rows, and what is told of failures.
+
+use tidelock_model::digest::Digest;
+use tidelock_model::error::{Blame, Fault};
+
+/// One value of a row, or of a parameter.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Value {
+    /// No value.
+    Null,
+    /// Yes or no.
+    Boolean(bool),
+    /// An integer.
+    Integer(i64),
+    /// A floating-point number.
+    Float(f64),
+    /// A text.
+    Text(String),
+    /// Bytes.
+    Bytes(Vec<u8>),
+    /// A list of texts.
+    Texts(Vec<String>),
+    /// Anything else, as the server writes it.
+    Other {
+        /// The server's name of the type.
+        type_name: String,
+        /// The value.
+        text: String,
+    },
+}
+
+impl Value {
+    /// The value as PostgreSQL would write it; `None` for no value. Equal values have equal
+    /// texts.
+    #[must_use]
+    pub fn text(&self) -> Option<String> {
+        Some(match self {
+            Self::Null => return None,
+            Self::Boolean(value) => if *value { "t" } else { "f" }.to_owned(),
+            Self::Integer(value) => value.to_string(),
+            Self::Float(value) => value.to_string(),
+            Self::Text(text) | Self::Other { text, .. } => text.clone(),
+            Self::Bytes(bytes) => format!("\\x{}", hex::encode(bytes)),
+            Self::Texts(items) => array(items),
+        })
+    }
+
+    /// How much memory it takes, roughly, in bytes.
+    #[must_use]
+    pub fn weight(&self) -> usize {
+        16 + match self {
+            Self::Null | Self::Boolean(_) | Self::Integer(_) | Self::Float(_) => 0,
+            Self::Text(text) => text.len(),
+            Self::Bytes(bytes) => bytes.len(),
+            Self::Texts(items) => items.iter().map(|item| item.len() + 16).sum(),
+            Self::Other { type_name, text } => type_name.len() + text.len(),
+        }
+    }
+}
+
+/// A list as PostgreSQL writes arrays.
+fn array(items: &[String]) -> String {
+    let quoted = items.iter().map(|item| format!("\"{}\"", item.replace('\\', r"\\").replace('"', "\\\"")));
+    format!("{{{}}}", quoted.collect::<Vec<_>>().join(","))
+}
+
+/// A column of an answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Column {
+    /// Its name.
+    pub name: String,
+    /// The server's name of its type.
+    pub type_name: String,
+}
+
+/// The rows of one answer.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Answer {
+    /// The columns.
+    pub columns: Vec<Column>,
+    /// The rows.
+    pub rows: Vec<Vec<Value>>,
+}
+
+impl Answer {
+    /// How many rows have a key in their first columns, and a digest of them, whatever their
+    /// order; an empty key is that of all rows.
+    #[must_use]
+    pub fn of_key(&self, key: &[Option<String>]) -> (u32, Digest) {
+        let mut digests: Vec<Digest> = self
+            .rows
+            .iter()
+            .filter(|row| row.len() >= key.len() && row.iter().zip(key).all(|(value, key)| value.text() == *key))
+            .map(|row| row_digest(row))
+            .collect();
+        digests.sort_unstable();
+        let count = u32::try_from(digests.len()).unwrap_or(u32::MAX);
+        (count, Digest::of_parts(digests.iter().map(|digest| digest.as_bytes().as_slice())))
+    }
+}
+
+fn row_digest(row: &[Value]) -> Digest {
+    let texts: Vec<Option<String>> = row.iter().map(Value::text).collect();
+    let mut parts: Vec<&[u8]> = Vec::with_capacity(texts.len() * 2);
+    for text in &texts {
+        parts.push(if text.is_some() { b"v" } else { b"n" });
+        parts.push(text.as_deref().unwrap_or_default().as_bytes());
+    }
+    Digest::of_parts(parts)
+}
+
+/// What went wrong with a query or statement.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{fault}")]
+pub struct SqlFault {
+    /// As any other fault.
+    pub fault: Fault,
+    /// The server's five characters.
+    pub sqlstate: Option<String>,
+    /// The server's further words.
+    pub detail: Option<String>,
+    /// The server's hint.
+    pub hint: Option<String>,
+    /// Where in the statement, in characters from 1.
+    pub position: Option<u32>,
+}
+
+impl From<Fault> for SqlFault {
+    fn from(fault: Fault) -> Self {
+        Self { fault, sqlstate: None, detail: None, hint: None, position: None }
+    }
+}
+
+impl SqlFault {
+    /// The fault with the server's further words in its sentence.
+    #[must_use]
+    pub fn whole(self) -> Fault {
+        let mut fault = self.fault;
+        for more in [self.detail, self.hint].into_iter().flatten() {
+            fault.message.push_str("; ");
+            fault.message.push_str(more.trim_end_matches('.'));
+        }
+        fault
+    }
+}
+
+/// A fault of a target.
+pub(super) fn fault(code: &str, message: impl Into<String>) -> Fault {
+    Fault::new(code, Blame::Target, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(name: &str, number: i64) -> Vec<Value> {
+        vec![Value::Text(name.into()), Value::Integer(number)]
+    }
+
+    #[test]
+    fn a_key_stands_for_its_rows_in_any_order_and_for_none() {
+        let answer = |rows| Answer { columns: vec![], rows };
+        let key = [Some("a".to_owned())];
+        let first = answer(vec![row("a", 1), row("b", 2), row("a", 3)]);
+        let moved = answer(vec![row("a", 3), row("a", 1), row("c", 9)]);
+        assert_eq!(first.of_key(&key), moved.of_key(&key));
+        assert_eq!(first.of_key(&key).0, 2);
+        assert_ne!(first.of_key(&[]), moved.of_key(&[]));
+        let changed = answer(vec![row("a", 1), row("a", 4)]);
+        assert_ne!(first.of_key(&key).1, changed.of_key(&key).1);
+        assert_eq!(first.of_key(&[Some("z".into())]), answer(vec![]).of_key(&key));
+    }
+
+    #[test]
+    fn no_value_is_not_an_empty_text() {
+        let answer = |value| Answer { columns: vec![], rows: vec![vec![value]] };
+        assert_ne!(answer(Value::Null).of_key(&[]), answer(Value::Text(String::new())).of_key(&[]));
+        assert_eq!(Value::Texts(vec!["a\"b".into(), String::new()]).text().unwrap(), r#"{"a\"b",""}"#);
+    }
+}

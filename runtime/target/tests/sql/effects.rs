@@ -1,0 +1,200 @@
+//! Performing on a real server: transactions, preconditions, who is in the way, and grants.
+
+use tidelock_model::effect::Effect;
+use tidelock_model::port::{Target as _, Until};
+use tidelock_model::run::EffectEnd;
+use tidelock_model::sql::{Act, Grant, Granted, Grantee, Privilege, Verb};
+
+use crate::support::{Bed, NoBlobs, effect, execute, fault, grant, group, look, object, perform};
+
+fn create_role(name: &str) -> Effect {
+    execute(Verb::Create, "role", &[name], None, "LOGIN")
+}
+
+fn granting(database: &str, privilege: &str, class: &str, name: &[&str], role: &str) -> Effect {
+    let privileges = vec![Privilege { name: privilege.into(), columns: vec![] }];
+    let granted = Granted::Privileges(privileges, object(class, name));
+    let grant = Grant {
+        revoke: false,
+        granted,
+        grantee: Grantee::Role(role.into()),
+        with_option: false,
+        options: vec![],
+        granted_by: None,
+        cascade: false,
+    };
+    effect(Some(database), Act::Grant(grant))
+}
+
+#[tokio::test]
+async fn a_group_is_one_transaction_and_its_culprit_is_named() {
+    let bed = Bed::new();
+    let server = bed.server();
+    bed.postgres.psql("postgres", "CREATE DATABASE app");
+    let weird = "we\"ird Ünï.code;--";
+    let good = vec![
+        create_role(weird),
+        execute(Verb::Create, "schema", &["s p"], Some("app"), ""),
+        granting("app", "usage", "schema", &["s p"], weird),
+    ];
+    assert_eq!(perform(&server, good).await, vec![EffectEnd::Done; 3]);
+    let usage = format!("SELECT has_schema_privilege('{weird}', 's p', 'USAGE')");
+    assert_eq!(bed.postgres.psql("app", &usage), "t");
+
+    let before = bed.postgres.dump();
+    let bad = vec![create_role("half"), granting("app", "usage", "schema", &["nowhere"], "half"), create_role("after")];
+    let ends = perform(&server, bad).await;
+    assert!(fault(&ends[1]).message.contains("nowhere"), "{ends:?}");
+    assert_eq!((&ends[0], &ends[2]), (&EffectEnd::NotReached, &EffectEnd::NotReached));
+    assert_eq!(bed.postgres.dump(), before, "nothing of it happened");
+}
+
+#[tokio::test]
+async fn what_takes_no_transaction_is_done_alone_and_in_order() {
+    let bed = Bed::new();
+    let server = bed.server();
+    let effects = vec![
+        create_role("owner"),
+        execute(Verb::Create, "database", &["App DB"], None, "ENCODING DEFAULT"),
+        execute(Verb::Create, "schema", &["inner"], Some("App DB"), ""),
+        granting("App DB", "connect", "database", &["App DB"], "owner"),
+    ];
+    assert_eq!(perform(&server, effects).await, vec![EffectEnd::Done; 4]);
+    assert_eq!(bed.postgres.psql("App DB", "SELECT nspname FROM pg_namespace WHERE nspname = 'inner'"), "inner");
+    let dropped = vec![execute(Verb::Drop, "database", &["App DB"], None, "WITH (FORCE)")];
+    assert_eq!(perform(&server, dropped).await, [EffectEnd::Done]);
+}
+
+#[tokio::test]
+async fn what_changed_since_the_look_is_not_touched() {
+    let bed = Bed::new();
+    let server = bed.server();
+    bed.postgres.psql("postgres", "CREATE ROLE app; CREATE ROLE bystander");
+    let roles = "SELECT rolname, rolcreatedb, rolcanlogin FROM pg_roles";
+    let rests_on = |precondition| Effect {
+        precondition: Some(precondition),
+        ..execute(Verb::Alter, "role", &["app"], None, "CREATEDB")
+    };
+    let seen = rests_on(look(&server, None, roles, &["app"]).await);
+    let stale = rests_on(look(&server, None, roles, &["app"]).await);
+    bed.postgres.psql("postgres", "ALTER ROLE bystander LOGIN");
+    assert_eq!(perform(&server, vec![seen]).await, [EffectEnd::Done], "others may change");
+    let ends = perform(&server, vec![stale]).await;
+    assert_eq!(fault(&ends[0]).code, "changed");
+    // Absence is a look too.
+    let absent = look(&server, None, roles, &["new"]).await;
+    bed.postgres.psql("postgres", "CREATE ROLE new");
+    let ends = perform(&server, vec![Effect { precondition: Some(absent), ..create_role("new") }]).await;
+    assert_eq!(fault(&ends[0]).code, "changed");
+    // A look cannot bring in what a query may not do.
+    let tidelock_model::effect::Precondition::Rows { mut looks } = look(&server, None, roles, &["new"]).await else {
+        panic!()
+    };
+    looks[0].query = "SELECT pg_reload_conf()".into();
+    let forged = Some(tidelock_model::effect::Precondition::Rows { looks });
+    let ends = perform(&server, vec![Effect { precondition: forged, ..create_role("other") }]).await;
+    assert_eq!(fault(&ends[0]).code, "denied");
+}
+
+#[tokio::test]
+async fn grants_count_again_when_it_is_performed() {
+    let bed = Bed::new();
+    let server = bed.server_with(bed.decl(), grant(&["role:app*", "schema:app/**"], &["app"]));
+    for (effect, what) in [
+        (create_role("other"), "role:other"),
+        (execute(Verb::Create, "schema", &["s"], Some("postgres"), ""), "the database postgres"),
+        (granting("app", "usage", "schema", &["public"], "app"), "grant:app/app/schema/public"),
+    ] {
+        let ends = perform(&server, vec![effect]).await;
+        let fault = fault(&ends[0]);
+        assert!(fault.code == "denied" && fault.message.contains(what), "{fault}");
+    }
+    assert_eq!(perform(&server, vec![create_role("app_1")]).await, [EffectEnd::Done]);
+}
+
+#[tokio::test]
+async fn under_a_lease_that_is_over_nothing_is_begun() {
+    let bed = Bed::new();
+    let server = bed.server();
+    let groups = [group(1, vec![create_role("late")])];
+    let ends = server.perform("run", &groups, &NoBlobs, &Until::at(0)).await.remove(0).effects;
+    assert_eq!(ends, [EffectEnd::NotReached]);
+    assert_eq!(bed.postgres.psql("postgres", "SELECT count(*) FROM pg_roles WHERE rolname = 'late'"), "0");
+}
+
+#[tokio::test]
+async fn several_writers_take_turns() {
+    let bed = Bed::new();
+    bed.postgres.psql("postgres", "CREATE ROLE r; CREATE TABLE public.t (a int)");
+    // Four targets of one server, as four installations of Tidelock would have.
+    let servers: Vec<_> = (0..4).map(|_| bed.server()).collect();
+    for round in 0..10 {
+        let work = servers.iter().enumerate().map(|(i, server)| {
+            let privilege = ["SELECT", "INSERT", "UPDATE", "DELETE"][i];
+            let effects = vec![
+                granting("postgres", privilege, "table", &["public", "t"], "r"),
+                create_role(&format!("w{i}_{round}")),
+                granting("postgres", "USAGE", "schema", &["public"], "r"),
+            ];
+            async move {
+                server.perform("run", &[group(1, effects)], &NoBlobs, &Until::at(u64::MAX)).await.remove(0).effects
+            }
+        });
+        for ends in futures::future::join_all(work).await {
+            assert_eq!(ends, vec![EffectEnd::Done; 3]);
+        }
+        let granted = bed.postgres.psql("postgres", "SELECT relacl FROM pg_class WHERE relname = 't'");
+        assert!(granted.contains("r=arwd/postgres"), "{granted}");
+        bed.postgres.psql("postgres", "REVOKE ALL ON public.t FROM r");
+    }
+}
+
+#[tokio::test]
+async fn a_lock_on_an_object_is_not_waited_for_long() {
+    let bed = Bed::new();
+    bed.postgres.psql("postgres", "CREATE ROLE r; CREATE TABLE public.t (a int)");
+    let server = bed.server();
+    let mut holder = std::process::Command::new("psql")
+        .args(["-X", "-U", "postgres", "-d", "postgres", "-c"])
+        .arg("BEGIN; LOCK TABLE public.t IN ACCESS EXCLUSIVE MODE; SELECT pg_sleep(1)")
+        .arg("-p")
+        .arg(bed.postgres.port().to_string())
+        .arg("-h")
+        .arg(bed.postgres.socket())
+        .stdout(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    while bed.postgres.psql("postgres", "SELECT count(*) FROM pg_locks WHERE mode = 'AccessExclusiveLock' AND granted AND relation = 'public.t'::regclass") == "0" {}
+    let owner = execute(Verb::Alter, "table", &["public", "t"], Some("postgres"), "OWNER TO");
+    let mut owner = owner;
+    if let tidelock_model::effect::EffectBody::Sql(statement) = &mut owner.body
+        && let Act::Execute(statement) = &mut statement.act
+    {
+        statement.parts.push(tidelock_model::sql::Part::Identifier(vec!["r".into()]));
+    }
+    // The first tries time out; one of the later ones finds the table free.
+    assert_eq!(perform(&server, vec![owner]).await, [EffectEnd::Done]);
+    holder.wait().unwrap();
+}
+
+#[tokio::test]
+async fn a_server_that_dies_leaves_nothing_half_done() {
+    let mut bed = Bed::new();
+    bed.postgres.psql("postgres", "CREATE TABLE public.t (a int)");
+    let server = bed.server();
+    let mut effects: Vec<Effect> = (0..2_000).map(|i| create_role(&format!("r{i}"))).collect();
+    effects.push(granting("postgres", "SELECT", "table", &["public", "t"], "r0"));
+    let work = tokio::spawn({
+        let server = server.clone();
+        async move { server.perform("run", &[group(1, effects)], &NoBlobs, &Until::at(u64::MAX)).await.remove(0).effects }
+    });
+    while !bed.postgres.log().contains("CREATE ROLE \"r100\"") {
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    }
+    bed.postgres.kill();
+    let ends = work.await.unwrap();
+    assert!(ends.iter().all(|end| !matches!(end, EffectEnd::Done)), "{:?}", ends[0]);
+    bed.postgres.restart();
+    assert_eq!(bed.postgres.psql("postgres", "SELECT count(*) FROM pg_roles WHERE rolname LIKE 'r%'"), "0");
+    assert_eq!(perform(&server, vec![create_role("r0")]).await, [EffectEnd::Done], "and goes on with it");
+}

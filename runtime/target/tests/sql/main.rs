@@ -1,0 +1,10 @@
+//! Database servers, on real ones.
+
+#![allow(missing_docs, reason = "tests")]
+
+mod attacks;
+mod effects;
+mod mariadb;
+mod reads;
+mod secrets;
+mod support;

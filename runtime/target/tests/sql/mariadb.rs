@@ -1,0 +1,227 @@
+//! MariaDB: reads that change nothing, and statements one by one.
+
+use tidelock_model::config::{Given, Hosts, Kept, ServerDecl, TlsDecl};
+use tidelock_model::effect::Effect;
+use tidelock_model::observation::SecretProbe;
+use tidelock_model::port::{Target as _, Until};
+use tidelock_model::run::EffectEnd;
+use tidelock_model::secret::SecretValue;
+use tidelock_model::sql::{Act, Dialect, Grant, Granted, Grantee, Part, Privilege, SecretForm, Statement, Verb};
+use tidelock_target::sql::guard::Judged;
+use tidelock_target::sql::{Limits, Server, Value};
+use tidelock_tests::MariaDb;
+
+use crate::support::{NoBlobs, SECRET, ask, effect_in, fault, grant, group, look, name, object, perform};
+
+struct Bed {
+    mariadb: MariaDb,
+    folder: tempfile::TempDir,
+}
+
+impl Bed {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let mariadb = MariaDb::start(&folder.path().join("server"));
+        std::fs::write(folder.path().join("password"), tidelock_tests::mariadb::PASSWORD).unwrap();
+        Self { mariadb, folder }
+    }
+
+    fn decl(&self) -> ServerDecl {
+        ServerDecl {
+            host: Hosts::One(Given::Literal("localhost".into())),
+            port: Some(self.mariadb.port()),
+            user: Some(Given::Literal(tidelock_tests::mariadb::USER.into())),
+            password: Some(Kept::File("password".into())),
+            tls: TlsDecl { ca: Some("server/ca.pem".into()), ..TlsDecl::default() },
+            ..ServerDecl::default()
+        }
+    }
+
+    fn server(&self) -> Server {
+        self.server_with(self.decl())
+    }
+
+    fn server_with(&self, decl: ServerDecl) -> Server {
+        let limits = Limits { lock_ms: 1_000, statement_ms: 5_000, ..Limits::default() };
+        Server::mysql(&name("db"), decl, self.folder.path().to_owned(), vec![grant(&["**"], &["*"])], limits)
+    }
+}
+
+fn effect(database: Option<&str>, act: Act) -> Effect {
+    effect_in(Dialect::MariaDb, database, act)
+}
+
+fn execute(verb: Verb, class: &str, name: &[&str], parts: Vec<Part>) -> Effect {
+    effect(None, Act::Execute(Statement { verb, object: object(class, name), parts }))
+}
+
+fn granting(database: &str, privilege: &str, user: &str) -> Effect {
+    let privileges = vec![Privilege { name: privilege.into(), columns: vec![] }];
+    let grant = Grant {
+        revoke: false,
+        granted: Granted::Privileges(privileges, object("table", &["*"])),
+        grantee: Grantee::User(user.into(), "%".into()),
+        with_option: false,
+        options: vec![],
+        granted_by: None,
+        cascade: false,
+    };
+    effect(Some(database), Act::Grant(grant))
+}
+
+#[tokio::test]
+async fn reads_change_nothing_on_mariadb_either() {
+    let bed = Bed::new();
+    bed.mariadb.sql("CREATE DATABASE app; CREATE TABLE app.t (a int); INSERT INTO app.t VALUES (1)");
+    let server = bed.server();
+    let facts = server.facts().await.unwrap();
+    assert!(facts.encrypted && facts.superuser && facts.dialect == Dialect::MariaDb, "{facts:?}");
+    assert!(facts.number >= 101_100, "{facts:?}");
+    assert_eq!(server.fingerprint().await.unwrap(), format!("mariadb:{}", bed.mariadb.sql("SELECT @@server_uid")));
+    let before = bed.mariadb.state();
+    let file = bed.folder.path().join("server/touched");
+    let outfile = format!("SELECT 1 INTO OUTFILE '{}'", file.display());
+    for attack in [
+        "INSERT INTO app.t VALUES (2)",
+        "DROP DATABASE app",
+        "SELECT SLEEP(20)",
+        "SELECT GET_LOCK('tidelock', 1)",
+        "SELECT LOAD_FILE('/etc/passwd')",
+        "SET GLOBAL general_log = OFF",
+        "SELECT * FROM app.t",
+        "SELECT 1; DROP DATABASE app",
+        "/*! DROP DATABASE app */",
+        "KILL 1",
+        "CALL mysql.x()",
+        "SHOW GRANTS",
+        &outfile,
+    ] {
+        let failed = ask(&server, None, attack).await.expect_err(attack);
+        assert!(matches!(failed.fault.code.as_str(), "denied" | "invalid"), "{attack}: {failed:?}");
+    }
+    for text in ["DELETE FROM app.t", "SELECT 1; DROP DATABASE app"] {
+        let unjudged = Judged { text: text.into(), show: true };
+        assert!(server.ask(None, &unjudged, &[]).await.is_err(), "{text}");
+    }
+    assert_eq!(bed.mariadb.sql("SELECT COUNT(*) FROM app.t"), "1");
+    // Accounts are readable, and what proves their passwords is not.
+    let accounts = ask(&server, None, "SELECT * FROM mysql.global_priv").await.unwrap();
+    let users = ask(&server, None, "SELECT * FROM mysql.user").await.unwrap();
+    let told = format!("{accounts:?}{users:?}");
+    assert!(told.contains("admin") && !told.contains("authentication_string") && !told.contains('*'), "{told}");
+    assert_eq!(bed.mariadb.state(), before);
+    assert!(!file.exists());
+}
+
+#[tokio::test]
+async fn values_of_mariadb_come_as_what_they_are() {
+    let bed = Bed::new();
+    let server = bed.server();
+    let query = "SELECT schema_name, 5, NULL, CAST(1.50 AS decimal(4,2)), ? FROM information_schema.schemata \
+        WHERE schema_name = ?";
+    let judged = server.judge(query).await.unwrap();
+    let answer = server.ask(None, &judged, &[Some("x".into()), Some("mysql".into())]).await.unwrap();
+    let decimal = Value::Other { type_name: "decimal".into(), text: "1.50".into() };
+    assert_eq!(
+        answer.rows,
+        [[Value::Text("mysql".into()), Value::Integer(5), Value::Null, decimal, Value::Text("x".into())]]
+    );
+    let slow = "SELECT COUNT(*) FROM information_schema.collations a, information_schema.collations b, \
+        information_schema.collations c, information_schema.collations d";
+    assert_eq!(ask(&server, None, slow).await.unwrap_err().fault.code, "timeout");
+}
+
+#[tokio::test]
+async fn certificates_and_passwords_of_mariadb_are_checked() {
+    let bed = Bed::new();
+    let with = |change: &dyn Fn(&mut ServerDecl)| {
+        let mut decl = bed.decl();
+        change(&mut decl);
+        bed.server_with(decl)
+    };
+    let unknown = with(&|decl| decl.tls = TlsDecl::default()).facts().await.unwrap_err();
+    assert_eq!(unknown.fault.code, "tls", "{unknown:?}");
+    let other = with(&|decl| decl.host = Hosts::One(Given::Literal("127.0.0.1".into()))).facts().await.unwrap_err();
+    assert_eq!(other.fault.code, "tls", "{other:?}");
+    std::fs::write(bed.folder.path().join("wrong"), "a wrong one").unwrap();
+    let wrong = with(&|decl| decl.password = Some(Kept::File("wrong".into()))).facts().await.unwrap_err();
+    assert!(wrong.fault.code == "auth" && !format!("{wrong:?}").contains("a wrong one"), "{wrong:?}");
+    bed.mariadb.sql("SET GLOBAL read_only = ON");
+    let standby = bed.server().facts().await.unwrap_err();
+    assert!(standby.fault.code == "standby" && standby.fault.retryable, "{standby:?}");
+}
+
+#[tokio::test]
+async fn statements_go_one_by_one_and_the_first_that_fails_ends_the_group() {
+    let bed = Bed::new();
+    let server = bed.server();
+    let effects = vec![
+        execute(
+            Verb::Create,
+            "database",
+            &["my_app`x"],
+            vec![Part::Text("CHARACTER SET".into()), Part::Literal("utf8mb4".into())],
+        ),
+        execute(Verb::Create, "user", &["app", "%"], vec![Part::Text("REQUIRE SSL".into())]),
+        granting("my_app`x", "SELECT", "app"),
+        granting("my_app`x", "NONSENSE", "app"),
+        granting("my_app`x", "INSERT", "app"),
+    ];
+    let ends = perform(&server, effects).await;
+    assert_eq!(ends[..3], [EffectEnd::Done, EffectEnd::Done, EffectEnd::Done]);
+    assert_eq!((fault(&ends[3]).code.as_str(), &ends[4]), ("sql", &EffectEnd::NotReached));
+    let grants = bed.mariadb.sql("SHOW GRANTS FOR app@'%'");
+    assert!(grants.contains(r"GRANT SELECT ON `my\_app``x`.*") && grants.contains("REQUIRE SSL"), "{grants}");
+}
+
+#[tokio::test]
+async fn a_password_of_mariadb_becomes_a_hash() {
+    let bed = Bed::new();
+    let server = bed.server();
+    let secret = Part::Secret { name: "app/password".into(), form: SecretForm::Verifier };
+    let parts = vec![Part::Text("IDENTIFIED VIA mysql_native_password USING".into()), secret];
+    let create = execute(Verb::Create, "user", &["app", "%"], parts);
+    assert_eq!(perform(&server, vec![create]).await, [EffectEnd::Done]);
+    let probe =
+        SecretProbe { field: "/password".into(), method: "sql-password".into(), material: "user:app@%25".into() };
+    for (password, fits) in [(SECRET, true), ("another", false)] {
+        let value = SecretValue::new(password.into());
+        assert_eq!(server.matches(&probe, &value).await.unwrap(), Some(fits));
+    }
+    assert!(!bed.mariadb.log().contains("eheim"));
+}
+
+#[tokio::test]
+async fn what_changed_on_mariadb_since_the_look_is_not_touched() {
+    let bed = Bed::new();
+    let server = bed.server();
+    let schemata = "SELECT schema_name FROM information_schema.schemata";
+    let create = || execute(Verb::Create, "database", &["app"], vec![]);
+    let absent = look(&server, None, schemata, &["app"]).await;
+    bed.mariadb.sql("CREATE DATABASE other");
+    let fresh = Effect { precondition: Some(absent.clone()), ..create() };
+    assert_eq!(perform(&server, vec![fresh]).await, [EffectEnd::Done]);
+    let stale = Effect { precondition: Some(absent), ..execute(Verb::Drop, "database", &["app"], vec![]) };
+    assert_eq!(fault(&perform(&server, vec![stale]).await[0]).code, "changed");
+}
+
+#[tokio::test]
+async fn several_writers_take_turns_on_mariadb() {
+    let bed = Bed::new();
+    bed.mariadb.sql("CREATE DATABASE app; CREATE USER app@'%'");
+    let servers: Vec<_> = (0..4).map(|_| bed.server()).collect();
+    for _ in 0..10 {
+        let work = servers.iter().enumerate().map(|(i, server)| {
+            let effects = vec![granting("app", ["SELECT", "INSERT", "UPDATE", "DELETE"][i], "app")];
+            async move {
+                server.perform("run", &[group(1, effects)], &NoBlobs, &Until::at(u64::MAX)).await.remove(0).effects
+            }
+        });
+        for ends in futures::future::join_all(work).await {
+            assert_eq!(ends, [EffectEnd::Done]);
+        }
+        let grants = bed.mariadb.sql("SHOW GRANTS FOR app@'%'");
+        assert!(grants.contains("GRANT SELECT, INSERT, UPDATE, DELETE ON `app`.*"), "{grants}");
+        bed.mariadb.sql("REVOKE ALL ON app.* FROM app@'%'");
+    }
+}

@@ -1,0 +1,48 @@
+//! Passwords: only what the server keeps of them is sent, and whether one is still the same is
+//! told without anybody seeing it.
+
+use tidelock_model::effect::Effect;
+use tidelock_model::observation::SecretProbe;
+use tidelock_model::port::Target as _;
+use tidelock_model::run::EffectEnd;
+use tidelock_model::secret::SecretValue;
+use tidelock_model::sql::{Act, Part, SecretForm, Statement, Verb};
+
+use crate::support::{Bed, SECRET, effect, object, perform};
+
+fn with_password(verb: Verb) -> Effect {
+    let parts = vec![
+        Part::Text("LOGIN PASSWORD".into()),
+        Part::Secret { name: "app/password".into(), form: SecretForm::Verifier },
+    ];
+    effect(None, Act::Execute(Statement { verb, object: object("role", &["a/pp"]), parts }))
+}
+
+#[tokio::test]
+async fn a_password_becomes_a_verifier_and_stands_in_no_log() {
+    let bed = Bed::new();
+    let server = bed.server();
+    let probe = |method: &str, material: &str| SecretProbe {
+        field: "/password".into(),
+        method: method.into(),
+        material: material.into(),
+    };
+    let fits = async |password: &str| {
+        let value = SecretValue::new(password.into());
+        server.matches(&probe("sql-password", "role:a%2Fpp"), &value).await.unwrap()
+    };
+    assert_eq!(fits(SECRET).await, Some(false), "there is no such role yet");
+    assert_eq!(perform(&server, vec![with_password(Verb::Create)]).await, [EffectEnd::Done]);
+    assert_eq!((fits(SECRET).await, fits("another").await), (Some(true), Some(false)));
+    assert_eq!(server.matches(&probe("other", "role:a%2Fpp"), &SecretValue::new(vec![])).await.unwrap(), None);
+    // The server itself lets the role in with it.
+    let mut client = std::process::Command::new("psql");
+    client.env_clear().env("PATH", "/usr/bin:/bin").env("PGPASSWORD", SECRET).env("PGSSLMODE", "require");
+    client.args(["-X", "-A", "-t", "-h", "127.0.0.1", "-U", "a/pp", "-d", "postgres", "-c", "SELECT current_user"]);
+    let said = client.arg("-p").arg(bed.postgres.port().to_string()).output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&said.stdout).trim(), "a/pp", "{}", String::from_utf8_lossy(&said.stderr));
+    let log = bed.postgres.log();
+    assert!(log.contains("SCRAM-SHA-256$") && !log.contains(SECRET) && !log.contains("g''eheim"));
+    let shown = with_password(Verb::Alter).body.summary();
+    assert_eq!(shown, r#"ALTER ROLE "a/pp" LOGIN PASSWORD <secret app/password>"#);
+}
