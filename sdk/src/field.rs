@@ -17,6 +17,8 @@ pub struct Roles {
     pub strays: bool,
     /// Says how to bring the resource about, not what it should be.
     pub how: bool,
+    /// Holds a text that the plugin reads.
+    pub text: bool,
 }
 
 /// A field that needs more than its schema says.
@@ -81,6 +83,13 @@ impl Field {
     #[must_use]
     pub fn how(mut self) -> Self {
         self.roles.how = true;
+        self
+    }
+
+    /// Holds a text that the plugin reads; in Git it may be in a file of its own.
+    #[must_use]
+    pub fn text(mut self) -> Self {
+        self.roles.text = true;
         self
     }
 

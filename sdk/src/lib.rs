@@ -22,6 +22,7 @@ mod field;
 mod kind;
 pub mod log;
 mod machine;
+mod network;
 mod observation;
 pub mod provider;
 #[doc(hidden)]
@@ -48,6 +49,7 @@ pub use error::{Blame, Diagnostic, Error, Severity, nearest};
 pub use field::{Field, Roles};
 pub use kind::{Kind, KindDescription, Kinds};
 pub use machine::{Ended, Entry, EntryKind, Looked, Machine};
+pub use network::{Network, Seen};
 pub use observation::{Observation, Present, Readiness, SecretProbe, Subject};
 pub use provider::Provider;
 pub use renderer::{Output, Place, Problem, Problems, Renderer};

@@ -75,6 +75,10 @@ impl<'h> Machine<'h> {
         Self { port, users: RefCell::default(), groups: RefCell::default() }
     }
 
+    pub(crate) fn port(&self) -> MachinePort<'h> {
+        self.port
+    }
+
     /// Looks at many paths in one call; answers are in the order of the question.
     ///
     /// # Errors

@@ -16,6 +16,8 @@
 //! postgres      a PostgreSQL server of the tests' own
 //! site          a repository, a machine, and the config between them
 //! http          requests to a daemon that listens, and its figures
+//! router        routers in such namespaces, and what Git says of them
+//! netns         network namespaces, which may be broken
 //! fleet         a site with several machines and one stack on all of them
 //! daemon        a running `tidelock run`, and waiting for what it does
 //! redact        the words that differ from run to run, in one place
@@ -33,11 +35,13 @@ pub mod http;
 pub mod http_proxy;
 pub mod keys;
 pub mod mariadb;
+pub mod netns;
 mod owned;
 pub mod postgres;
 pub mod redact;
 pub mod relay;
 pub mod repo;
+pub mod router;
 pub mod site;
 pub mod small_disk;
 pub mod ssh_server;
@@ -51,6 +55,7 @@ pub use git_http::GitHttp;
 pub use http_proxy::HttpProxy;
 pub use keys::SigningKey;
 pub use mariadb::MariaDb;
+pub use netns::Netns;
 pub use postgres::Postgres;
 pub use redact::redact;
 pub use relay::Relay;

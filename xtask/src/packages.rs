@@ -14,7 +14,7 @@ struct Need {
     reason: &'static str,
 }
 
-const NEEDS: [Need; 8] = [
+const NEEDS: [Need; 11] = [
     Need { program: "cc", package: "gcc", reason: "compiles the embedded SQLite" },
     Need { program: "git", package: "git", reason: "makes the repositories that tests fetch from, and serves them" },
     Need { program: "ssh-keygen", package: "openssh-client", reason: "makes keys and signs the commits of tests" },
@@ -24,6 +24,13 @@ const NEEDS: [Need; 8] = [
         reason: "is the SSH server that tests fetch from; where apt starts it, tests do not need that",
     },
     Need { program: "openssl", package: "openssl", reason: "makes the certificates of the tests' servers" },
+    Need { program: "ip", package: "iproute2", reason: "makes the network namespaces of tests" },
+    Need { program: "ping", package: "iputils-ping", reason: "sends the packets of tests" },
+    Need {
+        program: "/usr/sbin/nft",
+        package: "nftables",
+        reason: "reads and writes tables of nftables, in tests and for users",
+    },
     Need { program: "socat", package: "socat", reason: "speaks TLS in front of the tests' servers" },
     Need {
         program: "/usr/lib/postgresql/15/bin/postgres",

@@ -12,8 +12,9 @@ use tidelock_model::grant::{Grant, GrantDecl, glob};
 use tidelock_model::name::Name;
 use tidelock_model::port::{Target, Targets};
 use tidelock_target::sql::{Limits as SqlLimits, Server};
-use tidelock_target::{Machine, MachineOptions};
+use tidelock_target::{GuardHelper, Machine, MachineOptions};
 
+use crate::commands::GUARD;
 use crate::config::{Loaded, OwnPaths};
 
 /// A target of any kind, opened.
@@ -47,13 +48,19 @@ impl Opened {
 pub(crate) struct Estate {
     config: Config,
     own: OwnPaths,
+    guards: Option<GuardHelper>,
     opened: Mutex<BTreeMap<Name, Opened>>,
 }
 
 impl Estate {
     /// Opens none yet.
     pub(crate) fn new(loaded: &Loaded) -> Self {
-        Self { config: loaded.config.clone(), own: OwnPaths::collect(loaded), opened: Mutex::default() }
+        let guards = std::env::current_exe().ok().map(|program| GuardHelper {
+            folder: loaded.guards(),
+            program,
+            words: vec![GUARD.to_owned()],
+        });
+        Self { config: loaded.config.clone(), own: OwnPaths::collect(loaded), guards, opened: Mutex::default() }
     }
 
     /// A target by name, opened when it is first asked for.
@@ -70,7 +77,8 @@ impl Estate {
             TargetKind::Machine => {
                 let root = PathBuf::from(decl.root.as_deref().unwrap_or("/"));
                 let grants = self.grants(name, &root)?;
-                Opened::Machine(Machine::open(name, decl, grants, MachineOptions::default())?)
+                let options = MachineOptions { guards: self.guards.clone(), ..MachineOptions::default() };
+                Opened::Machine(Machine::open(name, decl, grants, options)?)
             }
             TargetKind::Postgres => {
                 let grants = self.grants(name, Path::new("/"))?;

@@ -56,6 +56,7 @@ pub(crate) fn over(
         listener,
         interrupt: Interrupt::default(),
         looping: false,
+        confirm_within_ms: None,
         siblings: Siblings::default(),
     })
 }

@@ -106,6 +106,7 @@ fn roles(roles: wit::Role) -> Roles {
         content: has(wit::Role::CONTENT),
         strays: has(wit::Role::STRAYS),
         how: has(wit::Role::HOW),
+        text: has(wit::Role::TEXT),
     }
 }
 

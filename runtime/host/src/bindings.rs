@@ -9,13 +9,25 @@
 /// The world of providers.
 pub(crate) mod provider {
     wasmtime::component::bindgen!({
-        path: ["../../wit/types", "../../wit/log", "../../wit/machine", "../../wit/sql", "../../wit/provider"],
+        path: [
+            "../../wit/types",
+            "../../wit/log",
+            "../../wit/machine",
+            "../../wit/sql",
+            "../../wit/netlink",
+            "../../wit/nft",
+            "../../wit/provider",
+        ],
         world: "tidelock:provider/provider-plugin",
         imports: {
             "tidelock:machine/read@0.1.0": async | trappable,
             "tidelock:machine/propose@0.1.0": async | trappable,
             "tidelock:sql/read@0.1.0": async | trappable,
             "tidelock:sql/propose@0.1.0": async | trappable,
+            "tidelock:netlink/read@0.1.0": async | trappable,
+            "tidelock:netlink/propose@0.1.0": async | trappable,
+            "tidelock:nft/read@0.1.0": async | trappable,
+            "tidelock:nft/propose@0.1.0": async | trappable,
             default: trappable,
         },
         exports: { default: async },
@@ -43,3 +55,4 @@ pub(crate) mod renderer {
 /// Interfaces that both worlds share, and those of targets.
 pub(crate) use provider::tidelock::sql::{propose as sql_propose, read as sql_read};
 pub(crate) use provider::tidelock::{log::log, machine::propose, machine::read, types::types};
+pub(crate) use provider::tidelock::{netlink, nft};

@@ -10,10 +10,11 @@ use tidelock_model::config::TargetKind;
 use tidelock_model::error::{Blame, Fault};
 use tidelock_model::grant::Grant;
 use tidelock_model::name::Name;
+use tidelock_model::network::{Object, ObjectName, Table};
 use tidelock_model::sql::{Dialect, SqlEffect};
 use tidelock_target::sql::guard::Judged;
 use tidelock_target::sql::{Answer, Facts, Server, SqlFault};
-use tidelock_target::{Ended, Machine, Stat};
+use tidelock_target::{Ended, Machine, Network, Stat};
 
 /// Opens a target by name for looking, with all grants on it.
 pub type OpenEyes = Arc<dyn Fn(&Name) -> Result<Eyes, Fault> + Send + Sync>;
@@ -25,19 +26,21 @@ pub struct Eyes {
     grants: Arc<BTreeMap<String, Grant>>,
     machine: Option<Arc<dyn MachineReads>>,
     sql: Option<Arc<dyn SqlReads>>,
+    network: Option<Arc<dyn NetworkReads>>,
 }
 
 impl Eyes {
     /// Eyes on a machine.
     #[must_use]
     pub fn on_machine(machine: Arc<Machine>) -> Self {
-        Self { kind: TargetKind::Machine, grants: machine.grants(), machine: Some(machine), sql: None }
+        let network = Some(Arc::new(machine.network().clone()) as Arc<dyn NetworkReads>);
+        Self { kind: TargetKind::Machine, grants: machine.grants(), machine: Some(machine), sql: None, network }
     }
 
     /// Eyes on a database server.
     #[must_use]
     pub fn on_server(kind: TargetKind, server: Server) -> Self {
-        Self { kind, grants: server.grants(), machine: None, sql: Some(Arc::new(server)) }
+        Self { kind, grants: server.grants(), machine: None, sql: Some(Arc::new(server)), network: None }
     }
 
     /// What a plugin may do on the target; `None` where nothing was granted to it.
@@ -55,11 +58,17 @@ impl Eyes {
         self.sql.as_ref().ok_or_else(|| self.lacks("databases"))
     }
 
+    /// Links, addresses, routes, rules, settings and tables.
+    pub(crate) fn network(&self) -> Result<&Arc<dyn NetworkReads>, Fault> {
+        self.network.as_ref().ok_or_else(|| self.lacks("network of its own"))
+    }
+
     /// Whether the target has what an interface of a capability reads or writes.
     pub(crate) fn serve(&self, import: &str) -> Result<(), Fault> {
         match import.split_once('/').map(|(package, _)| package) {
             Some("tidelock:machine") => self.machine().map(drop),
             Some("tidelock:sql") => self.sql().map(drop),
+            Some("tidelock:netlink" | "tidelock:nft") => self.network().map(drop),
             // The others are about no target.
             _ => Ok(()),
         }
@@ -144,5 +153,20 @@ impl SqlReads for Server {
         parameters: &[Option<String>],
     ) -> Result<Answer, SqlFault> {
         Server::ask(self, database, query, parameters).await
+    }
+}
+
+/// The reads of a network. See [`Network`].
+pub(crate) trait NetworkReads: Send + Sync {
+    fn look(&self, names: &[ObjectName]) -> Vec<Result<Option<Object>, Fault>>;
+    fn normalise(&self, family: &str, name: &str, text: &str) -> Result<Table, Fault>;
+}
+
+impl NetworkReads for Network {
+    fn look(&self, names: &[ObjectName]) -> Vec<Result<Option<Object>, Fault>> {
+        Network::look(self, names)
+    }
+    fn normalise(&self, family: &str, name: &str, text: &str) -> Result<Table, Fault> {
+        Network::normalise(self, family, name, text)
     }
 }

@@ -83,6 +83,24 @@ const SERVED: &[Served] = &[
         Some(Role::Provider),
         Some("propose statements about what `sql` of the same grant names; you see each before it is performed"),
     ),
+    served(
+        "tidelock:netlink/read",
+        Some(Role::Provider),
+        Some(
+            "look at the `links`, `addresses`, `routes`, `rules` and `sysctls` that you grant, on the machines that you grant",
+        ),
+    ),
+    served(
+        "tidelock:netlink/propose",
+        Some(Role::Provider),
+        Some("propose changes to the network within the same grant; you see each before it is performed"),
+    ),
+    served("tidelock:nft/read", Some(Role::Provider), Some("look at the `tables` of nftables that you grant")),
+    served(
+        "tidelock:nft/propose",
+        Some(Role::Provider),
+        Some("propose whole `tables` of nftables within the same grant; you see each before it is performed"),
+    ),
 ];
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

@@ -119,6 +119,7 @@ async fn a_plugin_without_a_grant_is_told_what_is_missing() {
     let target = tidelock_model::config::TargetDecl {
         kind: tidelock_model::config::TargetKind::Machine,
         root: Some(world.temp.path().join("root").display().to_string()),
+        netns: None,
         labels: BTreeMap::new(),
         facts: BTreeMap::new(),
         drift_every: None,

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
 use crate::name::{Identity, ResourceRef};
+use crate::network::{NetworkEffect, Object, ObjectName};
 use crate::sql::{Look, SqlEffect};
 
 /// What to do when a crash leaves it unknown whether an effect happened.
@@ -102,6 +103,8 @@ pub enum EffectBody {
     },
     /// Gives a database server a statement.
     Sql(Box<SqlEffect>),
+    /// Writes an object of a network.
+    Network(NetworkEffect),
 }
 
 /// What is at a path, without the inode's number and times: two targets in the same
@@ -159,6 +162,13 @@ pub enum Precondition {
         /// What was asked, and what came.
         looks: Vec<Look>,
     },
+    /// What is there of a network.
+    Network {
+        /// The object that was looked at.
+        network: ObjectName,
+        /// What was there; `None` for nothing.
+        object: Option<Object>,
+    },
 }
 
 impl Precondition {
@@ -168,6 +178,7 @@ impl Precondition {
         match self {
             Self::Path { path, .. } => Some(Identity::of_path(path)),
             Self::Rows { .. } => None,
+            Self::Network { network, .. } => Some(Identity::new(network.to_string())),
         }
     }
 
@@ -177,6 +188,7 @@ impl Precondition {
         match self {
             Self::Path { path, state } => Some((path, state)),
             Self::Rows { .. } => None,
+            Self::Network { .. } => None,
         }
     }
 
@@ -186,6 +198,7 @@ impl Precondition {
         match self {
             Self::Path { state, .. } => *state != PathState::Absent,
             Self::Rows { looks } => looks.iter().any(|look| look.count > 0),
+            Self::Network { object, .. } => object.is_some(),
         }
     }
 }
@@ -224,7 +237,10 @@ impl EffectBody {
     /// The host holds it against the change that the effect is proposed for.
     #[must_use]
     pub fn object(&self) -> Option<Identity> {
-        self.path().map(Identity::of_path)
+        match self {
+            Self::Network(effect) => Some(Identity::new(effect.object().to_string())),
+            other => other.path().map(Identity::of_path),
+        }
     }
 
     /// The path that it writes; `None` for commands.
@@ -236,7 +252,7 @@ impl EffectBody {
             | Self::MakeDirectory { path, .. }
             | Self::Link { path, .. }
             | Self::Remove { path, .. } => Some(path),
-            Self::Exec { .. } | Self::Sql(_) => None,
+            Self::Exec { .. } | Self::Sql(_) | Self::Network(_) => None,
         }
     }
 
@@ -251,6 +267,7 @@ impl EffectBody {
             Self::Remove { .. } => "remove",
             Self::Exec { .. } => "exec",
             Self::Sql(_) => "sql",
+            Self::Network(effect) => effect.word(),
         }
     }
 
@@ -301,6 +318,7 @@ impl EffectBody {
                 out
             }
             Self::Sql(statement) => statement.summary(),
+            Self::Network(effect) => effect.summary(),
         }
     }
 
@@ -318,6 +336,7 @@ impl EffectBody {
             Self::Link { .. } => matches!(before, Some(PathState::File { .. } | PathState::Directory { .. })),
             Self::Sql(statement) => statement.destructive(),
             Self::SetAttributes { .. } | Self::MakeDirectory { .. } | Self::Exec { .. } => false,
+            Self::Network(effect) => effect.destructive(),
         }
     }
 
@@ -328,6 +347,10 @@ impl EffectBody {
             Precondition::Path { state, .. } => self.path_inverse(state),
             // What a statement undoes is for the plugin to say.
             Precondition::Rows { .. } => None,
+            Precondition::Network { object, .. } => match self {
+                Self::Network(effect) => effect.inverse(object.as_ref()).map(Self::Network),
+                _ => None,
+            },
         }
     }
 

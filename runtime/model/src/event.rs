@@ -120,6 +120,21 @@ pub enum RunEvent {
         /// What is wrong.
         diagnostics: Vec<Diagnostic>,
     },
+    /// A guard stands on the target: it goes back unless it is told in time that all is well.
+    Guarded {
+        /// Until then.
+        until: Timestamp,
+    },
+    /// A guard was told that all is well.
+    Confirmed {
+        /// Who said so; none for the runtime itself, after its proof and checks.
+        who: Option<String>,
+    },
+    /// A guard took everything back.
+    TakenBack {
+        /// Why.
+        why: String,
+    },
     /// A target was looked at.
     Observed {
         /// Subjects.

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::effect::{EffectBody, shown};
 use crate::error::{Blame, Fault};
+use crate::network::{NetworkEffect, NetworkGrant, ObjectName};
 use crate::sql::{Act, SqlEffect};
 
 /// A grant as the operator writes it: `[grants.server]`.
@@ -38,6 +39,25 @@ pub struct GrantDecl {
     /// `schema:app/**` or `grant:*/app/**`. `*` stops at slashes.
     #[serde(default)]
     pub sql: Vec<String>,
+    /// Names, or globs of names, of links that may be seen, made, changed and removed. No
+    /// glob opens `lo`.
+    #[serde(default)]
+    pub links: Vec<String>,
+    /// Networks, such as `10.0.0.0/8`, that addresses of those links may be in.
+    #[serde(default)]
+    pub addresses: Vec<String>,
+    /// Networks that routes may lead to, or to parts of.
+    #[serde(default)]
+    pub routes: Vec<String>,
+    /// Priorities of rules: `1000`, or `1000-1999`.
+    #[serde(default)]
+    pub rules: Vec<String>,
+    /// Settings of the network: `net.ipv4.*`. `*` stops at dots, `**` does not.
+    #[serde(default)]
+    pub sysctls: Vec<String>,
+    /// Tables of nftables, by family and name: `inet filter`. Each may be a glob.
+    #[serde(default)]
+    pub tables: Vec<String>,
 }
 
 /// What a plugin wants to do.
@@ -58,6 +78,8 @@ pub enum Access<'a> {
         /// Whether it is the one that the target names.
         maintenance: bool,
     },
+    /// Look at an object of a network.
+    Network(&'a ObjectName),
 }
 
 /// The grants of one plugin on one target, and the paths that no grant opens.
@@ -72,6 +94,7 @@ pub struct Grant {
     special_modes: bool,
     databases: Vec<GlobMatcher>,
     sql: Vec<GlobMatcher>,
+    network: NetworkGrant,
     /// Tidelock's own files: refused whatever `paths` says. Absolute, as the
     /// *target* sees them.
     own: Vec<String>,
@@ -100,6 +123,7 @@ impl Grant {
         let mut grant = Self { plugin: plugin.to_owned(), target: target.to_owned(), own, ..Self::default() };
         for decl in decls {
             grant.special_modes |= decl.special_modes;
+            grant.network.add(plugin, decl)?;
             for pattern in &decl.env {
                 grant.env.push(glob(pattern, false)?);
             }
@@ -142,6 +166,7 @@ impl Grant {
             Access::Probe(argv) => self.command(argv, &self.exec_read, "exec_read"),
             Access::Database { maintenance: true, .. } => Ok(()),
             Access::Database { name, maintenance: false } => self.database(name, "look at"),
+            Access::Network(object) => self.object(object, "look at"),
         }
     }
 
@@ -168,6 +193,7 @@ impl Grant {
                 validate.as_deref().map_or(Ok(()), |argv| self.decide(Access::Exec(argv)))
             }
             EffectBody::Sql(statement) => self.statement(statement),
+            EffectBody::Network(effect) => self.network_effect(effect),
             other => other.path().map_or(Ok(()), |path| self.decide(Access::Write(path))),
         }
     }
@@ -190,6 +216,15 @@ impl Grant {
         Ok(())
     }
 
+    /// The object itself, and every link that it would be joined to.
+    fn network_effect(&self, effect: &NetworkEffect) -> Result<(), Fault> {
+        self.object(&effect.object(), "write")?;
+        for name in effect.leans_on() {
+            self.object(&ObjectName::Link { name: name.to_owned() }, "use")?;
+        }
+        Ok(())
+    }
+
     fn database(&self, name: &str, what: &str) -> Result<(), Fault> {
         if self.databases.iter().any(|pattern| pattern.is_match(name)) {
             return Ok(());
@@ -205,6 +240,17 @@ impl Grant {
             quoted(&self.target),
             quoted(&globset::escape(value))
         ))
+    }
+
+    fn object(&self, object: &ObjectName, verb: &str) -> Result<(), Fault> {
+        let Err((key, value)) = self.network.opens(object) else { return Ok(()) };
+        let (plugin, target) = (&self.plugin, &self.target);
+        Err(Fault::new("denied", Blame::Target, format!("plugin {plugin} may not {verb} {object} on target {target}"))
+            .hint(format!(
+                "grant it in tidelock.toml:\n\n[grants.{plugin}]\ntargets = [{}]\n{key} = [{}]",
+                quoted(target),
+                quoted(&value)
+            )))
     }
 
     fn path(&self, path: &str, write: bool) -> Result<(), Fault> {
@@ -260,7 +306,11 @@ impl Grant {
             EffectBody::PutFile { attributes, .. }
             | EffectBody::SetAttributes { attributes, .. }
             | EffectBody::MakeDirectory { attributes, .. } => attributes,
-            EffectBody::Link { .. } | EffectBody::Remove { .. } | EffectBody::Exec { .. } | EffectBody::Sql(_) => {
+            EffectBody::Link { .. }
+            | EffectBody::Remove { .. }
+            | EffectBody::Exec { .. }
+            | EffectBody::Sql(_)
+            | EffectBody::Network(_) => {
                 return Ok(());
             }
         };

@@ -26,6 +26,9 @@ pub struct Roles {
     /// Says how to bring the resource about, not what it should be: never observed, never compared.
     #[serde(default)]
     pub how: bool,
+    /// Holds a text that the plugin reads: `$file` is replaced by the file's text.
+    #[serde(default)]
+    pub text: bool,
 }
 
 /// One field of a kind that needs more than its schema says.

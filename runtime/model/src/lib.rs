@@ -27,6 +27,7 @@ pub mod inventory;
 pub mod kind;
 pub mod limits;
 pub mod name;
+pub mod network;
 pub mod observation;
 pub mod plan;
 pub mod plugin;

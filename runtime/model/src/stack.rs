@@ -1,6 +1,7 @@
 //! `stack.yaml`: a directory that is reconciled as one unit.
 
 use indexmap::IndexMap;
+use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -231,6 +232,27 @@ pub struct StackDecl {
     /// What must hold on a target before the rollout goes on, in order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub checks: Vec<CheckDecl>,
+    /// How long a target waits to be told that all is well before it goes back by itself, such
+    /// as `30s`. For what changes networks. Default: it does not go back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub confirm: Option<String>,
+}
+
+/// The shortest and the longest time to confirm.
+const CONFIRM: (SignedDuration, SignedDuration) = (SignedDuration::from_secs(2), SignedDuration::from_hours(1));
+
+/// Reads a time to confirm, in ms.
+///
+/// # Errors
+/// It is none, or too short or too long to be of use.
+pub fn confirm_ms(text: &str) -> Result<u64, String> {
+    match text.parse::<SignedDuration>() {
+        Ok(within) if within >= CONFIRM.0 && within <= CONFIRM.1 => {
+            Ok(u64::try_from(within.as_millis()).unwrap_or(u64::MAX))
+        }
+        Ok(_) => Err(format!("{text} is not between 2s and 1h")),
+        Err(_) => Err(format!("{text:?} is not a duration such as 30s")),
+    }
 }
 
 impl StackDecl {

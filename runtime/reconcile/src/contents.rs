@@ -98,6 +98,18 @@ impl BlobSet {
                 problems.push(Diagnostic::error(message, Some(place.clone())).at(format!("/spec{pointer}")));
             }
         }
+        for field in info.fields.iter().filter(|field| field.roles.text) {
+            for pointer in expand(spec, &field.path) {
+                let Some(value) = spec.pointer_mut(&pointer) else { continue };
+                match self.text(value, dir) {
+                    Ok(Some(text)) => *value = Value::String(text),
+                    Ok(None) => {}
+                    Err(message) => {
+                        problems.push(Diagnostic::error(message, Some(place.clone())).at(format!("/spec{pointer}")));
+                    }
+                }
+            }
+        }
         let mut stray = Vec::new();
         reserved(spec, &mut String::from("/spec"), &mut stray);
         // What could not be resolved is named already.
@@ -111,6 +123,23 @@ impl BlobSet {
             problems.push(Diagnostic::error(message, Some(place.clone())).at(pointer));
         }
         if problems.is_empty() { Ok(withheld) } else { Err(problems) }
+    }
+
+    /// The text of the file that a value names; `None` where it names none.
+    fn text(&self, value: &Value, dir: &str) -> Result<Option<String>, String> {
+        let Some(Value::String(path)) = value.as_object().filter(|map| map.len() == 1).and_then(|map| map.get("$file"))
+        else {
+            return Ok(None);
+        };
+        let path = resolve(dir, path);
+        match self.tree.read(&path) {
+            Ok(Some(bytes)) => match String::from_utf8(bytes) {
+                Ok(text) => Ok(Some(text)),
+                Err(_) => Err(format!("the file {path} is no text")),
+            },
+            Ok(None) => Err(format!("the file {path} does not exist in the source")),
+            Err(error) => Err(error.message),
+        }
     }
 
     fn resolve(&mut self, value: &Value, dir: &str) -> Result<(Digest, u64), String> {

@@ -14,6 +14,7 @@
 
 mod accept;
 mod approve;
+mod confirm;
 mod contents;
 pub mod driver;
 mod error;
@@ -36,6 +37,7 @@ pub use accept::{
     MovedTag, Replaced, Rewritten, accept_source, accept_tag, accept_target, moved_tag, replaced, rewritten,
 };
 pub use approve::{Planned, approve, planned, reject};
+pub use confirm::{confirm, unconfirmed};
 pub use error::RunError;
 pub use forget::{Forget, Forgetting, forget, forgettable, is_stack};
 pub use holds::{Within, end, hold, within};

@@ -45,6 +45,9 @@ pub struct Runtime {
     pub lease_ms: u64,
     /// Who watches targets between looks, where somebody does.
     pub watch: Option<Arc<dyn Watch>>,
+    /// How long a target waits for a person's word after an apply before it goes back by
+    /// itself, in ms; for an apply by hand.
+    pub confirm_within_ms: Option<u64>,
     /// The lanes of stacks, as they were listed last.
     pub siblings: Siblings,
 }

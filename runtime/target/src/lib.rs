@@ -6,10 +6,12 @@
 
 mod check;
 pub mod machine;
+pub mod network;
 pub mod sql;
 
 pub use check::Checks;
 pub use machine::{Ended, Machine, MachineOptions, Stat, Watches};
+pub use network::{GuardHelper, Namespace, Network, NetworkWatches, keep_guard};
 
 /// How long the system has been up, in ms, with the time that it was suspended. Goes on while
 /// this process is stopped.

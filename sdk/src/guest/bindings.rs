@@ -5,7 +5,15 @@
 pub mod provider {
     wit_bindgen::generate!({
         world: "tidelock:provider/provider-plugin",
-        path: ["../wit/types", "../wit/log", "../wit/machine", "../wit/sql", "../wit/provider"],
+        path: [
+            "../wit/types",
+            "../wit/log",
+            "../wit/machine",
+            "../wit/sql",
+            "../wit/netlink",
+            "../wit/nft",
+            "../wit/provider",
+        ],
         pub_export_macro: true,
         export_macro_name: "export_provider",
         default_bindings_module: "tidelock_sdk::guest::bindings::provider",

@@ -3,6 +3,7 @@
 
 pub mod bindings;
 pub(crate) mod host;
+mod network;
 mod panic;
 mod provider;
 mod renderer;

@@ -136,6 +136,7 @@ fn roles_out(roles: Roles) -> wit::Role {
         (roles.content, wit::Role::CONTENT),
         (roles.strays, wit::Role::STRAYS),
         (roles.how, wit::Role::HOW),
+        (roles.text, wit::Role::TEXT),
     ];
     named.into_iter().filter(|(on, _)| *on).fold(wit::Role::empty(), |all, (_, role)| all | role)
 }

@@ -8,6 +8,7 @@
 mod circle;
 pub(crate) mod host;
 mod machine;
+mod network;
 mod perform;
 mod tree;
 

@@ -1,6 +1,7 @@
 //! Proposals as they were recorded, and what performing them does to the fake.
 
 use super::machine::{Machine, Node};
+use crate::effect::network;
 use crate::effect::{Attributes, Common, Exec, Link, MakeDirectory, PutFile, Remove, SetAttributes};
 use crate::error::Error;
 
@@ -23,6 +24,14 @@ pub enum Body {
     Link(Link),
     Remove(Remove),
     Exec(Exec),
+    PutLink(network::PutLink),
+    PutAddress(network::PutAddress),
+    PutRoute(network::PutRoute),
+    PutRule(network::PutRule),
+    SetSysctl(network::SetSysctl),
+    RemoveObject(network::RemoveObject),
+    ReplaceTable(network::ReplaceTable),
+    RemoveTable(network::RemoveTable),
 }
 
 impl Body {
@@ -37,6 +46,14 @@ impl Body {
             Self::Remove(remove) if remove.tree => format!("remove-tree {}", remove.path),
             Self::Remove(remove) => format!("remove {}", remove.path),
             Self::Exec(exec) => format!("exec {}", exec.argv.join(" ")),
+            Self::PutLink(put) => format!("put-link {}", put.object),
+            Self::PutAddress(put) => format!("put-address {}", put.object),
+            Self::PutRoute(put) => format!("put-route {}", put.object),
+            Self::PutRule(put) => format!("put-rule {}", put.object),
+            Self::SetSysctl(set) => format!("set-sysctl {}", set.object),
+            Self::RemoveObject(remove) => format!("remove {}", remove.name),
+            Self::ReplaceTable(table) => format!("replace-table {}", table.name),
+            Self::RemoveTable(table) => format!("remove-table {}", table.name),
         }
     }
 }
@@ -45,6 +62,7 @@ impl Machine {
     pub(super) fn propose(&self, proposal: Proposal) -> Result<(), Error> {
         if let Some(token) = &proposal.common.precondition
             && self.promised(token).is_none()
+            && self.object_promised(token).is_none()
         {
             return Err(Error::plugin(format!("the token {token:?} was never given out")));
         }
@@ -64,6 +82,12 @@ impl Machine {
     pub fn perform(&self, proposals: &[Proposal]) -> Result<(), Error> {
         // All preconditions are about what was seen before the first effect.
         for proposal in proposals {
+            let object = proposal.common.precondition.as_deref().and_then(|token| self.object_promised(token));
+            if let Some((name, before)) = object
+                && self.object(&name) != before
+            {
+                return Err(Error::target("changed", format!("{name} is not what it was")));
+            }
             let Some((path, before)) = proposal.common.precondition.as_deref().and_then(|token| self.promised(token))
             else {
                 continue;
@@ -82,6 +106,15 @@ impl Machine {
 
     fn do_one(&self, body: &Body) -> Result<(), Error> {
         match body {
+            Body::PutLink(put) => self.put_named("link", &put.object)?,
+            Body::PutAddress(put) => self.put_named("address", &put.object)?,
+            Body::PutRoute(put) => self.put_named("route", &put.object)?,
+            Body::PutRule(put) => self.put_named("rule", &put.object)?,
+            Body::SetSysctl(set) => self.put_named("sysctl", &set.object)?,
+            Body::ReplaceTable(table) => self.put_object(&table.name, table.ruleset.clone().into()),
+            Body::RemoveObject(network::RemoveObject { name }) | Body::RemoveTable(network::RemoveTable { name }) => {
+                self.objects.borrow_mut().remove(name);
+            }
             Body::PutFile(file) => {
                 let content = self.contents.borrow().get(&file.content).cloned();
                 let content = content.ok_or_else(|| Error::plugin(format!("no content {}", file.content)))?;

@@ -5,6 +5,7 @@
 //! ls-remote`), both are measured in the same run and the ratio is what counts.
 
 mod measure;
+mod network;
 mod table;
 mod webhook;
 
@@ -35,7 +36,7 @@ pub(crate) struct Options {
     /// The largest stack of the growth
     #[arg(long, default_value_t = 100_000)]
     largest: usize,
-    /// Only these parts: large, small, plugin, webhook, growth
+    /// Only these parts: large, small, plugin, webhook, network, growth
     #[arg(long, value_delimiter = ',')]
     only: Vec<String>,
 }
@@ -63,6 +64,9 @@ pub(crate) fn bench(workspace: &Workspace, options: &Options) -> Result<()> {
     }
     if wanted("webhook") {
         webhook::webhook(&Yard::new(&binary, 3)?, &mut table)?;
+    }
+    if wanted("network") {
+        network::network(&Yard::new(&binary, 1)?, &mut table)?;
     }
     if wanted("large") {
         large_stack(&binary, options.files, &mut table)?;

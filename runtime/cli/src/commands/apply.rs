@@ -11,6 +11,7 @@ use tidelock_model::hold::Scope;
 use tidelock_model::name::{Lane, Name};
 use tidelock_model::plan::{FORMAT, Plan, Wait};
 use tidelock_model::run::{RunCounts, RunEnd};
+use tidelock_model::stack::confirm_ms;
 use tidelock_reconcile::{Applied, Approver, Caller, Selection, Yes};
 
 use super::plan::{Length, shown};
@@ -35,6 +36,9 @@ pub(crate) struct Args {
     /// Goes on only if this saved plan is what would be done now
     #[arg(long, value_name = "FILE")]
     plan: Option<PathBuf>,
+    /// The target goes back by itself unless you say `tidelock confirm` within this time
+    #[arg(long, value_name = "TIME", value_parser = confirm_ms)]
+    confirm_within: Option<u64>,
     #[command(flatten)]
     length: Length,
     /// The stack that is destroyed instead.
@@ -45,7 +49,7 @@ pub(crate) struct Args {
 impl Args {
     /// An apply that another verb goes on with.
     pub(super) fn of(selecting: Selecting, yes: bool, length: Length) -> Self {
-        Self { selecting, yes, plan: None, length, destroys: None }
+        Self { selecting, yes, plan: None, confirm_within: None, length, destroys: None }
     }
 
     /// The removal of all that a stack owns.
@@ -70,7 +74,9 @@ pub(crate) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
         as_saved(&mut selection, saved);
     }
     let progress = Arc::new(Progress::new(true));
-    let runtime = wire::runtime(&loaded, progress.clone())?;
+    let mut runtime = wire::runtime(&loaded, progress.clone())?;
+    runtime.confirm_within_ms = args.confirm_within;
+    let runtime = runtime;
     let who = who();
     let answer = match (&saved, args.yes) {
         (_, true) => Answer::Given("--yes"),
@@ -107,6 +113,20 @@ pub(crate) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
         context.out.json(&as_json(&applied))?;
     } else {
         report(context, args, &applied, asking.shown.into_inner())?;
+    }
+    if args.confirm_within.is_some() && !applied.runs.is_empty() {
+        let scope = Scope { source: Some(applied.plan.source.clone()), ..Scope::default() };
+        let open = tidelock_reconcile::unconfirmed(&runtime, &scope)?;
+        for one in open.iter().filter(|one| applied.runs.iter().any(|run| run.id == one.guard.id)) {
+            let until = one.guard.until.strftime("%H:%M:%S UTC");
+            let command = context.command(&["confirm"]);
+            context
+                .out
+                .remark(&format!("{} goes back at {until} unless you say that all is well: {command}", one.guard.lane));
+        }
+        if !open.is_empty() && applied.end == RunEnd::Done {
+            return Ok(Exit::Waiting);
+        }
     }
     if applied.end == RunEnd::Refused && !context.out.is_json() {
         return Err(refused(&applied.waits, !applied.runs.is_empty()));

@@ -164,6 +164,10 @@ pub(crate) fn said(event: &RunEvent) -> (String, Look) {
         E::Accepted { what, from, to, who } => {
             (format!("{who} accepted {what}: it was {}, and is {}", short(from), short(to)), Look::Good)
         }
+        E::Guarded { until } => (format!("a guard stands on the target until {}", time(*until)), Look::Plain),
+        E::Confirmed { who: Some(who) } => (format!("{who} confirmed it"), Look::Good),
+        E::Confirmed { who: None } => ("confirmed: the guard is gone".to_owned(), Look::Good),
+        E::TakenBack { why } => (format!("the target went back: {why}"), Look::Bad),
         E::Restored { who, taken, kept } => {
             let of = taken.map(|at| format!(" of {}", time(at))).unwrap_or_default();
             let kept = kept.as_ref().map(|file| format!("; the one from before is {file}")).unwrap_or_default();

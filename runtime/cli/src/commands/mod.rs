@@ -5,11 +5,13 @@ mod apply;
 mod approve;
 mod blame;
 mod completions;
+mod confirm;
 mod destroy;
 mod doctor;
 mod events;
 mod fetch_child;
 mod forget;
+mod guard;
 mod history;
 mod hold;
 mod init;
@@ -29,6 +31,7 @@ mod why;
 
 pub(crate) use events::said;
 pub(crate) use fetch_child::VERB as FETCH_CHILD;
+pub(crate) use guard::VERB as GUARD;
 
 use std::path::PathBuf;
 
@@ -114,6 +117,8 @@ pub(crate) enum Command {
     Events(events::Args),
     /// Shows who and which commit last changed a resource
     Blame(blame::Args),
+    /// Says that all is well after an apply with --confirm-within
+    Confirm(confirm::Args),
     /// Settles by your word what a crash left in doubt
     Resolve(resolve::Args),
     /// Accepts a rewritten history
@@ -142,6 +147,9 @@ pub(crate) enum Command {
     /// Runs one fetch for the process that started it
     #[command(hide = true)]
     FetchChild(fetch_child::Args),
+    /// Stands guard over effects for the process that started it
+    #[command(hide = true)]
+    Guard(guard::Args),
 }
 
 impl Command {
@@ -171,6 +179,7 @@ impl Command {
             Self::History(args) => history::run(context, args),
             Self::Events(args) => events::run(context, args),
             Self::Blame(args) => blame::run(context, args),
+            Self::Confirm(args) => confirm::run(context, args),
             Self::Resolve(args) => resolve::run(context, args),
             Self::Source(command) => accept::source(context, command),
             Self::Target(command) => accept::target(context, command),
@@ -182,6 +191,7 @@ impl Command {
             Self::Completions(args) => completions::run(context, args),
             Self::Schema(args) => schema::run(context, args),
             Self::FetchChild(args) => fetch_child::run(args),
+            Self::Guard(args) => guard::run(args),
         }
     }
 }

@@ -48,6 +48,11 @@ impl Loaded {
         PathBuf::from(url.strip_prefix(paths::SQLITE).unwrap_or(url))
     }
 
+    /// Where guards over effects leave word of themselves.
+    pub(crate) fn guards(&self) -> PathBuf {
+        self.store().with_file_name("guards")
+    }
+
     /// Where fetched repositories and compiled plugins are kept.
     pub(crate) fn cache(&self) -> PathBuf {
         match &self.config.store.cache {

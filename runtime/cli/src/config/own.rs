@@ -36,6 +36,7 @@ impl OwnPaths {
         }));
         own.push(("stop file", store.with_file_name("STOP")));
         own.push(("socket", loaded.socket()));
+        own.push(("guards", loaded.guards()));
         own.push(("store", store));
         own.push(("cache", loaded.cache()));
         own.extend(loaded.plugins_dir().map(|dir| ("plugins", dir)));

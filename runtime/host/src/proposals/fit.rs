@@ -4,6 +4,7 @@ use serde_json::Value;
 use tidelock_model::digest::Digest;
 use tidelock_model::effect::{Attributes, EffectBody, PathState, Precondition};
 use tidelock_model::name::Identity;
+use tidelock_model::network::NetworkEffect;
 use tidelock_model::plan::Action;
 use tidelock_model::port::StepRequest;
 use tidelock_model::sql::{Act, SqlEffect, covers};
@@ -48,7 +49,8 @@ pub(super) fn fits(body: &EffectBody, request: &StepRequest) -> Result<(), Strin
             }
             command(argv, request)
         }
-        EffectBody::Remove { .. } => Ok(()),
+        EffectBody::Network(NetworkEffect::Put { object }) => spelled_out(object, request),
+        EffectBody::Remove { .. } | EffectBody::Network(NetworkEffect::Remove { .. }) => Ok(()),
         EffectBody::Sql(statement) => sql(statement, request),
     }
 }
@@ -97,6 +99,19 @@ fn holds_text(spec: &Value, text: &str) -> bool {
         Value::Object(map) => map.values().any(|item| holds_text(item, text)),
         Value::Null | Value::Bool(_) | Value::Number(_) => false,
     }
+}
+
+/// Each field that would be put must stand in the desired spec as it is, where a person can
+/// review it.
+fn spelled_out(object: &tidelock_model::network::Object, request: &StepRequest) -> Result<(), String> {
+    let put = serde_json::to_value(object).map_err(|error| format!("it cannot be written: {error}"))?;
+    let desired = request.desired.as_ref();
+    for (field, value) in put.as_object().into_iter().flatten().filter(|(field, _)| *field != "object") {
+        if desired.and_then(|spec| spec.get(field)) != Some(value) {
+            return Err(format!("its field `{field}` is not as the desired spec says"));
+        }
+    }
+    Ok(())
 }
 
 /// What a person reviews must be what is done: no empty, endless or invisible text.

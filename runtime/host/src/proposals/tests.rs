@@ -245,3 +245,24 @@ fn effects_and_another_answer_contradict_each_other() {
     take_into(&mut proposals, &seen, offer(put("/etc/motd", CONTENT)), Ok(PathState::Absent)).unwrap();
     assert!(proposals.settle(vec![Said::NeedsReplace(vec![])]).is_err());
 }
+
+#[test]
+fn effects_on_a_network_say_what_the_spec_says() {
+    use tidelock_model::network::{Link, NetworkEffect, Object, ObjectName};
+    let request = StepRequest {
+        identity: Identity::new("link:br0"),
+        desired: Some(json!({"name": "br0", "type": "bridge", "mtu": 1400})),
+        ..request()
+    };
+    let fits = |effect: NetworkEffect| super::fit::fits(&EffectBody::Network(effect), &request);
+    let link = |name: &str, mtu, up| {
+        let link = Link { name: name.into(), kind: Some("bridge".into()), mtu: Some(mtu), up, ..Link::default() };
+        NetworkEffect::Put { object: Object::Link(link) }
+    };
+    assert_eq!(fits(link("br0", 1400, None)), Ok(()));
+    assert!(fits(link("br0", 1500, None)).unwrap_err().contains("`mtu`"));
+    assert!(fits(link("br0", 1400, Some(false))).unwrap_err().contains("`up`"));
+    assert!(fits(link("br1", 1400, None)).unwrap_err().contains("identity"));
+    let other = NetworkEffect::Remove { object: ObjectName::Link { name: "br1".into() } };
+    assert!(fits(other).is_err());
+}

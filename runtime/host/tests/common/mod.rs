@@ -167,6 +167,8 @@ impl World {
         let target = TargetDecl {
             kind: TargetKind::Machine,
             root: Some(root.display().to_string()),
+            netns: None,
+            netns: None,
             labels: BTreeMap::new(),
             facts: BTreeMap::new(),
             drift_every: None,

@@ -16,6 +16,10 @@ pub struct TargetDecl {
     /// For a machine: the folder that its paths lie below. Default `/`.
     #[serde(default)]
     pub root: Option<String>,
+    /// For a machine: the network namespace that its network is looked at and written in, and
+    /// that commands are run in. Default: this process's own.
+    #[serde(default)]
+    pub netns: Option<String>,
     /// Labels for stacks to choose by, and for renderers.
     #[serde(default)]
     pub labels: BTreeMap<String, String>,

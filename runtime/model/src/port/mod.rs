@@ -16,5 +16,5 @@ pub use plugin::{Declared, PluginError, Plugins, Provider, RenderInputs, Rendere
 pub use secrets::Secrets;
 pub use source::{Fetched, Source, SourceError, Tree, TreeEntry, Want};
 pub use store::{Filter, Holder, KnownModule, LaneRecord, LaneStanding, Lease, Settled, Store, StoreError};
-pub use target::{Blobs, Target, Targets, Until};
+pub use target::{Blobs, Guard, GuardState, Guarded, Target, Targets, Until};
 pub use watch::Watch;

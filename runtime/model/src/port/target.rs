@@ -4,11 +4,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use async_trait::async_trait;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
 use crate::effect::Effect;
-use crate::error::Fault;
-use crate::name::Name;
+use crate::error::{Blame, Fault};
+use crate::name::{Lane, Name};
 use crate::observation::SecretProbe;
 use crate::plan::{Group, Preview};
 use crate::run::Outcome;
@@ -54,6 +56,48 @@ impl Until {
     }
 }
 
+/// What stands guard over effects on a target: they are taken back, by the target itself,
+/// unless somebody says in time that all is well.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Guard {
+    /// The run that it is for.
+    pub id: String,
+    /// The lane.
+    pub lane: Lane,
+    /// How long it waits, in ms.
+    pub within_ms: u64,
+    /// When that is over.
+    pub until: Timestamp,
+    /// The effects, in order, each with its inverse.
+    pub effects: Vec<Effect>,
+    /// What is tried: digests of identities with what they are to be.
+    pub tried: Vec<Digest>,
+}
+
+/// Where a guard stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum GuardState {
+    /// It waits.
+    Armed,
+    /// It took the effects back.
+    Restored,
+}
+
+/// A guard that stands, or that took something back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Guarded {
+    /// The guard, without its effects.
+    pub guard: Guard,
+    /// Where it stands.
+    pub state: GuardState,
+    /// Why it took the effects back.
+    pub why: String,
+}
+
+fn no_guards() -> Fault {
+    Fault::new("unsupported", Blame::Target, "targets of this type have no guards; leave `confirm` out")
+}
+
 /// Hands on one target.
 #[async_trait]
 pub trait Target: Send + Sync {
@@ -89,6 +133,47 @@ pub trait Target: Send + Sync {
     /// and all durable when it returns. Checks each effect's grant and precondition again, and
     /// begins none, and takes none back, once `until` is over: somebody else may be at work then.
     async fn perform(&self, run: &str, groups: &[Group], blobs: &dyn Blobs, until: &Until) -> Vec<Outcome>;
+
+    /// Arms a guard, and returns once it stands on the target by itself.
+    ///
+    /// # Errors
+    /// `unsupported`; it cannot be started.
+    async fn arm(&self, _guard: &Guard) -> Result<(), Fault> {
+        Err(no_guards())
+    }
+
+    /// The guards that stand on this system, whichever target they are for, and those that
+    /// took something back since the last guard of their lane was armed.
+    ///
+    /// # Errors
+    /// They cannot be read.
+    fn guards(&self) -> Result<Vec<Guarded>, Fault> {
+        Ok(vec![])
+    }
+
+    /// Tells a guard that all is well. Says whether it was in time.
+    ///
+    /// # Errors
+    /// The guard cannot be told.
+    fn confirm(&self, _id: &str) -> Result<bool, Fault> {
+        Err(no_guards())
+    }
+
+    /// Has a guard take everything back now, and returns once that is done.
+    ///
+    /// # Errors
+    /// It does not answer.
+    async fn call_back(&self, _id: &str, _why: &str) -> Result<(), Fault> {
+        Err(no_guards())
+    }
+
+    /// Does what a guard should have done that is no more, as after a power cut.
+    ///
+    /// # Errors
+    /// It cannot be done.
+    async fn relieve(&self, _id: &str) -> Result<(), Fault> {
+        Err(no_guards())
+    }
 
     /// Removes what an interrupted `perform` left beside the paths of these effects.
     ///

@@ -7,7 +7,7 @@ use tidelock_model::error::{Diagnostic, Place};
 use tidelock_model::grant::glob;
 use tidelock_model::name::Name;
 use tidelock_model::port::{SourceError, Tree};
-use tidelock_model::stack::{Fixed, ModuleDecl, Selector, Stack, StackDecl};
+use tidelock_model::stack::{Fixed, ModuleDecl, Selector, Stack, StackDecl, confirm_ms};
 
 use super::yaml;
 
@@ -59,6 +59,9 @@ pub fn parse(text: &str, dir: &str) -> Result<Stack, Vec<Diagnostic>> {
         if let Err(message) = check.probe(filled).and_then(|_| check.within()) {
             problem(&format!("/checks/{i}"), message);
         }
+    }
+    if let Some(Err(message)) = decl.confirm.as_deref().map(confirm_ms) {
+        problem("/confirm", message);
     }
     if problems.is_empty() { Ok(Stack { decl, dir: dir.to_owned() }) } else { Err(problems) }
 }

@@ -13,11 +13,13 @@ use tidelock_model::name::{Address, Lane};
 use tidelock_model::plan::{Action, Cause, Change, Group, Plan};
 use tidelock_model::port::Settled;
 use tidelock_model::run::{EffectEnd, Intent, IntentChange, Outcome};
+use tidelock_model::stack::confirm_ms;
 use tidelock_plan::Ledger;
 use tidelock_plan::gate::ApprovedPlan;
 
 use super::gate::ApprovedPass;
 use super::record::{Leases, Runs};
+use crate::confirm;
 use crate::contents::BlobSet;
 use crate::error::RunError;
 use crate::holds;
@@ -37,6 +39,8 @@ pub(super) struct Performed {
     pub(super) unknown: Vec<(Address, String)>,
     /// Lanes in which groups were not begun any more, and why.
     pub(super) early: BTreeMap<Lane, String>,
+    /// Lanes that a guard stands over, and its id.
+    pub(super) guarded: BTreeMap<Lane, String>,
 }
 
 /// Performs an approved plan, lane by lane.
@@ -56,13 +60,16 @@ pub(super) async fn perform(
         skipped: vec![],
         unknown: vec![],
         early: BTreeMap::new(),
+        guarded: BTreeMap::new(),
     };
     for lane in approved.plan().lanes.iter().map(|lane| &lane.lane) {
         if !performed.runs.has(lane) {
             continue;
         }
         ledger_only(runtime, leases, approved, lane, &mut performed)?;
-        groups(runtime, leases, approved, lane, blobs, &mut performed).await?;
+        let decl = pass.lanes.iter().find(|one| one.rendered.desired.lane == *lane);
+        let confirm = decl.and_then(|one| one.rendered.desired.stack.decl.confirm.clone());
+        groups(runtime, leases, approved, lane, confirm.as_deref(), blobs, &mut performed).await?;
     }
     Ok(performed)
 }
@@ -114,6 +121,7 @@ async fn groups(
     leases: &Leases,
     approved: &ApprovedPlan,
     lane: &Lane,
+    confirm: Option<&str>,
     blobs: &BlobSet,
     performed: &mut Performed,
 ) -> Result<(), RunError> {
@@ -124,6 +132,13 @@ async fn groups(
     runtime.emit(Some(&run), Some(lane), &RunEvent::ApplyBegan { groups: groups.len(), effects })?;
     let changes = by_group(plan, lane);
     let target = runtime.targets.target(&lane.target)?;
+    // What cannot be read was refused with the stack.
+    let of_stack = confirm.and_then(|text| confirm_ms(text).ok());
+    if effects > 0
+        && let Some(guard) = confirm::arm(runtime, plan, lane, &run, target.as_ref(), of_stack).await?
+    {
+        performed.guarded.insert(lane.clone(), guard);
+    }
     let mut open: Vec<&Group> = groups;
     let mut good: BTreeSet<u32> = BTreeSet::new();
     let mut bad: BTreeMap<u32, String> = BTreeMap::new();

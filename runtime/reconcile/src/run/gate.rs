@@ -15,8 +15,8 @@ use tidelock_plan::gate::{self, ApprovedPlan, Decision, LanePolicy, LaneVerdict,
 use super::plan::{Pass, PlannedLane};
 use super::{rules, shown};
 use crate::error::RunError;
-use crate::holds;
 use crate::runtime::{Caller, Runtime, Yes};
+use crate::{confirm, holds};
 
 /// What came of the gate.
 pub(super) struct Passed {
@@ -106,6 +106,9 @@ pub(super) async fn pass(
     let late = holds::late(runtime, &plan, &through)?;
     through.retain(|lane| late.iter().all(|(held, _)| held != lane));
     held.waits.extend(late);
+    let guarded = confirm::waits(runtime, &plan, &through, &approvals).await?;
+    through.retain(|lane| guarded.iter().all(|(held, _)| held != lane));
+    held.waits.extend(guarded);
     tell(runtime, &decision, &held)?;
     let approved = decision.approved.filter(|_| !through.is_empty()).map(|approved| ApprovedPass {
         approved: approved.only(&through),

@@ -20,6 +20,8 @@ mod source;
 mod tests;
 mod watched;
 
+use std::collections::BTreeMap;
+
 use tidelock_model::error::{Blame, Fault};
 use tidelock_model::name::{Address, Lane};
 use tidelock_model::plan::{Plan, Wait};
@@ -161,10 +163,42 @@ async fn pass(
         }
         None => None,
     };
-    let unchecked = checks.ask(runtime, &leases, |lane| record::to_check(lane, proven.as_ref(), &held)).await?;
+    let mut unchecked = checks.ask(runtime, &leases, |lane| record::to_check(lane, proven.as_ref(), &held)).await?;
+    if let Some(proven) = &proven {
+        confirmed(runtime, &leases, proven, &mut unchecked).await?;
+    }
     let done = match (&approved, proven) {
         (Some(approved), Some(proven)) => Some(record::finish(runtime, &leases, approved, proven, &unchecked)?),
         _ => None,
     };
     record::together(runtime, whole, done, held, unchecked, who)
+}
+
+/// Tells the guards what came of their lanes. One that took its lane back is why that lane is
+/// not as the plan said.
+async fn confirmed(
+    runtime: &Runtime,
+    leases: &Leases,
+    proven: &prove::Proven,
+    unchecked: &mut BTreeMap<Lane, String>,
+) -> Result<(), RunError> {
+    // By hand it is a person who says that all is well.
+    if runtime.confirm_within_ms.is_some() {
+        return Ok(());
+    }
+    let performed = &proven.performed;
+    for (lane, guard) in &performed.guarded {
+        let of = |address: &Address| address.stack == lane.stack && address.target == lane.target;
+        let failed = performed.failures.iter().find(|(address, _)| of(address)).map(|(_, fault)| fault.message.clone());
+        let unlike = || proven.mismatches.iter().find(|one| of(&one.address)).map(|one| one.why.clone());
+        let why = failed
+            .or_else(unlike)
+            .or_else(|| unchecked.get(lane).cloned())
+            .or_else(|| performed.early.get(lane).cloned());
+        let told = crate::confirm::settle(runtime, lane, performed.runs.id(lane), guard, why.as_deref());
+        if let Some(why) = leases.kept_while(runtime, told).await? {
+            unchecked.insert(lane.clone(), format!("taken back: {why}"));
+        }
+    }
+    Ok(())
 }

@@ -32,13 +32,14 @@ use tidelock_model::error::{Blame, Fault};
 use tidelock_model::grant::Grant;
 use tidelock_model::name::Name;
 use tidelock_model::plan::{Group, Preview};
-use tidelock_model::port::{Blobs, Target, Until};
+use tidelock_model::port::{Blobs, Guard, Guarded, Target, Until};
 use tidelock_model::run::Outcome;
 
 pub use self::command::Ended;
 use self::command::Order;
 use self::folder::{Folder as _, Opened};
 pub use self::watch::Watches;
+use crate::network::{self, GuardHelper, Namespace, Network};
 
 /// How a machine is looked at and written. Sizes are bytes, times milliseconds.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,6 +58,8 @@ pub struct MachineOptions {
     pub validate_ms: u32,
     /// Staged files that are renamed together; a larger atomic group is still one.
     pub batch: usize,
+    /// How guards are started; without it there are none.
+    pub guards: Option<GuardHelper>,
 }
 
 impl Default for MachineOptions {
@@ -69,6 +72,7 @@ impl Default for MachineOptions {
             output: 64 << 10,
             validate_ms: 60_000,
             batch: 4096,
+            guards: None,
         }
     }
 }
@@ -83,6 +87,7 @@ pub struct Machine {
     /// Whether there is a root other than `/`.
     below: bool,
     grants: Arc<BTreeMap<String, Grant>>,
+    network: Network,
     options: MachineOptions,
 }
 
@@ -116,7 +121,15 @@ impl Machine {
         let folder = Opened::open_root(&real).map_err(failed)?;
         let below = real != std::path::Path::new("/");
         let grants = Arc::new(grants.into_iter().map(|grant| (grant.plugin().to_owned(), grant)).collect());
-        Ok(Arc::new(Self { name: name.clone(), root: Arc::new(folder), real: Arc::new(real), below, grants, options }))
+        let namespace = match &decl.netns {
+            Some(netns) => Namespace::named(netns).map_err(|mut fault| {
+                fault.message = format!("target {name}: {}", fault.message);
+                fault
+            })?,
+            None => Namespace::own(),
+        };
+        let (root, real, network) = (Arc::new(folder), Arc::new(real), Network::new(namespace));
+        Ok(Arc::new(Self { name: name.clone(), root, real, below, grants, network, options }))
     }
 
     /// The target's name.
@@ -142,8 +155,9 @@ impl Machine {
         let argv = argv.to_vec();
         let root = self.real.to_string_lossy().into_owned();
         let output = self.options.output;
+        let namespace = self.network.namespace().clone();
         let report = blocking(move || {
-            command::run(Order {
+            let order = Order {
                 argv: &argv,
                 env: &[],
                 root: &root,
@@ -152,17 +166,29 @@ impl Machine {
                 looks: true,
                 cancel: Some(cancel),
                 output,
-            })
+            };
+            namespace.enter(|| command::run(order))
         })
         .await?;
         drop(alive);
         report.map(|report| report.ended)
     }
 
+    /// Its network, in the namespace that the config names.
+    #[must_use]
+    pub fn network(&self) -> &Network {
+        &self.network
+    }
+
     /// What plugins may do here, by plugin.
     #[must_use]
     pub fn grants(&self) -> Arc<BTreeMap<String, Grant>> {
         Arc::clone(&self.grants)
+    }
+
+    fn guard_helper(&self) -> Result<GuardHelper, Fault> {
+        let none = || fault::fault("unsupported", format!("target {} has no guards", self.name));
+        self.options.guards.clone().ok_or_else(none)
     }
 
     fn root(&self) -> Arc<Opened> {
@@ -207,6 +233,29 @@ impl Target for Machine {
 
     async fn perform(&self, run: &str, groups: &[Group], blobs: &dyn Blobs, until: &Until) -> Vec<Outcome> {
         perform::perform(self, run, groups, blobs, until).await
+    }
+
+    async fn arm(&self, guard: &Guard) -> Result<(), Fault> {
+        let (helper, namespace, guard) = (self.guard_helper()?, self.network.namespace().clone(), guard.clone());
+        blocking(move || network::arm(&helper, &namespace, &guard)).await?
+    }
+
+    fn guards(&self) -> Result<Vec<Guarded>, Fault> {
+        self.options.guards.as_ref().map_or(Ok(vec![]), |helper| network::listed(&helper.folder))
+    }
+
+    fn confirm(&self, id: &str) -> Result<bool, Fault> {
+        network::confirm(&self.guard_helper()?.folder, id)
+    }
+
+    async fn call_back(&self, id: &str, why: &str) -> Result<(), Fault> {
+        let (helper, id, why) = (self.guard_helper()?, id.to_owned(), why.to_owned());
+        blocking(move || network::call(&helper.folder, &id, &why)).await?
+    }
+
+    async fn relieve(&self, id: &str) -> Result<(), Fault> {
+        let (helper, id) = (self.guard_helper()?, id.to_owned());
+        blocking(move || network::relieve(&helper.folder, &id)).await?
     }
 
     async fn sweep(&self, effects: &[Effect]) -> Result<usize, Fault> {

@@ -1,4 +1,4 @@
-//! Watches what lanes own on machines, and tells when something of it may have changed, so
+//! Watches what lanes own on machines, files and networks, and tells when something of it may have changed, so
 //! that nobody has to wait for the next look.
 //!
 //! **Invariant.** It is a hint and nothing else. What is told is looked at like anything else,
@@ -24,6 +24,7 @@ use tidelock_model::name::{Identity, Lane};
 use super::Machine;
 use super::folder::{Folder as _, Stamp};
 use super::walk::{Walker, split};
+use crate::network::NetworkWatches;
 
 /// How long what comes together is gathered before it is told.
 const GATHER: Duration = Duration::from_millis(20);
@@ -42,6 +43,7 @@ const KINDS: WatchFlags = WatchFlags::CLOSE_WRITE
 /// See the module. Ends when it is dropped.
 pub struct Watches {
     shared: Arc<Shared>,
+    network: NetworkWatches,
     // Its end tells the thread to end; dropped before it is waited for.
     open: Option<PipeWriter>,
     thread: Option<JoinHandle<()>>,
@@ -52,7 +54,7 @@ struct Shared {
     /// Directories that are watched at most.
     most: usize,
     state: Mutex<State>,
-    tell: Box<dyn Fn(&Lane) + Send + Sync>,
+    tell: Arc<dyn Fn(&Lane) + Send + Sync>,
 }
 
 #[derive(Default)]
@@ -85,15 +87,18 @@ impl Watches {
     pub fn start(most: usize, tell: impl Fn(&Lane) + Send + Sync + 'static) -> io::Result<Self> {
         let inotify = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)?;
         let (closed, open) = io::pipe()?;
-        let shared = Arc::new(Shared { inotify, most, state: Mutex::default(), tell: Box::new(tell) });
+        let tell: Arc<dyn Fn(&Lane) + Send + Sync> = Arc::new(tell);
+        let network = NetworkWatches::new(Arc::clone(&tell));
+        let shared = Arc::new(Shared { inotify, most, state: Mutex::default(), tell });
         let ours = Arc::clone(&shared);
         let thread = std::thread::Builder::new().name("watch".to_owned()).spawn(move || follow(&ours, &closed))?;
-        Ok(Self { shared, open: Some(open), thread: Some(thread) })
+        Ok(Self { shared, network, open: Some(open), thread: Some(thread) })
     }
 
     /// From now on tells of a lane when something of these identities may have changed on the
     /// machine, compared with how it is now. What was watched for the lane before is not any more.
     pub fn watch(&self, lane: &Lane, machine: &Arc<Machine>, identities: &[Identity]) {
+        self.network.watch(lane, machine.network().namespace(), identities);
         let mut state = self.shared.state();
         state.forget(lane);
         self.shared.add(&mut state, lane, machine, identities);
@@ -102,11 +107,13 @@ impl Watches {
 
     /// Watches these too.
     pub fn add(&self, lane: &Lane, machine: &Arc<Machine>, identities: &[Identity]) {
+        self.network.add(lane, machine.network().namespace(), identities);
         self.shared.add(&mut self.shared.state(), lane, machine, identities);
     }
 
     /// Watches these no more for a lane.
     pub fn leave(&self, lane: &Lane, identities: &[Identity]) {
+        self.network.leave(lane, identities);
         let mut state = self.shared.state();
         let paths = by_folder(identities);
         for place in state.watched.values_mut().flatten().filter(|place| place.machine.name == lane.target) {
@@ -122,6 +129,7 @@ impl Watches {
 
     /// Watches nothing for a lane any more.
     pub fn forget(&self, lane: &Lane) {
+        self.network.forget(lane);
         let mut state = self.shared.state();
         state.forget(lane);
         self.shared.sweep(&mut state);

@@ -58,6 +58,7 @@ pub(crate) fn decl(root: &str) -> TargetDecl {
     TargetDecl {
         kind: TargetKind::Machine,
         root: Some(root.to_owned()),
+        netns: None,
         labels: BTreeMap::new(),
         facts: BTreeMap::new(),
         drift_every: None,

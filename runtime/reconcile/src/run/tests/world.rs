@@ -86,6 +86,7 @@ impl World {
             looping: false,
             watch: None,
             lease_ms: 60_000,
+            confirm_within_ms: None,
             siblings: crate::select::Siblings::default(),
         };
         let world = Self { files, machine, events, history, checks, runtime, clock };

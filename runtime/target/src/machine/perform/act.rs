@@ -3,8 +3,9 @@
 use std::path::Path;
 use std::time::Duration;
 
-use tidelock_model::effect::{Attributes, Effect, EffectBody};
+use tidelock_model::effect::{Attributes, Effect, EffectBody, Precondition};
 use tidelock_model::error::Fault;
+use tidelock_model::network::NetworkEffect;
 
 use super::durable::Late;
 use super::stage::{make_folder, set};
@@ -35,7 +36,28 @@ impl Performer<'_> {
             }
             EffectBody::PutFile { path, .. } => Err(fault("invalid", format!("{path} was not staged"))),
             EffectBody::Sql(_) => Err(not_here(effect)),
+            EffectBody::Network(network) => self.network_effect(work, index, effect, network),
         }
+    }
+
+    fn network_effect(
+        &mut self,
+        work: &mut Work<'_>,
+        index: usize,
+        effect: &Effect,
+        network: &NetworkEffect,
+    ) -> Result<(), Fault> {
+        // What this group itself wrote is no longer as it was when it was looked at.
+        let fresh = work.objects.insert(network.object());
+        let before = match &effect.precondition {
+            Some(Precondition::Network { object, .. }) if fresh => Some(object),
+            _ => None,
+        };
+        self.session()?.perform(network, before)?;
+        if let (true, Some(EffectBody::Network(inverse))) = (work.job.atomic, effect.inverse.as_deref()) {
+            work.undo.push(Undo::Network { index, inverse: inverse.clone() });
+        }
+        Ok(())
     }
 
     fn set_attributes(
@@ -194,7 +216,8 @@ impl Performer<'_> {
             cancel: None,
             output: self.machine.options.output,
         };
-        let ended = command::run(order).and_then(|report| report.check(argv));
+        let namespace = self.machine.network.namespace();
+        let ended = namespace.enter(|| command::run(order)).and_then(|report| report.check(argv));
         // It may have moved directories and made users, also where it failed.
         self.looker.start_anew()?;
         ended

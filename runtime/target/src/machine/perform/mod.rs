@@ -24,6 +24,7 @@ use tidelock_model::digest::Digest;
 use tidelock_model::effect::{Effect, EffectBody, PathState, Precondition};
 use tidelock_model::error::{Blame, Fault, tame};
 use tidelock_model::grant::{Access, Grant};
+use tidelock_model::network::ObjectName;
 use tidelock_model::plan::Group;
 use tidelock_model::port::{Blobs, Until};
 use tidelock_model::run::{EffectEnd, Outcome};
@@ -36,6 +37,7 @@ use super::Machine;
 use super::fault::fault;
 use super::folder::Opened;
 use super::look::Looker;
+use crate::network::Session;
 
 /// Contents on their way to the thread that writes.
 const CONTENTS_AHEAD: usize = 8;
@@ -146,6 +148,8 @@ struct Work<'j> {
     written: BTreeSet<String>,
     /// Paths that this group removed or is about to.
     removed: BTreeSet<String>,
+    /// Objects of the network that this group wrote.
+    objects: BTreeSet<ObjectName>,
     /// What takes back what an atomic group did, in order of the doing.
     undo: Vec<Undo>,
 }
@@ -171,6 +175,8 @@ struct Performer<'m> {
     staged_bytes: u64,
     /// The directories that staged files hold open; neighbours share one.
     staged_folders: Vec<Arc<Opened>>,
+    /// A visit to the network, once an effect is about it.
+    session: Option<Session>,
 }
 
 impl<'m> Performer<'m> {
@@ -185,7 +191,8 @@ impl<'m> Performer<'m> {
             Ok(looker) => {
                 let late = BTreeMap::new();
                 let staged_folders = vec![];
-                Performer { machine, looker, contents, right, late, staged: 0, staged_bytes: 0, staged_folders }
+                let (staged, staged_bytes, session) = (0, 0, None);
+                Performer { machine, looker, contents, right, late, staged, staged_bytes, staged_folders, session }
                     .run(&mut works);
             }
             Err(fault) => {
@@ -230,7 +237,7 @@ impl<'m> Performer<'m> {
             }
             let waits = match &effect.body {
                 // A command may rest on all before it.
-                EffectBody::Exec { .. } => !work.queue.is_empty(),
+                EffectBody::Exec { .. } | EffectBody::Network(_) => !work.queue.is_empty(),
                 EffectBody::PutFile { path, .. } | EffectBody::MakeDirectory { path, .. } => work.is_queued_near(path),
                 _ => false,
             };
@@ -273,7 +280,7 @@ impl<'m> Performer<'m> {
         };
         let queue_it = match &effect.body {
             EffectBody::PutFile { .. } => true,
-            EffectBody::MakeDirectory { .. } | EffectBody::Exec { .. } => false,
+            EffectBody::MakeDirectory { .. } | EffectBody::Exec { .. } | EffectBody::Network(_) => false,
             // In an atomic group everything waits until every file has been staged.
             _ => work.job.atomic || !work.queue.is_empty(),
         };
@@ -337,10 +344,20 @@ impl<'m> Performer<'m> {
                 .hint(format!("grant it in tidelock.toml:\n\n[grants.{plugin}]\ntargets = [\"{target}\"]"))
         })?;
         grant.decide_effect(&effect.body)?;
-        if let Some((path, _)) = effect.precondition.as_ref().and_then(Precondition::path) {
-            grant.decide(Access::Read(path))?;
+        match &effect.precondition {
+            Some(Precondition::Path { path, .. }) => grant.decide(Access::Read(path))?,
+            Some(Precondition::Network { network, .. }) => grant.decide(Access::Network(network))?,
+            Some(Precondition::Rows { .. }) | None => {}
         }
         Ok(grant)
+    }
+
+    /// The visit to the network, begun where there is none yet.
+    fn session(&mut self) -> Result<&Session, Fault> {
+        if self.session.is_none() {
+            self.session = Some(self.machine.network.visit()?);
+        }
+        self.session.as_ref().ok_or_else(|| fault("io", "the network cannot be reached"))
     }
 
     /// Compares a precondition with what is there now.
@@ -370,6 +387,7 @@ impl<'j> Work<'j> {
             queued_paths: BTreeSet::new(),
             written: BTreeSet::new(),
             removed: BTreeSet::new(),
+            objects: BTreeSet::new(),
             undo: vec![],
         }
     }

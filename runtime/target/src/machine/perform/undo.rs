@@ -5,6 +5,7 @@ use std::ffi::OsString;
 
 use tidelock_model::effect::EffectBody;
 use tidelock_model::error::Fault;
+use tidelock_model::network::NetworkEffect;
 use tidelock_model::run::EffectEnd;
 
 use super::durable::Late;
@@ -24,6 +25,8 @@ pub(super) enum Undo {
     RemoveFolder { index: usize, path: String },
     /// Other attributes were there.
     Attributes { index: usize, path: String, entry: Entry },
+    /// Another object of the network was there, or none.
+    Network { index: usize, inverse: NetworkEffect },
 }
 
 impl Undo {
@@ -32,16 +35,18 @@ impl Undo {
             Self::Restore { index, .. }
             | Self::Unlink { index, .. }
             | Self::RemoveFolder { index, .. }
-            | Self::Attributes { index, .. } => *index,
+            | Self::Attributes { index, .. }
+            | Self::Network { index, .. } => *index,
         }
     }
 
-    fn path(&self) -> &str {
+    fn path(&self) -> Option<&str> {
         match self {
+            Self::Network { .. } => None,
             Self::Restore { path, .. }
             | Self::Unlink { path, .. }
             | Self::RemoveFolder { path, .. }
-            | Self::Attributes { path, .. } => path,
+            | Self::Attributes { path, .. } => Some(path),
         }
     }
 }
@@ -52,12 +57,14 @@ impl Performer<'_> {
         self.looker.walker().forget();
         for undo in std::mem::take(&mut work.undo).into_iter().rev() {
             let index = undo.index();
-            let above = split(undo.path()).map_or("/", |(above, _)| above).to_owned();
+            let above = undo.path().map(|path| split(path).map_or("/", |(above, _)| above).to_owned());
             if let Err(fault) = self.take_back_one(&undo) {
                 let why = format!("{why}; and it could not be taken back: {fault}");
                 work.ends[index] = EffectEnd::Unknown { why };
             }
-            self.later(work.id, index, Late::Folder(above));
+            if let Some(above) = above {
+                self.later(work.id, index, Late::Folder(above));
+            }
         }
         for (index, end) in work.ends.iter_mut().enumerate() {
             if *end == EffectEnd::Done && !matches!(work.job.effects[index].body, EffectBody::Exec { .. }) {
@@ -67,7 +74,10 @@ impl Performer<'_> {
     }
 
     fn take_back_one(&mut self, undo: &Undo) -> Result<(), Fault> {
-        let path = undo.path();
+        let path = match undo {
+            Undo::Network { inverse, .. } => return self.session()?.perform(inverse, None),
+            undo => undo.path().unwrap_or("/"),
+        };
         let (folder, name) = self.looker.walker().existing_parent(path)?;
         let failed = |error: std::io::Error| io("restore", path, &error);
         match undo {
@@ -87,6 +97,7 @@ impl Performer<'_> {
                 let numbers = Numbers { mode: Some(entry.mode), uid: Some(entry.uid), gid: Some(entry.gid) };
                 set(&pinned, &now, &numbers).map_err(failed)
             }
+            Undo::Network { .. } => Ok(()),
         }
     }
 

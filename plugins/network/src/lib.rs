@@ -1,0 +1,42 @@
+//! The provider `network`: links, addresses, routes, rules, settings and tables of
+//! nftables, in the namespace of the target.
+//!
+//! What all kinds share: the name of the object is its resource's identity, a field that
+//! the spec leaves out is left alone, and what others made is theirs: routes and rules of
+//! other protocols, tables of other names.
+
+mod address;
+mod link;
+mod nftables;
+mod route;
+mod rule;
+mod see;
+mod spelling;
+mod sysctl;
+
+use tidelock_sdk::{Kinds, Provider};
+
+pub use address::{Address, AddressSpec};
+pub use link::{Link, LinkSpec};
+pub use nftables::{Nftables, NftablesSpec};
+pub use route::{Route, RouteSpec};
+pub use rule::{Rule, RuleSpec};
+pub use sysctl::{Sysctl, SysctlSpec};
+
+/// The provider.
+pub struct Network;
+
+impl Provider for Network {
+    const NAME: &'static str = "network";
+    const VERSION: &'static str = env!("CARGO_PKG_VERSION");
+    const SUMMARY: &'static str = "Links, addresses, routes, rules, settings and nftables of a machine";
+
+    fn kinds() -> Kinds {
+        Kinds::new().with::<Link>().with::<Address>().with::<Route>().with::<Rule>().with::<Sysctl>().with::<Nftables>()
+    }
+}
+
+tidelock_sdk::register_provider!(Network);
+
+#[cfg(test)]
+mod tests;

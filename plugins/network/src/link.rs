@@ -1,0 +1,184 @@
+//! `network.link`: a network interface, made here or there already.
+
+use serde::{Deserialize, Serialize};
+use tidelock_sdk::effect::network::{put_link, remove_object};
+use tidelock_sdk::schemars::{self, JsonSchema};
+use tidelock_sdk::{Action, Change, Diagnostic, Error, Field, Kind, Machine, Observation, Proposals, Step, Subject};
+
+use crate::see;
+
+/// What a `network.link` is to be.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct LinkSpec {
+    /// Its name, 15 bytes at most.
+    name: String,
+    /// `veth`, `bridge`, `vxlan` or `macvlan`: it is made where it is not there. Left out for
+    /// a device, or for the other end of a veth.
+    #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
+    kind: Option<String>,
+    /// The other end of a veth.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    peer: Option<String>,
+    /// The link that a macvlan or vxlan stands on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    parent: Option<String>,
+    /// Of a macvlan: `bridge` (the default), `private`, `vepa` or `passthru`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mode: Option<String>,
+    /// Of a vxlan: the network's number.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    vni: Option<u32>,
+    /// Of a vxlan: the address of the far end, or a multicast group.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    remote: Option<String>,
+    /// Of a vxlan: the address to send from.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    local: Option<String>,
+    /// Of a vxlan: the UDP port; 4789 where nothing is said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    port: Option<u16>,
+    /// Bytes of the largest packet.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mtu: Option<u32>,
+    /// The hardware address.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mac: Option<String>,
+    /// Whether it is switched on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    up: Option<bool>,
+    /// The bridge that it is a port of; empty for none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    master: Option<String>,
+}
+
+/// `network.link`.
+pub struct Link;
+
+impl Kind for Link {
+    type Spec = LinkSpec;
+    const NAME: &'static str = "link";
+    const DOC: &'static str = "A network interface. With a `type` it is made, and goes with its resource; without one it \
+        is there already, and only what the spec says of it is set.";
+
+    fn fields() -> Vec<Field> {
+        ["/name", "/type", "/peer", "/parent", "/mode", "/vni", "/remote", "/local", "/port"]
+            .map(|field| Field::new(field).immutable())
+            .into()
+    }
+
+    fn identity(spec: &LinkSpec) -> String {
+        identity(&spec.name)
+    }
+
+    fn provides(spec: &LinkSpec) -> Vec<String> {
+        // Both ends of a veth are made at once.
+        let made = spec.kind.as_ref().and(spec.peer.as_ref());
+        made.map(|peer| identity(peer)).into_iter().collect()
+    }
+
+    fn requires(spec: &LinkSpec) -> Vec<String> {
+        let peer = spec.peer.as_ref().filter(|_| spec.kind.is_none());
+        let names = [spec.master.as_ref(), spec.parent.as_ref(), peer];
+        names.into_iter().flatten().filter(|name| !name.is_empty()).map(|name| identity(name)).collect()
+    }
+
+    fn check(spec: &LinkSpec) -> Vec<Diagnostic> {
+        let mut remarks = Vec::new();
+        let mut wrong = |field: &str, why: String| remarks.push(Diagnostic::error(why).at(field));
+        let odd = |name: &str| name.len() > 15 || name.contains(|c: char| c == '/' || c == ':' || c.is_whitespace());
+        if spec.name.is_empty() || odd(&spec.name) {
+            wrong("/name", format!("{:?} cannot be the name of a link: 1 to 15 bytes", spec.name));
+        }
+        let only = |field: &str, is_there: bool, kinds: &[&str]| {
+            let fits = spec.kind.as_deref().is_some_and(|kind| kinds.contains(&kind));
+            (is_there && !fits)
+                .then(|| (format!("/{field}"), format!("`{field}` is for {} alone", kinds.join(" and "))))
+        };
+        match spec.kind.as_deref() {
+            None | Some("bridge") => {}
+            Some("veth") if spec.peer.is_none() => wrong("/peer", "a veth needs `peer`, its other end".into()),
+            Some("macvlan") if spec.parent.is_none() => wrong("/parent", "a macvlan needs `parent`".into()),
+            Some("vxlan") if spec.vni.is_none() => wrong("/vni", "a vxlan needs `vni`".into()),
+            Some("veth" | "macvlan" | "vxlan") => {}
+            Some(other) => {
+                wrong("/type", format!("{other:?} is no type of link: veth, bridge, vxlan or macvlan"));
+            }
+        }
+        let fields = [
+            only("parent", spec.parent.is_some(), &["macvlan", "vxlan"]),
+            only("mode", spec.mode.is_some(), &["macvlan"]),
+            only("vni", spec.vni.is_some(), &["vxlan"]),
+            only("remote", spec.remote.is_some(), &["vxlan"]),
+            only("local", spec.local.is_some(), &["vxlan"]),
+            only("port", spec.port.is_some(), &["vxlan"]),
+        ];
+        for (field, why) in fields.into_iter().flatten() {
+            wrong(&field, why);
+        }
+        remarks
+    }
+
+    fn normalise(mut spec: LinkSpec, _machine: &Machine<'_>) -> Result<LinkSpec, Error> {
+        spec.mac = spec.mac.map(|mac| mac.to_ascii_lowercase());
+        for address in [&mut spec.remote, &mut spec.local].into_iter().flatten() {
+            if let Ok(parsed) = address.parse::<std::net::IpAddr>() {
+                *address = parsed.to_string();
+            }
+        }
+        Ok(spec)
+    }
+
+    fn observe(subjects: &[Subject], machine: &Machine<'_>) -> Result<Vec<Observation>, Error> {
+        see::objects(subjects, machine, &["name"])
+    }
+
+    fn steps(change: &Change<LinkSpec>, _machine: &Machine<'_>, propose: &Proposals<'_>) -> Result<Step, Error> {
+        if change.action == Action::Delete {
+            if change.last.as_ref().is_none_or(|last| last.get("type").is_none()) {
+                let why = "it was there before its resource, which gave it no `type`; it is not removed";
+                return Ok(Step::Refused(Error::target(
+                    "invalid",
+                    format!("{why}; let go of it with `on_remove: release`"),
+                )));
+            }
+            propose.add(remove_object(&change.identity))?;
+            return Ok(Step::Proposed);
+        }
+        let spec = change.wanted()?;
+        if change.observed.is_none() && spec.kind.is_none() {
+            // The other end of a veth comes with it, which is put before.
+            if spec.peer.is_none() {
+                let why = format!("there is no link {}; give it a `type` to have it made", spec.name);
+                return Ok(Step::Refused(Error::target("not-found", why)));
+            }
+        }
+        if change.action == Action::Replace {
+            propose.add(remove_object(&change.identity))?;
+        }
+        if change.observed.is_none() || change.action == Action::Replace {
+            propose.add(put_link(spec))?;
+            return Ok(Step::Proposed);
+        }
+        // What a link was made as cannot be set.
+        let made = ["/type", "/peer", "/parent", "/mode", "/vni", "/remote", "/local", "/port"];
+        let fixed: Vec<String> = made.into_iter().filter(|field| change.differs(field)).map(String::from).collect();
+        if !fixed.is_empty() {
+            return Ok(Step::NeedsReplace(fixed));
+        }
+        let set = LinkSpec {
+            name: spec.name.clone(),
+            mtu: spec.mtu.filter(|_| change.differs("/mtu")),
+            mac: spec.mac.clone().filter(|_| change.differs("/mac")),
+            up: spec.up.filter(|_| change.differs("/up")),
+            master: spec.master.clone().filter(|_| change.differs("/master")),
+            ..LinkSpec::default()
+        };
+        propose.add(put_link(&set))?;
+        Ok(Step::Proposed)
+    }
+}
+
+pub(crate) fn identity(name: &str) -> String {
+    format!("link:{name}")
+}

@@ -1,0 +1,179 @@
+//! `network.route`: a route, marked as ours by the number of its routing protocol.
+
+use std::net::IpAddr;
+
+use serde::{Deserialize, Deserializer, Serialize};
+use tidelock_sdk::effect::network::{put_route, remove_object};
+use tidelock_sdk::schemars::{self, JsonSchema};
+use tidelock_sdk::{Action, Change, Diagnostic, Error, Field, Kind, Machine, Observation, Proposals, Step, Subject};
+
+use crate::spelling::{MAIN, bad, prefix, reached_through, reaches, split};
+use crate::{link, see};
+
+/// The number of a routing table; `main` in words.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
+#[schemars(with = "TableName")]
+pub(crate) struct TableNumber(pub(crate) u32);
+
+/// A table as it may be written.
+#[derive(Deserialize, JsonSchema)]
+#[serde(untagged)]
+#[schemars(untagged)]
+enum TableName {
+    /// Its number.
+    Number(u32),
+    /// `main`.
+    Word(String),
+}
+
+impl<'de> Deserialize<'de> for TableNumber {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        match TableName::deserialize(deserializer)? {
+            TableName::Number(number) => Ok(Self(number)),
+            TableName::Word(word) if word == "main" => Ok(Self(MAIN)),
+            TableName::Word(word) => {
+                Err(serde::de::Error::custom(format!("{word:?} is no table: `main`, or a number")))
+            }
+        }
+    }
+}
+
+/// What a `network.route` is to be.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RouteSpec {
+    /// The routing table: `main`, or a number. Default `main`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    table: Option<TableNumber>,
+    /// Where to: `10.1.0.0/16`, `2001:db8::/32`. All is `0.0.0.0/0` or `::/0`.
+    to: String,
+    /// Which of several is chosen: the lowest. Default 0, and 1024 for IPv6, as the kernel has it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    metric: Option<u32>,
+    /// `unicast` (the default), `blackhole`, `unreachable` or `prohibit`.
+    #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
+    kind: Option<String>,
+    /// The next hop.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    via: Option<String>,
+    /// The link; needed where there is no next hop.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    dev: Option<String>,
+    /// The address that packets of the machine's own have.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    src: Option<String>,
+}
+
+impl RouteSpec {
+    fn is_v6(&self) -> bool {
+        self.to.contains(':')
+    }
+
+    /// The kernel takes 0 for its own choice.
+    fn metric(&self) -> u32 {
+        match (self.metric, self.is_v6()) {
+            (None | Some(0), true) => 1024,
+            (metric, _) => metric.unwrap_or(0),
+        }
+    }
+}
+
+/// `network.route`.
+pub struct Route;
+
+impl Kind for Route {
+    type Spec = RouteSpec;
+    const NAME: &'static str = "route";
+    const DOC: &'static str = "A route. It is replaced in one operation, and marked as Tidelock's by the protocol 201; \
+        routes of routing daemons and of the kernel are never touched.";
+
+    fn fields() -> Vec<Field> {
+        ["/table", "/to", "/metric"].map(|field| Field::new(field).immutable()).into()
+    }
+
+    fn identity(spec: &RouteSpec) -> String {
+        let table = spec.table.map_or(MAIN, |table| table.0);
+        let table = if table == MAIN { "main".to_owned() } else { table.to_string() };
+        let to = prefix(&spec.to, false).unwrap_or_else(|_| spec.to.clone());
+        let usual = if spec.is_v6() { 1024 } else { 0 };
+        match spec.metric() {
+            metric if metric == usual => format!("route:{table}/{to}"),
+            metric => format!("route:{table}/{to}+{metric}"),
+        }
+    }
+
+    fn provides(spec: &RouteSpec) -> Vec<String> {
+        // Through a direct route others reach their next hop.
+        match (&spec.via, split(&spec.to)) {
+            (None, Ok((address, length))) if spec.dev.is_some() && length > 0 => vec![reaches(address, length)],
+            _ => Vec::new(),
+        }
+    }
+
+    fn requires(spec: &RouteSpec) -> Vec<String> {
+        let mut needed: Vec<String> = spec.dev.iter().map(|dev| link::identity(dev)).collect();
+        needed.extend(spec.src.iter().map(|src| format!("host:{src}")));
+        if let Some(Ok(via)) = spec.via.as_ref().map(|via| via.parse::<IpAddr>()) {
+            needed.extend(reached_through(via));
+        }
+        needed
+    }
+
+    fn check(spec: &RouteSpec) -> Vec<Diagnostic> {
+        let mut remarks = Vec::new();
+        let mut wrong = |field: &str, why: String| remarks.push(Diagnostic::error(why).at(field));
+        match split(&spec.to) {
+            Err(why) => wrong("/to", why),
+            Ok(_) if prefix(&spec.to, false) != prefix(&spec.to, true) => {
+                wrong("/to", format!("{} has bits beyond its length", spec.to));
+            }
+            Ok(_) => {}
+        }
+        for (field, address) in [("/via", &spec.via), ("/src", &spec.src)] {
+            if address.as_ref().is_some_and(|address| address.parse::<IpAddr>().is_err()) {
+                wrong(field, "this is no address".to_owned());
+            }
+        }
+        match spec.kind.as_deref().unwrap_or("unicast") {
+            "unicast" if spec.via.is_none() && spec.dev.is_none() => {
+                wrong("/via", "a route needs `via` or `dev`, or another `type`".to_owned());
+            }
+            "unicast" => {}
+            "blackhole" | "unreachable" | "prohibit" if spec.via.is_some() || spec.dev.is_some() => {
+                wrong("/type", "such a route leads nowhere: it has neither `via` nor `dev`".to_owned());
+            }
+            "blackhole" | "unreachable" | "prohibit" => {}
+            other => wrong("/type", format!("{other:?} is no type: unicast, blackhole, unreachable or prohibit")),
+        }
+        remarks
+    }
+
+    fn normalise(spec: RouteSpec, _machine: &Machine<'_>) -> Result<RouteSpec, Error> {
+        let address = |field: &str, text: Option<&String>| -> Result<Option<String>, Error> {
+            let parsed = text.map(|text| text.parse::<IpAddr>().map(|address| address.to_string())).transpose();
+            parsed.map_err(|_| bad(field, "this is no address".to_owned()))
+        };
+        Ok(RouteSpec {
+            table: Some(spec.table.unwrap_or(TableNumber(MAIN))),
+            to: prefix(&spec.to, false).map_err(|why| bad("/to", why))?,
+            metric: Some(spec.metric()),
+            kind: Some(spec.kind.clone().unwrap_or_else(|| "unicast".to_owned())),
+            via: address("/via", spec.via.as_ref())?,
+            dev: spec.dev.clone(),
+            src: address("/src", spec.src.as_ref())?,
+        })
+    }
+
+    fn observe(subjects: &[Subject], machine: &Machine<'_>) -> Result<Vec<Observation>, Error> {
+        see::objects(subjects, machine, &["table", "to", "metric"])
+    }
+
+    fn steps(change: &Change<RouteSpec>, _machine: &Machine<'_>, propose: &Proposals<'_>) -> Result<Step, Error> {
+        match change.action {
+            Action::Delete => propose.add(remove_object(&change.identity))?,
+            // Of one name: the kernel puts the new one in place of the old one.
+            _ => propose.add(put_route(change.wanted()?))?,
+        }
+        Ok(Step::Proposed)
+    }
+}

@@ -1,0 +1,111 @@
+//! `network.rule`: which routing table is asked for which packets.
+
+use serde::{Deserialize, Serialize};
+use tidelock_sdk::effect::network::{put_rule, remove_object};
+use tidelock_sdk::schemars::{self, JsonSchema};
+use tidelock_sdk::{Action, Change, Diagnostic, Error, Field, Kind, Machine, Observation, Proposals, Step, Subject};
+
+use crate::route::TableNumber;
+use crate::see;
+use crate::spelling::{bad, prefix, split};
+
+/// What a `network.rule` is to be.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RuleSpec {
+    /// 4 or 6.
+    family: u8,
+    /// Its place: rules are asked from the lowest on, one of a family at each.
+    priority: u32,
+    /// Packets from there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    from: Option<String>,
+    /// Packets to there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    to: Option<String>,
+    /// Packets that came in on this link.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    iif: Option<String>,
+    /// Packets of sockets that are bound to this link.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    oif: Option<String>,
+    /// Packets with this mark.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mark: Option<u32>,
+    /// `table` (the default), `blackhole`, `unreachable` or `prohibit`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    action: Option<String>,
+    /// The table to ask: `main`, or a number.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    table: Option<TableNumber>,
+}
+
+/// `network.rule`.
+pub struct Rule;
+
+impl Kind for Rule {
+    type Spec = RuleSpec;
+    const NAME: &'static str = "rule";
+    const DOC: &'static str = "A rule of which routing table is asked. Its priority is its identity; what stands at \
+        others is left alone.";
+
+    fn fields() -> Vec<Field> {
+        ["/family", "/priority"].map(|field| Field::new(field).immutable()).into()
+    }
+
+    fn identity(spec: &RuleSpec) -> String {
+        format!("rule:{}/{}", spec.family, spec.priority)
+    }
+
+    fn check(spec: &RuleSpec) -> Vec<Diagnostic> {
+        let mut remarks = Vec::new();
+        let mut wrong = |field: &str, why: String| remarks.push(Diagnostic::error(why).at(field));
+        if !matches!(spec.family, 4 | 6) {
+            wrong("/family", "a rule is of family 4 or 6".to_owned());
+        }
+        for (field, text) in [("/from", &spec.from), ("/to", &spec.to)] {
+            match text.as_ref().map(|text| split(text)) {
+                Some(Err(why)) => wrong(field, why),
+                Some(Ok((address, _))) if address.is_ipv4() != (spec.family == 4) => {
+                    wrong(field, format!("{address} is not of family {}", spec.family));
+                }
+                _ => {}
+            }
+        }
+        match (spec.action.as_deref().unwrap_or("table"), spec.table) {
+            ("table", None) => wrong("/table", "which table is to be asked?".to_owned()),
+            ("table", Some(_)) | ("blackhole" | "unreachable" | "prohibit", None) => {}
+            ("blackhole" | "unreachable" | "prohibit", Some(_)) => {
+                wrong("/table", "such a rule asks no table".to_owned());
+            }
+            (other, _) => {
+                wrong("/action", format!("{other:?} is no action: table, blackhole, unreachable or prohibit"))
+            }
+        }
+        remarks
+    }
+
+    fn normalise(spec: RuleSpec, _machine: &Machine<'_>) -> Result<RuleSpec, Error> {
+        let network = |field: &str, text: Option<&String>| {
+            text.map(|text| prefix(text, false)).transpose().map_err(|why| bad(field, why))
+        };
+        Ok(RuleSpec {
+            from: network("/from", spec.from.as_ref())?,
+            to: network("/to", spec.to.as_ref())?,
+            action: Some(spec.action.unwrap_or_else(|| "table".to_owned())),
+            ..spec
+        })
+    }
+
+    fn observe(subjects: &[Subject], machine: &Machine<'_>) -> Result<Vec<Observation>, Error> {
+        see::objects(subjects, machine, &["family", "priority"])
+    }
+
+    fn steps(change: &Change<RuleSpec>, _machine: &Machine<'_>, propose: &Proposals<'_>) -> Result<Step, Error> {
+        match change.action {
+            Action::Delete => propose.add(remove_object(&change.identity))?,
+            _ => propose.add(put_rule(change.wanted()?))?,
+        }
+        Ok(Step::Proposed)
+    }
+}

@@ -1,0 +1,86 @@
+//! The circle of each kind, with the test kit in place of the host.
+
+use tidelock_sdk::provider::{Checked, check};
+use tidelock_sdk::serde_json::{Value, json};
+use tidelock_sdk::testkit::{Machine, declared};
+
+use super::Network;
+
+/// The effects that bring a resource about, after which there is nothing to do.
+fn effects(machine: &Machine, address: &str, spec: Value) -> Vec<String> {
+    let resource = declared(address, spec);
+    let done = machine.converge::<Network>(std::slice::from_ref(&resource)).unwrap();
+    assert!(machine.converge::<Network>(&[resource]).unwrap().is_empty(), "the second time there is nothing to do");
+    done.iter().map(|proposal| proposal.body.line()).collect()
+}
+
+fn checked(address: &str, spec: Value) -> Checked {
+    check::<Network>(&[declared(address, spec)]).remove(0)
+}
+
+#[test]
+fn each_kind_is_brought_about_once() {
+    let machine = Machine::new();
+    for (address, spec, effect) in [
+        ("network.link/br0", json!({"name": "br0", "type": "bridge", "up": true}), "put-link"),
+        ("network.address/a", json!({"link": "br0", "address": "10.0.0.1/24"}), "put-address"),
+        ("network.route/r", json!({"to": "10.1.0.0/16", "via": "10.0.0.2", "table": "main"}), "put-route"),
+        ("network.route/six", json!({"to": "2001:DB8::/32", "via": "fe80::1", "dev": "br0", "metric": 0}), "put-route"),
+        ("network.rule/u", json!({"family": 4, "priority": 1000, "from": "10.0.0.0/8", "table": 100}), "put-rule"),
+        ("network.sysctl/f", json!({"name": "net.ipv4.ip_forward", "value": "1"}), "set-sysctl"),
+        ("network.nftables/t", json!({"name": "filter", "ruleset": "table  inet filter { }"}), "replace-table"),
+    ] {
+        let done = effects(&machine, address, spec);
+        assert!(done.len() == 1 && done[0].starts_with(effect), "{address}: {done:?}");
+    }
+    assert!(machine.object("route:main/2001:db8::/32").is_some());
+}
+
+#[test]
+fn of_a_link_only_what_differs_is_set() {
+    let machine = Machine::new();
+    machine.put_object("link:eth0", json!({"name": "eth0", "mtu": 1500, "up": true, "mac": "02:00:00:00:00:01"}));
+    let done = effects(&machine, "network.link/eth0", json!({"name": "eth0", "mtu": 9000, "up": true}));
+    assert_eq!(done, [r#"put-link {"name":"eth0","mtu":9000}"#]);
+}
+
+#[test]
+fn what_was_made_as_something_else_is_made_anew() {
+    let machine = Machine::new();
+    machine.put_object("link:vx", json!({"name": "vx", "type": "vxlan", "vni": 1}));
+    let done =
+        machine.converge::<Network>(&[declared("network.link/vx", json!({"name": "vx", "type": "vxlan", "vni": 2}))]);
+    let done: Vec<String> = done.unwrap().iter().map(|proposal| proposal.body.line()).collect();
+    assert!(done[0] == "remove link:vx" && done[1].starts_with("put-link"), "{done:?}");
+}
+
+#[test]
+fn order_follows_what_a_thing_needs() {
+    let address = checked("network.address/a", json!({"link": "br0", "address": "10.0.0.1/24"}));
+    assert_eq!(address.requires, ["link:br0"]);
+    let route = checked("network.route/r", json!({"to": "10.1.0.0/16", "via": "10.0.0.2", "src": "10.0.0.1"}));
+    assert!(address.provides.iter().all(|provided| route.requires.contains(provided)), "{address:?} {route:?}");
+    let far = checked("network.route/r", json!({"to": "10.1.0.0/16", "via": "10.0.1.2"}));
+    assert!(!far.requires.contains(&"reach:10.0.0.0/24".to_owned()));
+}
+
+#[test]
+fn mistakes_name_their_field() {
+    for (address, spec, field) in [
+        ("network.link/a", json!({"name": "a", "type": "bond"}), "/type"),
+        ("network.link/a", json!({"name": "a", "type": "veth"}), "/peer"),
+        ("network.link/a", json!({"name": "a", "type": "bridge", "vni": 1}), "/vni"),
+        ("network.link/a", json!({"name": "much-too-long-name"}), "/name"),
+        ("network.address/a", json!({"link": "a", "address": "10.0.0.1/33"}), "/address"),
+        ("network.route/a", json!({"to": "10.0.0.1/8", "via": "10.0.0.1"}), "/to"),
+        ("network.route/a", json!({"to": "10.0.0.0/8"}), "/via"),
+        ("network.route/a", json!({"to": "10.0.0.0/8", "type": "blackhole", "dev": "a"}), "/type"),
+        ("network.rule/a", json!({"family": 4, "priority": 1}), "/table"),
+        ("network.rule/a", json!({"family": 6, "priority": 1, "from": "10.0.0.0/8", "table": 1}), "/from"),
+        ("network.sysctl/a", json!({"name": "kernel.x", "value": "1"}), "/name"),
+        ("network.nftables/a", json!({"family": "x", "name": "a", "ruleset": ""}), "/family"),
+    ] {
+        let checked = checked(address, spec.clone());
+        assert!(checked.diagnostics.iter().any(|remark| remark.field.as_deref() == Some(field)), "{spec}: {checked:?}");
+    }
+}

@@ -1,0 +1,55 @@
+//! `tidelock confirm [STACK]`: a person's word that all is well, before the target goes back.
+
+use std::sync::Arc;
+
+use serde_json::json;
+use tidelock_model::hold::Scope;
+use tidelock_model::name::Name;
+
+use super::apply::who;
+use crate::context::Context;
+use crate::error::{CliError, Exit, Kind};
+use crate::output::progress::Progress;
+use crate::{daemon, wire};
+
+/// Arguments of `confirm`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// A name or glob of stacks; else all that wait
+    stack: Option<String>,
+    /// A name or glob of targets
+    #[arg(long, value_name = "GLOB")]
+    target: Option<String>,
+    /// The source, where there are several
+    #[arg(long)]
+    source: Option<Name>,
+}
+
+pub(crate) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
+    let loaded = context.config()?;
+    let runtime = wire::runtime(&loaded, Arc::new(Progress::new(false)))?;
+    let scope = Scope { source: args.source.clone(), stack: args.stack.clone(), target: args.target.clone() };
+    let confirmed = tidelock_reconcile::confirm(&runtime, &scope, &who())?;
+    if confirmed.is_empty() {
+        return Err(CliError::new(
+            Kind::Target,
+            "nothing waits to be confirmed: there was nothing, or it went back already",
+        )
+        .hint(format!("see what happened: `{}`", context.command(&["events"]))));
+    }
+    daemon::wake(&loaded, &scope);
+    if context.out.is_json() {
+        let lanes: Vec<_> =
+            confirmed.iter().map(|one| json!({ "lane": one.guard.lane, "run": one.guard.id })).collect();
+        context.out.json(&json!({ "format": "tidelock.confirm/1", "confirmed": lanes }))?;
+        return Ok(Exit::Done);
+    }
+    for one in &confirmed {
+        context.out.text(&format!(
+            "{}: {} stays as it is now.\n",
+            context.out.paint.good("Confirmed"),
+            one.guard.lane
+        ))?;
+    }
+    Ok(Exit::Done)
+}

@@ -1,0 +1,176 @@
+//! Commit-confirm: a target that goes back by itself unless it is told that all is well.
+//!
+//! A guard stands on the target before the first effect of a lane (`arm`), and is told after
+//! the proof and the checks (`settle`), or by a person (`confirm`). Until then nobody else
+//! works on the target, and what was taken back is not tried again by the loop (`waits`).
+
+use std::collections::BTreeMap;
+
+use tidelock_model::digest::Digest;
+use tidelock_model::effect::EffectBody;
+use tidelock_model::event::RunEvent;
+use tidelock_model::hold::Scope;
+use tidelock_model::name::Lane;
+use tidelock_model::plan::{Change, Plan, Wait};
+use tidelock_model::port::{Guard, GuardState, Guarded, Target};
+use tidelock_model::run::Approval;
+
+use crate::error::RunError;
+use crate::runtime::Runtime;
+
+/// A guard that has not ended so long after its time is no more.
+const LATE: jiff::SignedDuration = jiff::SignedDuration::from_secs(40);
+
+/// Arms a guard for what a lane is about to do, where the stack or the caller wants one.
+/// Gives its id.
+pub(crate) async fn arm(
+    runtime: &Runtime,
+    plan: &Plan,
+    lane: &Lane,
+    run: &str,
+    target: &dyn Target,
+    of_stack: Option<u64>,
+) -> Result<Option<String>, RunError> {
+    let Some(within_ms) = runtime.confirm_within_ms.or(of_stack) else { return Ok(None) };
+    let groups = plan.groups.iter().filter(|group| group.lane == *lane);
+    let effects: Vec<_> = groups.flat_map(|group| &group.effects).map(|planned| planned.effect.clone()).collect();
+    if !effects.iter().any(|effect| matches!(effect.body, EffectBody::Network(_))) {
+        return Ok(None);
+    }
+    let within = jiff::SignedDuration::from_millis(i64::try_from(within_ms).unwrap_or(i64::MAX));
+    let until = runtime.clock.now().checked_add(within).unwrap_or(jiff::Timestamp::MAX);
+    let tried = plan.changes_of(lane).map(tried).collect();
+    let guard = Guard { id: run.to_owned(), lane: lane.clone(), within_ms, until, effects, tried };
+    target.arm(&guard).await?;
+    runtime.emit(Some(run), Some(lane), &RunEvent::Guarded { until })?;
+    Ok(Some(guard.id))
+}
+
+/// What a change tries, however the target looked before.
+fn tried(change: &Change) -> Digest {
+    let after = serde_json::to_vec(&change.after).unwrap_or_default();
+    Digest::of_parts([change.identity.as_str().as_bytes(), &after])
+}
+
+/// What lanes wait for because of guards: one that stands on their target, and one that took
+/// back what they would try again. A person's later yes ends the second.
+pub(crate) async fn waits(
+    runtime: &Runtime,
+    plan: &Plan,
+    lanes: &[Lane],
+    approvals: &[Approval],
+) -> Result<Vec<(Lane, Wait)>, RunError> {
+    let mut waits = Vec::new();
+    let mut known: BTreeMap<_, Vec<Guarded>> = BTreeMap::new();
+    for lane in lanes {
+        let guards = match known.get(&lane.target) {
+            Some(guards) => guards,
+            None => {
+                let guards = standing(runtime, lane).await?;
+                known.entry(lane.target.clone()).or_insert(guards)
+            }
+        };
+        for Guarded { guard, state, why } in guards {
+            let wait = match state {
+                GuardState::Armed => {
+                    let message = format!(
+                        "what {} did on {} waits to be confirmed; else the target goes back at {}",
+                        guard.lane,
+                        lane.target,
+                        guard.until.strftime("%H:%M:%S UTC")
+                    );
+                    let wait = Wait::new("confirming", message).hint("`tidelock confirm`");
+                    Wait { until: Some(guard.until), ..wait }
+                }
+                GuardState::Restored if guard.lane == *lane => {
+                    let again = plan.changes_of(lane).any(|change| guard.tried.contains(&tried(change)));
+                    let yes = approvals.iter().any(|word| word.yes && word.lane == *lane && word.at > guard.until);
+                    if !again || yes || !runtime.looping {
+                        continue;
+                    }
+                    let wait = Wait::new("restored", format!("{} took this change back: {why}", lane.target))
+                        .hint("change it in Git, or apply it by hand");
+                    Wait { approvable: true, ..wait }
+                }
+                GuardState::Restored => continue,
+            };
+            waits.push((lane.clone(), wait));
+        }
+    }
+    Ok(waits)
+}
+
+/// The guards on a lane's target. One that died with its machine is relieved.
+async fn standing(runtime: &Runtime, lane: &Lane) -> Result<Vec<Guarded>, RunError> {
+    let target = runtime.targets.target(&lane.target)?;
+    let mut died = false;
+    for Guarded { guard, state, .. } in target.guards()? {
+        let late = runtime.clock.now().duration_since(guard.until) > LATE;
+        if state == GuardState::Armed && late && guard.lane.target == lane.target {
+            target.relieve(&guard.id).await?;
+            died = true;
+        }
+    }
+    if died {
+        tracing::warn!(target = %lane.target, "a guard was gone; what it watched over was taken back");
+    }
+    Ok(target.guards()?)
+}
+
+/// Tells the guard of a lane what came of it: `why` is what went wrong, if anything did. Gives
+/// why the target went back, where it did.
+pub(crate) async fn settle(
+    runtime: &Runtime,
+    lane: &Lane,
+    run: &str,
+    id: &str,
+    why: Option<&str>,
+) -> Result<Option<String>, RunError> {
+    let target = runtime.targets.target(&lane.target)?;
+    let why = match why {
+        None if target.confirm(id)? => {
+            runtime.emit(Some(run), Some(lane), &RunEvent::Confirmed { who: None })?;
+            return Ok(None);
+        }
+        None => "all was well, and that came too late for the guard".to_owned(),
+        Some(why) => {
+            target.call_back(id, why).await?;
+            why.to_owned()
+        }
+    };
+    runtime.emit(Some(run), Some(lane), &RunEvent::TakenBack { why: why.clone() })?;
+    Ok(Some(why))
+}
+
+/// What waits for somebody's word.
+///
+/// # Errors
+/// A target cannot be reached.
+pub fn unconfirmed(runtime: &Runtime, scope: &Scope) -> Result<Vec<Guarded>, RunError> {
+    let mut open: Vec<Guarded> = Vec::new();
+    for name in runtime.config.targets.keys() {
+        for guarded in runtime.targets.target(name)?.guards()? {
+            let lane = &guarded.guard.lane;
+            if guarded.state == GuardState::Armed && lane.target == *name && scope.covers(lane) {
+                open.push(guarded);
+            }
+        }
+    }
+    Ok(open)
+}
+
+/// Confirms what a person applied with a time to confirm it. Gives what was confirmed.
+///
+/// # Errors
+/// A target cannot be reached; the store cannot be written.
+pub fn confirm(runtime: &Runtime, scope: &Scope, who: &str) -> Result<Vec<Guarded>, RunError> {
+    let mut confirmed = Vec::new();
+    for guarded in unconfirmed(runtime, scope)? {
+        let Guarded { guard, .. } = &guarded;
+        if runtime.targets.target(&guard.lane.target)?.confirm(&guard.id)? {
+            runtime.emit(Some(&guard.id), Some(&guard.lane), &RunEvent::Confirmed { who: Some(who.to_owned()) })?;
+            confirmed.push(guarded);
+        }
+    }
+    Ok(confirmed)
+}

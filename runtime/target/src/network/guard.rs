@@ -1,0 +1,323 @@
+//! A guard on the target: a process of its own that takes effects back, unless it is told in
+//! time that all is well. It depends on nothing but itself: whoever armed it may be killed,
+//! or cut off by the very effects that it watches over.
+//!
+//! A guard is a file whose name says where it stands, and each step is one rename, so that
+//! of two who want to take it exactly one does: `ID.armed`, then `ID.confirmed`, or
+//! `ID.restoring` and `ID.restored`.
+
+use std::fs;
+use std::io::{BufRead as _, BufReader, ErrorKind, Write as _};
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Serialize};
+use tidelock_model::effect::EffectBody;
+use tidelock_model::error::{Blame, Fault};
+use tidelock_model::network::{NetworkEffect, Object};
+use tidelock_model::port::{Guard, GuardState, Guarded};
+
+use super::rtnetlink::Rtnetlink;
+use super::view::View;
+use super::{Namespace, Network, Session, fault};
+
+/// How a guard is started, and where guards are kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GuardHelper {
+    /// A folder that is Tidelock's own.
+    pub folder: PathBuf,
+    /// The program that becomes a guard; the guard's file follows its words.
+    pub program: PathBuf,
+    /// Its words.
+    pub words: Vec<String>,
+}
+
+/// What a guard's file holds.
+#[derive(Debug, Serialize, Deserialize)]
+struct Order {
+    guard: Guard,
+    netns: Option<String>,
+    /// What takes the effects back, in order.
+    inverses: Vec<NetworkEffect>,
+    /// Addresses and routes as they were: what the effects swept away by themselves.
+    there: Vec<Object>,
+    /// Why it went back.
+    #[serde(default)]
+    why: Option<String>,
+}
+
+/// How often a guard looks whether it is still wanted.
+const LOOK: Duration = Duration::from_millis(50);
+/// How long a guard may take to say that it stands, and to take everything back.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// How often what could not be taken back is tried again.
+const ROUNDS: usize = 3;
+/// The routing protocol of the kernel's own routes.
+const KERNEL: u8 = 2;
+/// What it says then.
+const STANDS: &str = "armed";
+
+/// Arms a guard, and returns once it stands.
+///
+/// # Errors
+/// It could not be started.
+pub(crate) fn arm(helper: &GuardHelper, namespace: &Namespace, guard: &Guard) -> Result<(), Fault> {
+    let io = |error: std::io::Error| fault("io", format!("cannot arm a guard: {error}"));
+    let mut inverses = Vec::new();
+    for effect in guard.effects.iter().rev() {
+        if let Some(EffectBody::Network(inverse)) = effect.inverse.as_deref() {
+            inverses.push(inverse.clone());
+        }
+    }
+    let there = namespace.enter(|| {
+        let mut view = View::new(Rtnetlink::open()?);
+        let addresses = view.all_addresses()?.into_iter().map(Object::Address);
+        Ok(addresses.chain(view.all_routes()?.into_iter().map(Object::Route)).collect())
+    })?;
+    let netns = namespace.name().map(ToOwned::to_owned);
+    // What it was about is remembered; how it is taken back is said once.
+    let kept = Guard { effects: vec![], ..guard.clone() };
+    let order = Order { guard: kept, netns, inverses, there, why: None };
+    fs::create_dir_all(&helper.folder).map_err(io)?;
+    fs::set_permissions(&helper.folder, fs::Permissions::from_mode(0o700)).map_err(io)?;
+    for old in listed(&helper.folder)? {
+        // A new attempt stands in for what came of the last one.
+        if old.state == GuardState::Restored && old.guard.lane == guard.lane {
+            let _ = fs::remove_file(file(&helper.folder, &old.guard.id, "restored"));
+        }
+    }
+    let path = file(&helper.folder, &guard.id, "armed");
+    write(&path, &order)?;
+    let stands = start(helper, &path);
+    if stands.is_err() {
+        let _ = fs::remove_file(&path);
+    }
+    stands
+}
+
+fn start(helper: &GuardHelper, path: &Path) -> Result<(), Fault> {
+    let io = |error: std::io::Error| fault("io", format!("cannot start a guard: {error}"));
+    let mut child = Command::new(&helper.program)
+        .args(&helper.words)
+        .arg(path)
+        .env_clear()
+        .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
+        .current_dir("/")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .map_err(io)?;
+    let mut said = String::new();
+    if let Some(pipe) = child.stdout.take() {
+        BufReader::new(pipe).read_line(&mut said).map_err(io)?;
+    }
+    if said.trim() != STANDS {
+        let _ = child.kill();
+        let _ = child.wait();
+        return Err(fault("io", format!("the guard did not stand up: {}", said.trim())));
+    }
+    // It outlives us; while we live, somebody has to take note of its end.
+    std::thread::spawn(move || child.wait());
+    Ok(())
+}
+
+/// Is a guard until it is confirmed or has taken everything back. For the program that
+/// [`arm`] starts; says on `out` that it stands.
+///
+/// # Errors
+/// Its file cannot be read, or the namespace is gone.
+pub fn keep_guard(path: &Path, mut out: impl std::io::Write) -> Result<(), Fault> {
+    // A session of its own: no signal to whoever started it reaches it.
+    let _ = rustix::process::setsid();
+    let order = read(path)?;
+    let namespace = order.netns.as_deref().map_or(Ok(Namespace::own()), Namespace::named)?;
+    let (folder, id) = (path.parent().unwrap_or(Path::new("/")), order.guard.id.clone());
+    let session = Session::begin(namespace.clone())?;
+    let ends = Instant::now() + Duration::from_millis(order.guard.within_ms);
+    let io = |error: std::io::Error| fault("io", format!("cannot say that the guard stands: {error}"));
+    writeln!(out, "{STANDS}").and_then(|()| out.flush()).map_err(io)?;
+    let called = file(folder, &id, "called");
+    loop {
+        std::thread::sleep(LOOK);
+        if !path.exists() {
+            return Ok(());
+        }
+        if called.exists() || Instant::now() >= ends {
+            break;
+        }
+    }
+    take_back(folder, &session, &namespace, order)
+}
+
+fn take_back(folder: &Path, session: &Session, namespace: &Namespace, mut order: Order) -> Result<(), Fault> {
+    let id = order.guard.id.clone();
+    let restoring = file(folder, &id, "restoring");
+    match fs::rename(file(folder, &id, "armed"), &restoring) {
+        Ok(()) => {}
+        // Confirmed at the last moment.
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(fault("io", format!("cannot take effects back: {error}"))),
+    }
+    let called = file(folder, &id, "called");
+    let why = fs::read_to_string(&called).unwrap_or_else(|_| "nobody confirmed it in time".to_owned());
+    let mut troubles = restore(session, namespace, &order);
+    troubles.dedup();
+    order.why = Some(match troubles.is_empty() {
+        true => why,
+        false => format!("{why}; and not all of it could be taken back: {}", troubles.join("; ")),
+    });
+    write(&restoring, &order)?;
+    let _ = fs::remove_file(&called);
+    let io = |error: std::io::Error| fault("io", format!("cannot say that effects were taken back: {error}"));
+    fs::rename(&restoring, file(folder, &id, "restored")).map_err(io)
+}
+
+/// Brings back what was there; what could not be is said. One thing may need another first, a
+/// route its link, so what fails is tried again after the others.
+fn restore(session: &Session, namespace: &Namespace, order: &Order) -> Vec<String> {
+    let mut open: Vec<&NetworkEffect> = order.inverses.iter().collect();
+    let mut troubles = Vec::new();
+    for _ in 0..ROUNDS {
+        troubles.clear();
+        open.retain(|inverse| match session.perform(inverse, None) {
+            Ok(()) => false,
+            // What is to be removed went with something else, or what it hangs on did.
+            Err(fault) if fault.code == "not-found" && matches!(inverse, NetworkEffect::Remove { .. }) => false,
+            Err(fault) => {
+                troubles.push(fault.message);
+                true
+            }
+        });
+        troubles.extend(bring_back(session, namespace, &order.there));
+        if troubles.is_empty() {
+            break;
+        }
+    }
+    troubles
+}
+
+/// Puts again what the effects swept away by themselves: a link that was switched off took its
+/// routes along, one that was removed its addresses.
+fn bring_back(session: &Session, namespace: &Namespace, there: &[Object]) -> Vec<String> {
+    let names: Vec<_> = there.iter().map(Object::name).collect();
+    let mut troubles = Vec::new();
+    for (object, now) in there.iter().zip(Network::new(namespace.clone()).look(&names)) {
+        let by_itself = match object {
+            Object::Address(address) => is_link_local(address.address.address()),
+            // Those of the kernel come with their address.
+            Object::Route(route) => route.protocol == Some(KERNEL),
+            _ => true,
+        };
+        if matches!(now, Ok(None)) && !by_itself {
+            let put = NetworkEffect::Put { object: object.clone() };
+            troubles.extend(session.perform(&put, None).err().map(|fault| fault.message));
+        }
+    }
+    troubles
+}
+
+fn is_link_local(address: std::net::IpAddr) -> bool {
+    matches!(address, std::net::IpAddr::V6(address) if address.is_unicast_link_local())
+}
+
+/// The guards of a folder: those that stand, and those that took something back.
+///
+/// # Errors
+/// The folder cannot be read.
+pub(crate) fn listed(folder: &Path) -> Result<Vec<Guarded>, Fault> {
+    let io = |error: std::io::Error| fault("io", format!("cannot look for guards: {error}"));
+    let entries = match fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(vec![]),
+        Err(error) => return Err(io(error)),
+    };
+    let mut guards = Vec::new();
+    for entry in entries {
+        let path = entry.map_err(io)?.path();
+        let state = match path.extension().and_then(|word| word.to_str()) {
+            Some("armed" | "restoring") => GuardState::Armed,
+            Some("restored") => GuardState::Restored,
+            _ => continue,
+        };
+        match read(&path) {
+            Ok(order) => guards.push(Guarded { guard: order.guard, state, why: order.why.unwrap_or_default() }),
+            // It went on while we looked.
+            Err(_) if !path.exists() => {}
+            Err(fault) => return Err(fault),
+        }
+    }
+    guards.sort_by(|a, b| a.guard.id.cmp(&b.guard.id));
+    Ok(guards)
+}
+
+/// Tells a guard that all is well. Says whether it was in time.
+///
+/// # Errors
+/// The guard's file cannot be renamed.
+pub(crate) fn confirm(folder: &Path, id: &str) -> Result<bool, Fault> {
+    let confirmed = file(folder, id, "confirmed");
+    match fs::rename(file(folder, id, "armed"), &confirmed) {
+        Ok(()) => {
+            let _ = fs::remove_file(&confirmed);
+            Ok(true)
+        }
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(fault("io", format!("cannot tell the guard that all is well: {error}"))),
+    }
+}
+
+/// Calls a guard to take everything back now, and waits for it. Blocking.
+///
+/// # Errors
+/// It does not answer.
+pub(crate) fn call(folder: &Path, id: &str, why: &str) -> Result<(), Fault> {
+    let io = |error: std::io::Error| fault("io", format!("cannot call the guard: {error}"));
+    fs::write(file(folder, id, "called"), why).map_err(io)?;
+    let ends = Instant::now() + PATIENCE;
+    while Instant::now() < ends {
+        if file(folder, id, "restored").exists() {
+            return Ok(());
+        }
+        std::thread::sleep(LOOK);
+    }
+    Err(Fault::new("timeout", Blame::Target, "the guard does not say that it took everything back"))
+}
+
+/// A guard that died with its machine leaves its file. What it should have done is done now.
+///
+/// # Errors
+/// As the guard's own.
+pub(crate) fn relieve(folder: &Path, id: &str) -> Result<(), Fault> {
+    let armed = file(folder, id, "armed");
+    let order = read(&armed)?;
+    let namespace = order.netns.as_deref().map_or(Ok(Namespace::own()), Namespace::named)?;
+    let session = Session::begin(namespace.clone())?;
+    take_back(folder, &session, &namespace, order)
+}
+
+fn file(folder: &Path, id: &str, state: &str) -> PathBuf {
+    folder.join(format!("{id}.{state}"))
+}
+
+fn read(path: &Path) -> Result<Order, Fault> {
+    let bad = |why: String| fault("io", format!("cannot read the guard {}: {why}", path.display()));
+    let bytes = fs::read(path).map_err(|error| bad(error.to_string()))?;
+    serde_json::from_slice(&bytes).map_err(|error| bad(error.to_string()))
+}
+
+/// Whole or not at all, and for us alone.
+fn write(path: &Path, order: &Order) -> Result<(), Fault> {
+    let bad = |why: String| fault("io", format!("cannot write the guard {}: {why}", path.display()));
+    let bytes = serde_json::to_vec(order).map_err(|error| bad(error.to_string()))?;
+    let beside = path.with_extension("new");
+    let write = || -> std::io::Result<()> {
+        let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
+        file.write_all(&bytes)?;
+        file.sync_all()?;
+        fs::rename(&beside, path)
+    };
+    write().map_err(|error| bad(error.to_string()))
+}

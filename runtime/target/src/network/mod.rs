@@ -1,0 +1,122 @@
+//! The network of a machine: links, addresses, routes, rules, settings, and tables of
+//! nftables, in the machine's own namespace or in a named one.
+//!
+//! Start at [`Network`]. `view` shows what is there, `put` is the only module that writes
+//! to the kernel over netlink, `sysctl` the only one that writes settings, and `nft` the
+//! only one that starts the program of that name. `namespace` is how each of them gets
+//! where it works.
+
+mod difference;
+mod guard;
+mod namespace;
+mod nft;
+mod put;
+mod rtnetlink;
+mod session;
+mod sysctl;
+mod view;
+mod watch;
+
+use tidelock_model::error::{Blame, Fault};
+use tidelock_model::network::{NetworkEffect, Object, ObjectName, Table};
+
+pub(crate) use self::difference::difference;
+pub use self::guard::{GuardHelper, keep_guard};
+pub(crate) use self::guard::{arm, call, confirm, listed, relieve};
+pub use self::namespace::Namespace;
+use self::rtnetlink::Rtnetlink;
+pub use self::session::Session;
+use self::view::View;
+pub use self::watch::NetworkWatches;
+
+/// The network of one machine. Cheap to clone; holds nothing open.
+#[derive(Debug, Clone)]
+pub struct Network {
+    namespace: Namespace,
+}
+
+impl Network {
+    /// The network in a namespace.
+    #[must_use]
+    pub fn new(namespace: Namespace) -> Self {
+        Self { namespace }
+    }
+
+    /// What is there under each name; `None` for nothing. Asks the kernel once for each sort
+    /// of object, however many names there are. Blocking.
+    #[must_use]
+    pub fn look(&self, names: &[ObjectName]) -> Vec<Result<Option<Object>, Fault>> {
+        let looked = self.namespace.enter(|| Ok(look_here(names)));
+        looked.unwrap_or_else(|fault| names.iter().map(|_| Err(fault.clone())).collect())
+    }
+
+    /// Performs one effect. See [`Session::perform`]. Blocking.
+    ///
+    /// # Errors
+    /// As [`Session::perform`].
+    pub fn perform(&self, effect: &NetworkEffect, before: Option<&Option<Object>>) -> Result<(), Fault> {
+        self.visit()?.perform(effect, before)
+    }
+
+    /// Begins a visit, for several effects.
+    ///
+    /// # Errors
+    /// No thread can be started.
+    pub fn visit(&self) -> Result<Session, Fault> {
+        Session::begin(self.namespace.clone())
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn namespace(&self) -> &Namespace {
+        &self.namespace
+    }
+
+    /// What nft makes of a ruleset in its own language, which must be the one table of this
+    /// family and name. Loaded into a namespace of its own, which is thrown away: nothing of
+    /// the target is touched, and no file is read. Blocking.
+    ///
+    /// # Errors
+    /// The text is not one such table, or asks for what cannot be served.
+    pub fn normalise(&self, family: &str, name: &str, text: &str) -> Result<Table, Fault> {
+        let links = self.links()?;
+        nft::trial::of_text(family, name, text, &links)
+    }
+
+    fn links(&self) -> Result<Vec<String>, Fault> {
+        self.namespace.enter(links_here)
+    }
+}
+
+/// The names of the links in the namespace of this thread.
+fn links_here() -> Result<Vec<String>, Fault> {
+    let mut view = View::new(Rtnetlink::open()?);
+    Ok(view.link_names()?.into_iter().filter(|name| name != "lo").collect())
+}
+
+/// What is under each name in the namespace of this thread.
+fn look_here(names: &[ObjectName]) -> Vec<Result<Option<Object>, Fault>> {
+    let mut view = None;
+    names.iter().map(|name| find(&mut view, name)).collect()
+}
+
+/// What is there under a name, with a view that is opened once it is needed.
+fn find(view: &mut Option<View>, name: &ObjectName) -> Result<Option<Object>, Fault> {
+    match name {
+        ObjectName::Sysctl { name } => Ok(sysctl::read(name)?.map(Object::Sysctl)),
+        ObjectName::Table { family, name } => Ok(nft::list(family, name)?.map(Object::Table)),
+        name => opened(view)?.find(name),
+    }
+}
+
+fn opened(view: &mut Option<View>) -> Result<&mut View, Fault> {
+    if view.is_none() {
+        *view = Some(View::new(Rtnetlink::open()?));
+    }
+    view.as_mut().ok_or_else(|| fault("io", "the kernel's network cannot be looked at"))
+}
+
+/// A fault that the target, or what was said of it, is to blame for.
+fn fault(code: &str, message: impl Into<String>) -> Fault {
+    Fault::new(code, Blame::Target, message)
+}

@@ -1,0 +1,93 @@
+//! Working in a network namespace. The namespace belongs to a thread, and a thread that
+//! went into one could not be trusted to be back; so each visit is a thread of its own,
+//! which ends with the work.
+
+use std::fs::File;
+
+use nix::sched::{CloneFlags, setns, unshare};
+use tidelock_model::error::{Blame, Fault};
+
+use super::fault;
+
+/// Where named namespaces are, by the convention that `ip netns` set.
+const FOLDER: &str = "/run/netns";
+
+/// A network namespace: this process's own, or a named one.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Namespace {
+    name: Option<String>,
+}
+
+impl Namespace {
+    /// The one that this process is in.
+    #[must_use]
+    pub fn own() -> Self {
+        Self::default()
+    }
+
+    /// A named one. It is looked for anew at each visit: it may be made later.
+    ///
+    /// # Errors
+    /// A name that cannot be a file's.
+    pub fn named(name: &str) -> Result<Self, Fault> {
+        if name.is_empty() || matches!(name, "." | "..") || name.contains(['/', '\0']) {
+            return Err(fault("invalid", format!("{name:?} cannot be the name of a network namespace")));
+        }
+        Ok(Self { name: Some(name.to_owned()) })
+    }
+
+    /// The name; `None` for this process's own.
+    #[must_use]
+    pub fn name(&self) -> Option<&str> {
+        self.name.as_deref()
+    }
+
+    /// Does something there. What it starts is there too. Blocking.
+    ///
+    /// # Errors
+    /// There is no such namespace, this process may not enter it, or the work's own.
+    pub fn enter<T: Send>(&self, work: impl FnOnce() -> Result<T, Fault> + Send) -> Result<T, Fault> {
+        if self.name.is_none() {
+            return work();
+        }
+        on_a_thread(move || {
+            self.stay()?;
+            work()
+        })
+    }
+
+    /// Takes this thread there, for the rest of its life.
+    ///
+    /// # Errors
+    /// There is no such namespace, or this process may not enter it.
+    pub(super) fn stay(&self) -> Result<(), Fault> {
+        let Some(name) = &self.name else { return Ok(()) };
+        let namespace = File::open(format!("{FOLDER}/{name}")).map_err(|error| match error.kind() {
+            std::io::ErrorKind::NotFound => fault("not-found", format!("there is no network namespace {name}"))
+                .hint(format!("make it with `ip netns add {name}`, or change `netns` of the target")),
+            _ => fault("io", format!("cannot open the network namespace {name}: {error}")),
+        })?;
+        setns(&namespace, CloneFlags::CLONE_NEWNET)
+            .map_err(|errno| fault("permission", format!("cannot enter the network namespace {name}: {errno}")))
+    }
+
+    /// Does something in a new namespace, which ends with the work.
+    ///
+    /// # Errors
+    /// This process may not make one, or the work's own.
+    pub(super) fn fresh<T: Send>(work: impl FnOnce() -> Result<T, Fault> + Send) -> Result<T, Fault> {
+        on_a_thread(move || {
+            unshare(CloneFlags::CLONE_NEWNET).map_err(|errno| {
+                fault("permission", format!("cannot make a network namespace to try rules in: {errno}"))
+            })?;
+            work()
+        })
+    }
+}
+
+fn on_a_thread<T: Send>(work: impl FnOnce() -> Result<T, Fault> + Send) -> Result<T, Fault> {
+    std::thread::scope(|scope| {
+        let panicked = |_| Err(Fault::new("panic", Blame::Host, "work in a network namespace panicked"));
+        scope.spawn(work).join().unwrap_or_else(panicked)
+    })
+}

@@ -1,0 +1,243 @@
+//! A table as nft prints it: which sets it has, which of their elements last, and which
+//! will run out or came from packets. Pure.
+
+use std::collections::BTreeSet;
+
+/// A printed table.
+pub(super) struct Listing {
+    /// Lines, and sets between them, in order.
+    parts: Vec<Part>,
+}
+
+enum Part {
+    Line(String),
+    Set(Set),
+}
+
+/// A named set or map.
+struct Set {
+    name: String,
+    /// Lines of its own, without elements.
+    head: Vec<String>,
+    elements: Vec<String>,
+}
+
+impl Listing {
+    pub(super) fn read(text: &str) -> Self {
+        let mut parts = Vec::new();
+        let mut lines = text.lines();
+        while let Some(line) = lines.next() {
+            let opens = ["\tset ", "\tmap "].iter().find_map(|word| line.strip_prefix(word));
+            let Some(name) = opens.and_then(|rest| rest.strip_suffix(" {")) else {
+                parts.push(Part::Line(line.trim_end().to_owned()));
+                continue;
+            };
+            let mut set = Set { name: name.to_owned(), head: vec![line.to_owned()], elements: vec![] };
+            while let Some(line) = lines.next() {
+                if line == "\t}" {
+                    break;
+                }
+                let Some(first) = line.trim_start().strip_prefix("elements = {") else {
+                    set.head.push(line.trim_end().to_owned());
+                    continue;
+                };
+                let mut all = first.to_owned();
+                while !ends(&all)
+                    && let Some(line) = lines.next()
+                {
+                    all.push(' ');
+                    all.push_str(line.trim_start());
+                }
+                let inner = all.trim_end().strip_suffix('}').unwrap_or(&all);
+                set.elements = split(inner).into_iter().map(|element| element.trim().to_owned()).collect();
+                set.elements.retain(|element| !element.is_empty());
+            }
+            parts.push(Part::Set(set));
+        }
+        Self { parts }
+    }
+
+    /// The text without what does not last: one element to a line, so that a difference is
+    /// one of lines.
+    pub(super) fn lasting(&self) -> String {
+        let mut out = String::new();
+        for part in &self.parts {
+            match part {
+                Part::Line(line) => {
+                    out.push_str(line);
+                    out.push('\n');
+                }
+                Part::Set(set) => {
+                    for line in &set.head {
+                        out.push_str(line);
+                        out.push('\n');
+                    }
+                    let lasting: Vec<&str> =
+                        set.elements.iter().filter(|element| !set.runs_out(element)).map(String::as_str).collect();
+                    if !lasting.is_empty() {
+                        out.push_str("\t\telements = {\n\t\t\t");
+                        out.push_str(&lasting.join(",\n\t\t\t"));
+                        out.push_str("\n\t\t}\n");
+                    }
+                    out.push_str("\t}\n");
+                }
+            }
+        }
+        out
+    }
+
+    /// The first element that does not last, and its set.
+    pub(super) fn first_that_runs_out(&self) -> Option<(&str, &str)> {
+        self.sets()
+            .flat_map(|set| set.elements.iter().map(move |element| (set, element)))
+            .find(|(set, element)| set.runs_out(element))
+            .map(|(set, element)| (set.name.as_str(), element.as_str()))
+    }
+
+    /// The elements of this table that do not last and that a new one can take, by set.
+    pub(super) fn carried_over_to(&self, new: &Listing) -> Vec<(String, Vec<String>)> {
+        let mut out = Vec::new();
+        for old in self.sets() {
+            let Some(same) = new.sets().find(|set| set.name == old.name && set.kind() == old.kind()) else { continue };
+            let taken: BTreeSet<&str> = same.elements.iter().map(|element| key(element)).collect();
+            let carried = old.elements.iter().filter(|element| old.runs_out(element) && !taken.contains(key(element)));
+            let carried: Vec<String> = carried.cloned().collect();
+            if !carried.is_empty() {
+                out.push((old.name.clone(), carried));
+            }
+        }
+        out
+    }
+
+    fn sets(&self) -> impl Iterator<Item = &Set> {
+        self.parts.iter().filter_map(|part| match part {
+            Part::Set(set) => Some(set),
+            Part::Line(_) => None,
+        })
+    }
+}
+
+impl Set {
+    /// What it holds and how: its own lines but for size and remarks.
+    fn kind(&self) -> Vec<&str> {
+        let lines = self.head[1..].iter().map(|line| line.trim());
+        lines
+            .filter(|line| line.starts_with("type ") || line.starts_with("typeof ") || line.starts_with("flags "))
+            .collect()
+    }
+
+    /// Whether an element is not Git's: it goes by itself, or packets bring it.
+    fn runs_out(&self, element: &str) -> bool {
+        let line = |start: &str| self.head.iter().any(|line| line.trim().starts_with(start));
+        let dynamic = self.head.iter().any(|line| {
+            line.trim()
+                .strip_prefix("flags ")
+                .is_some_and(|flags| flags.split(',').any(|flag| flag.trim() == "dynamic"))
+        });
+        dynamic || line("timeout ") || words(element).any(|word| word == "timeout")
+    }
+}
+
+/// The key of an element: what stands before its first attribute or its value.
+fn key(element: &str) -> &str {
+    let end = [" timeout ", " expires ", " counter", " comment ", " limit ", " : "]
+        .iter()
+        .filter_map(|word| element.find(word))
+        .min();
+    element[..end.unwrap_or(element.len())].trim()
+}
+
+/// Words outside of quotes.
+fn words(text: &str) -> impl Iterator<Item = &str> {
+    text.split('"').step_by(2).flat_map(str::split_whitespace)
+}
+
+/// Whether the elements' closing brace was reached.
+fn ends(text: &str) -> bool {
+    let mut depth = 1_i32;
+    for part in text.split('"').step_by(2) {
+        for c in part.chars() {
+            match c {
+                '{' => depth += 1,
+                '}' => depth -= 1,
+                _ => {}
+            }
+        }
+    }
+    depth <= 0
+}
+
+/// Parts between commas, outside of quotes and braces.
+fn split(text: &str) -> Vec<&str> {
+    let (mut depth, mut quoted, mut from) = (0_i32, false, 0);
+    let mut parts = Vec::new();
+    for (at, c) in text.char_indices() {
+        match c {
+            '"' => quoted = !quoted,
+            '{' if !quoted => depth += 1,
+            '}' if !quoted => depth -= 1,
+            ',' if !quoted && depth == 0 => {
+                parts.push(&text[from..at]);
+                from = at + 1;
+            }
+            _ => {}
+        }
+    }
+    parts.push(&text[from..]);
+    parts
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PRINTED: &str = "table inet t {
+\tset banned {
+\t\ttype ipv4_addr
+\t\tflags timeout
+\t\telements = { 10.0.0.1 comment \"a, { b\", 10.0.0.2 timeout 5m,
+\t\t\t     10.0.0.3 }
+\t}
+
+\tset seen {
+\t\ttype ipv4_addr
+\t\tflags dynamic,timeout
+\t\ttimeout 1m
+\t\telements = { 10.0.0.9 expires 59s980ms }
+\t}
+
+\tchain in {
+\t\tip saddr { 10.0.0.1, 10.0.0.2 } drop
+\t}
+}
+";
+
+    #[test]
+    fn what_runs_out_is_no_part_of_what_lasts() {
+        let listing = Listing::read(PRINTED);
+        let lasting = listing.lasting();
+        assert!(
+            lasting.contains("\t\telements = {\n\t\t\t10.0.0.1 comment \"a, { b\",\n\t\t\t10.0.0.3\n\t\t}\n\t}\n"),
+            "{lasting}"
+        );
+        assert!(!lasting.contains("10.0.0.9") && !lasting.contains("10.0.0.2 timeout"), "{lasting}");
+        assert!(lasting.contains("ip saddr { 10.0.0.1, 10.0.0.2 } drop"));
+        assert_eq!(listing.first_that_runs_out(), Some(("banned", "10.0.0.2 timeout 5m")));
+        assert_eq!(Listing::read(&lasting).lasting(), lasting, "it is its own spelling");
+        assert_eq!(Listing::read(&lasting).first_that_runs_out(), None);
+    }
+
+    #[test]
+    fn what_runs_out_goes_over_to_a_set_of_the_same_type() {
+        let old = Listing::read(PRINTED);
+        let new = PRINTED.replace("10.0.0.2 timeout 5m", "10.0.0.2").replace(" expires 59s980ms", "");
+        let none = new.replace("\t\telements = { 10.0.0.9 }\n", "");
+        // One that the new table says itself is not said twice.
+        assert_eq!(
+            old.carried_over_to(&Listing::read(&none)),
+            [("seen".to_owned(), vec!["10.0.0.9 expires 59s980ms".to_owned()])]
+        );
+        let other = none.replace("type ipv4_addr", "type ipv6_addr");
+        assert!(old.carried_over_to(&Listing::read(&other)).is_empty());
+    }
+}

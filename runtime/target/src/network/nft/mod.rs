@@ -1,0 +1,63 @@
+//! Tables of nftables, through the system's own `nft`: its language is large, and whatever
+//! else read or wrote it would be a second opinion of it.
+//!
+//! A table is a text as nft prints it (`listing`). What a person wrote is loaded into a
+//! throw-away namespace and printed there (`trial`), and so is every text once more before
+//! it goes to the target: only one that nft prints back byte for byte is let through, and
+//! such a text says nothing but the one table. nft's JSON would be the other way; the
+//! versions in use lose comments, merged intervals and devices in it.
+
+mod listing;
+mod program;
+pub(super) mod trial;
+
+use tidelock_model::error::Fault;
+use tidelock_model::network::Table;
+
+use self::listing::Listing;
+use super::fault;
+
+/// What is there under a family and name, in the namespace of this thread.
+pub(super) fn list(family: &str, name: &str) -> Result<Option<Table>, Fault> {
+    Ok(printed(&["-s"], family, name)?.map(|text| Table {
+        family: family.to_owned(),
+        name: name.to_owned(),
+        ruleset: Listing::read(&text).lasting(),
+    }))
+}
+
+/// Puts a table in place of what is there under its name, as one transaction of the kernel.
+/// Elements that run out by themselves, or that packets added, go over to sets of the same
+/// name and type. `links` are those that are there.
+pub(super) fn replace(table: &Table, links: &[String]) -> Result<(), Fault> {
+    trial::proven(table, links)?;
+    let Table { family, name, ruleset } = table;
+    let carried = match printed(&[], family, name)? {
+        Some(now) => Listing::read(&now).carried_over_to(&Listing::read(ruleset)),
+        None => vec![],
+    };
+    // `add` makes `delete` succeed where there is none yet.
+    let head = format!("add table {family} {name}\ndelete table {family} {name}\n{ruleset}\n");
+    let mut batch = head.clone();
+    for (set, elements) in &carried {
+        batch.push_str(&format!("add element {family} {name} {set} {{ {} }}\n", elements.join(", ")));
+    }
+    match program::load(&batch) {
+        Err(fault) if !carried.is_empty() && fault.code == "nft" => {
+            tracing::warn!(%fault, table = %name, "elements with a timeout could not be carried over");
+            program::load(&head)
+        }
+        loaded => loaded,
+    }
+}
+
+/// Removes a table; nothing to do where it is not there.
+pub(super) fn remove(family: &str, name: &str) -> Result<(), Fault> {
+    program::load(&format!("add table {family} {name}\ndelete table {family} {name}\n"))
+}
+
+/// A table as nft prints it: with `-s` without counters and what is left of time-outs.
+fn printed(options: &[&str], family: &str, name: &str) -> Result<Option<String>, Fault> {
+    tidelock_model::network::table_name(family, name).map_err(|why| fault("invalid", why))?;
+    program::print(&[options, &["list", "table", family, name]].concat())
+}

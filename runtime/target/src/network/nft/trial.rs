@@ -1,0 +1,154 @@
+//! Trying a ruleset where it can do nothing: in a network namespace that is made for it,
+//! with placeholders for the links that it names, and that ends with the trial.
+
+use std::collections::BTreeMap;
+use std::sync::{LazyLock, Mutex, PoisonError};
+
+use tidelock_model::digest::Digest;
+use tidelock_model::error::Fault;
+use tidelock_model::network::{Link, Object, Table, table_name};
+
+use super::listing::Listing;
+use super::program;
+use crate::network::namespace::Namespace;
+use crate::network::rtnetlink::Rtnetlink;
+use crate::network::view::View;
+use crate::network::{fault, put};
+
+/// The longest ruleset. One of 20,000 elements has half a megabyte.
+const MAX_TEXT: usize = 8 << 20;
+/// Placeholders of one trial.
+const MAX_LINKS: usize = 256;
+/// How often a text is printed anew until it prints itself. nft merges some intervals only
+/// when it reads them back.
+const TURNS: usize = 4;
+/// Answers that are kept: a trial takes longer than all else that a look at a table does.
+const KEPT: usize = 256;
+
+/// Texts by what was asked.
+static ANSWERS: LazyLock<Mutex<BTreeMap<Digest, String>>> = LazyLock::new(Mutex::default);
+
+/// What nft makes of a text, which must be one table of this family and name.
+pub(in crate::network) fn of_text(family: &str, name: &str, text: &str, links: &[String]) -> Result<Table, Fault> {
+    table_name(family, name).map_err(|why| fault("invalid", why))?;
+    harmless(text)?;
+    let named = named_in(text, links);
+    let mut parts: Vec<&[u8]> = vec![family.as_bytes(), name.as_bytes(), text.as_bytes()];
+    parts.extend(named.iter().map(|link| link.as_bytes()));
+    let key = Digest::of_parts(parts);
+    let kept = || ANSWERS.lock().unwrap_or_else(PoisonError::into_inner);
+    let answer = kept().get(&key).cloned();
+    let ruleset = match answer {
+        Some(ruleset) => ruleset,
+        None => {
+            let ruleset = settled(family, name, text, &named)?;
+            let mut kept = kept();
+            if kept.len() >= KEPT {
+                kept.clear();
+            }
+            kept.insert(key, ruleset.clone());
+            ruleset
+        }
+    };
+    Ok(Table { family: family.to_owned(), name: name.to_owned(), ruleset })
+}
+
+/// Proves that a text is what nft prints for the table, and so says nothing else: no other
+/// table, no file, no command.
+pub(in crate::network) fn proven(table: &Table, links: &[String]) -> Result<(), Fault> {
+    if of_text(&table.family, &table.name, &table.ruleset, links)?.ruleset == table.ruleset {
+        return Ok(());
+    }
+    let Table { family, name, .. } = table;
+    Err(fault("invalid", format!("the ruleset of table {family} {name} is not as nft prints it")))
+}
+
+fn settled(family: &str, name: &str, text: &str, links: &[&str]) -> Result<String, Fault> {
+    let mut text = text.to_owned();
+    for _ in 0..TURNS {
+        let printed = Namespace::fresh(|| printed(family, name, &text, links))?;
+        let listing = Listing::read(&printed);
+        if let Some((set, element)) = listing.first_that_runs_out() {
+            let message =
+                format!("the element {element} of {set} runs out by itself, or belongs to a set that packets fill");
+            return Err(fault("invalid", message)
+                .hint("leave such elements to the target: they are kept when the table is replaced")
+                .at("/ruleset"));
+        }
+        let lasting = listing.lasting();
+        if lasting == text {
+            return Ok(text);
+        }
+        text = lasting;
+    }
+    let message = format!("nft prints table {family} {name} in another way each time it reads its own words");
+    Err(fault("unsupported", message).at("/ruleset"))
+}
+
+/// Loads a text into this thread's namespace and prints what came of it.
+fn printed(family: &str, name: &str, text: &str, links: &[&str]) -> Result<String, Fault> {
+    let mut view = View::new(Rtnetlink::open()?);
+    for link in links {
+        // A bridge is the one sort of link that every kernel with filters has.
+        let placeholder = Link { name: (*link).to_owned(), kind: Some("bridge".to_owned()), ..Link::default() };
+        put::put(&mut view, &Object::Link(placeholder), None)?;
+    }
+    program::load(text).map_err(|fault| fault.at("/ruleset"))?;
+    let tables = program::print(&["list", "tables"])?.unwrap_or_default();
+    let wanted = format!("table {family} {name}");
+    let found: Vec<&str> = tables.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    if found != [wanted.as_str()] {
+        let found = if found.is_empty() { "no table".to_owned() } else { found.join(", ") };
+        let message = format!("the ruleset makes {found}, and the resource is for {wanted} alone");
+        return Err(fault("invalid", message).at("/ruleset"));
+    }
+    program::print(&["-s", "list", "table", family, name])?
+        .ok_or_else(|| fault("nft", "nft does not print the table that it just loaded"))
+}
+
+/// Refuses what reads files, before anything reads it. The word is refused wherever it
+/// stands: a second opinion of where nft's comments and strings end could be wrong.
+fn harmless(text: &str) -> Result<(), Fault> {
+    if text.len() > MAX_TEXT {
+        return Err(fault("limit", format!("a ruleset has {MAX_TEXT} bytes at most")).at("/ruleset"));
+    }
+    if text.contains('\0') {
+        return Err(fault("invalid", "a ruleset holds no NUL").at("/ruleset"));
+    }
+    let is_word = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_');
+    if text.split(|c| !is_word(c)).any(|word| word == "include") {
+        return Err(fault("invalid", "`include` reads files of the target; a ruleset is whole without them")
+            .hint("put it all into one file; the word may not stand in a comment either")
+            .at("/ruleset"));
+    }
+    Ok(())
+}
+
+/// The links that a text may name, of those that are there.
+fn named_in<'a>(text: &str, links: &'a [String]) -> Vec<&'a str> {
+    let is_name = |c: char| c.is_alphanumeric() || matches!(c, '_' | '.' | '-' | '@' | '+');
+    let words: std::collections::BTreeSet<&str> = text.split(|c| !is_name(c)).collect();
+    links.iter().map(String::as_str).filter(|link| words.contains(link)).take(MAX_LINKS).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_are_refused_wherever_the_word_stands() {
+        for text in
+            ["include \"/etc/shadow\"", "# include", "\tinclude\t\"x\"", "# \"\ninclude \"/etc/x\"", "a;include\"x\""]
+        {
+            assert_eq!(harmless(text).unwrap_err().code, "invalid", "{text}");
+        }
+        assert!(harmless("chain includes { }").is_ok());
+        assert!(harmless("a\0b").is_err());
+    }
+
+    #[test]
+    fn links_are_found_as_words() {
+        let links = ["eth0", "eth0.100", "br-lan", "wan"].map(String::from);
+        assert_eq!(named_in("iif \"eth0.100\" oifname br-lan; wan0", &links), ["eth0.100", "br-lan"]);
+    }
+}

@@ -1,0 +1,321 @@
+//! Changes over netlink: one message for each object, so that the kernel does each as a
+//! whole or not at all.
+
+use std::net::IpAddr;
+
+use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE};
+use netlink_packet_route::address::{AddressAttribute, AddressMessage};
+use netlink_packet_route::link::{
+    InfoData, InfoMacVlan, InfoVeth, InfoVxlan, LinkAttribute, LinkFlags, LinkInfo, LinkMessage,
+};
+use netlink_packet_route::route::{
+    RouteAttribute, RouteHeader, RouteMessage, RouteProtocol, RouteScope, RouteType, RouteVia,
+};
+use netlink_packet_route::rule::{RuleAction, RuleAttribute, RuleMessage};
+use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
+use rustix::io::Errno;
+use tidelock_model::error::Fault;
+use tidelock_model::network::{Address, Link, Object, ObjectName, PROTOCOL, Prefix, Route, Rule};
+
+use super::fault;
+use super::rtnetlink::Refused;
+use super::view::{self, MACVLAN_MODES, View};
+
+/// The port that vxlan has by its standard; the kernel's own default is an older one.
+const VXLAN_PORT: u16 = 4789;
+/// Who made a route: protocols whose routes a person set, and may therefore take over.
+const BY_HAND: [u8; 2] = [3, 4];
+
+/// Puts an object; `now` is what is there under its name.
+pub(super) fn put(view: &mut View, object: &Object, now: Option<&Object>) -> Result<(), Fault> {
+    match object {
+        Object::Link(link) => put_link(view, link, now.is_some()),
+        Object::Address(address) => put_address(view, address),
+        Object::Route(route) => put_route(view, route, now),
+        Object::Rule(rule) => put_rule(view, rule, now),
+        Object::Sysctl(_) | Object::Table(_) => Err(fault("invalid", "this is no object of netlink")),
+    }
+}
+
+/// Removes an object; nothing to do where it is not there.
+pub(super) fn remove(view: &mut View, name: &ObjectName, now: Option<&Object>) -> Result<(), Fault> {
+    let Some(now) = now else { return Ok(()) };
+    let doing = format!("remove {name}");
+    let change = match now {
+        Object::Link(link) => {
+            if link.kind.is_none() {
+                return Err(fault("invalid", format!("link {} is a device, which cannot be removed", link.name)));
+            }
+            let mut message = LinkMessage::default();
+            message.header.index = view.index(&link.name)?;
+            RouteNetlinkMessage::DelLink(message)
+        }
+        Object::Address(address) => RouteNetlinkMessage::DelAddress(address_message(view, address)?),
+        Object::Route(route) => {
+            ours(name, route.protocol)?;
+            let mut message = RouteMessage::default();
+            destination(&mut message, route.to);
+            table(&mut message, route.table);
+            message.header.protocol = RouteProtocol::from(PROTOCOL);
+            message.header.scope = RouteScope::NoWhere;
+            if route.metric != 0 {
+                message.attributes.push(RouteAttribute::Priority(route.metric));
+            }
+            RouteNetlinkMessage::DelRoute(message)
+        }
+        Object::Rule(rule) => {
+            ours(name, rule.protocol)?;
+            let found = view.rules(name)?.pop();
+            let (_, message) = found.ok_or_else(|| fault("changed", format!("{name} is gone")).retryable())?;
+            RouteNetlinkMessage::DelRule(message)
+        }
+        Object::Sysctl(_) | Object::Table(_) => return Err(fault("invalid", "this is no object of netlink")),
+    };
+    view.rtnetlink().change(change, 0).map_err(|refused| refused.while_doing(&doing))
+}
+
+/// Routes and rules of others stay as they are.
+fn ours(name: &ObjectName, protocol: Option<u8>) -> Result<(), Fault> {
+    if protocol == Some(PROTOCOL) {
+        return Ok(());
+    }
+    let whose = protocol.map_or("nobody".to_owned(), |protocol| format!("protocol {protocol}"));
+    Err(fault("not-ours", format!("{name} was made by {whose} and not by Tidelock (protocol {PROTOCOL}); it stays")))
+}
+
+/// What stands where something of ours is to be: ours, or made by hand.
+fn may_replace(name: &ObjectName, protocol: Option<u8>) -> Result<(), Fault> {
+    if protocol.is_none_or(|protocol| protocol == PROTOCOL || protocol == 0 || BY_HAND.contains(&protocol)) {
+        return Ok(());
+    }
+    ours(name, protocol)
+}
+
+fn put_link(view: &mut View, link: &Link, is_there: bool) -> Result<(), Fault> {
+    let mut message = LinkMessage::default();
+    if let Some(up) = link.up {
+        message.header.flags = if up { LinkFlags::Up } else { LinkFlags::empty() };
+        message.header.change_mask = LinkFlags::Up;
+    }
+    let bridge_mtu = link.mtu.filter(|_| !is_there && link.kind.as_deref() == Some("bridge"));
+    message.attributes.extend(link.mtu.filter(|_| bridge_mtu.is_none()).map(LinkAttribute::Mtu));
+    if let Some(mac) = &link.mac {
+        message.attributes.push(LinkAttribute::Address(mac_bytes(mac)?));
+    }
+    match link.master.as_deref() {
+        None => {}
+        Some("") if !is_there => {}
+        Some("") => message.attributes.push(LinkAttribute::Controller(0)),
+        Some(master) => message.attributes.push(LinkAttribute::Controller(view.index(master)?)),
+    }
+    let name = &link.name;
+    if is_there {
+        message.header.index = view.index(name)?;
+        return view
+            .rtnetlink()
+            .change(RouteNetlinkMessage::SetLink(message), 0)
+            .map_err(|refused| refused.while_doing(&format!("set link {name}")));
+    }
+    let word = link.kind.as_deref().ok_or_else(|| {
+        fault("not-found", format!("there is no link {name}"))
+            .hint("give it a `type` to have it made: veth, bridge, vxlan or macvlan")
+    })?;
+    let kind = view::kind(word).ok_or_else(|| {
+        fault("invalid", format!("links of the type {word:?} are not made: veth, bridge, vxlan or macvlan")).at("/type")
+    })?;
+    message.attributes.push(LinkAttribute::IfName(name.clone()));
+    let mut infos = vec![LinkInfo::Kind(kind)];
+    if let Some(parent) = link.parent.as_deref().filter(|_| word == "macvlan") {
+        message.attributes.push(LinkAttribute::Link(view.index(parent)?));
+    }
+    infos.extend(made_of(view, link, word)?.map(LinkInfo::Data));
+    message.attributes.push(LinkAttribute::LinkInfo(infos));
+    view.rtnetlink()
+        .change(RouteNetlinkMessage::NewLink(message), NLM_F_CREATE | NLM_F_EXCL)
+        .map_err(|refused| refused.while_doing(&format!("make the {word} {name}")))?;
+    bridge_mtu.map_or(Ok(()), |mtu| fix_mtu(view, name, mtu))
+}
+
+/// A bridge follows its ports' smallest packet size until one was set on it that differs from
+/// what it had, however it was made.
+fn fix_mtu(view: &mut View, bridge: &str, mtu: u32) -> Result<(), Fault> {
+    let mut message = LinkMessage::default();
+    view.forget(&ObjectName::Link { name: bridge.to_owned() });
+    message.header.index = view.index(bridge)?;
+    for step in [mtu.saturating_sub(1), mtu] {
+        message.attributes = vec![LinkAttribute::Mtu(step)];
+        view.rtnetlink()
+            .change(RouteNetlinkMessage::SetLink(message.clone()), 0)
+            .map_err(|refused| refused.while_doing(&format!("set the mtu of {bridge} to {mtu}")))?;
+    }
+    Ok(())
+}
+
+/// What a link is made as, and stays.
+fn made_of(view: &mut View, link: &Link, kind: &str) -> Result<Option<InfoData>, Fault> {
+    let needs = |what: &str| fault("invalid", format!("a {kind} needs `{what}`")).at(format!("/{what}"));
+    Ok(match kind {
+        "veth" => {
+            let mut peer = LinkMessage::default();
+            peer.attributes.push(LinkAttribute::IfName(link.peer.clone().ok_or_else(|| needs("peer"))?));
+            Some(InfoData::Veth(InfoVeth::Peer(peer)))
+        }
+        "macvlan" => {
+            link.parent.as_ref().ok_or_else(|| needs("parent"))?;
+            let word = link.mode.as_deref().unwrap_or("bridge");
+            let mode = MACVLAN_MODES.into_iter().find(|(known, _)| *known == word).map(|(_, mode)| mode);
+            let odd = || fault("invalid", format!("a macvlan has no mode {word:?}")).at("/mode");
+            Some(InfoData::MacVlan(vec![InfoMacVlan::Mode(mode.ok_or_else(odd)?)]))
+        }
+        "vxlan" => {
+            let mut infos = vec![InfoVxlan::Id(link.vni.ok_or_else(|| needs("vni"))?)];
+            infos.push(InfoVxlan::Port(link.port.unwrap_or(VXLAN_PORT)));
+            infos.extend(link.remote.map(|address| match address {
+                IpAddr::V4(address) => InfoVxlan::Group(address),
+                IpAddr::V6(address) => InfoVxlan::Group6(address),
+            }));
+            infos.extend(link.local.map(|address| match address {
+                IpAddr::V4(address) => InfoVxlan::Local(address),
+                IpAddr::V6(address) => InfoVxlan::Local6(address),
+            }));
+            if let Some(parent) = &link.parent {
+                infos.push(InfoVxlan::Link(view.index(parent)?));
+            }
+            Some(InfoData::Vxlan(infos))
+        }
+        _ => None,
+    })
+}
+
+fn mac_bytes(text: &str) -> Result<Vec<u8>, Fault> {
+    let parts: Option<Vec<u8>> =
+        text.split(':').map(|part| (part.len() == 2).then(|| u8::from_str_radix(part, 16).ok()).flatten()).collect();
+    parts.filter(|bytes| bytes.len() == 6).ok_or_else(|| {
+        fault("invalid", format!("{text:?} is no hardware address, such as 02:00:00:00:00:01")).at("/mac")
+    })
+}
+
+fn address_message(view: &mut View, address: &Address) -> Result<AddressMessage, Fault> {
+    let mut message = AddressMessage::default();
+    message.header.family = family(address.address.address());
+    message.header.prefix_len = address.address.length();
+    message.header.index = view.index(&address.link)?;
+    message.attributes.push(AddressAttribute::Local(address.address.address()));
+    message.attributes.push(AddressAttribute::Address(address.address.address()));
+    Ok(message)
+}
+
+fn put_address(view: &mut View, address: &Address) -> Result<(), Fault> {
+    let doing = format!("put address {} on {}", address.address, address.link);
+    let message = address_message(view, address)?;
+    view.rtnetlink()
+        .change(RouteNetlinkMessage::NewAddress(message), NLM_F_CREATE | NLM_F_REPLACE)
+        .map_err(|refused| refused.while_doing(&doing))
+}
+
+fn put_route(view: &mut View, route: &Route, now: Option<&Object>) -> Result<(), Fault> {
+    let name = Object::Route(route.clone()).name();
+    if let Some(Object::Route(now)) = now {
+        may_replace(&name, now.protocol)?;
+    }
+    let mut message = RouteMessage::default();
+    destination(&mut message, route.to);
+    table(&mut message, route.table);
+    // One that is brought back is whose it was.
+    message.header.protocol = RouteProtocol::from(route.protocol.unwrap_or(PROTOCOL));
+    message.header.kind = match route.kind.as_str() {
+        "unicast" => RouteType::Unicast,
+        "blackhole" => RouteType::BlackHole,
+        "unreachable" => RouteType::Unreachable,
+        "prohibit" => RouteType::Prohibit,
+        other => return Err(fault("invalid", format!("there is no type of route {other:?}")).at("/type")),
+    };
+    let direct = route.via.is_none() && route.dev.is_some();
+    message.header.scope = if direct && route.to.address().is_ipv4() { RouteScope::Link } else { RouteScope::Universe };
+    match route.via {
+        Some(via) if via.is_ipv4() == route.to.address().is_ipv4() => {
+            message.attributes.push(RouteAttribute::Gateway(via.into()));
+        }
+        Some(IpAddr::V6(via)) => message.attributes.push(RouteAttribute::Via(RouteVia::Inet6(via))),
+        Some(IpAddr::V4(_)) => {
+            return Err(fault("invalid", format!("{name}: an IPv6 route has no IPv4 next hop")).at("/via"));
+        }
+        None => {}
+    }
+    if let Some(dev) = &route.dev {
+        message.attributes.push(RouteAttribute::Oif(view.index(dev)?));
+    }
+    message.attributes.extend(route.src.map(|src| RouteAttribute::PrefSource(src.into())));
+    if route.metric != 0 {
+        message.attributes.push(RouteAttribute::Priority(route.metric));
+    }
+    view.rtnetlink()
+        .change(RouteNetlinkMessage::NewRoute(message), NLM_F_CREATE | NLM_F_REPLACE)
+        .map_err(|refused| refused.while_doing(&format!("put {name}")))
+}
+
+fn put_rule(view: &mut View, rule: &Rule, now: Option<&Object>) -> Result<(), Fault> {
+    let name = Object::Rule(rule.clone()).name();
+    if let Some(Object::Rule(now)) = now {
+        may_replace(&name, now.protocol)?;
+    }
+    let old = view.rules(&name)?;
+    let mut message = RuleMessage::default();
+    message.header.family = if rule.family == 6 { AddressFamily::Inet6 } else { AddressFamily::Inet };
+    message.header.action = match rule.action.as_str() {
+        "table" => RuleAction::ToTable,
+        "blackhole" => RuleAction::Blackhole,
+        "unreachable" => RuleAction::Unreachable,
+        "prohibit" => RuleAction::Prohibit,
+        other => return Err(fault("invalid", format!("there is no action of a rule {other:?}")).at("/action")),
+    };
+    if let Some(number) = rule.table {
+        message.header.table = u8::try_from(number).unwrap_or(RouteHeader::RT_TABLE_UNSPEC);
+        message.attributes.push(RuleAttribute::Table(number));
+    }
+    message.attributes.push(RuleAttribute::Priority(rule.priority));
+    message.attributes.push(RuleAttribute::Protocol(RouteProtocol::from(rule.protocol.unwrap_or(PROTOCOL))));
+    if let Some(from) = rule.from {
+        message.header.src_len = from.length();
+        message.attributes.push(RuleAttribute::Source(from.address()));
+    }
+    if let Some(to) = rule.to {
+        message.header.dst_len = to.length();
+        message.attributes.push(RuleAttribute::Destination(to.address()));
+    }
+    message.attributes.extend(rule.iif.clone().map(RuleAttribute::Iifname));
+    message.attributes.extend(rule.oif.clone().map(RuleAttribute::Oifname));
+    message.attributes.extend(rule.mark.map(RuleAttribute::FwMark));
+    let doing = format!("put {name}");
+    // The new one first: between the two there is no moment without either.
+    let add = |view: &mut View| {
+        view.rtnetlink().change(RouteNetlinkMessage::NewRule(message.clone()), NLM_F_CREATE | NLM_F_EXCL)
+    };
+    let made = match add(view) {
+        // One that says the same, and that somebody else made: it is made anew as ours.
+        Err(Refused::Kernel(Errno::EXIST, _)) => false,
+        made => made.map(|()| true).map_err(|refused| refused.while_doing(&doing))?,
+    };
+    for (_, old) in old {
+        view.rtnetlink().change(RouteNetlinkMessage::DelRule(old), 0).map_err(|refused| refused.while_doing(&doing))?;
+    }
+    if made { Ok(()) } else { add(view).map_err(|refused| refused.while_doing(&doing)) }
+}
+
+fn family(address: IpAddr) -> AddressFamily {
+    if address.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 }
+}
+
+fn destination(message: &mut RouteMessage, to: Prefix) {
+    message.header.address_family = family(to.address());
+    message.header.destination_prefix_length = to.length();
+    if to.length() > 0 {
+        message.attributes.push(RouteAttribute::Destination(to.address().into()));
+    }
+}
+
+fn table(message: &mut RouteMessage, number: u32) {
+    // The header has one byte; the attribute says it whole.
+    message.header.table = u8::try_from(number).unwrap_or(RouteHeader::RT_TABLE_UNSPEC);
+    message.attributes.push(RouteAttribute::Table(number));
+}

@@ -1,0 +1,398 @@
+//! What the kernel shows of its network, in the words of `tidelock_model::network`. Each
+//! sort of object is asked for once, when it is first looked for.
+
+use std::collections::{HashMap, HashSet};
+use std::net::IpAddr;
+
+use netlink_packet_route::address::{AddressAttribute, AddressMessage};
+use netlink_packet_route::link::{
+    InfoData, InfoKind, InfoMacVlan, InfoVxlan, LinkAttribute, LinkFlags, LinkInfo, LinkMessage, MacVlanMode,
+};
+use netlink_packet_route::route::{RouteAddress, RouteAttribute, RouteMessage, RouteType, RouteVia};
+use netlink_packet_route::rule::{RuleAction, RuleAttribute, RuleMessage};
+use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
+use tidelock_model::error::Fault;
+use tidelock_model::network::{Address, Link, Object, ObjectName, Prefix, Route, Rule};
+
+use super::fault;
+use super::rtnetlink::Rtnetlink;
+
+/// The mode of a macvlan by its number.
+pub(super) const MACVLAN_MODES: [(&str, MacVlanMode); 4] = [
+    ("private", MacVlanMode::Private),
+    ("vepa", MacVlanMode::Vepa),
+    ("bridge", MacVlanMode::Bridge),
+    ("passthru", MacVlanMode::Passthrough),
+];
+
+/// One look at a namespace.
+pub(super) struct View {
+    rtnetlink: Rtnetlink,
+    links: Option<Vec<(u32, Link)>>,
+    addresses: Option<HashMap<ObjectName, Object>>,
+    routes: Option<HashMap<ObjectName, Result<Object, Fault>>>,
+    rules: Option<HashMap<ObjectName, Vec<(Object, RuleMessage)>>>,
+    /// Routes that were changed since all were asked for.
+    stale: HashSet<ObjectName>,
+}
+
+impl View {
+    pub(super) fn new(rtnetlink: Rtnetlink) -> Self {
+        Self { rtnetlink, links: None, addresses: None, routes: None, rules: None, stale: HashSet::new() }
+    }
+
+    /// The socket, to change things over.
+    pub(super) fn rtnetlink(&mut self) -> &mut Rtnetlink {
+        &mut self.rtnetlink
+    }
+
+    /// Forgets what a change may have touched: links take addresses and routes with them, and
+    /// an address brings a route along.
+    pub(super) fn forget(&mut self, changed: &ObjectName) {
+        match changed {
+            ObjectName::Route { .. } => {
+                self.stale.insert(changed.clone());
+            }
+            ObjectName::Rule { .. } => self.rules = None,
+            ObjectName::Address { .. } => (self.addresses, self.routes) = (None, None),
+            _ => (self.links, self.addresses, self.routes, self.rules) = (None, None, None, None),
+        }
+    }
+
+    /// The names of all links.
+    pub(super) fn link_names(&mut self) -> Result<Vec<String>, Fault> {
+        Ok(self.links()?.iter().map(|(_, link)| link.name.clone()).collect())
+    }
+
+    /// The number of a link.
+    pub(super) fn index(&mut self, name: &str) -> Result<u32, Fault> {
+        let found = self.links()?.iter().find(|(_, link)| link.name == name).map(|(index, _)| *index);
+        found.ok_or_else(|| fault("not-found", format!("there is no link {name}")))
+    }
+
+    /// What is there under a name.
+    pub(super) fn find(&mut self, name: &ObjectName) -> Result<Option<Object>, Fault> {
+        match name {
+            ObjectName::Link { name } => {
+                let link = self.links()?.iter().find(|(_, link)| link.name == *name);
+                Ok(link.map(|(_, link)| Object::Link(link.clone())))
+            }
+            ObjectName::Address { .. } => Ok(self.addresses()?.get(name).cloned()),
+            ObjectName::Route { .. } => {
+                if self.stale.contains(name) {
+                    self.routes = None;
+                }
+                self.routes()?.get(name).cloned().transpose()
+            }
+            ObjectName::Rule { .. } => match self.rules(name)?.as_slice() {
+                [] => Ok(None),
+                [(rule, _)] => Ok(Some(rule.clone())),
+                _ => Err(fault("invalid", format!("{name}: several rules stand at this priority"))
+                    .hint("give the resource a priority of its own, or remove the others by hand")),
+            },
+            ObjectName::Sysctl { .. } | ObjectName::Table { .. } => Ok(None),
+        }
+    }
+
+    /// All routes that can be put again, without the kernel's own in the table `local`.
+    pub(super) fn all_routes(&mut self) -> Result<Vec<Route>, Fault> {
+        let routes = self.routes()?.values().filter_map(|route| match route {
+            Ok(Object::Route(route)) => Some(route.clone()),
+            _ => None,
+        });
+        Ok(routes.collect())
+    }
+
+    /// All addresses.
+    pub(super) fn all_addresses(&mut self) -> Result<Vec<Address>, Fault> {
+        let addresses = self.addresses()?.values().filter_map(|address| match address {
+            Object::Address(address) => Some(address.clone()),
+            _ => None,
+        });
+        Ok(addresses.collect())
+    }
+
+    /// The rules at a priority, with the kernel's own words for each.
+    pub(super) fn rules(&mut self, name: &ObjectName) -> Result<Vec<(Object, RuleMessage)>, Fault> {
+        if self.rules.is_none() {
+            let mut rules: HashMap<ObjectName, Vec<(Object, RuleMessage)>> = HashMap::new();
+            for family in [AddressFamily::Inet, AddressFamily::Inet6] {
+                let mut question = RuleMessage::default();
+                question.header.family = family;
+                for answer in self.rtnetlink.dump(&RouteNetlinkMessage::GetRule(question))? {
+                    if let RouteNetlinkMessage::NewRule(message) = answer {
+                        let object = Object::Rule(rule(&message));
+                        rules.entry(object.name()).or_default().push((object, message));
+                    }
+                }
+            }
+            self.rules = Some(rules);
+        }
+        Ok(self.rules.as_ref().and_then(|rules| rules.get(name)).cloned().unwrap_or_default())
+    }
+
+    fn links(&mut self) -> Result<&[(u32, Link)], Fault> {
+        if self.links.is_none() {
+            let mut messages = Vec::new();
+            for answer in self.rtnetlink.dump(&RouteNetlinkMessage::GetLink(LinkMessage::default()))? {
+                if let RouteNetlinkMessage::NewLink(message) = answer {
+                    messages.push(message);
+                }
+            }
+            let names: HashMap<u32, String> =
+                messages.iter().map(|message| (message.header.index, link_name(message))).collect();
+            let mut links: Vec<(u32, Link)> =
+                messages.iter().map(|message| (message.header.index, link(message, &names))).collect();
+            links.sort_by_key(|(index, _)| *index);
+            self.links = Some(links);
+        }
+        Ok(self.links.as_deref().unwrap_or_default())
+    }
+
+    fn names(&mut self) -> Result<HashMap<u32, String>, Fault> {
+        Ok(self.links()?.iter().map(|(index, link)| (*index, link.name.clone())).collect())
+    }
+
+    fn addresses(&mut self) -> Result<&HashMap<ObjectName, Object>, Fault> {
+        if self.addresses.is_none() {
+            let names = self.names()?;
+            let mut addresses = HashMap::new();
+            for answer in self.rtnetlink.dump(&RouteNetlinkMessage::GetAddress(AddressMessage::default()))? {
+                if let RouteNetlinkMessage::NewAddress(message) = answer
+                    && let Some(address) = address(&message, &names)
+                {
+                    let object = Object::Address(address);
+                    addresses.insert(object.name(), object);
+                }
+            }
+            self.addresses = Some(addresses);
+        }
+        Ok(self.addresses.get_or_insert_default())
+    }
+
+    fn routes(&mut self) -> Result<&HashMap<ObjectName, Result<Object, Fault>>, Fault> {
+        if self.routes.is_none() {
+            let names = self.names()?;
+            let mut routes = HashMap::new();
+            for family in [AddressFamily::Inet, AddressFamily::Inet6] {
+                let mut question = RouteMessage::default();
+                question.header.address_family = family;
+                for answer in self.rtnetlink.dump(&RouteNetlinkMessage::GetRoute(question))? {
+                    if let RouteNetlinkMessage::NewRoute(message) = answer
+                        && let Some((name, found)) = route(&message, &names)
+                    {
+                        routes.insert(name, found);
+                    }
+                }
+            }
+            self.stale.clear();
+            self.routes = Some(routes);
+        }
+        Ok(self.routes.get_or_insert_default())
+    }
+}
+
+fn link_name(message: &LinkMessage) -> String {
+    let name = message.attributes.iter().find_map(|attribute| match attribute {
+        LinkAttribute::IfName(name) => Some(name.clone()),
+        _ => None,
+    });
+    name.unwrap_or_default()
+}
+
+fn link(message: &LinkMessage, names: &HashMap<u32, String>) -> Link {
+    let mut link = Link {
+        name: link_name(message),
+        up: Some(message.header.flags.contains(LinkFlags::Up)),
+        // Nothing is said of a link that is the port of nothing.
+        master: Some(String::new()),
+        ..Link::default()
+    };
+    let mut below = None;
+    // A number of another namespace means nothing here.
+    let mut abroad = false;
+    for attribute in &message.attributes {
+        match attribute {
+            LinkAttribute::Mtu(mtu) => link.mtu = Some(*mtu),
+            LinkAttribute::Address(bytes) if bytes.len() == 6 => link.mac = Some(mac(bytes)),
+            LinkAttribute::Controller(index) => link.master = Some(names.get(index).cloned().unwrap_or_default()),
+            LinkAttribute::Link(index) => below = names.get(index).cloned(),
+            LinkAttribute::LinkNetNsId(_) => abroad = true,
+            LinkAttribute::LinkInfo(infos) => {
+                for info in infos {
+                    match info {
+                        LinkInfo::Kind(kind) => link.kind = Some(kind.to_string()),
+                        LinkInfo::Data(data) => data_of(&mut link, data, names),
+                        _ => {}
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+    let below = below.filter(|_| !abroad);
+    match link.kind.as_deref() {
+        Some("veth") => link.peer = below,
+        Some("macvlan") => link.parent = below,
+        _ => {}
+    }
+    link
+}
+
+fn data_of(link: &mut Link, data: &InfoData, names: &HashMap<u32, String>) {
+    match data {
+        InfoData::MacVlan(infos) => {
+            for info in infos {
+                if let InfoMacVlan::Mode(mode) = info {
+                    let word = MACVLAN_MODES.iter().find(|(_, known)| known == mode);
+                    link.mode = Some(word.map_or("other", |(word, _)| word).to_owned());
+                }
+            }
+        }
+        InfoData::Vxlan(infos) => {
+            for info in infos {
+                match info {
+                    InfoVxlan::Id(id) => link.vni = Some(*id),
+                    InfoVxlan::Group(address) => link.remote = Some((*address).into()),
+                    InfoVxlan::Group6(address) => link.remote = Some((*address).into()),
+                    InfoVxlan::Local(address) => link.local = Some((*address).into()),
+                    InfoVxlan::Local6(address) => link.local = Some((*address).into()),
+                    InfoVxlan::Port(port) => link.port = Some(*port),
+                    InfoVxlan::Link(index) => link.parent = names.get(index).cloned(),
+                    _ => {}
+                }
+            }
+        }
+        _ => {}
+    }
+}
+
+/// The kind of a link by its word; other words are seen and cannot be asked for.
+pub(super) fn kind(word: &str) -> Option<InfoKind> {
+    [InfoKind::Veth, InfoKind::Bridge, InfoKind::Vxlan, InfoKind::MacVlan]
+        .into_iter()
+        .find(|kind| kind.to_string() == word)
+}
+
+fn mac(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().join(":")
+}
+
+fn address(message: &AddressMessage, names: &HashMap<u32, String>) -> Option<Address> {
+    let mut local = None;
+    let mut other = None;
+    for attribute in &message.attributes {
+        match attribute {
+            AddressAttribute::Local(address) => local = Some(*address),
+            AddressAttribute::Address(address) => other = Some(*address),
+            _ => {}
+        }
+    }
+    // Where both are there, `local` is ours and the other one that of the far end.
+    let address = Prefix::new(local.or(other)?, message.header.prefix_len).ok()?;
+    Some(Address { link: names.get(&message.header.index)?.clone(), address })
+}
+
+fn route(message: &RouteMessage, names: &HashMap<u32, String>) -> Option<(ObjectName, Result<Object, Fault>)> {
+    let header = &message.header;
+    if header.tos != 0 {
+        return None;
+    }
+    let all = match header.address_family {
+        AddressFamily::Inet => IpAddr::from([0; 4]),
+        AddressFamily::Inet6 => IpAddr::from([0; 16]),
+        _ => return None,
+    };
+    let mut to = all;
+    let mut several = false;
+    let mut route = Route {
+        table: header.table.into(),
+        to: Prefix::new(all, 0).ok()?,
+        metric: 0,
+        kind: match header.kind {
+            RouteType::Unicast => "unicast".to_owned(),
+            RouteType::BlackHole => "blackhole".to_owned(),
+            RouteType::Unreachable => "unreachable".to_owned(),
+            RouteType::Prohibit => "prohibit".to_owned(),
+            // Local, broadcast and multicast routes are the kernel's own.
+            _ => return None,
+        },
+        via: None,
+        dev: None,
+        src: None,
+        protocol: Some(header.protocol.into()),
+    };
+    for attribute in &message.attributes {
+        match attribute {
+            RouteAttribute::Destination(address) => to = plain(address)?,
+            RouteAttribute::Gateway(address) => route.via = plain(address),
+            RouteAttribute::Via(RouteVia::Inet(address)) => route.via = Some((*address).into()),
+            RouteAttribute::Via(RouteVia::Inet6(address)) => route.via = Some((*address).into()),
+            RouteAttribute::PrefSource(address) => route.src = plain(address),
+            RouteAttribute::Oif(index) => route.dev = names.get(index).cloned(),
+            RouteAttribute::Priority(metric) => route.metric = *metric,
+            RouteAttribute::Table(table) => route.table = *table,
+            RouteAttribute::MultiPath(_) => several = true,
+            _ => {}
+        }
+    }
+    if route.kind != "unicast" {
+        // The kernel hangs an IPv6 route that leads nowhere on `lo`.
+        route.dev = None;
+    }
+    route.to = Prefix::new(to, header.destination_prefix_length).ok()?;
+    let object = Object::Route(route);
+    let name = object.name();
+    if several {
+        let message = format!("{name} has several next hops, which this version does not serve");
+        return Some((name, Err(fault("unsupported", message))));
+    }
+    Some((name, Ok(object)))
+}
+
+fn plain(address: &RouteAddress) -> Option<IpAddr> {
+    match address {
+        RouteAddress::Inet(address) => Some((*address).into()),
+        RouteAddress::Inet6(address) => Some((*address).into()),
+        _ => None,
+    }
+}
+
+fn rule(message: &RuleMessage) -> Rule {
+    let header = &message.header;
+    let mut rule = Rule {
+        family: if header.family == AddressFamily::Inet6 { 6 } else { 4 },
+        priority: 0,
+        from: None,
+        to: None,
+        iif: None,
+        oif: None,
+        mark: None,
+        action: match header.action {
+            RuleAction::ToTable => "table",
+            RuleAction::Blackhole => "blackhole",
+            RuleAction::Unreachable => "unreachable",
+            RuleAction::Prohibit => "prohibit",
+            _ => "other",
+        }
+        .to_owned(),
+        table: None,
+        protocol: None,
+    };
+    let mut table = u32::from(header.table);
+    for attribute in &message.attributes {
+        match attribute {
+            RuleAttribute::Priority(priority) => rule.priority = *priority,
+            RuleAttribute::Source(address) => rule.from = Prefix::new(*address, header.src_len).ok(),
+            RuleAttribute::Destination(address) => rule.to = Prefix::new(*address, header.dst_len).ok(),
+            RuleAttribute::Iifname(name) => rule.iif = Some(name.clone()),
+            RuleAttribute::Oifname(name) => rule.oif = Some(name.clone()),
+            RuleAttribute::FwMark(mark) => rule.mark = Some(*mark).filter(|mark| *mark != 0),
+            RuleAttribute::Table(number) => table = *number,
+            RuleAttribute::Protocol(protocol) => rule.protocol = Some((*protocol).into()),
+            _ => {}
+        }
+    }
+    rule.table = (rule.action == "table").then_some(table);
+    rule
+}

@@ -1,0 +1,222 @@
+//! Networks from Git: in namespaces made for each case, with the real kernel and nft.
+
+use std::time::Duration;
+
+use tidelock_tests::Site;
+use tidelock_tests::netns::Netns;
+use tidelock_tests::router::{self, GRANT, firewall, put, put_on};
+
+/// A site with one machine, `router`, in a namespace of its own.
+fn site(grant: &str) -> (Site, Netns) {
+    let space = Netns::new();
+    (router::site(&[("router", &space)], grant, "router", ""), space)
+}
+
+/// A router with a bit of everything.
+fn everything(site: &Site) {
+    put(site, "link", "lan", "{ name: br0, type: bridge, up: true, mtu: 1400 }");
+    put(site, "link", "pair", "{ name: v0, type: veth, peer: v1, up: true, master: br0 }");
+    put(site, "link", "pair-end", "{ name: v1, peer: v0, up: true }");
+    put(site, "link", "overlay", "{ name: vx7, type: vxlan, vni: 7, remote: 10.0.0.9, local: 10.0.0.1, up: true }");
+    put(site, "link", "extra", "{ name: mv0, type: macvlan, parent: v1 }");
+    put(site, "address", "lan-v4", "{ link: br0, address: 10.0.0.1/24 }");
+    put(site, "address", "lan-v6", "{ link: br0, address: 2001:db8::1/64 }");
+    put(site, "route", "branch", "{ to: 10.1.0.0/16, via: 10.0.0.2 }");
+    put(site, "route", "branch-backup", "{ to: 10.1.0.0/16, via: 10.0.0.3, metric: 100 }");
+    put(site, "route", "branch-v6", "{ to: 2001:db8:1::/48, via: 2001:db8::2 }");
+    put(site, "route", "nowhere", "{ to: 10.99.0.0/16, type: blackhole, table: 100 }");
+    put(site, "rule", "guests", "{ family: 4, priority: 1000, from: 10.0.5.0/24, table: 100 }");
+    put(site, "sysctl", "forward", "{ name: net.ipv4.ip_forward, value: \"1\" }");
+    firewall(site, "    ct state established,related accept\n    ip saddr @admins counter accept");
+}
+
+#[test]
+fn a_router_is_what_git_says_and_a_second_plan_is_empty() {
+    let (site, space) = site(GRANT);
+    everything(&site);
+    site.repo().commit("A router");
+    let plan = site.tidelock(["plan", "--full"]).run().ok();
+    plan.says("put route main/10.1.0.0/16 via 10.0.0.2").says("ip saddr @admins counter accept");
+    site.apply();
+    site.converged();
+    let picture = space.picture();
+    for line in [
+        "10.1.0.0/16 via 10.0.0.2 dev br0 proto 201",
+        "10.1.0.0/16 via 10.0.0.3 dev br0 proto 201 metric 100",
+        "2001:db8:1::/48 via 2001:db8::2 dev br0 proto 201 metric 1024",
+        "blackhole 10.99.0.0/16 table 100 proto 201",
+        "1000:\tfrom 10.0.5.0/24 lookup 100 proto 201",
+        "ip saddr @admins counter",
+    ] {
+        assert!(picture.contains(line), "{line} is not in\n{picture}");
+    }
+    assert!(space.ip("link show br0").contains("mtu 1400"), "{picture}");
+    assert_eq!(space.run(&["cat", "/proc/sys/net/ipv4/ip_forward"]).trim(), "1");
+}
+
+#[test]
+fn what_somebody_changes_by_hand_is_found_and_healed_and_what_is_others_stays() {
+    let (site, space) = site(GRANT);
+    everything(&site);
+    site.repo().commit("A router");
+    site.apply();
+    space.ip("route add 10.50.0.0/16 via 10.0.0.2 proto bgp");
+    space.nft("add table ip docker");
+    space.nft("add element inet filter banned { 10.0.0.66 timeout 1h }");
+    site.converged();
+    let before = space.picture();
+    for break_it in [
+        &["ip", "link", "set", "br0", "mtu", "1500"][..],
+        &["ip", "link", "set", "br0", "down"],
+        &["ip", "link", "delete", "vx7"],
+        &["ip", "address", "delete", "10.0.0.1/24", "dev", "br0"],
+        &["ip", "route", "delete", "10.1.0.0/16", "metric", "100"],
+        &["ip", "route", "replace", "10.1.0.0/16", "via", "10.0.0.77", "proto", "201"],
+        &["ip", "rule", "delete", "priority", "1000"],
+        &["sh", "-c", "echo 0 > /proc/sys/net/ipv4/ip_forward"],
+        &["nft", "add rule inet filter forward tcp dport 23 accept"],
+        &["nft", "delete element inet filter admins { 10.0.0.7 }"],
+        &["nft", "delete table inet filter"],
+    ] {
+        space.run(break_it);
+        site.tidelock(["plan", "--detailed-exitcode"]).run().exit(2).says("network.");
+        site.apply();
+        site.converged();
+        let now = space.picture();
+        let kept = |text: &str| {
+            text.lines()
+                .filter(|line| !line.contains("10.50.0.0") && !line.contains("10.0.0.66"))
+                .map(ToOwned::to_owned)
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(kept(&now), kept(&before), "{break_it:?}");
+    }
+    assert!(space.picture().contains("table ip docker"));
+}
+
+#[test]
+fn what_leaves_git_goes_and_a_replaced_table_keeps_its_bans() {
+    let (site, space) = site(GRANT);
+    everything(&site);
+    site.repo().commit("A router");
+    site.apply();
+    space.nft("add element inet filter banned { 10.0.0.66 timeout 1h }");
+    firewall(&site, "    ct state established,related accept\n    ip saddr @admins tcp dport 22 accept");
+    for file in ["branch-backup", "nowhere", "guests", "overlay", "extra", "lan-v6", "branch-v6"] {
+        site.repo().remove(&format!("net/{file}.yaml"));
+    }
+    site.repo().commit("Less");
+    site.apply();
+    site.converged();
+    let picture = space.picture();
+    for gone in ["metric 100 ", "10.99.0.0", "1000:", "vx7", "mv0", "2001:db8::1/64", "2001:db8:1::"] {
+        assert!(!picture.contains(gone), "{gone} is in\n{picture}");
+    }
+    assert!(picture.contains("10.0.0.66 timeout 1h") && picture.contains("tcp dport 22 accept"), "{picture}");
+    site.repo().remove("net/filter.yaml");
+    site.repo().commit("No table");
+    site.apply();
+    assert!(!space.picture().contains("table inet filter"));
+}
+
+#[test]
+fn what_is_not_granted_is_refused_with_the_lines_to_paste() {
+    let narrow = "[grants.network]\ntargets = [\"*\"]\nlinks = [\"br*\"]\naddresses = [\"10.0.0.0/8\"]\nroutes = [\"10.1.0.0/16\"]\ntables = [\"inet filter\"]\n\n";
+    let (site, space) = site(narrow);
+    space.ip("link add uplink type bridge");
+    space.nft("add table inet docker");
+    let before = space.picture();
+    for (kind, spec, line) in [
+        ("link", "{ name: uplink, up: true }", "links = [\"uplink\"]"),
+        ("link", "{ name: lo, up: false }", "links = [\"lo\"]"),
+        ("link", "{ name: br0, type: bridge, master: uplink }", "links = [\"uplink\"]"),
+        ("address", "{ link: uplink, address: 10.0.0.1/24 }", "links = [\"uplink\"]"),
+        ("address", "{ link: br0, address: 192.0.2.1/24 }", "addresses = [\"192.0.2.0/24\"]"),
+        ("route", "{ to: 0.0.0.0/0, via: 10.0.0.1 }", "routes = [\"0.0.0.0/0\"]"),
+        ("route", "{ to: 10.1.0.0/16, dev: uplink }", "links = [\"uplink\"]"),
+        ("rule", "{ family: 4, priority: 1, table: 100 }", "rules = [\"1\"]"),
+        ("sysctl", "{ name: net.ipv4.ip_forward, value: \"1\" }", "sysctls = [\"net.ipv4.ip_forward\"]"),
+        ("nftables", "{ name: docker, ruleset: \"table inet docker { }\" }", "tables = [\"inet docker\"]"),
+    ] {
+        put(&site, kind, "one", spec);
+        site.repo().commit("Something that is not granted");
+        let ran = site.tidelock(["apply", "--yes"]).run();
+        assert_ne!(ran.code, 0, "{spec}\n{}", ran.story());
+        ran.says(line);
+        assert_eq!(space.picture(), before, "{spec}");
+    }
+}
+
+#[test]
+fn a_ruleset_with_a_mistake_in_its_last_line_leaves_the_old_one() {
+    let (site, space) = site(GRANT);
+    firewall(&site, "    ip saddr @admins accept");
+    site.repo().commit("Good");
+    site.apply();
+    let before = space.picture();
+    for (rules, words) in [
+        ("    ip saddr @admins accept\n    tcp dprot 22 accept", "syntax error"),
+        ("    ip saddr @nobody accept", "No such file or directory"),
+        ("    include \"/etc/passwd\"", "`include` reads files"),
+    ] {
+        firewall(&site, rules);
+        site.repo().commit("Bad");
+        let ran = site.tidelock(["apply", "--yes"]).run();
+        assert_ne!(ran.code, 0);
+        ran.says(words);
+        assert_eq!(space.picture(), before);
+    }
+}
+
+#[test]
+fn three_routers_carry_packets_as_the_policy_says() {
+    let names = ["left", "r1", "r2", "r3", "right"];
+    let spaces: Vec<Netns> = names.iter().map(|_| Netns::new()).collect();
+    let machines: Vec<(&str, &Netns)> = names.iter().copied().zip(&spaces).collect();
+    let site = router::site(&machines, GRANT, "\"*\"", "");
+    // The cables are laid; all else is Git's.
+    for pair in 0..4 {
+        spaces[pair].cable("east", &spaces[pair + 1], "west");
+    }
+    for (i, name) in names.iter().enumerate() {
+        for (side, there, address) in
+            [("west", i > 0, format!("10.0.{i}.2/24")), ("east", i < 4, format!("10.0.{}.1/24", i + 1))]
+        {
+            if there {
+                put_on(&site, name, "link", side, &format!("{{ name: {side}, up: true, mtu: 1400 }}"));
+                put_on(
+                    &site,
+                    name,
+                    "address",
+                    &format!("a-{side}"),
+                    &format!("{{ link: {side}, address: {address} }}"),
+                );
+            }
+        }
+        if (1..=3).contains(&i) {
+            put_on(&site, name, "sysctl", "forward", "{ name: net.ipv4.ip_forward, value: \"1\" }");
+        }
+        for net in 1..=4 {
+            if net != i && net != i + 1 {
+                let via = if net < i { format!("10.0.{i}.1") } else { format!("10.0.{}.2", i + 1) };
+                put_on(&site, name, "route", &format!("to-{net}"), &format!("{{ to: 10.0.{net}.0/24, via: {via} }}"));
+            }
+        }
+    }
+    put_on(
+        &site,
+        "r2",
+        "nftables",
+        "filter",
+        "{ name: filter, ruleset: \"table inet filter { chain f { type filter hook forward priority 0; policy drop; \
+         ct state established accept; ip saddr 10.0.1.0/24 icmp type echo-request accept; }; }\" }",
+    );
+    site.repo().commit("A small internet");
+    let ran = site.tidelock(["apply", "--yes"]).run().ok();
+    drop(ran);
+    site.converged();
+    let (left, right) = (&spaces[0], &spaces[4]);
+    left.wait("left reaches right", Duration::from_secs(10), |left| left.pings("10.0.4.2"));
+    assert!(!right.pings("10.0.1.1"), "only the left may begin");
+    assert!(right.pings("10.0.3.1"), "a router on the way is no other side");
+}

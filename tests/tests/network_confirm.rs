@@ -1,0 +1,143 @@
+//! Commit-confirm: a network that goes back by itself unless somebody says that all is well.
+
+use std::time::Duration;
+
+use tidelock_tests::netns::Netns;
+use tidelock_tests::router::{self, GRANT, put};
+use tidelock_tests::{Daemon, Site};
+
+/// A router that is as Git says, with a way to the operator that a commit then cuts.
+fn site(more: &str) -> (Site, Netns) {
+    let space = Netns::new();
+    let site = router::site(&[("router", &space)], GRANT, "router", more);
+    space.ip("link add uplink type bridge");
+    space.ip("link set uplink up");
+    put(&site, "link", "uplink-link", "{ name: uplink, up: true, mtu: 1500 }");
+    put(&site, "address", "uplink", "{ link: uplink, address: 10.0.0.1/24 }");
+    put(&site, "route", "out", "{ to: 10.9.0.0/16, via: 10.0.0.254 }");
+    put(
+        &site,
+        "nftables",
+        "filter",
+        "{ name: filter, ruleset: \"table inet filter { chain input { type filter hook input priority 0; tcp dport 22 accept; }; }\" }",
+    );
+    site.repo().commit("A router");
+    site.apply();
+    site.converged();
+    (site, space)
+}
+
+/// The commit that cuts it off: the link goes down, its route with it, and a rule shuts the rest.
+fn cut(site: &Site) {
+    put(site, "link", "uplink-link", "{ name: uplink, up: false, mtu: 1300 }");
+    put(site, "route", "out", "{ to: 10.9.0.0/16, type: blackhole }");
+    put(
+        site,
+        "nftables",
+        "filter",
+        "{ name: filter, ruleset: \"table inet filter { chain input { type filter hook input priority 0; policy drop; }; }\" }",
+    );
+    site.repo().commit("Cut it off");
+}
+
+#[test]
+fn what_nobody_confirms_goes_back_by_itself() {
+    let (site, space) = site("");
+    let before = space.picture();
+    cut(&site);
+    let ran = site.tidelock(["apply", "--yes", "--confirm-within", "3s"]).run();
+    ran.exit(5).says("goes back at").says("tidelock confirm");
+    assert_ne!(space.picture(), before);
+    // Nobody else works there meanwhile.
+    put(&site, "link", "more", "{ name: br9, type: bridge }");
+    site.repo().commit("Something else");
+    site.tidelock(["apply", "--yes"]).run().exit(5).says("waits to be confirmed");
+    space.wait("the old network", Duration::from_secs(10), |space| space.picture() == before);
+    site.tidelock(["confirm"]).run().exit(1).says("nothing waits to be confirmed");
+}
+
+#[test]
+fn what_somebody_confirms_stays() {
+    let (site, space) = site("");
+    cut(&site);
+    site.tidelock(["apply", "--yes", "--confirm-within", "3s"]).run().exit(5).says("goes back at");
+    let after = space.picture();
+    site.tidelock(["confirm", "net"]).run().ok().says("Confirmed");
+    std::thread::sleep(Duration::from_secs(4));
+    assert_eq!(space.picture(), after);
+    site.converged();
+}
+
+#[test]
+fn a_check_that_fails_takes_the_target_back_and_the_loop_does_not_try_it_again() {
+    let (site, space) = site("");
+    let before = space.picture();
+    router::stack(&site, "router", "confirm: 20s\nchecks:\n  - { exec: [/bin/false], within: 1s }\n");
+    cut(&site);
+    let daemon = Daemon::start(&site);
+    said(&site, &["events", "--limit", "1000"], "went back");
+    assert_eq!(space.picture(), before);
+    said(&site, &["why"], "took this change back");
+    let tries = site.events().iter().filter(|event| event["event"] == "guarded").count();
+    assert_eq!((space.picture() == before, tries), (true, 1));
+    daemon.stop();
+}
+
+/// Waits until a command says something.
+fn said(site: &Site, command: &[&str], text: &str) {
+    let since = std::time::Instant::now();
+    loop {
+        let ran = site.tidelock(command).run().ok();
+        if ran.stdout.contains(text) {
+            return;
+        }
+        assert!(since.elapsed() < Duration::from_secs(40), "no {text:?}\n{}", ran.stdout);
+        std::thread::sleep(Duration::from_millis(200));
+    }
+}
+
+/// Repetitions of the soak; a few of them are a test. `TIDELOCK_KILLS` says another number.
+const KILLS: u32 = 6;
+
+#[test]
+fn a_kill_at_any_moment_leaves_the_old_network_or_the_new_one() {
+    let kills = std::env::var("TIDELOCK_KILLS").ok().and_then(|text| text.parse().ok()).unwrap_or(KILLS);
+    let (site, space) = site("confirm: 3s\n");
+    let old = space.picture();
+    cut(&site);
+    let began = std::time::Instant::now();
+    site.tidelock(["apply", "--yes"]).run().ok();
+    let takes = began.elapsed();
+    let new = space.picture();
+    assert_ne!(new, old);
+    let (mut back, mut forth) = (0, 0);
+    for kill in 0..kills {
+        // To the other of the two, cut short somewhere on the way.
+        let (from, to) = if kill % 2 == 0 { (&new, &old) } else { (&old, &new) };
+        site.repo().git(["revert", "--no-edit", "HEAD"]);
+        let mut child = site.tidelock(["apply", "--yes"]).spawn();
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().subsec_nanos();
+        std::thread::sleep(takes.mul_f64(f64::from(now % 1000) / 1000.0));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        space.wait("no guard", Duration::from_secs(20), |_| {
+            let Ok(guards) = std::fs::read_dir(site.world().path("guards")) else { return true };
+            let waits = |name: &str| name.ends_with(".armed") || name.ends_with(".restoring");
+            !guards.flatten().any(|entry| waits(&entry.file_name().to_string_lossy()))
+        });
+        let picture = space.picture();
+        assert!(
+            picture == *from || picture == *to,
+            "kill {kill}: neither the old nor the new\n{picture}\nold:\n{from}\nnew:\n{to}"
+        );
+        if picture == *to {
+            forth += 1
+        } else {
+            back += 1
+        }
+        // A person goes on from there.
+        site.tidelock(["apply", "--yes"]).run().ok();
+        assert_eq!(space.picture(), *to, "kill {kill}");
+    }
+    eprintln!("{kills} kills: {back} times the old network, {forth} times the new one");
+}
