@@ -100,7 +100,8 @@ impl Field {
         self
     }
 
-    /// For a list that others also edit: the spec owns only what it lists.
+    /// For a list or an object that others also edit: the spec owns only what it lists. What it
+    /// listed when it was last applied and lists no longer is to go.
     #[must_use]
     pub fn owns_listed(mut self) -> Self {
         self.owns_listed = true;

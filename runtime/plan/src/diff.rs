@@ -25,10 +25,23 @@ pub const WITHHELD: &str = "(sensitive)";
 /// value. What a sensitive field holds is withheld on both sides.
 #[must_use]
 pub fn fields(desired: &Value, observed: &Value, info: Option<&KindInfo>, ignore: &[String]) -> Vec<FieldChange> {
+    fields_since(desired, observed, None, info, ignore)
+}
+
+/// As [`fields`], with what was last applied. Of a list or an object that owns only what it
+/// lists, what it listed then, lists no longer and is still there differs: it is to go.
+#[must_use]
+pub fn fields_since(
+    desired: &Value,
+    observed: &Value,
+    last: Option<&Value>,
+    info: Option<&KindInfo>,
+    ignore: &[String],
+) -> Vec<FieldChange> {
     let mut walk = Walk { info, ignore, out: Vec::new() };
-    walk.value("", desired, Some(observed));
+    walk.value("", desired, Some(observed), last);
     for (path, default) in missing_defaults(desired, info) {
-        walk.value(path, default, observed.pointer(path));
+        walk.value(path, default, observed.pointer(path), last.and_then(|last| last.pointer(path)));
     }
     walk.out.sort_by(|a, b| a.path.cmp(&b.path));
     walk.out
@@ -116,7 +129,7 @@ impl Walk<'_> {
         self.info?.fields.iter().find(|field| pointer::names(&field.path, at))
     }
 
-    fn value(&mut self, at: &str, desired: &Value, observed: Option<&Value>) {
+    fn value(&mut self, at: &str, desired: &Value, observed: Option<&Value>, last: Option<&Value>) {
         if !at.is_empty() && pointer::covered(self.ignore, at) {
             return;
         }
@@ -143,14 +156,24 @@ impl Walk<'_> {
             (Value::Null, None | Some(Value::Null)) => {}
             (Value::Object(wanted), Some(seen @ Value::Object(_))) => {
                 for (name, value) in wanted {
-                    self.value(&pointer::push(at, name), value, seen.get(name));
+                    let last = last.and_then(|last| last.get(name));
+                    self.value(&pointer::push(at, name), value, seen.get(name), last);
+                }
+                for name in last.and_then(Value::as_object).into_iter().flatten().map(|(name, _)| name) {
+                    if owns_listed && !wanted.contains_key(name) {
+                        self.gone(&pointer::push(at, name), seen.get(name));
+                    }
                 }
             }
             (Value::Array(wanted), Some(Value::Array(seen))) => {
                 let keyed = key.as_deref().and_then(|key| Some((by_key(wanted, key)?, by_key(seen, key)?)));
+                let last = last.and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
                 match keyed {
-                    Some((wanted, seen)) => self.keyed(at, &wanted, &seen, owns_listed),
-                    None if owns_listed => self.listed(at, wanted, seen),
+                    Some((wanted, seen)) => {
+                        let last = key.as_deref().and_then(|key| by_key(last, key)).unwrap_or_default();
+                        self.keyed(at, &wanted, &seen, &last, owns_listed);
+                    }
+                    None if owns_listed => self.listed(at, wanted, seen, last),
                     None if same(desired, &Value::Array(seen.clone())) => {}
                     None => self.differs(at, observed, Some(desired)),
                 }
@@ -160,27 +183,34 @@ impl Walk<'_> {
         }
     }
 
-    fn keyed(&mut self, at: &str, wanted: &Keyed<'_>, seen: &Keyed<'_>, owns_listed: bool) {
+    fn keyed(&mut self, at: &str, wanted: &Keyed<'_>, seen: &Keyed<'_>, last: &Keyed<'_>, owns_listed: bool) {
         for (key, value) in wanted {
-            self.value(&pointer::push(at, key), value, seen.get(key).copied());
-        }
-        if owns_listed {
-            return;
+            self.value(&pointer::push(at, key), value, seen.get(key).copied(), last.get(key).copied());
         }
         for (key, value) in seen.iter().filter(|(key, _)| !wanted.contains_key(*key)) {
-            let at = pointer::push(at, key);
-            if !pointer::covered(self.ignore, &at) {
-                self.differs(&at, Some(value), None);
+            if !owns_listed || last.contains_key(key) {
+                self.gone(&pointer::push(at, key), Some(value));
             }
         }
     }
 
-    /// Others add to this list: it differs only where something listed is missing.
-    fn listed(&mut self, at: &str, wanted: &[Value], seen: &[Value]) {
-        let missing: Vec<&Value> = wanted.iter().filter(|value| !seen.iter().any(|other| same(value, other))).collect();
-        if !missing.is_empty() {
-            let after = seen.iter().chain(missing).cloned().collect();
+    /// Others add to this list: it differs only where something listed is missing, or
+    /// something that was listed before is still there.
+    fn listed(&mut self, at: &str, wanted: &[Value], seen: &[Value], last: &[Value]) {
+        let among = |list: &[Value], value: &Value| list.iter().any(|other| same(value, other));
+        let goes = |value: &&Value| !among(wanted, value) && among(last, value);
+        let stays: Vec<&Value> = seen.iter().filter(|value| !goes(value)).collect();
+        let missing: Vec<&Value> = wanted.iter().filter(|value| !among(seen, value)).collect();
+        if !missing.is_empty() || stays.len() < seen.len() {
+            let after = stays.into_iter().chain(missing).cloned().collect();
             self.differs(at, Some(&Value::Array(seen.to_vec())), Some(&Value::Array(after)));
+        }
+    }
+
+    /// Something that is there and is not to be.
+    fn gone(&mut self, at: &str, seen: Option<&Value>) {
+        if seen.is_some_and(|seen| !seen.is_null()) && !pointer::covered(self.ignore, at) {
+            self.differs(at, seen, None);
         }
     }
 
@@ -293,6 +323,39 @@ mod tests {
             check(&json!({"tags": ["b", "a"]}), &observed, Some(&info), &[]),
             [r#"/tags: ["x","a"] -> ["x","a","b"]"#]
         );
+    }
+
+    #[test]
+    fn what_a_shared_list_no_longer_lists_goes_and_nothing_else() {
+        let info = info(&json!([
+            {"path": "/tags", "roles": {}, "owns_listed": true},
+            {"path": "/members", "roles": {}, "owns_listed": true, "list_key": "name"},
+            {"path": "/rights", "roles": {}, "owns_listed": true},
+            {"path": "/rights/*", "roles": {}, "owns_listed": true},
+        ]));
+        let last = json!({
+            "tags": ["a", "b", "gone"], "members": [{"name": "a"}, {"name": "b"}],
+            "rights": {"t": {"read": true, "write": true}, "u": {"read": true}, "v": {"read": true}}, "mode": 1,
+        });
+        let desired = json!({"tags": ["a"], "members": [{"name": "a"}], "rights": {"t": {"read": true}}});
+        let observed = json!({
+            "tags": ["x", "b", "a"], "members": [{"name": "other"}, {"name": "b"}, {"name": "a"}],
+            "rights": {"t": {"read": true, "write": true, "others": true}, "u": {"read": true}, "w": {"read": true}},
+            "mode": 1,
+        });
+        let paths = |last, ignore: &[String]| -> Vec<String> {
+            let fields = fields_since(&desired, &observed, last, Some(&info), ignore);
+            fields
+                .iter()
+                .map(|field| format!("{} {:?}", field.path, field.after.as_ref().map(Value::to_string)))
+                .collect()
+        };
+        assert_eq!(
+            paths(Some(&last), &[]),
+            ["/members/b None", "/rights/t/write None", "/rights/u None", r#"/tags Some("[\"x\",\"a\"]")"#]
+        );
+        assert!(paths(None, &[]).is_empty(), "of what others put there nothing goes");
+        assert_eq!(paths(Some(&last), &["/rights".to_owned(), "/tags".to_owned()]), ["/members/b None"]);
     }
 
     #[test]

@@ -137,7 +137,7 @@ fn present(
     let last = kept.map(|entry| &entry.applied);
     let seen = comparable(seen, unknown, probes, &resource.spec, last, info);
     let ignore: Vec<String> = resource.ignore.iter().chain(&seen.unknown).cloned().collect();
-    item.fields = diff::fields(&resource.spec, &seen.observed, info, &ignore);
+    item.fields = diff::fields_since(&resource.spec, &seen.observed, last, info, &ignore);
     item.unknown.extend(seen.unknown.iter().chain(&seen.unverified).cloned());
     item.unknown.sort_unstable();
     item.unknown.dedup();

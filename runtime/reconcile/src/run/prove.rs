@@ -86,10 +86,12 @@ async fn unlike<'a>(
             identity: change.identity.clone(),
             kind: change.kind.clone(),
             handle: None,
+            // Of what was removed, what was managed of it is looked for.
             fields: change
                 .after
                 .as_ref()
-                .map(|after| tidelock_plan::observe::managed(after, None, &[]))
+                .or(change.before.as_ref())
+                .map(|spec| tidelock_plan::observe::managed(spec, None, &[]))
                 .unwrap_or_default(),
             commands: change.after.iter().chain(&change.before).flat_map(commands).collect(),
         })
