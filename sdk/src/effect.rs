@@ -6,8 +6,12 @@
 
 pub mod network;
 
+use std::cell::Cell;
+
 use crate::error::Error;
 use crate::host::ProposePort;
+use crate::provider::AnyChange;
+use crate::sql::statement;
 
 /// What to do when a crash leaves it unknown whether an effect happened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -117,13 +121,13 @@ pub struct Exec {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[must_use = "an effect does nothing until it is added to the proposals"]
 pub struct Effect<B> {
-    body: B,
+    pub(crate) body: B,
     precondition: Option<String>,
     together: Option<String>,
     after_crash: AfterCrash,
 }
 
-fn effect<B>(body: B, after_crash: AfterCrash) -> Effect<B> {
+pub(crate) fn effect<B>(body: B, after_crash: AfterCrash) -> Effect<B> {
     Effect { body, precondition: None, together: None, after_crash }
 }
 
@@ -279,22 +283,34 @@ pub struct Proposals<'h> {
     port: ProposePort<'h>,
     change: u32,
     seen: Option<String>,
+    /// Whether a statement of the change relies on `seen` already.
+    relied_on: Cell<bool>,
+    all: &'h [AnyChange],
 }
 
 impl<'h> Proposals<'h> {
-    pub(crate) fn new(port: ProposePort<'h>, change: u32, seen: Option<&String>) -> Self {
-        Self { port, change, seen: seen.cloned() }
+    pub(crate) fn new(port: ProposePort<'h>, change: u32, seen: Option<&String>, all: &'h [AnyChange]) -> Self {
+        Self { port, change, seen: seen.cloned(), relied_on: Cell::new(false), all }
+    }
+
+    /// All changes that the call is about, of all kinds and this one too. Not always all of the
+    /// plan: the host splits long lists.
+    #[must_use]
+    pub fn all_changes(&self) -> &'h [AnyChange] {
+        self.all
     }
 
     /// Adds an effect to the change. It relies on the first read that `observe` named,
-    /// unless it names another. Nothing is performed.
+    /// unless it names another. Of the statements of a change only the first does: what it
+    /// relied on has changed once the next one's turn comes. Nothing is performed.
     ///
     /// # Errors
     /// The host refused it: not granted, not part of the change, or no longer true.
     pub fn add<B: Proposable>(&self, effect: Effect<B>) -> Result<(), Error> {
+        let seen = if B::ONCE && self.relied_on.replace(true) { None } else { self.seen.clone() };
         let common = Common {
             change: self.change,
-            precondition: effect.precondition.or_else(|| self.seen.clone()),
+            precondition: effect.precondition.or(seen),
             together: effect.together,
             after_crash: effect.after_crash,
         };
@@ -302,7 +318,7 @@ impl<'h> Proposals<'h> {
     }
 }
 
-/// A sort of effect: the bodies of this module and no others.
+/// A sort of effect: the bodies of this module and of [`statement`], and no others.
 pub trait Proposable: sealed::Send {}
 
 mod sealed {
@@ -310,14 +326,17 @@ mod sealed {
 
     /// Each sort calls its own import and no other.
     pub trait Send {
+        /// Whether only the first effect of a change relies on what `observe` saw.
+        const ONCE: bool = false;
         fn send(self, common: Common, port: ProposePort<'_>) -> Result<(), Error>;
     }
 }
 
 macro_rules! proposable {
-    ($($body:ty => $call:ident),* $(,)?) => {$(
+    ($($body:ty => $call:ident, once: $once:literal);* $(;)?) => {$(
         impl Proposable for $body {}
         impl sealed::Send for $body {
+            const ONCE: bool = $once;
             fn send(self, common: Common, port: ProposePort<'_>) -> Result<(), Error> {
                 port.$call(common, self)
             }
@@ -325,10 +344,14 @@ macro_rules! proposable {
     )*};
 }
 proposable! {
-    PutFile => put_file,
-    SetAttributes => set_attributes,
-    MakeDirectory => make_directory,
-    Link => link,
-    Remove => remove,
-    Exec => exec,
+    PutFile => put_file, once: false;
+    SetAttributes => set_attributes, once: false;
+    MakeDirectory => make_directory, once: false;
+    Link => link, once: false;
+    Remove => remove, once: false;
+    Exec => exec, once: false;
+    statement::Execute => sql_execute, once: true;
+    statement::Rename => sql_rename, once: true;
+    statement::Set => sql_set, once: true;
+    statement::Grant => sql_grant, once: true;
 }

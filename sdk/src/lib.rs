@@ -3,7 +3,7 @@
 //!
 //! A plugin is a library crate for `wasm32-unknown-unknown` that implements [`Renderer`],
 //! or [`Provider`] with a [`Kind`] for each sort of resource, and registers it with one
-//! macro. It reads through [`Machine`] or [`Tree`] and [`Inputs`], and it *proposes*
+//! macro. It reads through [`Machine`], [`sql`] or [`Tree`] and [`Inputs`], and it *proposes*
 //! [effects](effect); it cannot write. What it does not use of the contract does not
 //! end up in its import list, and that list is its permissions.
 //!
@@ -29,6 +29,7 @@ pub mod provider;
 pub mod register;
 pub mod renderer;
 pub mod spec;
+pub mod sql;
 mod tree;
 
 #[cfg(target_arch = "wasm32")]

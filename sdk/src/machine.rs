@@ -1,7 +1,9 @@
 //! Looking at a machine.
 
-use std::cell::RefCell;
+use std::any::Any;
+use std::cell::{OnceCell, RefCell};
 use std::collections::BTreeMap;
+use std::rc::Rc;
 
 use crate::error::Error;
 use crate::host::MachinePort;
@@ -62,17 +64,25 @@ pub struct Ended {
     pub stderr: String,
 }
 
-/// Eyes on a machine. Only the reads that a plugin uses end up in its import list.
+/// Eyes on the target of a call: a machine, or with [`sql::Server`](crate::sql::Server) a
+/// database server. Only the reads that a plugin uses end up in its import list.
 /// Answers about users and groups are kept for the call, so asking per resource is cheap.
 pub struct Machine<'h> {
     port: MachinePort<'h>,
     users: RefCell<BTreeMap<String, Option<String>>>,
     groups: RefCell<BTreeMap<String, Option<String>>>,
+    /// What a sort of target keeps for the call. Behind a pointer of no type, so that the
+    /// imports of databases end up in those plugins alone that ask for one.
+    pub(crate) kept: OnceCell<Rc<dyn Any>>,
 }
 
 impl<'h> Machine<'h> {
     pub(crate) fn new(port: MachinePort<'h>) -> Self {
-        Self { port, users: RefCell::default(), groups: RefCell::default() }
+        Self { port, users: RefCell::default(), groups: RefCell::default(), kept: OnceCell::new() }
+    }
+
+    pub(crate) fn port(&self) -> MachinePort<'h> {
+        self.port
     }
 
     pub(crate) fn port(&self) -> MachinePort<'h> {

@@ -163,16 +163,16 @@ pub fn observe<P: Provider>(subjects: Vec<Subject>, machine: &Machine<'_>) -> Re
 }
 
 /// Proposes effects for each change. Answers in the order of the question.
-pub(crate) fn steps<P: Provider>(changes: Vec<AnyChange>, machine: &Machine<'_>, port: ProposePort<'_>) -> Vec<Step> {
+pub(crate) fn steps<P: Provider>(changes: &[AnyChange], machine: &Machine<'_>, port: ProposePort<'_>) -> Vec<Step> {
     let kinds = P::kinds();
-    let each = |change: AnyChange| match kinds.find(P::NAME, &change.kind) {
+    let each = |change: &AnyChange| match kinds.find(P::NAME, &change.kind) {
         Some(kind) => {
-            let propose = Proposals::new(port, change.id, change.seen.first());
-            kind.step(change, machine, &propose)
+            let propose = Proposals::new(port, change.id, change.seen.first(), changes);
+            kind.step(change.clone(), machine, &propose)
         }
         None => Step::Refused(not_ours::<P>(&kinds, &change.kind)),
     };
-    changes.into_iter().map(each).collect()
+    changes.iter().map(each).collect()
 }
 
 fn unknown_kind<P: Provider>(kinds: &Kinds, kind: &str) -> Diagnostic {

@@ -8,6 +8,7 @@ use super::bindings::provider::tidelock::machine::{propose, read};
 use super::bindings::provider::tidelock::types::types;
 use super::bindings::renderer::tidelock::renderer::{inputs, output};
 use super::bindings::renderer::tidelock::tree::tree;
+pub(crate) use super::sql::{SqlConnection, SqlRows};
 use crate::effect::{self, AfterCrash, Attributes, Common};
 use crate::error::{Blame, Error};
 use crate::log::Level;

@@ -7,6 +7,7 @@ mod network;
 mod panic;
 mod provider;
 mod renderer;
+mod sql;
 
 pub use provider::Provided;
 pub use renderer::Rendering;

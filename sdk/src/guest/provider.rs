@@ -69,8 +69,8 @@ impl<P: Provider> wit::Guest for Provided<P> {
 
     fn steps(changes: Vec<wit::Change>) -> Result<Vec<wit::Step>, wit::Error> {
         panic::hook();
-        let changes = changes.into_iter().map(change_in).collect();
-        let steps = provider::steps::<P>(changes, &machine(), ProposePort(PhantomData));
+        let changes: Vec<AnyChange> = changes.into_iter().map(change_in).collect();
+        let steps = provider::steps::<P>(&changes, &machine(), ProposePort(PhantomData));
         Ok(steps.into_iter().map(step_out).collect())
     }
 }

@@ -86,7 +86,11 @@ impl Machine {
             spare::<P>(&resources[at].kind, &owned, &checked[at].identity, &mut observed);
             let fields = match &observed {
                 Observation::Present(present) => {
-                    let differs = |field: &&String| present.observed.pointer(field) != desired[at].pointer(field);
+                    let probed = |field: &str| present.probes.iter().any(|probe| covers(&probe.field, field));
+                    let differs = |field: &&String| {
+                        let (seen, wanted) = (present.observed.pointer(field), desired[at].pointer(field));
+                        seen != wanted.filter(|wanted| !wanted.is_null()) && !probed(field)
+                    };
                     subjects[at].fields.iter().filter(differs).cloned().collect()
                 }
                 Observation::Absent(_) => subjects[at].fields.clone(),
@@ -200,7 +204,7 @@ impl Machine {
     /// A refusal, or an effect that cannot be done.
     pub fn take_steps<P: Provider>(&self, changes: Vec<AnyChange>) -> Result<Vec<Proposal>, Error> {
         let addresses: Vec<String> = changes.iter().map(|change| change.address.clone()).collect();
-        let steps = provider::steps::<P>(changes, &self.eyes(), ProposePort(self));
+        let steps = provider::steps::<P>(&changes, &self.eyes(), ProposePort(self));
         let proposals = self.proposals();
         for (address, step) in addresses.iter().zip(steps) {
             match step {
@@ -246,8 +250,23 @@ fn kind_of<P: Provider>(kind: &str) -> Option<KindDescription> {
 fn compared<P: Provider>(kind: &str, desired: &Value) -> Vec<String> {
     let fields = kind_of::<P>(kind).map(|kind| kind.fields).unwrap_or_default();
     let how = |pointer: &str| fields.iter().any(|field| field.roles.how && covers(&field.path, pointer));
-    let keys = desired.as_object().into_iter().flat_map(serde_json::Map::keys);
-    keys.map(|key| format!("/{}", crate::spec::escape(key))).filter(|pointer| !how(pointer)).collect()
+    let content = |pointer: &str| fields.iter().any(|field| field.roles.content && field.path == pointer);
+    let mut leaves = Vec::new();
+    walk(desired, String::new(), &content, &mut leaves);
+    leaves.retain(|pointer| !pointer.is_empty() && !how(pointer));
+    leaves
+}
+
+/// Pointers of all leaves: lists and empty objects are leaves, and so are contents.
+fn walk(value: &Value, at: String, content: &dyn Fn(&str) -> bool, out: &mut Vec<String>) {
+    match value {
+        Value::Object(map) if at.is_empty() || (!map.is_empty() && !content(&at)) => {
+            for (key, value) in map {
+                walk(value, format!("{at}/{}", crate::spec::escape(key)), content, out);
+            }
+        }
+        _ => out.push(at),
+    }
 }
 
 /// Takes out of the strays what is owned, and what lies above or below it.

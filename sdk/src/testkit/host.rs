@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::machine;
 use super::perform::{Body, Proposal};
+pub(crate) use super::sql::{SqlConnection, SqlRows};
 use super::tree;
 use crate::effect::{self, Common};
 use crate::error::Error;

@@ -71,6 +71,8 @@ pub struct Machine {
     unreadable: RefCell<BTreeSet<String>>,
     names: BTreeMap<&'static str, &'static str>,
     calls: Cell<usize>,
+    /// How a database server is reached.
+    pub(super) psql: Vec<String>,
 }
 
 impl Default for Machine {
@@ -88,6 +90,7 @@ impl Default for Machine {
             unreadable: RefCell::default(),
             names: BTreeMap::from([("0", "root"), ("33", "www-data")]),
             calls: Cell::new(0),
+            psql: Vec::new(),
         }
     }
 }
@@ -97,6 +100,13 @@ impl Machine {
     #[must_use]
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// Makes the first token known, which stands for nothing.
+    pub(super) fn keep_token(&self) {
+        if self.tokens.borrow().is_empty() {
+            self.tokens.borrow_mut().push((String::new(), None));
+        }
     }
 
     /// Puts something at a path; missing parents are made.

@@ -3,16 +3,19 @@
 //!
 //! [`Machine`] holds files and answers reads as the host does. Its
 //! [`converge`](Machine::converge) goes the whole way: check, normalise, observe, compare,
-//! steps, perform, observe again. [`Tree`] holds a module and renders it.
+//! steps, perform, observe again. [`Machine::postgres`] is a real database server, for plugins
+//! that use [`sql`](crate::sql). [`Tree`] holds a module and renders it.
 
 mod circle;
 pub(crate) mod host;
 mod machine;
 mod network;
 mod perform;
+mod sql;
 mod tree;
 
 pub use circle::{Circle, declared};
 pub use machine::{Machine, Node, sha256};
 pub use perform::{Body, Proposal};
+pub use sql::Statement;
 pub use tree::{Question, Tree};

@@ -32,6 +32,7 @@ pub enum Body {
     RemoveObject(network::RemoveObject),
     ReplaceTable(network::ReplaceTable),
     RemoveTable(network::RemoveTable),
+    Sql(super::sql::Statement),
 }
 
 impl Body {
@@ -54,6 +55,7 @@ impl Body {
             Self::RemoveObject(remove) => format!("remove {}", remove.name),
             Self::ReplaceTable(table) => format!("replace-table {}", table.name),
             Self::RemoveTable(table) => format!("remove-table {}", table.name),
+            Self::Sql(statement) => statement.text.clone(),
         }
     }
 }
@@ -115,6 +117,7 @@ impl Machine {
             Body::RemoveObject(network::RemoveObject { name }) | Body::RemoveTable(network::RemoveTable { name }) => {
                 self.objects.borrow_mut().remove(name);
             }
+            Body::Sql(statement) => self.run_statement(statement)?,
             Body::PutFile(file) => {
                 let content = self.contents.borrow().get(&file.content).cloned();
                 let content = content.ok_or_else(|| Error::plugin(format!("no content {}", file.content)))?;
