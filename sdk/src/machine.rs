@@ -85,10 +85,6 @@ impl<'h> Machine<'h> {
         self.port
     }
 
-    pub(crate) fn port(&self) -> MachinePort<'h> {
-        self.port
-    }
-
     /// Looks at many paths in one call; answers are in the order of the question.
     ///
     /// # Errors

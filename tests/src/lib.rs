@@ -27,6 +27,7 @@
 //! story of what a user does, and reads best without error handling.
 
 pub mod daemon;
+pub mod databases;
 pub mod environment;
 pub mod fleet;
 pub mod git_daemon;
@@ -49,6 +50,7 @@ pub mod tidelock;
 pub mod tls;
 
 pub use daemon::Daemon;
+pub use databases::Databases;
 pub use environment::TestEnvironment;
 pub use git_daemon::GitDaemon;
 pub use git_http::GitHttp;

@@ -90,3 +90,12 @@ fn environments_does_what_its_readme_says() {
     assert_eq!(wrong, ["machines/dev-01/etc/web.conf"], "{said}");
     assert!(said.contains("the rollout stopped: web-dev@dev-01 failed: check exec /bin/grep"), "{said}");
 }
+
+#[test]
+fn databases_does_what_its_readme_says() {
+    let (_world, _copy, said) = follow("databases", "databases");
+    assert!(said.contains("CREATE DATABASE \"shop\""), "the first plan was not shown:\n{said}");
+    assert!(said.contains("NOSUPERUSER"), "the change by hand was not shown:\n{said}");
+    let answers: Vec<&str> = said.lines().filter(|line| matches!(*line, "f" | "t")).collect();
+    assert_eq!(answers, ["f", "f"], "neither superuser nor member\n{said}");
+}

@@ -7,7 +7,7 @@ use tidelock_model::name::Identity;
 use tidelock_model::network::NetworkEffect;
 use tidelock_model::plan::Action;
 use tidelock_model::port::StepRequest;
-use tidelock_model::sql::{Act, SqlEffect, covers};
+use tidelock_model::sql::{Act, SqlEffect, Verb, covers};
 
 use crate::json;
 use crate::seen::SeenTable;
@@ -62,7 +62,10 @@ fn sql(statement: &SqlEffect, request: &StepRequest) -> Result<(), String> {
     let mine = |identity: &Identity| {
         covers(&request.identity, identity) || request.beneath.iter().any(|beneath| covers(beneath, identity))
     };
-    if !statement.touches().iter().any(mine) {
+    // What makes changed settings count is part of changing one of them.
+    let reloads = matches!(&statement.act, Act::Execute(execute) if execute.verb == Verb::Reload)
+        && statement.touches().iter().any(|all| covers(all, &request.identity));
+    if !reloads && !statement.touches().iter().any(mine) {
         let touched = statement.touches().first().map_or_else(String::new, ToString::to_string);
         return Err(format!("it touches {touched}, which is neither the identity of its change nor beneath it"));
     }

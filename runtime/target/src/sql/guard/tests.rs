@@ -32,6 +32,7 @@ fn what_providers_ask_of_the_catalog_is_allowed() {
         "SELECT n.nspname, p.proname, pg_get_function_identity_arguments(p.oid) FROM pg_proc p JOIN pg_namespace n \
          ON n.oid = p.pronamespace WHERE n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'",
         "SELECT name, setting, unit, context, pending_restart FROM pg_settings WHERE source = 'configuration file'",
+        "SELECT f.name, f.setting AS value, f.sourcefile FROM pg_file_settings f ORDER BY f.seqno",
         "SELECT unnest(setconfig) FROM pg_db_role_setting s LEFT JOIN pg_roles r ON r.oid = s.setrole",
         "SELECT e.extname, e.extversion, ARRAY(SELECT v.version FROM pg_available_extension_versions v \
          WHERE v.name = e.extname) FROM pg_extension e",

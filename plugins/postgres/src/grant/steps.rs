@@ -1,0 +1,136 @@
+//! What is to be taken back and granted, from what is held now, what is wanted and what was
+//! granted before.
+
+use std::collections::BTreeSet;
+use std::rc::Rc;
+
+use tidelock_sdk::effect::Effect;
+use tidelock_sdk::sql::statement::Grant as GrantStatement;
+use tidelock_sdk::sql::{Grantee, Privilege, Server, grant, identity, revoke};
+use tidelock_sdk::{Action, Change, Error, Machine, Proposals, Step};
+
+use super::held::Held;
+use super::{GrantSpec, object};
+use crate::name::{Name, Owns, together};
+use crate::place::opened;
+use crate::privileges::{Class, Difference, Set, difference, statements};
+
+pub(super) fn steps(change: &Change<GrantSpec>, machine: &Machine<'_>, propose: &Proposals<'_>) -> Result<Step, Error> {
+    let last = change.last_applied();
+    let gone = change.action == Action::Delete;
+    let Some(spec) = (if gone { last.as_ref() } else { change.desired.as_ref() }) else {
+        // Nobody knows what was granted.
+        return Ok(Step::Proposed);
+    };
+    let held = held(spec, machine, propose)?;
+    let schema = spec.schema.as_ref().map_or("", Name::as_str);
+    let wanted = if gone { Set::new() } else { spec.wanted(Server::of(machine).facts()?.number)? };
+    let all = !gone && spec.owns == Owns::All;
+    let empty = Set::new();
+    let held = held.as_deref();
+    let of = |object: &str| held.map_or(&empty, |held| held.of(spec.role.as_str(), spec.on, schema, object));
+    let there = held.map(|held| held.objects(spec.on, schema)).unwrap_or_default();
+    if spec.all {
+        let each = || there.iter().map(|object| of(object));
+        let anywhere: Set = each().flatten().cloned().collect();
+        let before = last.as_ref().map(|last| last.granted(None)).unwrap_or_default();
+        let mut found = difference(&anywhere, &wanted, &before, all);
+        found.grant = wanted.iter().filter(|privilege| !each().all(|set| set.contains(*privilege))).cloned().collect();
+        if there.is_empty() && !gone {
+            // What comes later is found by the next look; a schema that is not there yet is not.
+            found.grant.clone_from(&wanted);
+        }
+        return add(spec, None, &found, propose).map(|()| Step::Proposed);
+    }
+    let mut names: BTreeSet<String> = if gone { BTreeSet::new() } else { spec.objects().into_iter().collect() };
+    if let Some(missing) = names.iter().find(|name| looked_for(spec.on) && !there.contains(name)) {
+        return Ok(waits(spec, missing));
+    }
+    let listed = names.clone();
+    names.extend(last.iter().flat_map(|last| last.objects.keys().cloned()));
+    for name in names {
+        let wanted = if listed.contains(&name) { &wanted } else { &empty };
+        let before = last.as_ref().map(|last| last.granted(Some(&name))).unwrap_or_default();
+        let found = difference(of(&name), wanted, &before, all && listed.contains(&name));
+        add(spec, Some(&name), &found, propose)?;
+    }
+    Ok(Step::Proposed)
+}
+
+/// What is held now on what a grant is on; none where the database is not there yet.
+fn held(spec: &GrantSpec, machine: &Machine<'_>, propose: &Proposals<'_>) -> Result<Option<Rc<Held>>, Error> {
+    if spec.on == Class::Database {
+        return Held::on_databases(machine).map(Some);
+    }
+    let Some(database) = opened(machine, spec.database.as_str())? else { return Ok(None) };
+    // Asked for all grants of the call, which so share the answer.
+    let mut classes = BTreeSet::from([spec.on]);
+    let mut grantees = BTreeSet::from([spec.role.to_string()]);
+    let mut schemas: BTreeSet<String> = spec.schema.iter().map(Name::to_string).collect();
+    for other in propose.all_changes().iter().filter(|other| other.kind == change_kind()) {
+        let parts = identity::parts(&other.identity);
+        let (Some(role), Some(within), Some(class)) = (parts.first(), parts.get(1), parts.get(2)) else { continue };
+        if within == spec.database.as_str() && class != "database" {
+            grantees.insert(role.clone());
+            classes.extend(Class::of_word(class));
+            schemas.extend(parts.get(3).cloned());
+        }
+    }
+    Held::within(&database, &classes, &grantees, &schemas).map(Some)
+}
+
+fn change_kind() -> String {
+    format!("postgres.{}", <super::Grant as tidelock_sdk::Kind>::NAME)
+}
+
+/// Whether things of a class must be there already: nobody in Git makes them.
+fn looked_for(class: Class) -> bool {
+    !matches!(class, Class::Database | Class::Schema | Class::Language)
+}
+
+fn waits(spec: &GrantSpec, name: &str) -> Step {
+    let mut parts = vec![spec.database.to_string()];
+    parts.extend(spec.schema.iter().map(Name::to_string));
+    let place = spec
+        .schema
+        .as_ref()
+        .map_or_else(|| spec.database.to_string(), |schema| format!("{schema} of {}", spec.database));
+    parts.extend(object(spec.on, name));
+    Step::Waits {
+        on: identity::of(spec.on.word(), parts),
+        why: format!(
+            "there is no {} {name} in {place} yet; what is granted on it follows once it is there",
+            spec.on.object()
+        ),
+    }
+}
+
+/// Proposes what lies between; on an object, or on all of the schema.
+fn add(spec: &GrantSpec, name: Option<&str>, found: &Difference, propose: &Proposals<'_>) -> Result<(), Error> {
+    for (set, back) in [(&found.revoke, true), (&found.grant, false)] {
+        for (with_option, privileges) in statements(set, back) {
+            propose.add(statement(spec, name, privileges, back).with_option(with_option))?;
+        }
+    }
+    Ok(())
+}
+
+fn statement(spec: &GrantSpec, name: Option<&str>, privileges: Vec<Privilege>, back: bool) -> Effect<GrantStatement> {
+    let unfinished = if back { revoke(privileges) } else { grant(privileges) };
+    let class = spec.on.object();
+    let schema = spec.schema.as_ref().map(Name::to_string);
+    let granted = match name {
+        None => unfinished.on_all(class, schema.as_deref().unwrap_or_default()),
+        Some(name) if matches!(spec.on, Class::Database | Class::Schema) => unfinished.on(class, [name]),
+        Some(name) => unfinished.on(class, schema.into_iter().chain(object(spec.on, name))),
+    };
+    let grantee = match spec.role.as_str() {
+        "public" => Grantee::Public,
+        role => Grantee::from(role),
+    };
+    let effect = granted.to(grantee);
+    match spec.on {
+        Class::Database => effect.together(together::ON_DATABASES),
+        _ => effect.within(spec.database.as_str()).together(together::within(spec.database.as_str())),
+    }
+}

@@ -1,0 +1,320 @@
+//! Settings in the server's own spelling: `65536kB` and `64MB` are one value, and so are
+//! `yes` and `on`.
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_json::Value as Json;
+use tidelock_sdk::schemars::{self, JsonSchema};
+use tidelock_sdk::sql::Server;
+use tidelock_sdk::{Error, Machine, nearest};
+
+const CATALOG: &str = "SELECT name, vartype, unit FROM pg_settings";
+
+/// Settings that hold a list of names; the server quotes each.
+const LISTS: &[&str] = &[
+    "search_path",
+    "temp_tablespaces",
+    "local_preload_libraries",
+    "session_preload_libraries",
+    "shared_preload_libraries",
+    "unix_socket_directories",
+];
+
+/// The value of a setting: a text, a number, a boolean, or a list of names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Setting {
+    /// One value, as text.
+    One(String),
+    /// A list, such as a search path.
+    List(Vec<String>),
+    /// As if it had never been set.
+    Unset,
+}
+
+impl Setting {
+    fn parse(json: Json) -> Result<Self, String> {
+        Ok(match json {
+            Json::Null => Self::Unset,
+            Json::Bool(value) => Self::One(if value { "on" } else { "off" }.to_owned()),
+            Json::Number(number) => Self::One(number.to_string()),
+            Json::String(text) => Self::One(text),
+            Json::Array(items) => {
+                let text = |item: Json| match item {
+                    Json::String(text) => Ok(text),
+                    other => Err(format!("{other} in a list of a setting; a list holds texts")),
+                };
+                Self::List(items.into_iter().map(text).collect::<Result<_, _>>()?)
+            }
+            Json::Object(_) => return Err("a setting is a text, a number, a boolean, a list of texts or null".into()),
+        })
+    }
+
+    /// The values of the statement; none resets it.
+    pub(crate) fn values(&self) -> Option<Vec<String>> {
+        match self {
+            Self::One(text) => Some(vec![text.clone()]),
+            // An empty list is said as one empty name.
+            Self::List(list) if list.is_empty() => Some(vec![String::new()]),
+            Self::List(list) => Some(list.clone()),
+            Self::Unset => None,
+        }
+    }
+}
+
+impl Serialize for Setting {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::One(text) => serializer.serialize_str(text),
+            Self::List(list) => list.serialize(serializer),
+            Self::Unset => serializer.serialize_none(),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Setting {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Self::parse(Json::deserialize(deserializer)?).map_err(serde::de::Error::custom)
+    }
+}
+
+impl JsonSchema for Setting {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Setting".into()
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({
+            "description": "A text, a number, a boolean, a list of names, or null for what the server would use",
+            "type": ["string", "number", "boolean", "array", "null"],
+            "items": { "type": "string" }
+        })
+    }
+}
+
+/// Settings by name.
+pub(crate) type Settings = BTreeMap<String, Setting>;
+
+/// What the server knows of its settings.
+pub(crate) struct Catalog(BTreeMap<String, Known>);
+
+struct Known {
+    vartype: String,
+    unit: Option<String>,
+}
+
+impl Catalog {
+    /// Asks, once per call.
+    pub(crate) fn of(machine: &Machine<'_>) -> Result<Rc<Self>, Error> {
+        Server::of(machine).home()?.query_as(CATALOG, &[], |rows| {
+            let known = rows.iter().map(|row| {
+                let name: String = row.get("name")?;
+                let known = Known { vartype: row.get("vartype")?, unit: row.get("unit")? };
+                Ok((name.to_ascii_lowercase(), known))
+            });
+            Ok(Self(known.collect::<Result<_, Error>>()?))
+        })
+    }
+
+    /// Spells all of a spec's settings. `at` is where they stand in the spec.
+    pub(crate) fn spell_all(&self, settings: &Settings, at: &str) -> Result<Settings, Error> {
+        let each = |(name, value): (&String, &Setting)| {
+            let spelled = self.spell(name, value).map_err(|error| error.at(format!("{at}/{name}")))?;
+            Ok((name.to_ascii_lowercase(), spelled))
+        };
+        settings.iter().map(each).collect()
+    }
+
+    /// Spells a value as the server would.
+    pub(crate) fn spell(&self, name: &str, value: &Setting) -> Result<Setting, Error> {
+        let name = name.to_ascii_lowercase();
+        if LISTS.contains(&name.as_str()) {
+            return Ok(match value {
+                Setting::One(text) => Setting::List(split(text)),
+                other => other.clone(),
+            });
+        }
+        let text = match value {
+            Setting::One(text) => text.clone(),
+            Setting::List(list) => list.join(", "),
+            Setting::Unset => return Ok(Setting::Unset),
+        };
+        let Some(known) = self.0.get(&name) else {
+            // A name with a dot belongs to an extension, which may not be loaded here.
+            if name.contains('.') {
+                return Ok(Setting::One(text));
+            }
+            let known = self.0.keys().map(String::as_str);
+            let hint = nearest(&name, known).map(|other| format!("; did you mean {other}?")).unwrap_or_default();
+            return Err(Error::target("invalid", format!("the server has no setting {name}{hint}")));
+        };
+        let spelled = match known.vartype.as_str() {
+            "bool" => boolean(&text),
+            "integer" | "real" => number(&text, known.unit.as_deref(), known.vartype == "real"),
+            "enum" => Some(text.to_ascii_lowercase()),
+            _ => Some(text.clone()),
+        };
+        let wrong = || {
+            let unit = known.unit.as_deref().map(|unit| format!(" (its unit is {unit})")).unwrap_or_default();
+            Error::target("invalid", format!("{text:?} is no {} for {name}{unit}", known.vartype))
+        };
+        spelled.map(Setting::One).ok_or_else(wrong)
+    }
+
+    /// Reads what the catalog keeps for a role or database: `work_mem=64MB`.
+    pub(crate) fn read(&self, kept: &[String]) -> Settings {
+        let each = |entry: &String| {
+            let (name, value) = entry.split_once('=')?;
+            let value = Setting::One(value.to_owned());
+            // What cannot be spelled is shown as it is.
+            Some((name.to_ascii_lowercase(), self.spell(name, &value).unwrap_or(value)))
+        };
+        kept.iter().filter_map(each).collect()
+    }
+}
+
+/// A list of names as the server writes it: `"$user", public`.
+fn split(text: &str) -> Vec<String> {
+    let mut out = Vec::new();
+    let mut rest = text.trim();
+    while !rest.is_empty() {
+        let (name, after) = if let Some(quoted) = rest.strip_prefix('"') {
+            let mut name = String::new();
+            let mut chars = quoted.char_indices().peekable();
+            let mut end = quoted.len();
+            while let Some((at, c)) = chars.next() {
+                match c {
+                    '"' if chars.peek().is_some_and(|(_, next)| *next == '"') => {
+                        chars.next();
+                        name.push('"');
+                    }
+                    '"' => {
+                        end = at + 1;
+                        break;
+                    }
+                    c => name.push(c),
+                }
+            }
+            (name, quoted.get(end..).unwrap_or_default())
+        } else {
+            let end = rest.find(',').unwrap_or(rest.len());
+            (rest[..end].trim().to_owned(), &rest[end..])
+        };
+        out.push(name);
+        rest = after.trim_start().strip_prefix(',').unwrap_or_default().trim_start();
+    }
+    out.retain(|name| !name.is_empty());
+    out
+}
+
+fn boolean(text: &str) -> Option<String> {
+    let word = text.trim().to_ascii_lowercase();
+    let on = match word.as_str() {
+        "1" | "on" | "true" | "yes" | "t" | "y" => true,
+        "0" | "off" | "false" | "no" | "f" | "n" => false,
+        _ => return None,
+    };
+    Some(if on { "on" } else { "off" }.to_owned())
+}
+
+/// Units of memory in bytes, and of time in microseconds, largest first.
+const MEMORY: &[(&str, f64)] =
+    &[("TB", 1_099_511_627_776.0), ("GB", 1_073_741_824.0), ("MB", 1_048_576.0), ("kB", 1024.0), ("B", 1.0)];
+const TIME: &[(&str, f64)] = &[("d", 86_400e6), ("h", 3_600e6), ("min", 60e6), ("s", 1e6), ("ms", 1e3), ("us", 1.0)];
+
+/// A number in the largest unit that holds it whole, as the server shows it.
+fn number(text: &str, base: Option<&str>, real: bool) -> Option<String> {
+    let text = text.trim();
+    let end = text
+        .char_indices()
+        .find(|(at, c)| !(c.is_ascii_digit() || *c == '.' || (*at == 0 && matches!(c, '-' | '+'))))
+        .map_or(text.len(), |(at, _)| at);
+    let value: f64 = text[..end].parse().ok()?;
+    let unit = text[end..].trim();
+    let Some(base) = base else { return unit.is_empty().then(|| plain(value, real)) };
+    // `8kB`: blocks of so many.
+    let digits = base.chars().take_while(char::is_ascii_digit).count();
+    let blocks: f64 = if digits == 0 { 1.0 } else { base[..digits].parse().ok()? };
+    let family = if MEMORY.iter().any(|(name, _)| *name == &base[digits..]) { MEMORY } else { TIME };
+    let factor = |name: &str| family.iter().find(|(known, _)| *known == name).map(|(_, factor)| *factor);
+    let base_factor = factor(&base[digits..])? * blocks;
+    let in_base = if unit.is_empty() { value } else { value * factor(unit)? / base_factor };
+    let in_base = if real { in_base } else { in_base.round() };
+    if in_base <= 0.0 {
+        return Some(plain(in_base, real));
+    }
+    let whole = in_base * base_factor;
+    let fits = |(_, factor): &&(&str, f64)| whole >= *factor && (whole / factor).fract() == 0.0;
+    let largest = family.iter().find(fits);
+    Some(match largest {
+        Some((name, factor)) => format!("{}{name}", plain(whole / factor, real)),
+        None => format!("{}{base}", plain(in_base, real)),
+    })
+}
+
+fn plain(value: f64, real: bool) -> String {
+    if real && value.fract() != 0.0 { format!("{value}") } else { format!("{value:.0}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn known(vartype: &str, unit: Option<&str>) -> Known {
+        Known { vartype: vartype.into(), unit: unit.map(str::to_owned) }
+    }
+
+    fn catalog() -> Catalog {
+        Catalog(BTreeMap::from([
+            ("work_mem".into(), known("integer", Some("kB"))),
+            ("shared_buffers".into(), known("integer", Some("8kB"))),
+            ("statement_timeout".into(), known("integer", Some("ms"))),
+            ("random_page_cost".into(), known("real", None)),
+            ("log_connections".into(), known("bool", None)),
+            ("max_connections".into(), known("integer", None)),
+            ("autovacuum_vacuum_cost_delay".into(), known("real", Some("ms"))),
+        ]))
+    }
+
+    fn spelled(name: &str, value: &str) -> Result<Setting, String> {
+        catalog().spell(name, &Setting::One(value.to_owned())).map_err(|error| error.message)
+    }
+
+    #[test]
+    fn one_value_has_one_spelling() {
+        for (name, values, wanted) in [
+            ("work_mem", &["64MB", "65536kB", "65536", "0.0625GB", " 64 MB "][..], "64MB"),
+            ("work_mem", &["100", "100kB"], "100kB"),
+            ("shared_buffers", &["16384", "128MB", "131072kB"], "128MB"),
+            ("statement_timeout", &["90000", "90s", "1.5min"], "90s"),
+            ("statement_timeout", &["0", "0ms"], "0"),
+            ("random_page_cost", &["1.10", "1.1"], "1.1"),
+            ("random_page_cost", &["4", "4.0"], "4"),
+            ("log_connections", &["yes", "TRUE", "1", "on"], "on"),
+            ("max_connections", &["100"], "100"),
+            ("autovacuum_vacuum_cost_delay", &["2", "2ms"], "2ms"),
+            ("Work_Mem", &["1TB"], "1TB"),
+        ] {
+            for value in values {
+                assert_eq!(spelled(name, value), Ok(Setting::One(wanted.to_owned())), "{name} {value}");
+            }
+        }
+        assert!(spelled("work_mem", "64 megabytes").is_err());
+        assert!(spelled("max_connections", "1GB").is_err());
+        assert!(spelled("log_connections", "maybe").is_err());
+        let unknown = spelled("work_men", "1").unwrap_err();
+        assert!(unknown.contains("did you mean work_mem?"), "{unknown}");
+        assert_eq!(spelled("my.own", "x"), Ok(Setting::One("x".into())));
+    }
+
+    #[test]
+    fn lists_of_names_are_taken_apart() {
+        assert_eq!(split(r#""$user", public"#), ["$user", "public"]);
+        assert_eq!(split(r#""a ""b"", c",d , "e""#), [r#"a "b", c"#, "d", "e"]);
+        assert_eq!(split("\"\""), [""; 0]);
+        let read = catalog().read(&["search_path=app, \"Two Words\"".into(), "work_mem=65536".into()]);
+        assert_eq!(read["search_path"], Setting::List(vec!["app".into(), "Two Words".into()]));
+        assert_eq!(read["work_mem"], Setting::One("64MB".into()));
+    }
+}

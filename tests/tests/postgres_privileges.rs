@@ -1,0 +1,296 @@
+//! Privileges as people really have them: defaults that nobody wrote down, everybody, columns,
+//! names of all sorts, what others granted, and things that cannot be done.
+
+use tidelock_tests::Databases;
+
+const WEB: &str = "kind: postgres.role\nname: web\nspec: { name: web }\n";
+
+fn grant(name: &str, spec: &str) -> String {
+    format!("kind: postgres.grant\nname: {name}\nspec: {spec}\n")
+}
+
+#[test]
+fn what_everybody_may_do_from_the_start_is_seen_and_taken_back() {
+    let site = Databases::with_files([("web.yaml", WEB)]);
+    site.by_hand("postgres", "CREATE DATABASE app");
+    site.by_hand(
+        "app",
+        "CREATE FUNCTION f(i int) RETURNS int LANGUAGE sql AS 'SELECT 1'; CREATE TYPE mood AS ENUM ('ok')",
+    );
+    for (file, spec) in [
+        ("database", "{ role: public, database: app, on: database, privileges: [], owns: all }"),
+        ("schema", "{ role: public, database: app, on: schema, schema: public, privileges: [], owns: all }"),
+        (
+            "function",
+            "{ role: public, database: app, schema: public, on: function, names: [f(int4)], privileges: [], owns: all }",
+        ),
+        ("type", "{ role: public, database: app, schema: public, on: type, names: [mood], privileges: [], owns: all }"),
+        ("language", "{ role: public, database: app, on: language, names: [plpgsql], privileges: [], owns: all }"),
+    ] {
+        site.write(&format!("{file}.yaml"), &grant(file, spec));
+    }
+    site.write(
+        "later.yaml",
+        "kind: postgres.default-privileges\nname: later\n\
+         spec: { database: app, owner: postgres, on: functions, role: public, privileges: [], owns: all }\n",
+    );
+    site.commit("Nothing for everybody");
+    let plan = site.tidelock(["plan", "--full"]).run().ok();
+    let _ = plan
+        .says("REVOKE CONNECT, TEMPORARY ON DATABASE \"app\" FROM PUBLIC")
+        .says("REVOKE EXECUTE ON FUNCTIONS FROM PUBLIC");
+    site.apply();
+    let held = "SELECT has_database_privilege('web', 'app', 'CONNECT'), has_schema_privilege('web', 'public', 'USAGE'), \
+        has_function_privilege('web', 'f(int)', 'EXECUTE'), has_type_privilege('web', 'mood', 'USAGE'), \
+        has_language_privilege('web', 'plpgsql', 'USAGE')";
+    assert_eq!(site.by_hand("app", held), "f|f|f|f|f");
+    site.by_hand("app", "CREATE FUNCTION g() RETURNS int LANGUAGE sql AS 'SELECT 1'");
+    assert_eq!(site.by_hand("app", "SELECT has_function_privilege('web', 'g()', 'EXECUTE')"), "f");
+    // Given back by hand, it is found.
+    site.by_hand(
+        "app",
+        "GRANT CONNECT ON DATABASE app TO PUBLIC; ALTER DEFAULT PRIVILEGES GRANT EXECUTE ON FUNCTIONS TO PUBLIC",
+    );
+    let plan = site.tidelock(["plan", "--full", "--detailed-exitcode"]).run().exit(2);
+    let _ = plan.says("REVOKE CONNECT ON DATABASE").says("REVOKE EXECUTE ON FUNCTIONS");
+    site.apply();
+}
+
+#[test]
+fn what_others_granted_stays_unless_the_spec_owns_all() {
+    let spec = |privileges: &str, owns: &str| {
+        grant(
+            "g",
+            &format!(
+                "{{ role: web, database: postgres, schema: public, on: table, names: [t], privileges: {privileges}, owns: {owns} }}"
+            ),
+        )
+    };
+    let site = Databases::with_files([("web.yaml", WEB), ("g.yaml", &*spec("[SELECT, { UPDATE: [a, b] }]", "listed"))]);
+    site.by_hand("postgres", "CREATE TABLE t (a int, b int)");
+    site.apply();
+    let acl = "SELECT string_agg(privilege_type, ',' ORDER BY privilege_type) FROM pg_class c, aclexplode(relacl) a \
+        WHERE c.relname = 't' AND a.grantee = 'web'::regrole";
+    site.by_hand("postgres", "GRANT DELETE ON t TO web");
+    site.converged();
+    site.write("g.yaml", &spec("[INSERT, { UPDATE: [b] }]", "listed"));
+    site.commit("INSERT for SELECT");
+    site.apply();
+    assert_eq!(site.by_hand("postgres", acl), "DELETE,INSERT", "what was listed went, DELETE is another's");
+    let column =
+        "SELECT has_column_privilege('web', 't', 'a', 'UPDATE'), has_column_privilege('web', 't', 'b', 'UPDATE')";
+    assert_eq!(site.by_hand("postgres", column), "f|t");
+    site.write("g.yaml", &spec("[INSERT]", "all"));
+    site.commit("INSERT alone");
+    site.apply();
+    assert_eq!(site.by_hand("postgres", acl), "INSERT");
+    assert_eq!(site.by_hand("postgres", column), "f|f");
+    site.by_hand("postgres", "GRANT TRIGGER ON t TO web");
+    let _ = site.tidelock(["plan", "--detailed-exitcode", "--full"]).run().exit(2).says("REVOKE TRIGGER");
+    site.apply();
+    site.by_hand("postgres", "GRANT TRUNCATE ON t TO web");
+    site.remove("g.yaml");
+    site.commit("Nothing");
+    site.apply();
+    assert_eq!(site.by_hand("postgres", acl), "TRUNCATE", "only what was ours goes");
+}
+
+#[test]
+fn all_means_what_the_server_knows_and_all_tables_those_of_tomorrow() {
+    let site = Databases::with_files([
+        ("web.yaml", WEB),
+        (
+            "all.yaml",
+            &*grant("all", "{ role: web, database: postgres, schema: s, on: table, all: true, privileges: [ALL] }"),
+        ),
+        (
+            "seq.yaml",
+            &*grant(
+                "seq",
+                "{ role: web, database: postgres, schema: s, on: sequence, all: true, privileges: [USAGE], grant_option: true }",
+            ),
+        ),
+        ("s.yaml", "kind: postgres.schema\nname: s\nspec: { database: postgres, name: s }\n"),
+    ]);
+    site.apply();
+    site.by_hand(
+        "postgres",
+        "CREATE TABLE s.one (i serial); CREATE VIEW s.v AS SELECT 1; CREATE MATERIALIZED VIEW s.m AS SELECT 1",
+    );
+    let plan = site.tidelock(["plan", "--full", "--detailed-exitcode"]).run().exit(2);
+    let _ = plan
+        .says("ON ALL TABLES IN SCHEMA \"s\" TO \"web\"")
+        .says("ON ALL SEQUENCES IN SCHEMA \"s\" TO \"web\" WITH GRANT OPTION");
+    site.apply();
+    for table in ["s.one", "s.v", "s.m"] {
+        let held = format!("SELECT has_table_privilege('web', '{table}', 'TRUNCATE, TRIGGER')");
+        assert_eq!(site.by_hand("postgres", &held), "t", "{table}");
+    }
+    assert_eq!(
+        site.by_hand("postgres", "SELECT has_sequence_privilege('web', 's.one_i_seq', 'USAGE WITH GRANT OPTION')"),
+        "t"
+    );
+}
+
+#[test]
+fn names_of_all_sorts() {
+    let longest = "ü".repeat(31) + "x";
+    assert_eq!(longest.len(), 63);
+    let names = [
+        "Capital",
+        "with space",
+        "do.t",
+        "quo\"te",
+        "it's",
+        "per%cent/slash@at",
+        "ünï🦀",
+        "back\\slash",
+        "select",
+        &*longest,
+    ];
+    let resources = |i: usize, name: &str| {
+        let yaml = serde_json::json!(name).to_string();
+        format!(
+            "kind: postgres.role\nname: r{i}\nspec: {{ name: {yaml}, login: true, comment: {yaml}, settings: {{ application_name: {yaml} }} }}\n---\n\
+             kind: postgres.database\nname: d{i}\nspec: {{ name: {yaml}, owner: {yaml}, comment: {yaml} }}\n---\n\
+             kind: postgres.schema\nname: s{i}\nspec: {{ database: {yaml}, name: {yaml}, owner: {yaml} }}\n---\n\
+             kind: postgres.grant\nname: g{i}\nspec: {{ role: {yaml}, database: {yaml}, on: schema, schema: {yaml}, privileges: [ALL] }}\n---\n\
+             kind: postgres.grant\nname: c{i}\nspec: {{ role: {yaml}, database: {yaml}, on: database, privileges: [CONNECT] }}\n---\n\
+             kind: postgres.default-privileges\nname: p{i}\n\
+             spec: {{ database: {yaml}, owner: {yaml}, schema: {yaml}, on: tables, role: {yaml}, privileges: [SELECT] }}\n---\n\
+             kind: postgres.setting\nname: t{i}\nspec: {{ role: {yaml}, database: {yaml}, name: search_path, value: [{yaml}] }}\n"
+        )
+    };
+    let site = Databases::with_files([]);
+    for (i, name) in names.into_iter().enumerate() {
+        site.write(&format!("{i}.yaml"), &resources(i, name));
+    }
+    site.commit("Names");
+    site.apply();
+    for name in names {
+        let quoted = name.replace('\'', "''");
+        let there = format!(
+            "SELECT count(*) FROM pg_database d JOIN pg_roles r ON r.oid = d.datdba WHERE datname = '{quoted}' AND rolname = '{quoted}'"
+        );
+        assert_eq!(site.by_hand("postgres", &there), "1", "{name}");
+        site.by_hand(
+            "postgres",
+            &format!("REVOKE CONNECT ON DATABASE \"{0}\" FROM \"{0}\"", name.replace('"', "\"\"")),
+        );
+    }
+    site.apply();
+    let site = Databases::with_files([(
+        "r.yaml",
+        &*format!("kind: postgres.role\nname: r\nspec: {{ name: {} }}\n", "x".repeat(64)),
+    )]);
+    let _ = site.tidelock(["plan"]).run().exit(1).says("64 bytes").says("r.yaml");
+}
+
+#[test]
+fn what_cannot_be_is_refused_in_words() {
+    let site = Databases::with_files([
+        ("a.yaml", "kind: postgres.role\nname: a\nspec: { name: a, member_of: [b] }\n"),
+        ("b.yaml", "kind: postgres.role\nname: b\nspec: { name: b, member_of: [a] }\n"),
+    ]);
+    let circle = site.tidelock(["plan"]).run().exit(1);
+    let _ = circle.says("postgres.role/a").says("postgres.role/b").says("circle");
+    site.write("a.yaml", "kind: postgres.role\nname: a\nspec: { name: a }\n");
+    site.write("shut.yaml", "kind: postgres.schema\nname: s\nspec: { database: shut, name: s }\n");
+    site.commit("A database that nobody may enter");
+    site.by_hand("postgres", "CREATE DATABASE shut ALLOW_CONNECTIONS false");
+    let shut = site.tidelock(["plan"]).run();
+    let _ = shut.says("the database shut refuses connections").never_says("CREATE SCHEMA");
+    site.remove("shut.yaml");
+    site.write(
+        "g.yaml",
+        &grant("g", "{ role: a, database: postgres, schema: public, on: table, names: [later], privileges: [SELECT] }"),
+    );
+    site.commit("A table that is not there yet");
+    site.tidelock(["apply", "--yes"]).run().ok();
+    let _ = site.tidelock(["plan"]).run().says("there is no table later in public of postgres yet");
+    site.by_hand("postgres", "CREATE TABLE later (i int)");
+    site.apply();
+    assert_eq!(site.by_hand("postgres", "SELECT has_table_privilege('a', 'later', 'SELECT')"), "t");
+}
+
+#[test]
+fn a_role_that_owns_objects_is_kept_until_the_spec_says_what_becomes_of_them() {
+    let role = |more: &str| format!("kind: postgres.role\nname: o\non_remove: delete\nspec: {{ name: owner{more} }}\n");
+    let heir = "kind: postgres.role\nname: heir\nspec: { name: heir }\n";
+    let site = Databases::with_files([("o.yaml", &*role("")), ("heir.yaml", heir)]);
+    site.apply();
+    site.by_hand("postgres", "CREATE DATABASE app; CREATE TABLE t (i int); ALTER TABLE t OWNER TO owner");
+    site.by_hand("app", "CREATE SCHEMA s AUTHORIZATION owner");
+    site.remove("o.yaml");
+    site.commit("No owner");
+    let refused = site.tidelock(["plan"]).run();
+    let _ = refused.says("in app: schema s").says("in postgres: table public.t").says("reassign_owned_to");
+    site.write("o.yaml", &role(", reassign_owned_to: heir, drop_owned: true"));
+    site.commit("An heir");
+    site.apply();
+    site.remove("o.yaml");
+    site.commit("No owner");
+    site.apply();
+    assert_eq!(site.by_hand("postgres", "SELECT tableowner FROM pg_tables WHERE tablename = 't'"), "heir");
+    assert_eq!(site.by_hand("postgres", "SELECT count(*) FROM pg_roles WHERE rolname = 'owner'"), "0");
+}
+
+#[test]
+fn an_existing_server_is_adopted_as_it_is() {
+    let site = Databases::with_files([(
+        "web.yaml",
+        "kind: postgres.role\nname: web\nspec: { name: web, login: true, member_of: [staff] }\n",
+    )]);
+    site.by_hand("postgres", "CREATE ROLE staff; CREATE ROLE web LOGIN IN ROLE staff; CREATE DATABASE app OWNER web");
+    site.by_hand("app", "CREATE SCHEMA s AUTHORIZATION web; CREATE TABLE s.t (i int); GRANT SELECT ON s.t TO staff");
+    site.write("app.yaml", "kind: postgres.database\nname: app\nspec: { name: app, owner: web }\n");
+    site.write("s.yaml", "kind: postgres.schema\nname: s\nspec: { database: app, name: s, owner: web }\n");
+    site.write(
+        "g.yaml",
+        &grant("g", "{ role: staff, database: app, schema: s, on: table, names: [t], privileges: [SELECT] }"),
+    );
+    site.commit("What is there");
+    let before = site.server().dump();
+    let plan = site.tidelock(["plan", "--output", "json"]).run().ok().json();
+    for change in plan["changes"].as_array().unwrap() {
+        assert_eq!(change["action"], "adopt", "{change:#}");
+    }
+    site.apply();
+    assert_eq!(site.server().dump(), before);
+    // Adopted things are released, not deleted.
+    for file in ["web.yaml", "app.yaml", "s.yaml", "g.yaml"] {
+        site.remove(file);
+    }
+    site.write("keep.yaml", "kind: postgres.role\nname: staff\nspec: { name: staff }\n");
+    site.commit("Nothing of it");
+    site.apply();
+    assert_eq!(site.server().dump(), before);
+}
+
+#[test]
+fn a_pass_that_finds_nothing_asks_as_much_for_fifty_as_for_one() {
+    let many = |count: usize| {
+        let mut text = String::new();
+        for i in 0..count {
+            text += &format!(
+                "kind: postgres.role\nname: r{i}\nspec: {{ name: r{i}, settings: {{ work_mem: {i}MB }}, valid_until: 2030-01-01 }}\n---\n\
+                 kind: postgres.grant\nname: g{i}\nspec: {{ role: r{i}, database: postgres, on: schema, schema: public, privileges: [USAGE] }}\n---\n\
+                 kind: postgres.grant\nname: d{i}\nspec: {{ role: r{i}, database: postgres, on: database, privileges: [CONNECT] }}\n---\n\
+                 kind: postgres.setting\nname: s{i}\nspec: {{ role: r{i}, database: postgres, name: geqo, value: off }}\n---\n"
+            );
+        }
+        text
+    };
+    let statements = |count: usize| {
+        let site = Databases::with_files([("many.yaml", &*many(count).replace("0MB", "1MB"))]);
+        site.apply();
+        let lines = |site: &Databases| {
+            site.server().log().matches("statement: ").count() + site.server().log().matches("execute ").count()
+        };
+        let before = lines(&site);
+        site.converged();
+        lines(&site) - before
+    };
+    let (one, fifty) = (statements(1), statements(50));
+    assert_eq!(one, fifty, "statements of a pass");
+}
