@@ -247,6 +247,10 @@ impl<'a> Known<'a> {
             let hint = "`tidelock history` and `tidelock events` say more".to_owned();
             waits.push(Wait { since: record.since, ..Wait::new("failed", why).hint(hint) });
         }
+        if record.status == Status::Waiting && record.attempts > 0 {
+            let why = record.why.as_deref().unwrap_or("its target is not ready");
+            waits.push(Wait { since: record.since, ..Wait::new("standby", why) });
+        }
         if let Some(at) = record.retry_at.filter(|_| record.attempts > 0) {
             let times = if record.attempts == 1 { "once".to_owned() } else { format!("{} times", record.attempts) };
             let next = if self.now < at { "the next try comes by itself" } else { "the next try is due" };

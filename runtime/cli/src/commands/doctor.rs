@@ -9,17 +9,19 @@ use std::sync::Arc;
 use serde::Serialize;
 use serde_json::json;
 use tidelock_host::{Host, Lock};
-use tidelock_model::config::{Config, OneOrMany};
+use tidelock_model::config::{Config, Given, OneOrMany, TargetDecl};
+use tidelock_model::error::Fault;
 use tidelock_model::grant::{Access, Grant};
 use tidelock_model::name::Name;
 use tidelock_model::plugin::Role;
 use tidelock_model::port::Want;
 use tidelock_model::revision::Signature;
+use tidelock_target::sql::{Facts, SqlFault};
 
 use crate::config::{Loaded, OwnPaths};
 use crate::context::Context;
 use crate::error::{CliError, Exit};
-use crate::estate::{Estate, any_matches};
+use crate::estate::{Estate, Opened, any_matches};
 use crate::output::progress::Progress;
 use crate::output::{count, one_line};
 use crate::plugins;
@@ -187,13 +189,47 @@ fn targets(report: &mut Report, loaded: &Loaded) -> Result<(), CliError> {
     for name in loaded.config.targets.keys() {
         match estate.open(name) {
             Err(fault) => report.fail("target", fault),
-            Ok(target) => match wire::block_on(target.hands().fingerprint())? {
-                Ok(fingerprint) => report.ok("target", format!("{name} is {fingerprint}")),
+            Ok(target) => match wire::block_on(asked(target))? {
+                Ok((fingerprint, facts)) => {
+                    report.ok("target", format!("{name} is {fingerprint}"));
+                    if let Some(facts) = facts {
+                        database(report, name, &loaded.config.targets[name], &facts);
+                    }
+                }
                 Err(fault) => report.fail("target", fault),
             },
         }
     }
     Ok(())
+}
+
+/// Who a target is, and what a database server says of itself: in one go, as sessions end with
+/// the runtime that they were begun in.
+async fn asked(target: Opened) -> Result<(String, Option<Facts>), Fault> {
+    let fingerprint = target.clone().hands().fingerprint().await?;
+    let facts = match target {
+        Opened::Server(_, server) => Some(server.facts().await.map_err(SqlFault::whole)?),
+        Opened::Machine(_) => None,
+    };
+    Ok((fingerprint, facts))
+}
+
+/// Who we are on a database server, and whether others can read along.
+fn database(report: &mut Report, name: &Name, decl: &TargetDecl, facts: &Facts) {
+    let rights = if facts.superuser { ", who may do anything" } else { "" };
+    let way = if facts.encrypted { "encrypted" } else { "not encrypted" };
+    let says = format!("{name} is {} {}: as {}{rights}, {way}", facts.dialect.word(), facts.version, facts.acts_as);
+    report.ok("database", says);
+    let sockets = decl.host.all().iter().all(|host| matches!(host, Given::Literal(host) if host.starts_with('/')));
+    if !facts.encrypted && !sockets {
+        let says = format!("{name}: whoever is on the way reads along");
+        report.warn("database", says, "tls = { mode = \"verify-full\", ca = \"ca.pem\" }");
+    }
+    if facts.superuser && decl.read.is_none() {
+        let says = format!("{name}: plugins' queries are asked as {}, who may do anything", facts.acts_as);
+        let fix = "give reads a role of their own:\nread = { user = \"tidelock_read\", password = { file = \"read.password\" } }";
+        report.warn("database", says, fix);
+    }
 }
 
 /// Grants that mean no target, and those that would cover our own files.

@@ -28,6 +28,7 @@ use jiff::Timestamp;
 use tidelock_model::event::RunEvent;
 use tidelock_model::hold::Scope;
 use tidelock_model::name::{Lane, Name};
+use tidelock_model::run::{PassEnd, Status};
 use tokio::sync::{mpsc, watch};
 use tokio::task::{AbortHandle, Id, JoinError, JoinSet};
 
@@ -417,7 +418,8 @@ impl Driver {
         let kept = if failed {
             let why = passed.why.as_deref().unwrap_or("it failed");
             tracing::warn!(%lane, why, "the pass failed");
-            pass::keep_failure(&self.runtime, lane, why, self.schedule.attempts(lane), due)
+            let status = if passed.end == PassEnd::Waiting { Status::Waiting } else { Status::Failed };
+            pass::keep_failure(&self.runtime, lane, why, status, self.schedule.attempts(lane), due)
         } else if had_failed && passed.how != Ended::Busy {
             pass::forget_failures(&self.runtime, lane)
         } else {

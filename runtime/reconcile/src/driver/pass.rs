@@ -141,8 +141,18 @@ fn failed(error: &RunError) -> Passed {
     {
         return Passed::ended(Ended::Busy, PassEnd::Busy);
     }
-    Passed::failed(sentence(error))
+    let failed = Passed::failed(sentence(error));
+    // Nothing is wrong with the lane: it waits for a server that takes writes.
+    if let RunError::Fault(fault) = error
+        && fault.code == STANDBY
+    {
+        return Passed { end: PassEnd::Waiting, ..failed };
+    }
+    failed
 }
+
+/// What a target answers that only copies another one.
+const STANDBY: &str = "standby";
 
 /// An error as one sentence: of several problems, the first.
 fn sentence(error: &RunError) -> String {
@@ -163,12 +173,13 @@ fn placed(problem: &tidelock_model::error::Diagnostic) -> String {
     }
 }
 
-/// Keeps a failure and when the next try is due, so that a restart does not forget it.
+/// Keeps a failure, or what is waited for, and when the next try is due, so that a restart does not forget it.
 /// Told as an event where it is new, not at each try.
 pub(super) fn keep_failure(
     runtime: &Runtime,
     lane: &Lane,
     why: &str,
+    status: Status,
     attempts: u32,
     retry_at: Option<Timestamp>,
 ) -> Result<(), RunError> {
@@ -176,10 +187,10 @@ pub(super) fn keep_failure(
     let news = before.as_ref().is_none_or(|record| record.attempts == 0 || record.why.as_deref() != Some(why));
     let mut record = before.unwrap_or_else(|| LaneRecord::unknown(lane.clone()));
     let now = runtime.clock.now();
-    if record.status != Status::Failed || record.since.is_none() {
+    if record.status != status || record.since.is_none() {
         record.since = Some(now);
     }
-    record.status = Status::Failed;
+    record.status = status;
     // What it was tried at: a rollout stops for what failed at the revision that it brings.
     if let Some(revision) = runtime.store.revision(&lane.source)? {
         record.planned = Some(revision);
@@ -188,7 +199,7 @@ pub(super) fn keep_failure(
     record.attempts = attempts;
     record.retry_at = retry_at;
     runtime.store.put_lane(&record)?;
-    if news {
+    if news && status == Status::Failed {
         let event = RunEvent::PassFailed { why: why.to_owned(), attempts };
         runtime.emit(None, Some(lane), &event)?;
     }

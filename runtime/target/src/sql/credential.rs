@@ -1,6 +1,7 @@
 //! Values that the config keeps elsewhere. Read anew whenever somebody signs in, so that a
 //! new password counts without a restart.
 
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use tidelock_model::config::{Given, Kept};
@@ -11,8 +12,33 @@ use super::value::fault;
 /// The longest value.
 const MAX: u64 = 64 << 10;
 
-/// Reads a value. `what` is for errors, such as `password`; the value is in none.
-pub(super) fn kept(kept: &Kept, base: &Path, what: &str) -> Result<String, Fault> {
+/// Reads a secret. `what` is for errors, such as `password`; the value is in none.
+///
+/// # Errors
+/// It is not there, or others can read it.
+pub(super) fn secret(place: &Kept, base: &Path, what: &str) -> Result<String, Fault> {
+    if let Kept::File(file) = place {
+        private(&base.join(file), what)?;
+    }
+    kept(place, base, what)
+}
+
+/// Refuses a file that others than its owner can read or write.
+pub(super) fn private(file: &Path, what: &str) -> Result<(), Fault> {
+    let shown = file.display();
+    let mode = std::fs::metadata(file)
+        .map_err(|error| fault("auth", format!("the {what} of a server cannot be read from {shown}: {error}")))?
+        .permissions()
+        .mode();
+    if mode & 0o077 == 0 {
+        return Ok(());
+    }
+    Err(fault("auth", format!("{shown}, the {what} of a server, is open to others (mode {:04o})", mode & 0o7777))
+        .hint(format!("chmod 0600 {shown}")))
+}
+
+/// Reads a value.
+fn kept(kept: &Kept, base: &Path, what: &str) -> Result<String, Fault> {
     match kept {
         Kept::Env(name) => std::env::var(name).map_err(|_| {
             fault("auth", format!("the environment has no text {name} for the {what} of a server"))

@@ -12,7 +12,7 @@ use rustls_platform_verifier::BuilderVerifierExt as _;
 use tidelock_model::config::{TlsDecl, TlsMode};
 use tidelock_model::error::Fault;
 
-use super::credential::path;
+use super::credential::{path, private};
 use super::value::fault;
 
 /// The client's side; `None` where nothing is encrypted.
@@ -34,6 +34,7 @@ pub(super) fn client(decl: &TlsDecl, base: &Path) -> Result<Option<ClientConfig>
         (Some(cert), Some(key)) => {
             let chain = certificates(cert, base)?;
             let file = path(key, base);
+            private(&file, "key")?;
             let key = PrivateKeyDer::from_pem_file(&file)
                 .map_err(|error| fault("tls", format!("{} holds no key: {error}", file.display())))?;
             let client = builder.with_client_auth_cert(chain, key);

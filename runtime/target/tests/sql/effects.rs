@@ -124,11 +124,21 @@ async fn under_a_lease_that_is_over_nothing_is_begun() {
 
 #[tokio::test]
 async fn several_writers_take_turns() {
+    writers(10).await;
+}
+
+#[tokio::test]
+#[ignore = "a hundred rounds, for when the lock is changed"]
+async fn several_writers_take_turns_a_hundred_times() {
+    writers(100).await;
+}
+
+async fn writers(rounds: usize) {
     let bed = Bed::new();
     bed.postgres.psql("postgres", "CREATE ROLE r; CREATE TABLE public.t (a int)");
     // Four targets of one server, as four installations of Tidelock would have.
     let servers: Vec<_> = (0..4).map(|_| bed.server()).collect();
-    for round in 0..10 {
+    for round in 0..rounds {
         let work = servers.iter().enumerate().map(|(i, server)| {
             let privilege = ["SELECT", "INSERT", "UPDATE", "DELETE"][i];
             let effects = vec![

@@ -11,7 +11,7 @@ use tidelock_target::sql::guard::Judged;
 use tidelock_target::sql::{Limits, Server, Value};
 use tidelock_tests::MariaDb;
 
-use crate::support::{NoBlobs, SECRET, ask, effect_in, fault, grant, group, look, name, object, perform};
+use crate::support::{NoBlobs, SECRET, ask, effect_in, fault, grant, group, look, name, object, perform, private};
 
 struct Bed {
     mariadb: MariaDb,
@@ -22,7 +22,7 @@ impl Bed {
     fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let mariadb = MariaDb::start(&folder.path().join("server"));
-        std::fs::write(folder.path().join("password"), tidelock_tests::mariadb::PASSWORD).unwrap();
+        private(&folder.path().join("password"), tidelock_tests::mariadb::PASSWORD);
         Self { mariadb, folder }
     }
 
@@ -143,7 +143,7 @@ async fn certificates_and_passwords_of_mariadb_are_checked() {
     assert_eq!(unknown.fault.code, "tls", "{unknown:?}");
     let other = with(&|decl| decl.host = Hosts::One(Given::Literal("127.0.0.1".into()))).facts().await.unwrap_err();
     assert_eq!(other.fault.code, "tls", "{other:?}");
-    std::fs::write(bed.folder.path().join("wrong"), "a wrong one").unwrap();
+    private(&bed.folder.path().join("wrong"), "a wrong one");
     let wrong = with(&|decl| decl.password = Some(Kept::File("wrong".into()))).facts().await.unwrap_err();
     assert!(wrong.fault.code == "auth" && !format!("{wrong:?}").contains("a wrong one"), "{wrong:?}");
     bed.mariadb.sql("SET GLOBAL read_only = ON");

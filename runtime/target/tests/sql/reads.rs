@@ -5,7 +5,7 @@ use tidelock_model::port::Target as _;
 use tidelock_target::sql::Value;
 use tidelock_tests::Postgres;
 
-use crate::support::{Bed, ask, grant};
+use crate::support::{Bed, ask, grant, private};
 
 #[tokio::test]
 async fn values_come_as_what_they_are_and_the_rest_as_the_server_writes_it() {
@@ -60,7 +60,7 @@ async fn errors_say_what_the_server_said_and_never_a_password() {
     assert_eq!(gone.fault.code, "not-found");
 
     let secret = "not the right one";
-    std::fs::write(bed.folder.path().join("wrong"), secret).unwrap();
+    private(&bed.folder.path().join("wrong"), secret);
     let mut decl = bed.decl();
     decl.password = Some(Kept::File("wrong".into()));
     let refused = ask(&bed.server_with(decl, grant(&[], &["*"])), None, "SELECT 1").await.unwrap_err();
@@ -71,6 +71,12 @@ async fn errors_say_what_the_server_said_and_never_a_password() {
     decl.password = Some(Kept::Env("TIDELOCK_TEST_UNSET".into()));
     let unset = ask(&bed.server_with(decl, grant(&[], &["*"])), None, "SELECT 1").await.unwrap_err();
     assert!(unset.fault.message.contains("TIDELOCK_TEST_UNSET"), "{unset}");
+
+    std::fs::write(bed.folder.path().join("open"), secret).unwrap();
+    let mut decl = bed.decl();
+    decl.password = Some(Kept::File("open".into()));
+    let open = ask(&bed.server_with(decl, grant(&[], &["*"])), None, "SELECT 1").await.unwrap_err();
+    assert!(open.fault.message.contains("is open to others") && open.fault.hint.unwrap().contains("chmod"));
 
     let mut decl = bed.decl();
     decl.port = Some(1);

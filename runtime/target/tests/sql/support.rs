@@ -1,5 +1,9 @@
 //! A server of the tests', and a target on it.
 
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+
 use tidelock_model::config::{Given, Hosts, Kept, ReaderDecl, ServerDecl, TlsDecl};
 use tidelock_model::digest::Digest;
 use tidelock_model::effect::{AfterCrash, Effect, EffectBody, Precondition};
@@ -17,6 +21,12 @@ use tidelock_tests::Postgres;
 pub(crate) struct Bed {
     pub(crate) postgres: Postgres,
     pub(crate) folder: tempfile::TempDir,
+}
+
+/// Writes a file that nobody else can read.
+pub(crate) fn private(file: &Path, text: &str) {
+    std::fs::write(file, text).unwrap();
+    std::fs::set_permissions(file, Permissions::from_mode(0o600)).unwrap();
 }
 
 pub(crate) fn name(text: &str) -> Name {
@@ -52,7 +62,7 @@ impl Bed {
     pub(crate) fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let postgres = Postgres::start(&folder.path().join("server"));
-        std::fs::write(folder.path().join("password"), format!("{}\n", tidelock_tests::postgres::PASSWORD)).unwrap();
+        private(&folder.path().join("password"), &format!("{}\n", tidelock_tests::postgres::PASSWORD));
         Self { postgres, folder }
     }
 
@@ -78,7 +88,7 @@ impl Bed {
     }
 
     pub(crate) fn reader(&self, user: &str, password: &str) -> ReaderDecl {
-        std::fs::write(self.folder.path().join("reader"), password).unwrap();
+        private(&self.folder.path().join("reader"), password);
         ReaderDecl { user: Given::Literal(user.into()), password: Some(Kept::File("reader".into())) }
     }
 }

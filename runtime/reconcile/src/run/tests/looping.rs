@@ -370,6 +370,21 @@ async fn a_lease_of_another_is_waited_for() {
 }
 
 #[tokio::test]
+async fn a_target_that_only_copies_another_is_waited_for() {
+    let it = Loop::over(1, APPLY);
+    *it.machine("t0").standby.lock().unwrap() = true;
+    it.pass(MINUTE).await;
+    let record = it.runtime.store.lane(&lane("t0")).unwrap().unwrap();
+    assert_eq!(record.status, Status::Waiting, "{record:?}");
+    assert!(record.why.unwrap().contains("only copies") && record.retry_at.is_some());
+    assert_eq!(it.count(|event| matches!(event, RunEvent::PassFailed { .. })), 0, "that is no failure");
+    *it.machine("t0").standby.lock().unwrap() = false;
+    it.pass(6 * MINUTE).await;
+    assert_eq!((it.holds("t0", "/etc/a"), it.status("t0")), (one(), Status::Converged));
+    it.drained().await;
+}
+
+#[tokio::test]
 async fn signals_wake_and_a_hundred_of_them_wake_once() {
     let it = Loop::over(2, APPLY);
     it.pass(MINUTE).await;

@@ -47,6 +47,8 @@ pub(super) struct World {
 /// What the fake target holds, and how it misbehaves.
 #[derive(Default)]
 pub(super) struct Machine {
+    /// Whether it only copies another one.
+    pub(super) standby: Mutex<bool>,
     pub(super) paths: Mutex<BTreeMap<String, Digest>>,
     /// Writing these fails.
     pub(super) broken: Mutex<BTreeSet<String>>,
@@ -463,6 +465,9 @@ impl Targets for FakeTargets {
 #[async_trait]
 impl Target for Machine {
     async fn fingerprint(&self) -> Result<String, Fault> {
+        if *self.standby.lock().unwrap() {
+            return Err(Fault::new("standby", Blame::Target, "it only copies another server").retryable());
+        }
         Ok("machine-id:1".into())
     }
 

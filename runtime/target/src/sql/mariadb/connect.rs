@@ -114,7 +114,7 @@ impl Pool {
             let (options, there) = if host.starts_with('/') {
                 (options.socket(Some(&host)), host.clone())
             } else {
-                let tls = ssl(&self.decl.tls, &self.base);
+                let tls = ssl(&self.decl.tls, &self.base)?;
                 if tls.is_none() && !is_loopback(&host) && !self.decl.tls.plain_to_others {
                     return Err(plain(&self.name, &host).into());
                 }
@@ -155,15 +155,15 @@ impl Pool {
         };
         let user = user.ok_or_else(|| no_user(&self.name))?;
         let user = credential::given(user, &self.base, "user")?;
-        let password = password.map(|kept| credential::kept(kept, &self.base, "password")).transpose()?;
+        let password = password.map(|kept| credential::secret(kept, &self.base, "password")).transpose()?;
         Ok((user, password))
     }
 }
 
 /// Encryption as the config demands it; `None` where nothing is encrypted.
-fn ssl(decl: &TlsDecl, base: &Path) -> Option<SslOpts> {
+fn ssl(decl: &TlsDecl, base: &Path) -> Result<Option<SslOpts>, Fault> {
     let mut tls = match decl.mode {
-        TlsMode::Off => return None,
+        TlsMode::Off => return Ok(None),
         TlsMode::Require => {
             SslOpts::default().with_danger_accept_invalid_certs(true).with_danger_skip_domain_validation(true)
         }
@@ -173,7 +173,8 @@ fn ssl(decl: &TlsDecl, base: &Path) -> Option<SslOpts> {
         tls = tls.with_root_certs(vec![base.join(ca).into()]).with_disable_built_in_roots(true);
     }
     if let (Some(cert), Some(key)) = (&decl.cert, &decl.key) {
+        credential::private(&base.join(key), "key")?;
         tls = tls.with_client_identity(Some(ClientIdentity::new(base.join(cert).into(), base.join(key).into())));
     }
-    Some(tls)
+    Ok(Some(tls))
 }

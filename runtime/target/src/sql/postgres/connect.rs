@@ -155,7 +155,7 @@ impl Pool {
         };
         let user = user.ok_or_else(|| no_user(&self.name))?;
         let user = credential::given(user, &self.base, "user")?;
-        let password = password.map(|kept| credential::kept(kept, &self.base, "password")).transpose()?;
+        let password = password.map(|kept| credential::secret(kept, &self.base, "password")).transpose()?;
         Ok((user, password))
     }
 }

@@ -1,0 +1,69 @@
+//! Database servers in the operator's config: what `doctor` says of them, and what it never says.
+
+use tidelock_tests::{MariaDb, Postgres, TestEnvironment, mariadb, postgres};
+
+const POSTGRES: &str = "[targets.db]\ntype = \"postgres\"\nhost = \"localhost\"\nport = PORT\nuser = \"postgres\"\n\
+    password = { file = \"db.password\" }\ntls = { ca = \"server/ca.pem\" }\n";
+const MARIADB: &str = "[targets.db]\ntype = \"mysql\"\nhost = { env = \"DB_HOST\" }\nport = PORT\nuser = \"admin\"\n\
+    password = { env = \"DB_PASSWORD\" }\ntls = { ca = \"server/ca.pem\" }\n";
+
+fn with_config(config: &str, port: u16) -> TestEnvironment {
+    let world = TestEnvironment::new();
+    world.write("tidelock.toml", config.replace("PORT", &port.to_string()));
+    world
+}
+
+#[test]
+fn doctor_says_who_we_are_on_a_postgres_server() {
+    let world = TestEnvironment::new();
+    let server = Postgres::start(&world.path("server"));
+    world.write("tidelock.toml", POSTGRES.replace("PORT", &server.port().to_string()));
+    world.secret("db.password", postgres::PASSWORD);
+    let doctor = || world.tidelock(["doctor", "--offline"]).run();
+    let id = server.psql("postgres", "SELECT system_identifier FROM pg_control_system()");
+    doctor()
+        .says(&format!("db is postgres:{id}"))
+        .says("as postgres, who may do anything, encrypted")
+        .says("plugins' queries are asked as postgres, who may do anything")
+        .never_says(postgres::PASSWORD);
+    // What is wrong is named, and what is secret is not.
+    world.secret("db.password", "mistyped on Friday");
+    doctor().exit(1).says("localhost port").says("password authentication failed").never_says("mistyped on Friday");
+    world.write("open.password", postgres::PASSWORD);
+    let config = world.read("tidelock.toml");
+    world.write("tidelock.toml", config.replace("db.password", "open.password"));
+    doctor().exit(1).says("is open to others").never_says(postgres::PASSWORD);
+    // Without the authority's file the certificate is nobody's.
+    world.write("tidelock.toml", config.replace("tls = { ca = \"server/ca.pem\" }", ""));
+    doctor().exit(1).says("give the authority's file as tls.ca");
+}
+
+#[test]
+fn doctor_says_who_we_are_on_a_mariadb_server() {
+    let world = TestEnvironment::new();
+    let server = MariaDb::start(&world.path("server"));
+    world.write("tidelock.toml", MARIADB.replace("PORT", &server.port().to_string()));
+    let doctor = |password: &str| {
+        world.tidelock(["doctor", "--offline"]).env("DB_HOST", "localhost").env("DB_PASSWORD", password).run()
+    };
+    doctor(mariadb::PASSWORD)
+        .says(&format!("db is mariadb:{}", server.sql("SELECT @@server_uid")))
+        .says("as admin@127.0.0.1, who may do anything, encrypted")
+        .never_says(mariadb::PASSWORD);
+    doctor("mistyped on Friday").exit(1).says("Access denied").never_says("mistyped on Friday");
+    server.sql("SET GLOBAL read_only = ON");
+    doctor(mariadb::PASSWORD).exit(1).says("only copies another server");
+}
+
+#[test]
+fn a_config_that_cannot_reach_a_database_is_refused_with_the_line() {
+    for (config, says) in [
+        ("[targets.db]\ntype = \"postgres\"\nuser = \"a\"\n", "without a host"),
+        ("[targets.db]\ntype = \"postgres\"\nhost = \"a\"\n", "without a user"),
+        ("[targets.db]\ntype = \"postgres\"\nhost = \"a\"\nuser = \"a\"\npassword = \"b\"\n", "password"),
+        ("[targets.db]\ntype = \"machine\"\nhost = \"a\"\n", "is no database server"),
+        ("[targets.db]\ntype = \"postgres\"\nhost = \"a\"\nuser = \"a\"\ntls = { mode = \"maybe\" }\n", "maybe"),
+    ] {
+        with_config(config, 0).tidelock(["doctor", "--offline"]).run().exit(1).says(says);
+    }
+}
