@@ -58,7 +58,6 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         kind: TargetKind::Machine,
         root: Some(folder.path().display().to_string()),
         netns: None,
-        netns: None,
         labels: BTreeMap::new(),
         facts: BTreeMap::new(),
         drift_every: None,

@@ -168,7 +168,6 @@ impl World {
             kind: TargetKind::Machine,
             root: Some(root.display().to_string()),
             netns: None,
-            netns: None,
             labels: BTreeMap::new(),
             facts: BTreeMap::new(),
             drift_every: None,
