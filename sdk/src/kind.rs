@@ -78,11 +78,32 @@ pub trait Kind: 'static {
     /// The reads as a whole failed; what concerns one subject is [`Observation::Failed`].
     fn observe(subjects: &[Subject], machine: &Machine<'_>) -> Result<Vec<Observation>, Error>;
 
+    /// All that is on the target and a resource of this kind could stand for, each with the spec
+    /// that a person would write: what `tidelock import` gives. None where the kind does not
+    /// look for such. What a system makes for itself is left out.
+    ///
+    /// # Errors
+    /// The reads failed.
+    fn discover(_machine: &Machine<'_>) -> Result<Option<Vec<Found>>, Error> {
+        Ok(None)
+    }
+
     /// Proposes the effects of one change.
     ///
     /// # Errors
     /// It cannot be done; the same as [`Step::Refused`].
     fn steps(change: &Change<Self::Spec>, machine: &Machine<'_>, propose: &Proposals<'_>) -> Result<Step, Error>;
+}
+
+/// Something on a target that a kind is for.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Found {
+    /// What it is called, such as the name of a role.
+    pub name: String,
+    /// The spec, without what is as a new one would be.
+    pub spec: Value,
+    /// What of it no spec can say, such as a password that nobody can read.
+    pub remarks: Vec<String>,
 }
 
 /// A kind, described.
@@ -113,6 +134,7 @@ pub(crate) trait AnyKind {
     fn check(&self, declared: &Declared) -> Checked;
     fn normalise(&self, declared: &Declared, machine: &Machine<'_>) -> Result<String, Error>;
     fn observe(&self, subjects: &[Subject], machine: &Machine<'_>) -> Result<Vec<Observation>, Error>;
+    fn discover(&self, machine: &Machine<'_>) -> Result<Option<Vec<Found>>, Error>;
     fn step(&self, change: AnyChange, machine: &Machine<'_>, propose: &Proposals<'_>) -> Step;
 }
 
@@ -159,6 +181,10 @@ impl<K: Kind> AnyKind for Typed<K> {
             return Ok(seen);
         }
         Err(Error::plugin(format!("kind {}: {} subjects gave {} observations", K::NAME, subjects.len(), seen.len())))
+    }
+
+    fn discover(&self, machine: &Machine<'_>) -> Result<Option<Vec<Found>>, Error> {
+        K::discover(machine)
     }
 
     fn step(&self, change: AnyChange, machine: &Machine<'_>, propose: &Proposals<'_>) -> Step {

@@ -48,7 +48,7 @@ pub use content::Content;
 pub use effect::{AfterCrash, Proposals};
 pub use error::{Blame, Diagnostic, Error, Severity, nearest};
 pub use field::{Field, Roles};
-pub use kind::{Kind, KindDescription, Kinds};
+pub use kind::{Found, Kind, KindDescription, Kinds};
 pub use machine::{Ended, Entry, EntryKind, Looked, Machine};
 pub use network::{Network, Seen};
 pub use observation::{Observation, Present, Readiness, SecretProbe, Subject};

@@ -9,7 +9,7 @@ use crate::change::{Action, Step};
 use crate::effect::Proposals;
 use crate::error::{Diagnostic, Error, nearest};
 use crate::host::ProposePort;
-use crate::kind::{AnyKind, KindDescription, Kinds};
+use crate::kind::{AnyKind, Found, KindDescription, Kinds};
 use crate::machine::Machine;
 use crate::observation::{Observation, Subject};
 
@@ -160,6 +160,18 @@ pub fn observe<P: Provider>(subjects: Vec<Subject>, machine: &Machine<'_>) -> Re
     }
     let unanswered = || Observation::Failed(Error::plugin("no answer for this resource"));
     Ok(answers.into_iter().map(|answer| answer.unwrap_or_else(unanswered)).collect())
+}
+
+/// Finds all that a kind could stand for.
+///
+/// # Errors
+/// `unsupported` where the kind does not look for it; its reads failed.
+pub fn discover<P: Provider>(kind: &str, machine: &Machine<'_>) -> Result<Vec<Found>, Error> {
+    let kinds = P::kinds();
+    let full = format!("{}.{kind}", P::NAME);
+    let of_kind = kinds.find(P::NAME, &full).ok_or_else(|| not_ours::<P>(&kinds, &full))?;
+    let found = of_kind.discover(machine)?;
+    found.ok_or_else(|| Error::target("unsupported", format!("{full} does not look for what is there")))
 }
 
 /// Proposes effects for each change. Answers in the order of the question.

@@ -7,8 +7,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json, json};
 use tidelock_sdk::schemars::{self, JsonSchema};
 use tidelock_sdk::sql::{Row, Rows, Server, Value, alter, create, drop, identity, rename, reset, set, set_comment};
-use tidelock_sdk::{Action, Change, Diagnostic, Error, Field, Kind, Machine, Observation, Proposals, Step, Subject};
+use tidelock_sdk::{
+    Action, Change, Diagnostic, Error, Field, Found, Kind, Machine, Observation, Proposals, Step, Subject,
+};
 
+use crate::discover;
 use crate::name::{self, Name, Owns};
 use crate::place::managed;
 use crate::settings::{Catalog, Setting, Settings};
@@ -157,6 +160,13 @@ impl Kind for Database {
             })
         };
         subjects.iter().map(look).collect()
+    }
+
+    fn discover(machine: &Machine<'_>) -> Result<Option<Vec<Found>>, Error> {
+        let rows = databases(machine)?;
+        let catalog = Catalog::of(machine)?;
+        let all = rows.iter().map(|row| fields(row, Some(&catalog))).collect::<Result<Vec<_>, _>>()?;
+        Ok(Some(all.into_iter().filter_map(discover::database).collect()))
     }
 
     fn steps(change: &Change<DatabaseSpec>, machine: &Machine<'_>, propose: &Proposals<'_>) -> Result<Step, Error> {

@@ -7,7 +7,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json, json};
 use tidelock_sdk::schemars::{self, JsonSchema};
 use tidelock_sdk::sql::{self, Grantee, Rows, Server, Value, grant, identity, revoke};
-use tidelock_sdk::{Action, Change, Diagnostic, Error, Field, Kind, Machine, Observation, Proposals, Step, Subject};
+use tidelock_sdk::{
+    Action, Change, Diagnostic, Error, Field, Found, Kind, Machine, Observation, Proposals, Step, Subject,
+};
 
 use crate::name::{self, Name, Owns, together};
 use crate::place::{Place, by_database, opened};
@@ -178,6 +180,10 @@ impl Kind for DefaultPrivileges {
             };
             places.iter().map(look).collect()
         })
+    }
+
+    fn discover(machine: &Machine<'_>) -> Result<Option<Vec<Found>>, Error> {
+        crate::discover::default_privileges(machine).map(Some)
     }
 
     fn steps(

@@ -3,11 +3,12 @@
 use std::rc::Rc;
 
 use serde::{Deserialize, Serialize};
-use serde_json::json;
+use serde_json::{Map, Value as Json, json};
 use tidelock_sdk::schemars::{self, JsonSchema};
-use tidelock_sdk::sql::{self, Rows, Server, Value, alter, create, drop, identity};
-use tidelock_sdk::{Action, Change, Error, Field, Kind, Machine, Observation, Proposals, Step, Subject};
+use tidelock_sdk::sql::{self, Row, Rows, Server, Value, alter, create, drop, identity};
+use tidelock_sdk::{Action, Change, Error, Field, Found, Kind, Machine, Observation, Proposals, Step, Subject};
 
+use crate::discover;
 use crate::name::{self, Name, together};
 use crate::place::{Place, by_database, managed, opened};
 
@@ -85,17 +86,20 @@ impl Kind for Extension {
             let look = |place: &Place<'_>| {
                 let seen = [rows.seen(&[Value::from(place.part(1))])?];
                 let Some(row) = known.get(place.part(1)) else { return Ok(Observation::absent(seen)) };
-                let all = json!({
-                    "database": database,
-                    "name": place.part(1),
-                    "schema": row.get::<String>("schema")?,
-                    "version": row.get::<String>("extversion")?,
-                });
-                let all = all.as_object().cloned().unwrap_or_default();
+                let all = fields(database, row)?;
                 Ok(Observation::present(managed(place.subject, &["database", "name"], all), seen))
             };
             places.iter().map(look).collect()
         })
+    }
+
+    fn discover(machine: &Machine<'_>) -> Result<Option<Vec<Found>>, Error> {
+        let found = discover::in_databases(machine, |database, opened| {
+            let rows = extensions(opened)?;
+            let all = rows.iter().map(|row| fields(database, row)).collect::<Result<Vec<_>, _>>()?;
+            Ok(all.into_iter().filter_map(discover::extension).collect())
+        });
+        found.map(Some)
     }
 
     fn steps(change: &Change<ExtensionSpec>, machine: &Machine<'_>, propose: &Proposals<'_>) -> Result<Step, Error> {
@@ -159,6 +163,17 @@ impl Kind for Extension {
         }
         Ok(Step::Proposed)
     }
+}
+
+/// All fields of an extension.
+fn fields(database: &str, row: &Row) -> Result<Map<String, Json>, Error> {
+    let all = json!({
+        "database": database,
+        "name": row.get::<String>("extname")?,
+        "schema": row.get::<String>("schema")?,
+        "version": row.get::<String>("extversion")?,
+    });
+    Ok(all.as_object().cloned().unwrap_or_default())
 }
 
 fn extensions(database: &sql::Database<'_>) -> Result<Rc<Rows>, Error> {

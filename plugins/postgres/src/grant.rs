@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json, json};
 use tidelock_sdk::schemars::{self, JsonSchema};
 use tidelock_sdk::sql::{Server, identity};
-use tidelock_sdk::{Change, Diagnostic, Error, Field, Kind, Machine, Observation, Proposals, Step, Subject};
+use tidelock_sdk::{Change, Diagnostic, Error, Field, Found, Kind, Machine, Observation, Proposals, Step, Subject};
 
 use crate::name::{self, Name, Owns};
 use crate::place::{Place, by_database};
@@ -218,6 +218,10 @@ impl Kind for Grant {
         }
         let unanswered = || Observation::Failed(Error::plugin("no answer for this subject"));
         Ok(answers.into_iter().map(|answer| answer.unwrap_or_else(unanswered)).collect())
+    }
+
+    fn discover(machine: &Machine<'_>) -> Result<Option<Vec<Found>>, Error> {
+        crate::discover::grants(machine).map(Some)
     }
 
     fn steps(change: &Change<GrantSpec>, machine: &Machine<'_>, propose: &Proposals<'_>) -> Result<Step, Error> {

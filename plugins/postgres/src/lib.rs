@@ -9,6 +9,7 @@
 
 mod database;
 mod defaults;
+mod discover;
 mod extension;
 mod grant;
 mod name;

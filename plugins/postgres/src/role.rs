@@ -11,10 +11,11 @@ use serde_json::{Map, Value as Json, json};
 use tidelock_sdk::schemars::{self, JsonSchema};
 use tidelock_sdk::sql::{Row, Rows, Secret, Server, Value, identity};
 use tidelock_sdk::{
-    Change, Diagnostic, Error, Field, Kind, Machine, Observation, Present, Proposals, Readiness, SecretProbe, Step,
-    Subject,
+    Change, Diagnostic, Error, Field, Found, Kind, Machine, Observation, Present, Proposals, Readiness, SecretProbe,
+    Step, Subject,
 };
 
+use crate::discover;
 use crate::name::{self, Name, Owns};
 use crate::place::managed;
 use crate::settings::{Catalog, Setting, Settings};
@@ -205,6 +206,16 @@ impl Kind for Role {
             }
         };
         subjects.iter().map(look).collect()
+    }
+
+    fn discover(machine: &Machine<'_>) -> Result<Option<Vec<Found>>, Error> {
+        let rows = roles(machine)?;
+        let catalog = Catalog::of(machine)?;
+        let mut found = Vec::new();
+        for row in rows.iter() {
+            found.extend(discover::role(fields(row, Some(&catalog))?, machine)?);
+        }
+        Ok(Some(found))
     }
 
     fn steps(change: &Change<RoleSpec>, machine: &Machine<'_>, propose: &Proposals<'_>) -> Result<Step, Error> {

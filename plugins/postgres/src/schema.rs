@@ -3,11 +3,14 @@
 use std::rc::Rc;
 
 use serde::{Deserialize, Serialize};
-use serde_json::json;
+use serde_json::{Map, Value as Json, json};
 use tidelock_sdk::schemars::{self, JsonSchema};
-use tidelock_sdk::sql::{self, Rows, Value, alter, create, drop, identity, rename, set_comment};
-use tidelock_sdk::{Action, Change, Diagnostic, Error, Field, Kind, Machine, Observation, Proposals, Step, Subject};
+use tidelock_sdk::sql::{self, Row, Rows, Value, alter, create, drop, identity, rename, set_comment};
+use tidelock_sdk::{
+    Action, Change, Diagnostic, Error, Field, Found, Kind, Machine, Observation, Proposals, Step, Subject,
+};
 
+use crate::discover;
 use crate::name::{self, Name, together};
 use crate::place::{by_database, managed, opened};
 
@@ -86,17 +89,20 @@ impl Kind for Schema {
             let look = |place: &crate::place::Place<'_>| {
                 let seen = [rows.seen(&[Value::from(place.part(1))])?];
                 let Some(row) = known.get(place.part(1)) else { return Ok(Observation::absent(seen)) };
-                let all = json!({
-                    "database": database,
-                    "name": place.part(1),
-                    "owner": row.get::<Option<String>>("owner")?,
-                    "comment": row.get::<String>("comment")?,
-                });
-                let all = all.as_object().cloned().unwrap_or_default();
+                let all = fields(database, row)?;
                 Ok(Observation::present(managed(place.subject, &["database", "name"], all), seen))
             };
             places.iter().map(look).collect()
         })
+    }
+
+    fn discover(machine: &Machine<'_>) -> Result<Option<Vec<Found>>, Error> {
+        let found = discover::in_databases(machine, |database, opened| {
+            let rows = schemas(opened)?;
+            let all = rows.iter().map(|row| fields(database, row)).collect::<Result<Vec<_>, _>>()?;
+            Ok(all.into_iter().filter_map(discover::schema).collect())
+        });
+        found.map(Some)
     }
 
     fn steps(change: &Change<SchemaSpec>, machine: &Machine<'_>, propose: &Proposals<'_>) -> Result<Step, Error> {
@@ -154,6 +160,17 @@ impl Kind for Schema {
         }
         Ok(Step::Proposed)
     }
+}
+
+/// All fields of a schema.
+fn fields(database: &str, row: &Row) -> Result<Map<String, Json>, Error> {
+    let all = json!({
+        "database": database,
+        "name": row.get::<String>("nspname")?,
+        "owner": row.get::<Option<String>>("owner")?,
+        "comment": row.get::<String>("comment")?,
+    });
+    Ok(all.as_object().cloned().unwrap_or_default())
 }
 
 fn schemas(database: &sql::Database<'_>) -> Result<Rc<Rows>, Error> {

@@ -9,7 +9,9 @@ use tidelock_model::kind::{Checked, FieldInfo, KindInfo, ProviderInfo, Roles};
 use tidelock_model::name::{Identity, Kind};
 use tidelock_model::observation::{Observation, Readiness, SecretProbe};
 use tidelock_model::plugin::PluginRef;
+use tidelock_model::port::Found;
 
+use crate::bindings::discover::exports::tidelock::provider::discover as wit_discover;
 use crate::bindings::provider::exports::tidelock::provider::provider as wit;
 use crate::bindings::types;
 use crate::convert;
@@ -167,6 +169,14 @@ pub(crate) fn observation(door: &Door, seen: &SeenTable, answer: wit::Observatio
             Observation::Waits { on: json::identity(waits.on)?, why: tame(&waits.why, MAX_LINE) }
         }
         wit::Observation::Failed(error) => Observation::Failed { fault: convert::from_guest(door, error) },
+    })
+}
+
+pub(crate) fn found(found: wit_discover::Found) -> Result<Found, String> {
+    Ok(Found {
+        name: json::key("name", found.name)?,
+        spec: json::object(&found.spec)?,
+        remarks: few("remarks", found.remarks)?.iter().map(|remark| tame(remark, MAX_LINE)).collect(),
     })
 }
 

@@ -38,6 +38,30 @@ pub(crate) mod provider {
     });
 }
 
+/// What a provider may export besides.
+pub(crate) mod discover {
+    wasmtime::component::bindgen!({
+        path: [
+            "../../wit/types",
+            "../../wit/log",
+            "../../wit/machine",
+            "../../wit/sql",
+            "../../wit/netlink",
+            "../../wit/nft",
+            "../../wit/provider",
+        ],
+        inline: "
+            package tidelock:discovering;
+            world discovering {
+                export tidelock:provider/discover@0.1.0;
+            }
+        ",
+        world: "tidelock:discovering/discovering",
+        exports: { default: async },
+        with: { "tidelock:types/types@0.1.0": super::provider::tidelock::types::types },
+    });
+}
+
 /// The world of renderers. Shares the types and the log with providers.
 pub(crate) mod renderer {
     wasmtime::component::bindgen!({

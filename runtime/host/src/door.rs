@@ -28,6 +28,7 @@ pub(crate) enum Export {
     Normalise,
     Observe,
     Steps,
+    Discover,
 }
 
 impl Export {
@@ -39,6 +40,7 @@ impl Export {
             Self::Normalise => "normalise",
             Self::Observe => "observe",
             Self::Steps => "steps",
+            Self::Discover => "discover",
         }
     }
 
@@ -46,7 +48,7 @@ impl Export {
     pub(crate) fn clock(self, limits: &Limits) -> (u64, &'static str) {
         match self {
             Self::Render => (limits.render_ms, "render_ms"),
-            Self::Normalise | Self::Observe => (limits.observe_ms, "observe_ms"),
+            Self::Normalise | Self::Observe | Self::Discover => (limits.observe_ms, "observe_ms"),
             Self::Describe | Self::Check | Self::Steps => (limits.steps_ms, "steps_ms"),
         }
     }

@@ -20,6 +20,7 @@ mod bindings;
 mod call;
 mod capability;
 mod convert;
+mod discover;
 mod door;
 mod engine;
 mod eyes;

@@ -19,6 +19,7 @@ use wasmtime::Store;
 use wasmtime::component::{Component, Linker};
 
 use crate::aot::AotCache;
+use crate::bindings::discover::DiscoveringPre;
 use crate::bindings::provider::ProviderPluginPre;
 use crate::bindings::renderer::RendererPluginPre;
 use crate::call::{CallState, Caller, Desk};
@@ -27,6 +28,9 @@ use crate::door::{Export, MAX_LINE};
 use crate::engine::EngineRoom;
 use crate::inspect::{inspect, word};
 use crate::meter;
+
+/// The interface of providers that find what is there.
+const DISCOVER: &str = "tidelock:provider/discover@0.1.0";
 
 /// How a host is set up.
 #[derive(Debug, Clone)]
@@ -66,7 +70,7 @@ pub(crate) struct Plugin {
 #[derive(Clone)]
 pub(crate) enum Linked {
     Renderer(RendererPluginPre<CallState>),
-    Provider(ProviderPluginPre<CallState>),
+    Provider(ProviderPluginPre<CallState>, Option<DiscoveringPre<CallState>>),
 }
 
 impl Plugin {
@@ -279,7 +283,12 @@ impl Host {
         let pre = linker.instantiate_pre(&component).map_err(|error| failed(doing, &error))?;
         match facts.role {
             Role::Renderer => RendererPluginPre::new(pre).map(Linked::Renderer),
-            Role::Provider => ProviderPluginPre::new(pre).map(Linked::Provider),
+            Role::Provider => {
+                let exports = component.component_type();
+                let discovers = exports.exports(&self.engine.engine).any(|(name, _)| name == DISCOVER);
+                let discovering = discovers.then(|| DiscoveringPre::new(pre.clone())).transpose();
+                discovering.and_then(|discovering| Ok(Linked::Provider(ProviderPluginPre::new(pre)?, discovering)))
+            }
         }
         .map_err(|error| failed(&format!("{} {doing} as a", word(facts.role)), &error))
     }

@@ -73,11 +73,11 @@ impl Plugins for PluginRoom {
                 fault
             })?;
         }
-        let Linked::Provider(pre) = self.host.linked(&plugin).await? else {
+        let Linked::Provider(pre, discovering) = self.host.linked(&plugin).await? else {
             return Err(Fault::new("panic", Blame::Host, format!("{name} was linked in another role")));
         };
         let pass = Arc::new(Pass { target: target.clone(), eyes, seen: SeenTable::new()? });
-        let provider = WasmProvider { caller: self.host.caller(&plugin), plugin, pre, pass };
+        let provider = WasmProvider { caller: self.host.caller(&plugin), plugin, pre, discovering, pass };
         provider.describe().await?;
         Ok(Arc::new(provider))
     }

@@ -12,10 +12,11 @@ use tidelock_model::kind::{Checked, ProviderInfo};
 use tidelock_model::name::Name;
 use tidelock_model::observation::{Observation, Subject, commands};
 use tidelock_model::plugin::PluginRef;
-use tidelock_model::port::{Declared, Provider, StepAnswer, StepRequest};
+use tidelock_model::port::{Declared, Found, Provider, StepAnswer, StepRequest};
 use wasmtime::Store;
 
 use crate::answers;
+use crate::bindings::discover::DiscoveringPre;
 use crate::bindings::provider::ProviderPluginPre;
 use crate::bindings::provider::exports::tidelock::provider::provider as wit;
 use crate::call::{CallState, Caller, Commands, Desk};
@@ -38,6 +39,7 @@ pub(crate) struct WasmProvider {
     pub(crate) plugin: Arc<Plugin>,
     pub(crate) caller: Caller,
     pub(crate) pre: ProviderPluginPre<CallState>,
+    pub(crate) discovering: Option<DiscoveringPre<CallState>>,
     pub(crate) pass: Arc<Pass>,
 }
 
@@ -108,6 +110,10 @@ impl Provider for WasmProvider {
         }
         // Every place is in exactly one call, and every call answered in full.
         Ok(out.into_iter().flatten().collect())
+    }
+
+    async fn discover(&self, kind: &str) -> Result<Option<Vec<Found>>, Fault> {
+        self.pages(kind).await
     }
 
     async fn steps(&self, changes: &[StepRequest]) -> Result<Vec<StepAnswer>, Fault> {
@@ -206,19 +212,19 @@ impl WasmProvider {
     }
 
     /// Holds the JSON of an answer against the limit on output, before it is parsed.
-    fn weigh<'a>(&self, door: &mut Door, texts: impl IntoIterator<Item = &'a str>) -> Result<(), Fault> {
+    pub(crate) fn weigh<'a>(&self, door: &mut Door, texts: impl IntoIterator<Item = &'a str>) -> Result<(), Fault> {
         door.hand_over(answers::weight(texts)).map_err(|stop| {
             self.caller.tell(door.export, &stop.0);
             *stop.0
         })
     }
 
-    fn sound<T>(&self, export: Export, answer: Result<T, String>) -> Result<T, Fault> {
+    pub(crate) fn sound<T>(&self, export: Export, answer: Result<T, String>) -> Result<T, Fault> {
         answer.map_err(|why| self.nonsense(export, &why))
     }
 
     /// The answer makes no sense: recorded, and the call fails.
-    fn nonsense(&self, export: Export, why: &str) -> Fault {
+    pub(crate) fn nonsense(&self, export: Export, why: &str) -> Fault {
         let fault = self.plugin.nonsense(export, why);
         self.caller.tell(export, &fault);
         fault

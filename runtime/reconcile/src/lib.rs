@@ -16,6 +16,7 @@ mod accept;
 mod approve;
 mod confirm;
 mod contents;
+mod discover;
 pub mod driver;
 mod error;
 mod forget;
@@ -38,6 +39,7 @@ pub use accept::{
 };
 pub use approve::{Planned, approve, planned, reject};
 pub use confirm::{confirm, unconfirmed};
+pub use discover::{Discovered, discover};
 pub use error::RunError;
 pub use forget::{Forget, Forgetting, forget, forgettable, is_stack};
 pub use holds::{Within, end, hold, within};

@@ -4,7 +4,7 @@
 
 pub mod provider {
     wit_bindgen::generate!({
-        world: "tidelock:provider/provider-plugin",
+        world: "tidelock:provider/discovering-plugin",
         path: [
             "../wit/types",
             "../wit/log",

@@ -2,6 +2,7 @@
 
 use std::marker::PhantomData;
 
+use super::bindings::provider::exports::tidelock::provider::discover as wit_discover;
 use super::bindings::provider::exports::tidelock::provider::provider as wit;
 use super::bindings::provider::tidelock::types::types;
 use super::host::{MachinePort, ProposePort, error_out};
@@ -9,7 +10,7 @@ use super::panic;
 use crate::change::{Action, Step};
 use crate::error::{Diagnostic, Severity};
 use crate::field::{Field, Roles};
-use crate::kind::KindDescription;
+use crate::kind::{Found, KindDescription};
 use crate::machine::Machine;
 use crate::observation::{Observation, Readiness, Subject};
 use crate::provider::{self, AnyChange, Declared, Provider};
@@ -72,6 +73,27 @@ impl<P: Provider> wit::Guest for Provided<P> {
         let changes: Vec<AnyChange> = changes.into_iter().map(change_in).collect();
         let steps = provider::steps::<P>(&changes, &machine(), ProposePort(PhantomData));
         Ok(steps.into_iter().map(step_out).collect())
+    }
+}
+
+/// What one page holds: far below what one host call may carry.
+const PAGE: usize = 500;
+
+impl<P: Provider> wit_discover::Guest for Provided<P> {
+    fn discover(kind: String, after: Option<String>) -> Result<wit_discover::Page, wit_discover::Error> {
+        panic::hook();
+        let found = provider::discover::<P>(&kind, &machine()).map_err(error_out)?;
+        let start: usize = after.and_then(|after| after.parse().ok()).unwrap_or(0);
+        let end = start.saturating_add(PAGE).min(found.len());
+        let next = (end < found.len()).then(|| end.to_string());
+        let page = found.into_iter().skip(start).take(PAGE);
+        let each = |found: Found| wit_discover::Found {
+            name: found.name,
+            spec: found.spec.to_string(),
+            remarks: found.remarks,
+            extras: Vec::new(),
+        };
+        Ok(wit_discover::Page { found: page.map(each).collect(), next })
     }
 }
 

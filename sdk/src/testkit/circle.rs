@@ -203,10 +203,9 @@ impl Machine {
     /// # Errors
     /// A refusal, or an effect that cannot be done.
     pub fn take_steps<P: Provider>(&self, changes: Vec<AnyChange>) -> Result<Vec<Proposal>, Error> {
-        let addresses: Vec<String> = changes.iter().map(|change| change.address.clone()).collect();
         let steps = provider::steps::<P>(&changes, &self.eyes(), ProposePort(self));
         let proposals = self.proposals();
-        for (address, step) in addresses.iter().zip(steps) {
+        for (AnyChange { address, .. }, step) in changes.into_iter().zip(steps) {
             match step {
                 Step::Proposed => {}
                 Step::Refused(error) => return Err(error),

@@ -63,6 +63,7 @@ impl Machine {
 }
 
 /// What `psql` is given to do.
+#[derive(Clone, Copy)]
 enum Script<'s> {
     /// One statement, whatever it is.
     Statement(&'s str),

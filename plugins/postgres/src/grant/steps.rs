@@ -24,7 +24,8 @@ pub(super) fn steps(change: &Change<GrantSpec>, machine: &Machine<'_>, propose: 
     };
     let held = held(spec, machine, propose)?;
     let schema = spec.schema.as_ref().map_or("", Name::as_str);
-    let wanted = if gone { Set::new() } else { spec.wanted(Server::of(machine).facts()?.number)? };
+    let version = Server::of(machine).facts()?.number;
+    let wanted = if gone { Set::new() } else { spec.wanted(version)? };
     let all = !gone && spec.owns == Owns::All;
     let empty = Set::new();
     let held = held.as_deref();
@@ -51,7 +52,9 @@ pub(super) fn steps(change: &Change<GrantSpec>, machine: &Machine<'_>, propose: 
     for name in names {
         let wanted = if listed.contains(&name) { &wanted } else { &empty };
         let before = last.as_ref().map(|last| last.granted(Some(&name))).unwrap_or_default();
-        let found = difference(of(&name), wanted, &before, all && listed.contains(&name));
+        let new = if there.contains(&name) { Set::new() } else { from_the_start(spec, &name, version) };
+        let held = if there.contains(&name) { of(&name) } else { &new };
+        let found = difference(held, wanted, &before, all && listed.contains(&name));
         add(spec, Some(&name), &found, propose)?;
     }
     Ok(Step::Proposed)
@@ -77,6 +80,19 @@ fn held(spec: &GrantSpec, machine: &Machine<'_>, propose: &Proposals<'_>) -> Res
         }
     }
     Held::within(&database, &classes, &grantees, &schemas).map(Some)
+}
+
+/// What the server grants by itself on something that is not there yet: it is taken back in the
+/// same plan that makes the thing.
+fn from_the_start(spec: &GrantSpec, name: &str, version: u32) -> Set {
+    let words: &[&str] = match (spec.role.as_str(), spec.on) {
+        ("public", Class::Database) => &["CONNECT", "TEMPORARY"],
+        ("public", Class::Schema) if name == "public" && version < 150_000 => &["CREATE", "USAGE"],
+        ("public", Class::Schema) if name == "public" => &["USAGE"],
+        ("public", Class::Language) => &["USAGE"],
+        _ => &[],
+    };
+    words.iter().map(ToString::to_string).collect()
 }
 
 fn change_kind() -> String {

@@ -14,6 +14,7 @@ mod forget;
 mod guard;
 mod history;
 mod hold;
+mod import;
 mod init;
 mod plan;
 mod plugin;
@@ -111,6 +112,8 @@ pub(crate) enum Command {
     Destroy(destroy::Args),
     /// Lets resources be: they stay on their target, and are no longer ours
     Forget(forget::Args),
+    /// Writes what is on a target already as resources, for a stack to take over
+    Import(import::Args),
     /// Shows what was done, newest first
     History(history::Args),
     /// Shows what happened, step by step
@@ -176,6 +179,7 @@ impl Command {
             Self::Undo(args) => undo::run(context, args),
             Self::Destroy(args) => destroy::run(context, args),
             Self::Forget(args) => forget::run(context, args),
+            Self::Import(args) => import::run(context, args),
             Self::History(args) => history::run(context, args),
             Self::Events(args) => events::run(context, args),
             Self::Blame(args) => blame::run(context, args),

@@ -12,7 +12,9 @@ mod watch;
 
 pub use ambient::{Clock, Listener};
 pub use check::Checker;
-pub use plugin::{Declared, PluginError, Plugins, Provider, RenderInputs, Rendered, Renderer, StepAnswer, StepRequest};
+pub use plugin::{
+    Declared, Found, PluginError, Plugins, Provider, RenderInputs, Rendered, Renderer, StepAnswer, StepRequest,
+};
 pub use secrets::Secrets;
 pub use source::{Fetched, Source, SourceError, Tree, TreeEntry, Want};
 pub use store::{Filter, Holder, KnownModule, LaneRecord, LaneStanding, Lease, Settled, Store, StoreError};

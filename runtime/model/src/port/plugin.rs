@@ -92,6 +92,17 @@ pub struct Declared {
     pub spec: Value,
 }
 
+/// Something on a target that a kind is for.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Found {
+    /// A name for it.
+    pub name: String,
+    /// Its spec, as a person would write it.
+    pub spec: Value,
+    /// What of it cannot be said in a spec.
+    pub remarks: Vec<String>,
+}
+
 /// A change that a provider finds effects for.
 #[derive(Debug, Clone, PartialEq)]
 pub struct StepRequest {
@@ -170,6 +181,15 @@ pub trait Provider: Send + Sync {
     /// # Errors
     /// The call failed, or the answer does not fit the question.
     async fn observe(&self, subjects: &[Subject]) -> Result<Vec<Observation>, Fault>;
+
+    /// Everything on the target that a kind (`role` of `postgres.role`) could manage; `None` where
+    /// the plugin does not look for such.
+    ///
+    /// # Errors
+    /// The call failed.
+    async fn discover(&self, _kind: &str) -> Result<Option<Vec<Found>>, Fault> {
+        Ok(None)
+    }
 
     /// Proposes. In the order of the question.
     ///

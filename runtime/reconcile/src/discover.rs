@@ -1,0 +1,134 @@
+//! What is on a target already, as resources: the first step from a system that was made by
+//! hand to one that follows Git. Reads alone; what comes of it is for a person to commit.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::Value;
+use tidelock_model::error::{Blame, Fault};
+use tidelock_model::name::{Identity, Kind, Name, NameError};
+use tidelock_model::port::{Declared, Found, Provider};
+
+use crate::error::RunError;
+use crate::runtime::Runtime;
+
+/// Something that is there, and how a stack would say it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Discovered {
+    /// The kind.
+    pub kind: Kind,
+    /// A name, unique among those of the kind.
+    pub name: Name,
+    /// What it is on its target.
+    pub identity: Identity,
+    /// The spec, as a person would write it.
+    pub spec: Value,
+    /// What of it a spec cannot say.
+    pub remarks: Vec<String>,
+    /// Whether a stack owns it already.
+    pub owned: bool,
+}
+
+/// Finds all that kinds of a plugin could manage on a target; `None` where it looks for none of
+/// them. No kinds are all of its kinds.
+///
+/// # Errors
+/// The plugin is not there, or failed.
+pub async fn discover(
+    runtime: &Runtime,
+    target: &Name,
+    plugin: &str,
+    kinds: &[Kind],
+) -> Result<Option<Vec<Discovered>>, RunError> {
+    let provider = runtime.plugins.provider(plugin, target).await?;
+    let owned: BTreeSet<Identity> = runtime.store.inventory(target)?.into_iter().map(|entry| entry.identity).collect();
+    let mut all = None;
+    for info in provider.describe().await?.kinds {
+        let Ok(kind) = Kind::new(format!("{plugin}.{}", info.name)) else { continue };
+        if !kinds.is_empty() && !kinds.contains(&kind) {
+            continue;
+        }
+        if let Some(found) = provider.discover(&info.name).await? {
+            all.get_or_insert_with(Vec::new).extend(named(provider.as_ref(), &kind, found, &owned).await?);
+        }
+    }
+    Ok(all)
+}
+
+/// Gives each a name that a file can hold, and asks the plugin what it is.
+async fn named(
+    provider: &dyn Provider,
+    kind: &Kind,
+    found: Vec<Found>,
+    owned: &BTreeSet<Identity>,
+) -> Result<Vec<Discovered>, RunError> {
+    let mut taken: BTreeMap<String, usize> = BTreeMap::new();
+    let names: Vec<Name> = found
+        .iter()
+        .map(|found| unique(&found.name, &mut taken))
+        .collect::<Result<_, _>>()
+        .map_err(|error| Fault::new("invalid", Blame::Plugin, error.to_string()))?;
+    let declared: Vec<Declared> = found
+        .iter()
+        .zip(&names)
+        .map(|(found, name)| Declared {
+            address: format!("{kind}/{name}"),
+            kind: kind.clone(),
+            spec: found.spec.clone(),
+        })
+        .collect();
+    let checked = provider.check(&declared).await?;
+    let each = found.into_iter().zip(names).zip(checked);
+    Ok(each
+        .map(|((found, name), checked)| Discovered {
+            kind: kind.clone(),
+            name,
+            owned: owned.contains(&checked.identity),
+            identity: checked.identity,
+            spec: found.spec,
+            remarks: found.remarks,
+        })
+        .collect())
+}
+
+/// A name out of what something is called: what a name cannot hold becomes a dash, and equal
+/// ones get numbers.
+fn unique(called: &str, taken: &mut BTreeMap<String, usize>) -> Result<Name, NameError> {
+    let mut plain = String::new();
+    for c in called.chars() {
+        let c = if c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.') { c } else { '-' };
+        if !(c == '-' && (plain.ends_with('-') || plain.is_empty())) {
+            plain.push(c);
+        }
+    }
+    plain.truncate(LONGEST);
+    let plain = plain.trim_matches(['-', '.']).to_owned();
+    let plain = if plain.is_empty() { "unnamed".to_owned() } else { plain };
+    let mut name = plain.clone();
+    while let Some(last) = taken.get_mut(&name) {
+        *last += 1;
+        name = format!("{plain}-{last}");
+    }
+    taken.insert(name.clone(), 1);
+    Name::new(name)
+}
+
+/// Room for a number after a name.
+const LONGEST: usize = 56;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_made_fit_and_unique() {
+        let mut taken = BTreeMap::new();
+        let mut name = |called: &str| unique(called, &mut taken).unwrap().to_string();
+        assert_eq!(name("app"), "app");
+        assert_eq!(name("app"), "app-2");
+        assert_eq!(name("app"), "app-3");
+        assert_eq!(name("app-2"), "app-2-2");
+        assert_eq!(name("my \"odd\" name"), "my-odd-name");
+        assert_eq!(name("ä/@"), "unnamed");
+        assert_eq!(name(&"x".repeat(200)).len(), LONGEST);
+    }
+}

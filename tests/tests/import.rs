@@ -1,0 +1,124 @@
+//! `import` on a real server: what is there becomes resources, a plan of them changes nothing,
+//! and they bring it back where it was lost.
+
+use tidelock_tests::{Databases, Site};
+
+/// What a server of some years has: roles, extensions, odd names, and privileges given and taken back.
+const GROWN: &str = r#"
+CREATE ROLE "App Owner";
+CREATE ROLE staff;
+CREATE ROLE web LOGIN CREATEDB CONNECTION LIMIT 20 VALID UNTIL '2030-01-31T00:00:00Z' PASSWORD 'known to nobody';
+CREATE ROLE reports LOGIN NOINHERIT;
+GRANT staff TO web WITH ADMIN OPTION;
+GRANT staff TO reports;
+ALTER ROLE web SET work_mem = '64MB';
+COMMENT ON ROLE staff IS 'who works here';
+CREATE DATABASE shop OWNER "App Owner" TEMPLATE template0 ENCODING 'UTF8' LOCALE 'C.UTF-8';
+REVOKE ALL ON DATABASE shop FROM PUBLIC;
+GRANT CONNECT ON DATABASE shop TO web WITH GRANT OPTION;
+GRANT CONNECT, TEMPORARY ON DATABASE shop TO reports;
+"#;
+const WITHIN: &str = r#"
+CREATE EXTENSION hstore; CREATE EXTENSION pgcrypto; CREATE EXTENSION citext;
+CREATE SCHEMA sales AUTHORIZATION "App Owner";
+CREATE SCHEMA "Odd.Name";
+GRANT USAGE ON SCHEMA sales TO web;
+REVOKE ALL ON SCHEMA public FROM PUBLIC;
+SET ROLE "App Owner";
+ALTER DEFAULT PRIVILEGES IN SCHEMA sales GRANT SELECT ON TABLES TO web;
+ALTER DEFAULT PRIVILEGES REVOKE EXECUTE ON FUNCTIONS FROM PUBLIC;
+"#;
+const TABLES: &str = r#"
+SET ROLE "App Owner";
+CREATE TABLE sales.orders (id int PRIMARY KEY, price int, note text);
+CREATE TABLE sales."Order Lines" (id serial);
+CREATE FUNCTION sales.total(int, character varying) RETURNS int LANGUAGE sql AS 'SELECT 1';
+GRANT SELECT, INSERT ON sales.orders TO web;
+GRANT UPDATE (price, note) ON sales.orders TO reports;
+GRANT USAGE ON SEQUENCE sales."Order Lines_id_seq" TO web;
+GRANT EXECUTE ON FUNCTION sales.total(int, character varying) TO reports;
+"#;
+
+fn grown(more: &[&str]) -> Databases {
+    let site = Databases::with_files([]);
+    site.by_hand("postgres", GROWN.lines().next().unwrap_or_default());
+    for line in GROWN.lines().filter(|line| !line.is_empty()) {
+        site.by_hand("postgres", line);
+    }
+    for script in [WITHIN].iter().chain(more) {
+        site.by_hand("shop", script);
+    }
+    site
+}
+
+/// Writes what is there into the stack, and commits it.
+fn import(site: &Databases) {
+    site.tidelock(["import", "pg", "--into", "infra/db"]).run().ok();
+    site.commit("What the server has");
+}
+
+/// What a dump says, whatever the order in which privileges were granted.
+fn lines(dump: &str) -> Vec<&str> {
+    let mut lines: Vec<&str> = dump.lines().collect();
+    lines.sort_unstable();
+    lines
+}
+
+/// How many effects a plan of everything has.
+fn effects(site: &Databases) -> String {
+    let plan = site.tidelock(["plan", "--output", "json"]).run().ok().json();
+    let groups = plan["groups"].as_array().unwrap();
+    groups.iter().map(|group| format!("{}\n", group["effects"])).collect()
+}
+
+#[test]
+fn what_is_there_becomes_resources_and_a_plan_changes_nothing() {
+    let site = grown(&[TABLES]);
+    let before = site.server().dump();
+    import(&site);
+    assert_eq!(effects(&site), "", "a plan of what was imported has effects");
+    site.apply();
+    assert_eq!(site.server().dump(), before, "taking it over changed something");
+    // It is owned now, so there is nothing left to import, and drift is found.
+    let again = site.tidelock(["import", "pg", "--output", "json"]).run().ok().json();
+    assert_eq!(again["resources"].as_array().unwrap().len(), 0, "{again}");
+    site.by_hand("shop", "GRANT CONNECT ON DATABASE shop TO PUBLIC; REVOKE INSERT ON sales.orders FROM web");
+    let _ = site.tidelock(["plan", "--detailed-exitcode"]).run().exit(2).says("drift");
+    site.apply();
+    assert_eq!(lines(&site.server().dump()), lines(&before));
+}
+
+#[test]
+fn what_was_imported_brings_it_back_where_it_was_lost() {
+    let site = grown(&[]);
+    import(&site);
+    site.apply();
+    // The one thing that nobody can read.
+    site.by_hand("postgres", "ALTER ROLE web PASSWORD NULL");
+    let before = site.server().dump();
+    site.by_hand("postgres", "DROP DATABASE shop");
+    for role in ["web", "reports", "staff", "\"App Owner\""] {
+        site.by_hand("postgres", &format!("DROP ROLE {role}"));
+    }
+    assert_ne!(site.server().dump(), before);
+    site.apply();
+    assert_eq!(lines(&site.server().dump()), lines(&before));
+}
+
+#[test]
+fn it_writes_what_a_person_would_and_over_nothing() {
+    let site = grown(&[]);
+    let ran = site.tidelock(["import", "pg", "--kind", "postgres.role"]).run().ok();
+    let ran = ran.says("kind: postgres.role").says("name: web").says("connection_limit: 20").says("- staff");
+    let _ = ran.never_says("superuser").never_says("pg_monitor").never_says("name: postgres\n").says("$secret");
+    site.tidelock(["import", "pg", "--into", "there"]).run().ok();
+    let _ = site.tidelock(["import", "pg", "--into", "there"]).run().exit(1).says("is there already");
+    let _ = site.tidelock(["import", "nobody"]).run().exit(64).says("no plugin has a grant on nobody");
+}
+
+#[test]
+fn a_plugin_that_does_not_look_says_so() {
+    let site = Site::new();
+    let ran = site.tidelock(["import", "local"]).run().exit(64);
+    let _ = ran.says("looks for what is there: server");
+}
