@@ -392,7 +392,7 @@ mod tests {
     #[test]
     fn an_import_that_is_not_served_names_capability_and_version() {
         for (import, words) in [
-            ("tidelock:sql/read@0.1.0", "does not offer sql; it needs one that serves sql 0.1.0"),
+            ("tidelock:ftp/read@0.1.0", "does not offer ftp; it needs one that serves ftp 0.1.0"),
             ("tidelock:machine/read@0.2.0", "needs machine 0.2; this Tidelock serves 0.1"),
             ("tidelock:machine/read@0.1.3", "needs machine 0.1.3; this Tidelock serves 0.1"),
             ("tidelock:machine/read", "without a readable version"),
