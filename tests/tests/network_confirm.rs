@@ -100,6 +100,7 @@ fn said(site: &Site, command: &[&str], text: &str) {
 const KILLS: u32 = 6;
 
 #[test]
+#[expect(clippy::print_stderr, reason = "what a long run is made for")]
 fn a_kill_at_any_moment_leaves_the_old_network_or_the_new_one() {
     let kills = std::env::var("TIDELOCK_KILLS").ok().and_then(|text| text.parse().ok()).unwrap_or(KILLS);
     let (site, space) = site("confirm: 3s\n");
@@ -116,8 +117,8 @@ fn a_kill_at_any_moment_leaves_the_old_network_or_the_new_one() {
         let (from, to) = if kill % 2 == 0 { (&new, &old) } else { (&old, &new) };
         site.repo().git(["revert", "--no-edit", "HEAD"]);
         let mut child = site.tidelock(["apply", "--yes"]).spawn();
-        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().subsec_nanos();
-        std::thread::sleep(takes.mul_f64(f64::from(now % 1000) / 1000.0));
+        let now = jiff::Timestamp::now().subsec_nanosecond();
+        std::thread::sleep(takes.mul_f64(f64::from(now.rem_euclid(1000)) / 1000.0));
         child.kill().unwrap();
         child.wait().unwrap();
         space.wait("no guard", Duration::from_secs(20), |_| {
@@ -131,9 +132,9 @@ fn a_kill_at_any_moment_leaves_the_old_network_or_the_new_one() {
             "kill {kill}: neither the old nor the new\n{picture}\nold:\n{from}\nnew:\n{to}"
         );
         if picture == *to {
-            forth += 1
+            forth += 1;
         } else {
-            back += 1
+            back += 1;
         }
         // A person goes on from there.
         site.tidelock(["apply", "--yes"]).run().ok();

@@ -79,7 +79,7 @@ impl Kind for Rule {
                 wrong("/table", "such a rule asks no table".to_owned());
             }
             (other, _) => {
-                wrong("/action", format!("{other:?} is no action: table, blackhole, unreachable or prohibit"))
+                wrong("/action", format!("{other:?} is no action: table, blackhole, unreachable or prohibit"));
             }
         }
         remarks

@@ -210,7 +210,7 @@ impl Kind for DefaultPrivileges {
                 let others = propose.all_changes().iter().filter(|other| other.kind == "postgres.default-privileges");
                 let owners = others.filter_map(|other| identity::parts(&other.identity).into_iter().next());
                 let held = held(&opened, owners.chain([spec.owner.to_string()]).collect())?;
-                held.sets.get(&key.map(str::to_owned).to_vec()).cloned().unwrap_or_default()
+                held.sets.get(key.map(str::to_owned).as_slice()).cloned().unwrap_or_default()
             }
             // A new database has the server's own; only those of everybody matter here.
             None if schema.is_none() && spec.role.as_str() == "public" => match spec.on {

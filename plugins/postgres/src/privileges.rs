@@ -204,7 +204,8 @@ pub(crate) fn difference(held: &Set, wanted: &Set, last: &Set, all: bool) -> Dif
 /// The statements that a set needs: whether it is about the option, and the privileges.
 /// Granting with the option grants the privilege; taking the privilege back takes the option.
 pub(crate) fn statements(set: &Set, revoke: bool) -> Vec<(bool, Vec<Privilege>)> {
-    let (mut plain, mut with): (BTreeMap<&str, Vec<String>>, BTreeMap<&str, Vec<String>>) = Default::default();
+    let mut plain: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+    let mut with: BTreeMap<&str, Vec<String>> = BTreeMap::new();
     for text in set {
         let bare = text.strip_suffix(OPTION);
         let covered = match bare {
@@ -256,7 +257,7 @@ mod tests {
         assert!(all(170_000).contains("MAINTAIN") && !all(150_000).contains("MAINTAIN"));
         let columns = Wanted::Columns(BTreeMap::from([("UPDATE".into(), vec!["a (b)".into(), "c".into()])]));
         assert_eq!(
-            expand(&[columns.clone()], true, Class::Table, 150_000).unwrap(),
+            expand(std::slice::from_ref(&columns), true, Class::Table, 150_000).unwrap(),
             set(&["UPDATE (a (b))", "UPDATE (a (b)) WITH GRANT OPTION", "UPDATE (c)", "UPDATE (c) WITH GRANT OPTION"])
         );
         assert!(expand(&[columns], false, Class::Sequence, 150_000).is_err());

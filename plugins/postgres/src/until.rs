@@ -24,6 +24,7 @@ impl Until {
         &self.0
     }
 
+    #[expect(clippy::needless_pass_by_value, reason = "the form that `from_text` takes")]
     fn parse(text: String) -> Result<Self, String> {
         if text.trim().eq_ignore_ascii_case(INFINITY) {
             return Ok(Self(INFINITY.to_owned()));

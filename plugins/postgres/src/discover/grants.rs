@@ -123,7 +123,7 @@ struct Pair {
 
 fn pairs(rows: &Rows) -> Result<BTreeMap<Key, Pair>, Error> {
     let mut pairs: BTreeMap<Key, Pair> = BTreeMap::new();
-    for row in rows.iter() {
+    for row in rows {
         let key = key(row)?;
         let set = privileges::read(row, "privileges")?;
         let pair = pairs.entry(key).or_default();

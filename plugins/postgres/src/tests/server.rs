@@ -51,7 +51,8 @@ fn start() -> PathBuf {
         while [ -d /proc/$3 ]; do sleep 0.2; done\nkill -INT $server; wait $server; cd /; rm -rf \"$2\"";
     let mut guard = as_owner(Path::new("/bin/sh"));
     guard.args(["-c", script, "sh"]).arg(program("postgres")).arg(&folder).arg(std::process::id().to_string());
-    guard.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("a server");
+    // It outlives this process by a moment, and ends the server.
+    drop(guard.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("a server"));
     let deadline = Instant::now() + Duration::from_secs(60);
     while !folder.join(".s.PGSQL.5432").exists() {
         assert!(Instant::now() < deadline, "{}", fs::read_to_string(folder.join("log")).unwrap_or_default());

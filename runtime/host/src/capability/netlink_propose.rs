@@ -115,7 +115,7 @@ impl CallState {
     ) -> Result<std::result::Result<Option<String>, Fault>> {
         let pass = self.pass(function)?;
         let grant = pass.eyes.grant(&self.door.plugin);
-        if !grant.is_some_and(|grant| grant.decide(Access::Network(&name)).is_ok()) {
+        if grant.is_none_or(|grant| grant.decide(Access::Network(&name)).is_err()) {
             return Ok(Ok(None));
         }
         let tables = matches!(name, ObjectName::Table { .. });

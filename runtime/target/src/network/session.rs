@@ -1,11 +1,11 @@
 //! A visit to a network for several effects: one thread in the namespace, which looks once
 //! and keeps what it saw for as long as that is surely still so.
 
-use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
 
 use tidelock_model::error::{Blame, Fault};
 use tidelock_model::network::{NetworkEffect, Object, ObjectName};
+use tokio::sync::{mpsc, oneshot};
 
 use super::view::View;
 use super::{Namespace, fault, find, links_here, nft, opened, put, sysctl};
@@ -17,21 +17,21 @@ const FRESH: Duration = Duration::from_millis(100);
 struct Job {
     effect: NetworkEffect,
     before: Option<Option<Object>>,
-    answer: Sender<Result<(), Fault>>,
+    answer: oneshot::Sender<Result<(), Fault>>,
 }
 
 /// The visit. It ends when this is dropped.
 pub struct Session {
-    jobs: Sender<Job>,
+    jobs: mpsc::UnboundedSender<Job>,
 }
 
 impl Session {
     pub(super) fn begin(namespace: Namespace) -> Result<Self, Fault> {
-        let (jobs, work) = channel();
+        let (jobs, work) = mpsc::unbounded_channel();
         let failed = |error| Fault::new("io", Blame::Host, format!("cannot start a thread: {error}"));
         std::thread::Builder::new()
             .name("network".to_owned())
-            .spawn(move || serve(&namespace, &work))
+            .spawn(move || serve(&namespace, work))
             .map_err(failed)?;
         Ok(Self { jobs })
     }
@@ -43,17 +43,17 @@ impl Session {
     /// `changed`; the kernel refuses; something that the effect needs is not there.
     pub fn perform(&self, effect: &NetworkEffect, before: Option<&Option<Object>>) -> Result<(), Fault> {
         let gone = || Fault::new("panic", Blame::Host, "work in a network namespace panicked");
-        let (answer, answered) = channel();
+        let (answer, answered) = oneshot::channel();
         let job = Job { effect: effect.clone(), before: before.cloned(), answer };
         self.jobs.send(job).map_err(|_| gone())?;
-        answered.recv().map_err(|_| gone())?
+        answered.blocking_recv().map_err(|_| gone())?
     }
 }
 
-fn serve(namespace: &Namespace, work: &Receiver<Job>) {
+fn serve(namespace: &Namespace, mut work: mpsc::UnboundedReceiver<Job>) {
     let there = namespace.stay();
     let mut looked = (Instant::now(), None);
-    while let Ok(job) = work.recv() {
+    while let Some(job) = work.blocking_recv() {
         let done = there.clone().and_then(|()| perform(&mut looked, &job.effect, job.before.as_ref()));
         // Nobody waits for it any more.
         let _ = job.answer.send(done);

@@ -198,7 +198,9 @@ fn follow(shared: &Shared, key: &Option<String>, sockets: &Sockets, closed: &Pip
 
 /// Takes what is there, and says whether there was anything.
 fn drain_all(sockets: &Sockets) -> bool {
-    sockets.iter().flatten().fold(false, |any, socket| drain(socket) || any)
+    // All of them, not only until the first that had some.
+    let heard = sockets.iter().flatten().filter(|socket| drain(socket)).count();
+    heard > 0
 }
 
 /// Too much for the socket's memory is news like any other.
