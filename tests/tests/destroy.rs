@@ -142,3 +142,101 @@ fn a_target_that_left_the_config_is_orphaned_until_it_is_forgotten() {
     let _ = site.tidelock(["forget", "--target", "local", "--yes"]).run().exit(64).says("nothing is known of a target");
     assert!(fs::metadata(site.machine("srv/a")).is_ok());
 }
+
+/// `web` needs `db`, on one machine; both have a file.
+fn stacked() -> Site {
+    let site = two();
+    site.repo().edit("web/stack.yaml", "targets:", "needs: [db]\ntargets:").commit("web needs db");
+    site.apply();
+    site
+}
+
+/// The stacks of what was deleted, in order.
+fn deleted(site: &Site) -> Vec<String> {
+    let json = site.tidelock(["history", "--output", "json"]).run().ok().json();
+    let lines = json["history"].as_array().unwrap_or_else(|| panic!("{json}")).iter().rev();
+    let deleted = lines.filter(|line| line["action"] == "delete");
+    deleted.map(|line| line["address"].as_str().unwrap().split(':').nth(1).unwrap().to_owned()).collect()
+}
+
+#[test]
+fn stacks_are_torn_down_in_reverse_of_what_they_need() {
+    let site = stacked();
+    site.tidelock(["suspend", "--all", "--reason", "the site closes"]).run().ok();
+    let waits = site.tidelock(["destroy", "db", "--yes"]).run().exit(5);
+    let _ = waits.says("web needs it, and web@local still owns something");
+    assert!(site.on_machine("srv/d").is_some());
+    let _ = site.tidelock(["destroy", "db", "web"]).run().exit(5).says("tidelock destroy db web --yes");
+    let done = site.tidelock(["destroy", "db", "web", "--yes"]).run().ok();
+    assert_eq!(done.stdout.matches("Approved by").count(), 1, "one yes is for all of it\n{}", done.story());
+    assert_eq!(deleted(&site), ["web", "web", "db"]);
+    assert_eq!((site.on_machine("srv/a"), site.on_machine("srv/d")), (None, None));
+}
+
+#[test]
+fn what_could_not_be_removed_keeps_what_it_needs() {
+    let site = stacked();
+    let guarded = site.world().read("infra/web/a.yaml") + "protect: true\n";
+    site.repo().write("web/a.yaml", guarded).commit("a is kept");
+    site.apply();
+    site.tidelock(["suspend", "--all", "--reason", "the site closes"]).run().ok();
+    let ran = site.tidelock(["destroy", "db", "web", "--yes"]).run();
+    assert_ne!(ran.code, 0, "{}", ran.story());
+    assert!(site.on_machine("srv/a").is_some() && site.on_machine("srv/d").is_some(), "{}", ran.story());
+}
+
+#[test]
+fn all_that_is_orphaned_goes_in_the_same_order() {
+    let site = stacked();
+    let _ = site.tidelock(["destroy", "--orphaned", "--yes"]).run().exit(64).says("no lane is orphaned");
+    site.stack("stays");
+    site.file("stays", "s", "four\n");
+    site.repo().git(["rm", "-q", "-r", "web", "db"]);
+    site.repo().commit("Both are gone");
+    site.apply();
+    let _ = site.tidelock(["destroy", "--orphaned"]).run().exit(5).says("tidelock destroy --orphaned --yes");
+    site.tidelock(["destroy", "--orphaned", "--yes"]).run().ok();
+    assert_eq!(deleted(&site), ["web", "web", "db"]);
+    assert_eq!(site.on_machine("srv/s").as_deref(), Some("four\n"));
+    assert_eq!((lane(&site, "web"), lane(&site, "db")), (None, None));
+    site.converged();
+}
+
+#[test]
+fn what_is_released_is_let_be_while_git_still_asks_for_it() {
+    let site = two();
+    let _ =
+        site.tidelock(["release", "web:server.file/a"]).run().exit(5).says("tidelock release web:server.file/a --yes");
+    site.tidelock(["release", "web:server.file/a", "--reason", "by hand for now", "--yes"]).run().ok();
+    site.world().write("machine/srv/a", "by hand\n");
+    site.converged();
+    site.apply();
+    assert_eq!(site.on_machine("srv/a").as_deref(), Some("by hand\n"), "neither healed nor removed");
+    for words in [&["status"][..], &["plan"], &["why", "web"], &["events"]] {
+        let _ = site.tidelock(words).run().ok().says("released infra:web:server.file/a@local").says("by hand for now");
+    }
+    // Git goes on about it, and about its neighbour.
+    site.repo().write("web/a.txt", "new\n").write("web/b.txt", "new\n").commit("Both change");
+    site.apply();
+    assert_eq!((site.on_machine("srv/a"), site.on_machine("srv/b")), (Some("by hand\n".into()), Some("new\n".into())));
+    let _ = site.tidelock(["undo", "web:server.file/a", "--end"]).run().ok().says("nothing to end");
+
+    let _ = site.tidelock(["release", "web:server.file/a", "--end"]).run().ok().says("follows Git again");
+    let _ = site.tidelock(["plan"]).run().ok().says("to take over");
+    assert_eq!(site.on_machine("srv/a").as_deref(), Some("by hand\n"));
+}
+
+#[test]
+fn what_is_released_stays_when_it_leaves_git_and_is_not_purged() {
+    let site = Site::with_files([("keep", "one\n")]);
+    let folder = "kind: server.directory\nname: app\nspec: { path: /srv/app, purge: true }\n";
+    let file = "kind: server.file\nname: conf\nspec: { path: /srv/app/conf, content: one }\n";
+    site.repo().write("web/app.yaml", folder).write("web/conf.yaml", file).commit("A directory of ours alone");
+    site.apply();
+    site.tidelock(["release", "server.file/conf", "--yes"]).run().ok();
+    site.world().write("machine/srv/app/stray", "x");
+    site.apply();
+    assert!(site.on_machine("srv/app/stray").is_none(), "what nobody speaks for is purged");
+    assert_eq!(site.on_machine("srv/app/conf").as_deref(), Some("one"));
+    let _ = site.tidelock(["release", "server.file/conf", "--yes"]).run().exit(64).says("no such resource is ours");
+}

@@ -173,13 +173,16 @@ impl fmt::Display for Pin {
     }
 }
 
-/// A resource that is kept as it was before a change.
+/// A resource that does not follow Git for now: kept as it was before a change, or let be.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Undo {
     /// The resource.
     pub address: Address,
     /// What it is on its target.
     pub identity: Identity,
+    /// Whether it is let be: nobody looks at it, and it is not ours. Else it is kept as below.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub let_be: bool,
     /// The run whose change is taken back.
     pub run: String,
     /// What that change did.
@@ -198,10 +201,22 @@ pub struct Undo {
     pub reason: Option<String>,
 }
 
+impl Undo {
+    /// The verb that began it, and ends it with `--end`.
+    #[must_use]
+    pub fn verb(&self) -> &'static str {
+        if self.let_be { "release" } else { "undo" }
+    }
+}
+
 /// Who took what back, when and why, in a sentence.
 impl fmt::Display for Undo {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} took back what run {} did to {} at {}", self.who, self.run, self.address, time(self.at))?;
+        if self.let_be {
+            write!(f, "{} released {} at {}", self.who, self.address, time(self.at))?;
+        } else {
+            write!(f, "{} took back what run {} did to {} at {}", self.who, self.run, self.address, time(self.at))?;
+        }
         ending(f, None, self.reason.as_deref())
     }
 }

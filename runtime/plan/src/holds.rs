@@ -2,6 +2,7 @@
 //! lifts it. Such a wait refuses nothing, and no yes ends it.
 
 use tidelock_model::hold::{Hold, HoldKind, Pin, Scope};
+use tidelock_model::name::{Lane, Name};
 use tidelock_model::plan::Wait;
 use tidelock_model::run::Status;
 
@@ -31,6 +32,17 @@ pub fn wait(hold: &Hold) -> Wait {
         format!("to lift it: `{}`", resume(&hold.scope))
     };
     Wait { until: hold.until, ..Wait::new(code, hold.to_string()).hint(hint) }
+}
+
+/// The wait of a lane that is to be destroyed and that a lane of another stack still needs;
+/// `also` where that is destroyed with it.
+#[must_use]
+pub fn needed(stack: &Name, by: &Lane, also: bool) -> Wait {
+    let message = format!("{stack} needs it, and {}@{} still owns something", by.stack, by.target);
+    if also {
+        return Wait { on: Some(by.clone()), ..Wait::new("needed", message).hint("that one goes first") };
+    }
+    Wait::new("needed", message).hint(format!("destroy it first, or both together: `tidelock destroy {stack} ...`"))
 }
 
 /// The wait of a lane whose stack is pinned to another revision than the one that is planned.

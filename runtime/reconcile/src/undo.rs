@@ -57,12 +57,32 @@ pub(crate) async fn keep(
     Ok(())
 }
 
-/// Lets what is kept as it was stand in for what Git says, and gives back what that is. Where
-/// Git says something else by now, and it is what is in force, that counts.
-pub(crate) fn stand_in(runtime: &Runtime, desired: &mut Desired, in_force: bool) -> Result<Vec<Identity>, RunError> {
-    let mut undone = Vec::new();
-    for undo in runtime.store.undos()?.into_iter().filter(|undo| undo.address.lane() == desired.lane) {
+/// What of a lane does not follow Git.
+#[derive(Default)]
+pub(crate) struct Apart {
+    /// What is kept as it was.
+    pub(crate) undone: Vec<Identity>,
+    /// What is let be. Its stack's claim on it stays: nobody else purges it.
+    pub(crate) let_be: Vec<DesiredResource>,
+}
+
+/// Lets what is kept as it was stand in for what Git says, takes out what is let be, and gives
+/// back what that is. Where Git says something else by now of what is kept, and it is what is in
+/// force, that counts; what is let be is let be until it leaves Git.
+pub(crate) fn stand_in(runtime: &Runtime, desired: &mut Desired, in_force: bool) -> Result<Apart, RunError> {
+    let mut apart = Apart::default();
+    let mut undos = runtime.store.undos()?;
+    undos.retain(|undo| undo.address.lane() == desired.lane);
+    for undo in undos {
         let at = desired.resources.iter().position(|resource| resource.identity == undo.identity);
+        if undo.let_be {
+            match at {
+                Some(at) => let_be(runtime, desired, at, &undo, &mut apart)?,
+                None if in_force => end(runtime, undo, None)?,
+                None => {}
+            }
+            continue;
+        }
         let now = at.map(|at| Digest::of_json(&desired.resources[at].spec));
         if now != undo.desired {
             if in_force {
@@ -77,12 +97,75 @@ pub(crate) fn stand_in(runtime: &Runtime, desired: &mut Desired, in_force: bool)
             (None, Some(at), _) => drop(desired.resources.remove(at)),
             (_, None, _) => continue,
         }
-        let hint = format!("to let it follow Git again: `tidelock undo {address} --end`");
-        let warning = Diagnostic::error(format!("{} is not as Git says: {undo}", address.resource), None).hint(hint);
-        desired.warnings.push(Diagnostic { severity: Severity::Warning, ..warning });
-        undone.push(undo.identity);
+        desired.warnings.push(said(&undo, &format!("{} is not as Git says", address.resource)));
+        apart.undone.push(undo.identity);
     }
-    Ok(undone)
+    Ok(apart)
+}
+
+fn said(undo: &Undo, what: &str) -> Diagnostic {
+    let hint = format!("to let it follow Git again: `tidelock {} {} --end`", undo.verb(), undo.address);
+    Diagnostic { severity: Severity::Warning, ..Diagnostic::error(format!("{what}: {undo}"), None).hint(hint) }
+}
+
+/// Takes a resource out of what a lane should hold. As long as the ledger has it, it is ours:
+/// whoever released it did not get that far, and what Git does not want would be deleted.
+fn let_be(runtime: &Runtime, desired: &mut Desired, at: usize, undo: &Undo, apart: &mut Apart) -> Result<(), RunError> {
+    if runtime.store.inventory(&undo.address.target)?.iter().any(|entry| entry.identity == undo.identity) {
+        return Ok(());
+    }
+    let gone = desired.resources.remove(at);
+    for other in &mut desired.resources {
+        other.needs.retain(|needed| *needed != gone.id);
+        other.notify.retain(|notify| notify.to != gone.id);
+    }
+    desired.warnings.push(said(undo, &format!("{} is let be", gone.id)));
+    apart.let_be.push(gone);
+    Ok(())
+}
+
+/// Lets a resource be that Git still asks for: it stays on its target as it is, is ours no more,
+/// and nobody looks at it until a person ends that or it leaves Git.
+///
+/// # Errors
+/// It is not one resource that is meant, Git does not ask for it, or the store cannot be written.
+pub async fn release(
+    runtime: &Runtime,
+    entry: &InventoryEntry,
+    reason: Option<String>,
+    who: &str,
+) -> Result<Undo, RunError> {
+    let address = &entry.address;
+    let selection = Selection {
+        source: Some(address.source.clone()),
+        stacks: vec![address.stack.to_string()],
+        targets: vec![address.target.to_string()],
+        want: Want::Configured,
+    };
+    let rendered = crate::run::render(runtime, &selection).await?;
+    if !rendered.iter().flat_map(|lane| &lane.resources).any(|resource| resource.identity == entry.identity) {
+        return Err(no(format!("Git does not ask for {address}"), format!("`tidelock forget {address}` lets it be")));
+    }
+    let undo = Undo {
+        address: address.clone(),
+        identity: entry.identity.clone(),
+        let_be: true,
+        run: String::new(),
+        action: Action::Release,
+        spec: None,
+        desired: None,
+        entry: None,
+        who: who.to_owned(),
+        at: runtime.clock.now(),
+        reason,
+    };
+    // Before the ledger's line goes: in between it is ours as it was.
+    runtime.store.put_undo(&undo)?;
+    let one = |other: &Address, identity: &Identity| other == address && *identity == entry.identity;
+    let all = crate::forgettable(runtime, crate::Forget::Resources(&one))?;
+    crate::forget(runtime, &all, who).await?;
+    runtime.emit(None, Some(&address.lane()), &RunEvent::Undone { undo: Box::new(undo.clone()) })?;
+    Ok(undo)
 }
 
 /// A resource that left Git, as the ledger knew it.
@@ -117,7 +200,8 @@ pub async fn undo(
     let line = last_change(runtime.store.as_ref(), is_meant)?;
     let address = &line.address;
     if let Some(undo) = runtime.store.undos()?.into_iter().find(|undo| same(undo, address, &line.identity)) {
-        return Err(no(format!("{undo}"), format!("to let it follow Git again: `tidelock undo {address} --end`")));
+        let verb = undo.verb();
+        return Err(no(format!("{undo}"), format!("to let it follow Git again: `tidelock {verb} {address} --end`")));
     }
     if address_known(runtime, address).is_none() {
         return Err(no(format!("the config declares no target {}", address.target), "declare it first".to_owned()));
@@ -159,6 +243,7 @@ pub async fn undo(
     let undo = Undo {
         address: address.clone(),
         identity: line.identity.clone(),
+        let_be: false,
         run: line.run.clone(),
         action: line.action,
         spec,
@@ -178,13 +263,14 @@ pub async fn undo(
     Ok((undo, line))
 }
 
-/// Lets a resource follow Git again, by a person's word; `None` where it does.
+/// Lets a resource follow Git again that was kept as it was, or (`let_be`) let be, by a person's
+/// word; `None` where it does.
 ///
 /// # Errors
 /// Several are meant, or the store cannot be written.
-pub fn redo(runtime: &Runtime, is_meant: Meant<'_>, who: &str) -> Result<Option<Undo>, RunError> {
+pub fn redo(runtime: &Runtime, is_meant: Meant<'_>, let_be: bool, who: &str) -> Result<Option<Undo>, RunError> {
     let mut meant: Vec<Undo> = runtime.store.undos()?;
-    meant.retain(|undo| is_meant(&undo.address, &undo.identity));
+    meant.retain(|undo| undo.let_be == let_be && is_meant(&undo.address, &undo.identity));
     if meant.len() > 1 {
         return Err(several(meant.iter().map(|undo| &undo.address)));
     }

@@ -187,7 +187,7 @@ impl<'a> Known<'a> {
         reasons.extend(self.behind(&record, in_force.as_ref()));
         reasons.extend(pin.map(|pin| Wait { since: Some(pin.at), ..tidelock_plan::holds::pinned(pin) }));
         reasons.extend(self.undos.iter().filter(|undo| undo.address.lane() == *lane).map(|undo| {
-            let hint = format!("to let it follow Git again: `tidelock undo {} --end`", undo.address);
+            let hint = format!("to let it follow Git again: `tidelock {} {} --end`", undo.verb(), undo.address);
             Wait { since: Some(undo.at), ..Wait::new("undone", undo.to_string()).hint(hint) }
         }));
         reasons.extend(self.stale.get(&lane.source).map(|Stale { since, why }| {

@@ -12,7 +12,7 @@ use tidelock_model::name::{Lane, Name};
 use tidelock_model::plan::{FORMAT, Plan, Wait};
 use tidelock_model::run::{RunCounts, RunEnd};
 use tidelock_model::stack::confirm_ms;
-use tidelock_reconcile::{Applied, Approver, Caller, Selection, Yes};
+use tidelock_reconcile::{Applied, Approver, Caller, Leaving, Selection, Yes};
 
 use super::plan::{Length, shown};
 use super::selecting::Selecting;
@@ -41,9 +41,9 @@ pub(crate) struct Args {
     confirm_within: Option<u64>,
     #[command(flatten)]
     length: Length,
-    /// The stack that is destroyed instead.
+    /// The stacks that are destroyed instead; none of them means whatever is orphaned.
     #[arg(skip)]
-    destroys: Option<Name>,
+    destroys: Option<Vec<Name>>,
 }
 
 impl Args {
@@ -52,15 +52,18 @@ impl Args {
         Self { selecting, yes, plan: None, confirm_within: None, length, destroys: None }
     }
 
-    /// The removal of all that a stack owns.
-    pub(super) fn destroying(stack: &Name, selecting: Selecting, yes: bool, length: Length) -> Self {
-        Self { destroys: Some(stack.clone()), ..Self::of(selecting, yes, length) }
+    /// The removal of all that stacks own.
+    pub(super) fn destroying(stacks: &[Name], selecting: Selecting, yes: bool, length: Length) -> Self {
+        Self { destroys: Some(stacks.to_vec()), ..Self::of(selecting, yes, length) }
     }
 
     /// The same again, for a person to type.
     fn again(&self, context: &Context) -> String {
         let mut words = vec![if self.destroys.is_some() { "destroy" } else { "apply" }];
         words.extend(self.selecting.words());
+        if self.destroys.as_ref().is_some_and(Vec::is_empty) {
+            words.push("--orphaned");
+        }
         words.push("--yes");
         context.command(&words)
     }
@@ -95,7 +98,10 @@ pub(crate) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
     let caller = Caller::Once(&asking);
     let apply = async {
         match &args.destroys {
-            Some(stack) => tidelock_reconcile::destroy(&runtime, stack, &selection, &who, caller).await,
+            Some(stacks) => {
+                let which = if stacks.is_empty() { Leaving::Orphaned } else { Leaving::Stacks(stacks) };
+                tidelock_reconcile::destroy(&runtime, which, &selection, &who, caller).await
+            }
             None => tidelock_reconcile::apply(&runtime, &selection, &who, caller, saved.as_ref()).await,
         }
     };
@@ -328,12 +334,13 @@ fn report(context: &Context, args: &Args, applied: &Applied, was_shown: bool) ->
 
 fn waiting(applied: &Applied, partly: bool, again: &str) -> String {
     let what = if partly { "The rest was not changed" } else { "Nothing was changed" };
-    let all_for_a_yes = applied.waits.iter().all(|(_, wait)| wait.approvable);
-    let mut text = format!("{what}: {}.\n", if all_for_a_yes { "this waits for a yes" } else { "this waits" });
     // Whose turn it is not yet is told where the one before does not wait for something itself.
     let waits = |lane: &Lane| applied.waits.iter().any(|(of, _)| of == lane);
+    let own = || applied.waits.iter().filter(|(_, wait)| !wait.on.as_ref().is_some_and(waits));
+    let all_for_a_yes = own().all(|(_, wait)| wait.approvable);
+    let mut text = format!("{what}: {}.\n", if all_for_a_yes { "this waits for a yes" } else { "this waits" });
     let mut told: Vec<(&Wait, Vec<&Lane>)> = Vec::new();
-    for (lane, wait) in applied.waits.iter().filter(|(_, wait)| !wait.on.as_ref().is_some_and(waits)) {
+    for (lane, wait) in own() {
         match told.iter_mut().find(|(known, _)| known.code == wait.code && known.message == wait.message) {
             Some((_, lanes)) => lanes.push(lane),
             None => told.push((wait, vec![lane])),

@@ -1,4 +1,4 @@
-//! `tidelock destroy STACK`: removes all that a stack owns, after a yes.
+//! `tidelock destroy STACK...`: removes all that stacks own, after a yes.
 
 use tidelock_model::name::Name;
 
@@ -11,12 +11,16 @@ use crate::error::{CliError, Exit};
 /// Arguments of `destroy`.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "It is planned, shown and gated like any apply, and takes a person's yes whatever the policies say.\nA stack that is still in Git has to leave it or be suspended first: the next pass would make it\nagain. What is protected refuses, `on_remove: release` releases, and what others claim stays.\nTo let resources be instead: tidelock forget."
+    after_help = "It is planned, shown and gated like any apply, and takes a person's yes whatever the policies say.\nOf several stacks those go first that need others; what another stack needs, which is to stay, waits.\nA stack that is still in Git has to leave it or be suspended first: the next pass would make it\nagain. What is protected refuses, `on_remove: release` releases, and what others claim stays.\nTo let resources be instead: tidelock forget."
 )]
 pub(crate) struct Args {
-    /// The stack
-    stack: Name,
-    /// Targets, by name or glob; all of the stack's where none is named
+    /// The stacks
+    #[arg(required_unless_present = "orphaned", value_name = "STACK")]
+    stacks: Vec<Name>,
+    /// All that is orphaned, instead of stacks by name
+    #[arg(long, conflicts_with = "stacks")]
+    orphaned: bool,
+    /// Targets, by name or glob; all of the stacks' where none is named
     #[arg(long, short, value_name = "TARGET")]
     target: Vec<String>,
     /// The source, where the config has several
@@ -31,10 +35,10 @@ pub(crate) struct Args {
 
 pub(crate) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
     let selecting = Selecting {
-        stacks: vec![args.stack.to_string()],
+        stacks: args.stacks.iter().map(ToString::to_string).collect(),
         target: args.target.clone(),
         source: args.source.clone(),
         ..Selecting::default()
     };
-    apply::run(context, &apply::Args::destroying(&args.stack, selecting, args.yes, args.length))
+    apply::run(context, &apply::Args::destroying(&args.stacks, selecting, args.yes, args.length))
 }

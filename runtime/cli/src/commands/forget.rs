@@ -20,7 +20,7 @@ use crate::wire;
 /// Arguments of `forget`.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Nothing is done to any target, and none need be reached. What Git still asks for is found there by the\nnext plan, and adopted: to let it be for good, remove it from Git first, with `on_remove: release`."
+    after_help = "Nothing is done to any target, and none need be reached. What Git still asks for is found there by the\nnext plan, and adopted: to let it be while Git asks for it, `tidelock release`."
 )]
 pub(crate) struct Args {
     /// A stack that is known, or a resource such as server.file/motd
@@ -78,7 +78,7 @@ pub(crate) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
 }
 
 /// A short form must mean one resource.
-fn one(text: &str, all: Vec<Forgetting>) -> Result<Vec<Forgetting>, CliError> {
+pub(super) fn one(text: &str, all: Vec<Forgetting>) -> Result<Vec<Forgetting>, CliError> {
     let entries: Vec<String> = all.iter().flat_map(|one| &one.entries).map(|entry| entry.address.to_string()).collect();
     if entries.len() > 1 {
         return Err(CliError::new(Kind::Usage, format!("{:?} may mean several resources", one_line(text)))

@@ -18,6 +18,7 @@ mod import;
 mod init;
 mod plan;
 mod plugin;
+mod release;
 mod render;
 mod resolve;
 mod rollback;
@@ -108,12 +109,14 @@ pub(crate) enum Command {
     Rollback(rollback::Args),
     /// Takes back the last change of one resource, and keeps it so
     Undo(undo::Args),
-    /// Removes all that a stack owns, after a yes
+    /// Removes all that stacks own, after a yes
     Destroy(destroy::Args),
     /// Lets resources be: they stay on their target, and are no longer ours
     Forget(forget::Args),
     /// Writes what is on a target already as resources, for a stack to take over
     Import(import::Args),
+    /// Lets one resource be that Git still asks for
+    Release(release::Args),
     /// Shows what was done, newest first
     History(history::Args),
     /// Shows what happened, step by step
@@ -180,6 +183,7 @@ impl Command {
             Self::Destroy(args) => destroy::run(context, args),
             Self::Forget(args) => forget::run(context, args),
             Self::Import(args) => import::run(context, args),
+            Self::Release(args) => release::run(context, args),
             Self::History(args) => history::run(context, args),
             Self::Events(args) => events::run(context, args),
             Self::Blame(args) => blame::run(context, args),

@@ -105,8 +105,9 @@ impl InTheWay {
             text.push_str(&format!("{} {pin}\n  to end it: `{end}`\n", out.paint.warn("pinned:")));
         }
         for undo in &self.undos {
-            let end = format!("tidelock undo {} --end", undo.address);
-            text.push_str(&format!("{} {undo}\n  to end it: `{end}`\n", out.paint.warn("undone:")));
+            let end = format!("tidelock {} {} --end", undo.verb(), undo.address);
+            let word = if undo.let_be { "let be:" } else { "undone:" };
+            text.push_str(&format!("{} {undo}\n  to end it: `{end}`\n", out.paint.warn(word)));
         }
         if text.is_empty() { Ok(()) } else { out.text(&format!("\n{text}")) }
     }

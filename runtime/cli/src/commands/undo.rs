@@ -47,7 +47,7 @@ pub(crate) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
     let loaded = context.config()?;
     let runtime = wire::runtime(&loaded, Arc::new(Progress::new(!args.end)))?;
     if args.end {
-        let ended = tidelock_reconcile::redo(&runtime, &is_meant, &who())?;
+        let ended = tidelock_reconcile::redo(&runtime, &is_meant, false, &who())?;
         if let Some(undo) = &ended {
             daemon::wake(&loaded, &Scope::of(&undo.address.lane()));
         }

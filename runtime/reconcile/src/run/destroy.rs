@@ -1,18 +1,21 @@
-//! Removing all that a stack owns, because a person says so.
+//! Removing all that stacks own, because a person says so.
 //!
 //! A pass like any other, over lanes of which nothing is desired: the same looks, edges,
-//! gate, intents and record. It takes a person's yes, whatever the policies say.
+//! gate, intents and record. It takes a person's yes, whatever the policies say. Of several
+//! stacks the ones go first that need others, in passes under the one yes.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use tidelock_model::error::{Diagnostic, Severity};
 use tidelock_model::name::{Lane, Name};
+use tidelock_model::plan::Plan;
 use tidelock_model::port::Fetched;
 use tidelock_model::run::{RunEnd, Status};
 use tidelock_model::stack::Stack;
+use tidelock_plan::gate::Policy;
 
 use super::source::Lanes;
-use super::{Applied, gate, pass, source};
+use super::{Applied, gate, pass, record, rollout, source};
 use crate::error::RunError;
 use crate::holds;
 use crate::pins::{self, Pins};
@@ -20,31 +23,109 @@ use crate::read::{nearest, stack};
 use crate::runtime::{Caller, Runtime, Selection};
 use crate::select::{self, Selected, patterns};
 
-/// Plans the removal of all that a stack owns on the targets that are meant, asks, and does it.
+/// Which stacks are to go.
+#[derive(Debug, Clone, Copy)]
+pub enum Leaving<'a> {
+    /// These, by name.
+    Stacks(&'a [Name]),
+    /// Every lane of the source that is orphaned.
+    Orphaned,
+}
+
+/// Plans the removal of all that stacks own on the targets that are meant, asks, and does it.
 ///
 /// A stack that is still in Git would be made again by the next pass: it has to leave Git
-/// or be suspended before.
+/// or be suspended before. One that another one needs, which still owns something, waits for that.
 ///
 /// # Errors
 /// See [`RunError`].
 pub async fn destroy(
     runtime: &Runtime,
-    name: &Name,
+    which: Leaving<'_>,
     selection: &Selection,
     who: &str,
     caller: Caller<'_>,
 ) -> Result<Applied, RunError> {
     holds::expire(runtime)?;
     let fetched = source::fetch(runtime, selection).await?;
-    let lanes = leaving(runtime, name, &selection.targets, &fetched).await?;
-    let in_git: BTreeSet<Lane> = wanted(runtime, &lanes.stacks, name, &fetched).collect();
-    let applied = pass(runtime, &fetched, lanes, who, caller, None, &mut gate::Given::default()).await?;
-    if matches!(applied.end, RunEnd::Done | RunEnd::Nothing | RunEnd::Partly) {
-        for part in &applied.plan.lanes {
-            close(runtime, &part.lane, in_git.contains(&part.lane), who)?;
+    let (mut names, mut only) = match which {
+        Leaving::Stacks(names) => (names.to_vec(), None),
+        Leaving::Orphaned => {
+            let orphaned = orphaned(runtime, &fetched.revision.source)?;
+            (stacks_of(&orphaned), Some(orphaned))
+        }
+    };
+    let mut given = gate::Given::default();
+    let mut applied: Option<Applied> = None;
+    let mut open: Option<BTreeSet<Lane>> = None;
+    loop {
+        let lanes = leaving(runtime, &names, only.as_ref(), &selection.targets, &fetched).await?;
+        let in_git: BTreeSet<Lane> =
+            names.iter().flat_map(|name| wanted(runtime, &lanes.stacks, name, &fetched)).collect();
+        let more = pass(runtime, &fetched, lanes, who, caller, None, &mut given).await?;
+        if more.runs.iter().any(|run| run.counts.done > 0) || matches!(more.end, RunEnd::Done | RunEnd::Nothing) {
+            for part in &more.plan.lanes {
+                close(runtime, &part.lane, in_git.contains(&part.lane), who)?;
+            }
+        }
+        let left = rollout::to_go_on(&more);
+        // Nobody got there: what is left waits for something else.
+        let stuck = left.is_empty() || open.as_ref().is_some_and(|open| left.len() >= open.len());
+        applied = Some(match (applied, &open) {
+            (Some(before), Some(open)) => record::further(before, more, open),
+            _ => more,
+        });
+        if let (true, Some(applied)) = (stuck, &applied) {
+            return Ok(applied.clone());
+        }
+        (names, only) = (stacks_of(&left), Some(left.clone()));
+        open = Some(left);
+    }
+}
+
+fn stacks_of(lanes: &BTreeSet<Lane>) -> Vec<Name> {
+    let stacks: BTreeSet<&Name> = lanes.iter().map(|lane| &lane.stack).collect();
+    stacks.into_iter().cloned().collect()
+}
+
+/// Tells the gate what each lane has to wait for before it goes: lanes of stacks that need
+/// it and still own something, on the same target where both have it, else on all of theirs.
+pub(super) async fn put(runtime: &Runtime, lanes: &Lanes, plan: &Plan, policy: &mut Policy) -> Result<(), RunError> {
+    let mut known: BTreeMap<Name, Stack> =
+        lanes.selected.iter().map(|one| (one.lane.stack.clone(), one.stack.clone())).collect();
+    let mut owning: BTreeMap<Name, BTreeSet<Lane>> = BTreeMap::new();
+    for target in runtime.config.targets.keys() {
+        for entry in runtime.store.inventory(target)? {
+            let lane = entry.address.lane();
+            if lane.source == plan.source {
+                owning.entry(lane.stack.clone()).or_default().insert(lane);
+            }
         }
     }
-    Ok(applied)
+    for (name, on) in &owning {
+        if let (false, Some(lane)) = (known.contains_key(name), on.first()) {
+            // One whose last settings nobody can read any more has said nothing that could be kept to.
+            if let Ok(stack) = settings(runtime, &lanes.stacks, lane).await {
+                known.insert(name.clone(), stack);
+            }
+        }
+    }
+    for part in &plan.lanes {
+        let lane = &part.lane;
+        let here = owning.get(&lane.stack);
+        let mut waits = Vec::new();
+        for (name, stack) in known.iter().filter(|(_, stack)| stack.decl.needs.contains(&lane.stack)) {
+            let Some(theirs) = owning.get(name) else { continue };
+            let shares = |target: &Name| theirs.iter().any(|their| their.target == *target);
+            let apart = !here.into_iter().flatten().any(|own| shares(&own.target));
+            for their in theirs.iter().filter(|their| apart || their.target == lane.target) {
+                let also = plan.lanes.iter().any(|part| part.lane == *their);
+                waits.push(tidelock_plan::holds::needed(&stack.decl.name, their, also));
+            }
+        }
+        policy.lanes.entry(lane.clone()).or_default().behind = waits;
+    }
+    Ok(())
 }
 
 /// A lane that owns nothing any more is forgotten, unless Git still asks for it.
@@ -64,8 +145,14 @@ fn close(runtime: &Runtime, lane: &Lane, in_git: bool, who: &str) -> Result<(), 
     Ok(())
 }
 
-/// The lanes of a stack that go, with what is known of everybody else on their targets.
-async fn leaving(runtime: &Runtime, name: &Name, targets: &[String], fetched: &Fetched) -> Result<Lanes, RunError> {
+/// The lanes that go, with what is known of everybody else on their targets.
+async fn leaving(
+    runtime: &Runtime,
+    names: &[Name],
+    only: Option<&BTreeSet<Lane>>,
+    targets: &[String],
+    fetched: &Fetched,
+) -> Result<Lanes, RunError> {
     let source = &fetched.revision.source;
     let pins = Pins::of(runtime, fetched).await?;
     let (mut stacks, errors) = stack::all(fetched.tree.as_ref())?;
@@ -73,18 +160,33 @@ async fn leaving(runtime: &Runtime, name: &Name, targets: &[String], fetched: &F
         errors.iter().filter_map(|error| error.place.as_ref()).map(|place| place.file.clone()).collect();
     unread.extend(pins.put(&mut stacks));
     let mut warnings: Vec<Diagnostic> = errors.into_iter().map(warning).collect();
-    let gone = lanes_of(runtime, source, name, targets, &mut warnings)?;
-    let still: BTreeSet<Lane> = wanted(runtime, &stacks, name, fetched).collect();
+    let mut gone = Vec::new();
+    for name in names {
+        match lanes_of(runtime, source, name, targets, &mut warnings) {
+            Ok(lanes) => gone.extend(lanes),
+            // Nobody named it: what cannot be reached of it does not hold up the others.
+            Err(RunError::Selection { message, hint }) if only.is_some() && names.len() > 1 => {
+                warnings.push(warning(Diagnostic { hint, ..Diagnostic::error(message, None) }));
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    gone.retain(|lane| only.is_none_or(|only| only.contains(lane)));
+    let still: BTreeSet<Lane> = names.iter().flat_map(|name| wanted(runtime, &stacks, name, fetched)).collect();
     for lane in gone.iter().filter(|lane| still.contains(lane)) {
         if !holds::suspended(runtime, lane)? {
             return Err(RunError::selection(
                 format!("{lane} is still in Git: the next pass would make it again"),
-                Some(format!("remove the stack from Git first, or keep it away from there: `tidelock suspend {name}`")),
+                Some(format!(
+                    "remove the stack from Git first, or keep it away from there: `tidelock suspend {}`",
+                    lane.stack
+                )),
             ));
         }
     }
     // Where a stack that could not be read may be this one, nobody knows what Git says of it.
-    if !unread.is_empty() && !stacks.iter().any(|stack| stack.decl.name == *name) {
+    let in_git = |name: &Name| stacks.iter().any(|stack| stack.decl.name == *name);
+    if let Some(name) = names.iter().find(|name| !unread.is_empty() && !in_git(name)) {
         let files: Vec<&str> = unread.iter().map(String::as_str).collect();
         return Err(RunError::selection(
             format!("it cannot be told whether {name} is still in Git: {} cannot be read", files.join(", ")),
@@ -101,6 +203,22 @@ async fn leaving(runtime: &Runtime, name: &Name, targets: &[String], fetched: &F
     others.retain(|other| !selected.iter().any(|selected| selected.lane == other.lane));
     let unread = unread.into_iter().collect();
     Ok(Lanes { selected, others, stacks, destroys: true, unread, warnings, pins, ..Lanes::default() })
+}
+
+/// The lanes of a source that are orphaned.
+fn orphaned(runtime: &Runtime, source: &Name) -> Result<BTreeSet<Lane>, RunError> {
+    let records = runtime.store.lanes()?.into_iter();
+    let orphaned: BTreeSet<Lane> = records
+        .filter(|record| record.status == Status::Orphaned && record.lane.source == *source)
+        .map(|record| record.lane)
+        .collect();
+    if orphaned.is_empty() {
+        return Err(RunError::selection(
+            "no lane is orphaned",
+            Some("`tidelock plan` looks whether one is; `tidelock status` shows it".to_owned()),
+        ));
+    }
+    Ok(orphaned)
 }
 
 /// The lanes that Git asks for.

@@ -33,7 +33,7 @@ use crate::error::RunError;
 use crate::runtime::{Caller, PlanOptions, Runtime, Selection};
 
 pub use base::plan_against;
-pub use destroy::destroy;
+pub use destroy::{Leaving, destroy};
 pub(crate) use look::quiet;
 pub(crate) use observe::{Snapshot, observe};
 pub(crate) use record::{Leases, run_at, run_at_nothing};

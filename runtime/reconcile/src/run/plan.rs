@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use tidelock_model::desired::{Desired, DesiredResource};
+use tidelock_model::desired::DesiredResource;
 use tidelock_model::error::{Blame, Diagnostic, Fault, Place};
 use tidelock_model::event::RunEvent;
 use tidelock_model::inventory::Claim;
@@ -13,6 +13,7 @@ use tidelock_plan::gate::Policy;
 use tidelock_plan::{Draft, LaneInput, LanePart, Ledger, draft, lane_plan};
 
 use super::check::{self, Check};
+use super::destroy;
 use super::gate;
 use super::module;
 use super::observe::{Snapshot, observe};
@@ -95,11 +96,13 @@ pub(super) async fn pass(runtime: &Runtime, fetched: &Fetched, lanes: Lanes) -> 
     let (mut plan, ledger) = tidelock_plan::plan(&fetched.revision, parts);
     plan.complete &= errors.is_empty();
     plan.errors.extend(errors);
-    plan.warnings.splice(0..0, lanes.warnings);
+    plan.warnings.splice(0..0, lanes.warnings.iter().cloned());
     crate::holds::shown(runtime, &mut plan)?;
     lanes.pins.shown(&mut plan);
     let mut policy = gate::policy(runtime, &plan, &planned, &lanes.before)?;
-    if !lanes.destroys {
+    if lanes.destroys {
+        destroy::put(runtime, &lanes, &plan, &mut policy).await?;
+    } else {
         rollout::put(runtime, fetched, &lanes.stacks, &lanes.pins, &mut plan, &mut policy)?;
     }
     for (lane, wait) in tidelock_plan::gate::waits(&plan, &policy) {
@@ -125,7 +128,7 @@ async fn wished(
     let files = lanes.pins.files(&selected.lane.stack, fetched);
     let module = module::of(runtime, files, &selected.stack, lanes.pins.in_force).await?;
     let mut lane = render::lane(runtime, files, module.as_ref(), selected).await?;
-    lane.undone = undo::stand_in(runtime, &mut lane.desired, lanes.pins.in_force)?;
+    lane.apart = undo::stand_in(runtime, &mut lane.desired, lanes.pins.in_force)?;
     Ok(lane)
 }
 
@@ -172,11 +175,11 @@ async fn claims(
     unheard: &mut BTreeMap<Name, Vec<String>>,
 ) -> Result<BTreeMap<Name, Vec<Claim>>, RunError> {
     let mut own: BTreeMap<Lane, Vec<Claim>> =
-        rendered.iter().map(|lane| (lane.desired.lane.clone(), claimed(&lane.desired))).collect();
+        rendered.iter().map(|lane| (lane.desired.lane.clone(), claimed(lane))).collect();
     for other in &lanes.others {
         match wished(runtime, fetched, lanes, other).await {
             Ok(lane) => {
-                own.insert(other.lane.clone(), claimed(&lane.desired));
+                own.insert(other.lane.clone(), claimed(&lane));
             }
             Err(_) => unheard.entry(other.lane.target.clone()).or_default().push(other.lane.stack.to_string()),
         }
@@ -211,8 +214,8 @@ async fn claims(
     Ok(claims)
 }
 
-fn claimed(desired: &Desired) -> Vec<Claim> {
-    let lane = &desired.lane;
+fn claimed(rendered: &RenderedLane) -> Vec<Claim> {
+    let lane = &rendered.desired.lane;
     let claim = |resource: &DesiredResource| Claim {
         target: lane.target.clone(),
         identity: resource.identity.clone(),
@@ -220,7 +223,7 @@ fn claimed(desired: &Desired) -> Vec<Claim> {
         stack: lane.stack.clone(),
         resource: resource.id.clone(),
     };
-    desired.resources.iter().map(claim).collect()
+    rendered.desired.resources.iter().chain(&rendered.apart.let_be).map(claim).collect()
 }
 
 #[tracing::instrument(name = "plan", skip_all, fields(lane = %rendered.desired.lane))]
@@ -261,7 +264,7 @@ async fn one(
         plugins: render::plugins(&rendered.providers),
         cause_hint,
         destroys,
-        undone: &rendered.undone,
+        undone: &rendered.apart.undone,
     };
     let mut draft: Draft = draft(&input).map_err(RunError::Rejected)?;
     let mut rounds = 0;

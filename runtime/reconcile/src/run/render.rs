@@ -10,7 +10,7 @@ use tidelock_model::error::{Blame, Diagnostic, Fault, Place, Severity};
 use tidelock_model::event::RunEvent;
 use tidelock_model::inventory::InventoryEntry;
 use tidelock_model::kind::KindInfo;
-use tidelock_model::name::{Identity, Kind, Lane};
+use tidelock_model::name::{Kind, Lane};
 use tidelock_model::plugin::PluginRef;
 use tidelock_model::port::{Declared, Fetched, Provider, RenderInputs, Rendered, Renderer};
 use tidelock_model::reads::{Question, answer};
@@ -24,6 +24,7 @@ use crate::read::{nearest, resource};
 use crate::runtime::{Runtime, Selection};
 use crate::secrets;
 use crate::select::{Selected, kind_allowed};
+use crate::undo::Apart;
 
 /// The reserved settings key under which a renderer finds the values files of its module.
 const VALUES_FILES: &str = "$values";
@@ -35,8 +36,8 @@ pub(super) struct RenderedLane {
     /// Providers of every kind that is desired or owned here, by name.
     pub(super) providers: BTreeMap<String, Arc<dyn Provider>>,
     pub(super) kinds: BTreeMap<Kind, KindInfo>,
-    /// What a person keeps as it was, whatever Git says.
-    pub(super) undone: Vec<Identity>,
+    /// What does not follow Git, by a person's word.
+    pub(super) apart: Apart,
 }
 
 /// Renders the lanes of a selection and stops there.
@@ -117,7 +118,7 @@ pub(super) async fn lane(
         settings: settings(selected),
         warnings,
     };
-    Ok(RenderedLane { desired, blobs, providers, kinds, undone: vec![] })
+    Ok(RenderedLane { desired, blobs, providers, kinds, apart: Apart::default() })
 }
 
 /// A lane of which nothing is to stay: there is nothing to render.
@@ -139,7 +140,7 @@ pub(super) async fn nothing(
         warnings: vec![],
     };
     let blobs = BlobSet::new(fetched.tree.clone(), runtime.store.clone());
-    Ok(RenderedLane { desired, blobs, providers, kinds, undone: vec![] })
+    Ok(RenderedLane { desired, blobs, providers, kinds, apart: Apart::default() })
 }
 
 /// The digest of what a stack says of how it is applied.

@@ -13,7 +13,8 @@ use crate::{Applied, Caller, Forget, RunError, Selection};
 
 async fn destroy(world: &World, yes: bool) -> Result<Applied, RunError> {
     let selection = Selection { source: None, stacks: vec!["web".into()], targets: vec![], want: Want::Configured };
-    crate::destroy(&world.runtime, &name("web"), &selection, "ada", Caller::Once(&Says(yes))).await
+    let web = [name("web")];
+    crate::destroy(&world.runtime, crate::Leaving::Stacks(&web), &selection, "ada", Caller::Once(&Says(yes))).await
 }
 
 fn status(world: &World) -> Option<Status> {

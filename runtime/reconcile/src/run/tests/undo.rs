@@ -17,7 +17,7 @@ async fn undo(world: &World, wanted: &str) -> Result<Undo, RunError> {
 
 fn redo(world: &World, wanted: &str) -> Option<Undo> {
     let is_meant = |address: &Address, _: &Identity| address.resource.name.as_str() == wanted;
-    crate::redo(&world.runtime, &is_meant, "ada").unwrap()
+    crate::redo(&world.runtime, &is_meant, false, "ada").unwrap()
 }
 
 fn why_not(result: Result<Undo, RunError>) -> String {
