@@ -45,7 +45,7 @@ pub(crate) fn over(
     Ok(Runtime {
         watch: watches.map(watching),
         lease_ms: config::lease_ms(&loaded.config),
-        config: loaded.config.clone(),
+        config: Arc::new(loaded.config.clone()),
         sources: sources(loaded)?,
         plugins,
         targets: estate,

@@ -18,8 +18,8 @@ use crate::select::Siblings;
 /// Everything that a pass needs of the outside world.
 #[derive(Clone)]
 pub struct Runtime {
-    /// The operator's config.
-    pub config: Config,
+    /// The operator's config; shared, as each pass of thousands has a runtime of its own.
+    pub config: Arc<Config>,
     /// Sources by name.
     pub sources: BTreeMap<Name, Arc<dyn Source>>,
     /// Plugins.

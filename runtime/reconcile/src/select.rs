@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use globset::GlobMatcher;
 use tidelock_model::config::{AllowDecl, Config, TargetDecl};
-use tidelock_model::error::Diagnostic;
+use tidelock_model::error::{Diagnostic, Fault};
 use tidelock_model::grant::glob;
 use tidelock_model::name::{Kind, Lane, Name};
 use tidelock_model::stack::{Selector, Stack};
@@ -59,12 +59,53 @@ impl Siblings {
     }
 }
 
-/// Matches names against names or globs.
+/// A name or glob, read. What most people write takes no regular expression: each pass reads
+/// several and asks them about every target.
+#[derive(Debug, Clone)]
+pub enum Pattern {
+    /// `*`.
+    All,
+    /// A name.
+    Name(String),
+    /// `web-*`, without its star.
+    Start(String),
+    /// Anything else.
+    Glob(GlobMatcher),
+}
+
+impl Pattern {
+    /// Reads one.
+    ///
+    /// # Errors
+    /// It is no glob.
+    pub fn read(text: &str) -> Result<Self, Fault> {
+        let plain = |text: &str| !text.contains(['*', '?', '[', ']', '{', '}', '\\', '!']);
+        Ok(match text.strip_suffix('*') {
+            Some("") => Self::All,
+            Some(start) if plain(start) => Self::Start(start.to_owned()),
+            None if plain(text) => Self::Name(text.to_owned()),
+            _ => Self::Glob(glob(text, false)?),
+        })
+    }
+
+    /// Whether a name is meant.
+    #[must_use]
+    pub fn is_match(&self, name: &str) -> bool {
+        match self {
+            Self::All => true,
+            Self::Name(own) => own == name,
+            Self::Start(start) => name.starts_with(start.as_str()),
+            Self::Glob(glob) => glob.is_match(name),
+        }
+    }
+}
+
+/// Reads names and globs.
 ///
 /// # Errors
 /// A pattern that cannot be read.
-pub fn patterns(patterns: &[String]) -> Result<Vec<GlobMatcher>, RunError> {
-    patterns.iter().map(|pattern| glob(pattern, false).map_err(RunError::from)).collect()
+pub fn patterns(patterns: &[String]) -> Result<Vec<Pattern>, RunError> {
+    patterns.iter().map(|pattern| Pattern::read(pattern).map_err(RunError::from)).collect()
 }
 
 /// Chooses lanes among the stacks of a source. Sorted. What is chosen by name and not
@@ -83,23 +124,19 @@ pub fn lanes(
     known("target", wanted_targets, config.targets.keys().map(Name::as_str))?;
     let stack_globs = patterns(wanted_stacks)?;
     let target_globs = patterns(wanted_targets)?;
-    let meant =
-        |globs: &[GlobMatcher], name: &Name| globs.is_empty() || globs.iter().any(|g| g.is_match(name.as_str()));
+    let meant = |globs: &[Pattern], name: &Name| globs.is_empty() || globs.iter().any(|g| g.is_match(name.as_str()));
     let allow = config.sources.get(source).map_or(&[][..], |decl| &decl.allow);
     let mut chosen = Vec::new();
     let mut warnings = Vec::new();
+    let targets: Vec<(&Name, &TargetDecl)> =
+        config.targets.iter().filter(|(target, _)| meant(&target_globs, target)).collect();
     for stack in stacks.iter().filter(|stack| meant(&stack_globs, &stack.decl.name)) {
-        let mut on = 0;
         let selects = Selects::of(&stack.decl.targets);
         let rules = Rules::of(allow, stack)?;
-        for (target, decl) in &config.targets {
-            if !selects.target(target, decl) {
-                continue;
-            }
+        let here = targets.iter().filter(|(target, decl)| selects.target(target, decl));
+        let mut on = 0;
+        for (target, _) in here.copied() {
             on += 1;
-            if !meant(&target_globs, target) {
-                continue;
-            }
             if rules.on(target).next().is_none() {
                 let message = format!("stack {} on target {target} is not allowed by this operator", stack.decl.name);
                 let hint = format!(
@@ -117,7 +154,7 @@ pub fn lanes(
                 stack: stack.clone(),
             });
         }
-        if on == 0 {
+        if on == 0 && !config.targets.iter().any(|(target, decl)| selects.target(target, decl)) {
             warnings.push(warning(
                 format!("stack {} selects no target that the config declares", stack.decl.name),
                 Some(format!("declared: {}", listed(config.targets.keys().map(Name::as_str)))),
@@ -136,7 +173,7 @@ pub fn kind_allowed(config: &Config, selected: &Selected, kind: &Kind) -> Result
     let allow = config.sources.get(&selected.lane.source).map_or(&[][..], |decl| &decl.allow);
     for rule in Rules::of(allow, &selected.stack)?.on(&selected.lane.target) {
         for pattern in &rule.kinds {
-            if glob(pattern, false)?.is_match(kind.as_str()) {
+            if Pattern::read(pattern)?.is_match(kind.as_str()) {
                 return Ok(true);
             }
         }
@@ -146,7 +183,7 @@ pub fn kind_allowed(config: &Config, selected: &Selected, kind: &Kind) -> Result
 
 /// The rules of an allow list that are about a stack, with their patterns read: there may be
 /// thousands of targets.
-pub(crate) struct Rules<'a>(Vec<(&'a AllowDecl, Vec<GlobMatcher>)>);
+pub(crate) struct Rules<'a>(Vec<(&'a AllowDecl, Vec<Pattern>)>);
 
 impl<'a> Rules<'a> {
     pub(crate) fn of(allow: &'a [AllowDecl], stack: &Stack) -> Result<Self, RunError> {
@@ -161,7 +198,7 @@ impl<'a> Rules<'a> {
 
     /// Those that are about a target too.
     pub(crate) fn on(&self, target: &Name) -> impl Iterator<Item = &'a AllowDecl> {
-        let meant = move |globs: &[GlobMatcher]| globs.iter().any(|glob| glob.is_match(target.as_str()));
+        let meant = move |globs: &[Pattern]| globs.iter().any(|glob| glob.is_match(target.as_str()));
         self.0.iter().filter(move |(_, globs)| meant(globs)).map(|(rule, _)| *rule)
     }
 }
@@ -173,13 +210,13 @@ pub(crate) fn selects(selector: &Selector, target: &Name, decl: &TargetDecl) -> 
 
 /// What a stack says of its targets, with its patterns read. One that cannot be read selects nothing.
 enum Selects<'a> {
-    Names(Vec<GlobMatcher>),
+    Names(Vec<Pattern>),
     Labels(&'a indexmap::IndexMap<String, String>),
 }
 
 impl<'a> Selects<'a> {
     fn of(selector: &'a Selector) -> Self {
-        let read = |patterns: &[String]| patterns.iter().filter_map(|pattern| glob(pattern, false).ok()).collect();
+        let read = |patterns: &[String]| patterns.iter().filter_map(|pattern| Pattern::read(pattern).ok()).collect();
         match selector {
             Selector::One(pattern) => Self::Names(read(std::slice::from_ref(pattern))),
             Selector::Names(patterns) => Self::Names(read(patterns)),
@@ -257,6 +294,17 @@ mod tests {
         let words = |words: &[&str]| words.iter().map(ToString::to_string).collect::<Vec<_>>();
         let (lanes, warnings) = lanes(&config, &Name::new("infra").unwrap(), &all, &words(stacks), &words(targets))?;
         Ok((lanes.iter().map(|s| format!("{}@{}", s.lane.stack, s.lane.target)).collect(), warnings.len()))
+    }
+
+    #[test]
+    fn a_pattern_means_what_its_glob_means() {
+        for text in ["*", "web", "web-*", "*-1", "w?b", "{web,db}-1", "web-[12]", "", "web*1", "**", "!web"] {
+            let (ours, theirs) = (Pattern::read(text).unwrap(), glob(text, false).unwrap());
+            for name in ["", "web", "web-1", "web-2", "db-1", "wob", "webx", "!web", "we"] {
+                assert_eq!(ours.is_match(name), theirs.is_match(name), "{text:?} {name:?}");
+            }
+        }
+        assert!(Pattern::read("[").is_err());
     }
 
     #[test]

@@ -17,7 +17,7 @@ use tidelock_model::run::{HistoryLine, Status};
 
 use crate::error::RunError;
 use crate::recover::needs_a_person;
-use crate::select::patterns;
+use crate::select::{Pattern, patterns};
 
 /// The key of the lease that the daemon of a store has.
 pub const DAEMON: &str = "daemon";
@@ -108,9 +108,8 @@ pub fn why(store: &dyn Store, config: &Config, now: Timestamp, asked: Asked<'_>)
     let mut lanes = Vec::new();
     for record in store.lanes()? {
         let lane = &record.lane;
-        let meant = |globs: &[globset::GlobMatcher], name: &Name| {
-            globs.is_empty() || globs.iter().any(|glob| glob.is_match(name.as_str()))
-        };
+        let meant =
+            |globs: &[Pattern], name: &Name| globs.is_empty() || globs.iter().any(|glob| glob.is_match(name.as_str()));
         if !meant(&stacks, &lane.stack) || !meant(&targets, &lane.target) {
             continue;
         }

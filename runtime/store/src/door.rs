@@ -8,6 +8,7 @@ use rusqlite::{Connection, Transaction, TransactionBehavior};
 use tidelock_model::port::StoreError;
 
 use crate::error::{Kept, Trouble, refusal};
+use crate::flush::Flush;
 use crate::open::{self, Opened};
 use crate::stop_file;
 
@@ -15,13 +16,12 @@ use crate::stop_file;
 /// everything that was committed is there, either way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Durability {
-    /// On the disk when the method returns (`synchronous = FULL`: the log is flushed at
-    /// each commit, and with it all that was written before). For whatever the loop
-    /// relies on before or after it touches a target: an intent that a power cut takes
-    /// back would be an effect that nobody knows of.
+    /// On the disk when the method returns: the log is flushed after the commit, and with it
+    /// all that was written before. Those who commit while one flushes are flushed together
+    /// after it (`flush.rs`). For whatever the loop relies on before or after it touches a
+    /// target: an intent that a power cut takes back would be an effect that nobody knows of.
     Now,
-    /// On the disk with the next write of the other sort, at the latest
-    /// (`synchronous = NORMAL`). For what can be found out again, and for the stream of
+    /// On the disk with the next write of the other sort, at the latest. For what can be found out again, and for the stream of
     /// events, where a flush for each would cost more than the work that it tells of. A
     /// power cut takes the last of them, never one from the middle.
     Soon,
@@ -35,12 +35,11 @@ pub struct SqliteStore {
     /// After the reader, since fields are closed in this order: the last connection to
     /// close writes the log back and removes it, and one that only reads could not.
     writer: Option<Mutex<Writer>>,
+    flush: Flush,
 }
 
 struct Writer {
     connection: Connection,
-    /// What the connection is set to; `None` before the first write.
-    durability: Option<Durability>,
 }
 
 impl SqliteStore {
@@ -75,8 +74,9 @@ impl SqliteStore {
         let Opened { writer, reader } = opened.map_err(|trouble| trouble.at(path))?;
         Ok(Self {
             path: path.map(Path::to_owned),
-            writer: writer.map(|connection| Mutex::new(Writer { connection, durability: None })),
+            writer: writer.map(|connection| Mutex::new(Writer { connection })),
             reader: reader.map(Mutex::new),
+            flush: Flush::of(path),
         })
     }
 
@@ -148,7 +148,6 @@ impl SqliteStore {
     pub(crate) fn with_writer<T>(&self, change: impl FnOnce(&mut Connection) -> Kept<T>) -> Result<T, StoreError> {
         let Some(writer) = &self.writer else { return Err(self.reads_only()) };
         let mut writer = lock(writer);
-        writer.durability = None;
         change(&mut writer.connection).map_err(|trouble| trouble.at(self.path.as_deref()))
     }
 
@@ -170,8 +169,18 @@ impl SqliteStore {
         change: impl FnOnce(&Transaction<'_>) -> Kept<T>,
     ) -> Result<T, StoreError> {
         let Some(writer) = &self.writer else { return Err(self.reads_only()) };
-        let mut writer = lock(writer);
-        writer.transact(durability, change).map_err(|trouble| trouble.at(self.path.as_deref()))
+        let written = || {
+            let mut writer = lock(writer);
+            let answer = writer.transact(change)?;
+            // Counted before the next one may write.
+            let commit = self.flush.committed();
+            drop(writer);
+            if durability == Durability::Now {
+                self.flush.until(commit)?;
+            }
+            Ok(answer)
+        };
+        written().map_err(|trouble: Trouble| trouble.at(self.path.as_deref()))
     }
 }
 
@@ -190,15 +199,7 @@ pub(crate) fn sound(connection: &Connection) -> Kept<()> {
 }
 
 impl Writer {
-    fn transact<T>(&mut self, durability: Durability, change: impl FnOnce(&Transaction<'_>) -> Kept<T>) -> Kept<T> {
-        if self.durability != Some(durability) {
-            let synchronous = match durability {
-                Durability::Now => "FULL",
-                Durability::Soon => "NORMAL",
-            };
-            self.connection.pragma_update(None, "synchronous", synchronous)?;
-            self.durability = Some(durability);
-        }
+    fn transact<T>(&mut self, change: impl FnOnce(&Transaction<'_>) -> Kept<T>) -> Kept<T> {
         let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let answer = change(&transaction)?;
         transaction.commit()?;

@@ -25,6 +25,9 @@ pub(crate) enum Trouble {
         /// What the reader said.
         why: String,
     },
+    /// What was committed may not outlive a power cut.
+    #[error("what was written could not be flushed to the disk: {0}")]
+    Unflushed(#[from] std::io::Error),
     /// The store itself refused: fenced, busy, invalid.
     #[error(transparent)]
     Refused(#[from] StoreError),
@@ -50,6 +53,7 @@ impl Trouble {
         match self {
             Self::Refused(error) => error,
             Self::Row { .. } => corrupt(&store, &self.to_string()),
+            Self::Unflushed(_) => refusal("io", format!("the store {store} failed: {self}"), None),
             Self::Sql(error) => named(&error, &store, path),
         }
     }

@@ -38,7 +38,7 @@ pub(crate) fn lanes(connection: &Connection) -> Kept<Vec<LaneRecord>> {
 /// the others than that takes.
 pub(crate) fn standings(connection: &Connection, source: &Name, stack: &Name) -> Kept<Vec<LaneStanding>> {
     let mut select = connection.prepare_cached(
-        "SELECT target, status, why, applied ->> 'id', planned ->> 'id', checked FROM lanes
+        "SELECT target, status, why, applied_id, planned_id, checked FROM lanes
          WHERE source = ?1 AND stack = ?2 ORDER BY target",
     )?;
     let mut rows = select.query([source.as_str(), stack.as_str()])?;
@@ -83,13 +83,14 @@ pub(crate) fn put_lane(transaction: &Transaction<'_>, record: &LaneRecord) -> Ke
     transaction
         .prepare_cached(
             "INSERT INTO lanes (source, stack, target, status, why, applied, planned, plugins, contacted, seen, last_run,
-               since, digest, waits, attempts, retry_at, checked)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)
+               since, digest, waits, attempts, retry_at, checked, applied_id, planned_id)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19)
              ON CONFLICT (source, stack, target) DO UPDATE SET status = excluded.status, why = excluded.why,
                applied = excluded.applied, planned = excluded.planned, plugins = excluded.plugins,
                contacted = excluded.contacted, seen = excluded.seen, last_run = excluded.last_run,
                since = excluded.since, digest = excluded.digest, waits = excluded.waits,
-               attempts = excluded.attempts, retry_at = excluded.retry_at, checked = excluded.checked",
+               attempts = excluded.attempts, retry_at = excluded.retry_at, checked = excluded.checked,
+               applied_id = excluded.applied_id, planned_id = excluded.planned_id",
         )?
         .execute(params![
             record.lane.source.as_str(),
@@ -109,6 +110,8 @@ pub(crate) fn put_lane(transaction: &Transaction<'_>, record: &LaneRecord) -> Ke
             record.attempts,
             record.retry_at.map(|at| at.to_string()),
             record.checked,
+            record.applied.as_ref().map(|revision| &revision.id),
+            record.planned.as_ref().map(|revision| &revision.id),
         ])?;
     Ok(())
 }

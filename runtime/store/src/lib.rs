@@ -19,6 +19,7 @@ mod contents;
 mod door;
 mod error;
 mod events;
+mod flush;
 mod history;
 mod holds;
 mod intents;

@@ -19,6 +19,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../migrations/0003_undo.sql"),
     include_str!("../migrations/0004_modules.sql"),
     include_str!("../migrations/0005_packed.sql"),
+    include_str!("../migrations/0006_standings.sql"),
 ];
 
 /// The version of the store's file that this build reads and writes.

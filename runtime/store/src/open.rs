@@ -272,6 +272,8 @@ fn tune(connection: &Connection) -> Kept<()> {
     // Text of a damaged file must not become code or confuse the schema's reader.
     connection.pragma_update(None, "trusted_schema", false)?;
     connection.pragma_update(None, "cache_size", -16_384)?;
+    // What must be on the disk by itself is flushed by `flush.rs`.
+    connection.pragma_update(None, "synchronous", "NORMAL")?;
     Ok(())
 }
 

@@ -4,6 +4,7 @@
 //! Where something ordinary does comparable work (`sha256sum`, `cp`, `git
 //! ls-remote`), both are measured in the same run and the ratio is what counts.
 
+mod fleet;
 mod measure;
 mod network;
 mod table;
@@ -36,7 +37,10 @@ pub(crate) struct Options {
     /// The largest stack of the growth
     #[arg(long, default_value_t = 100_000)]
     largest: usize,
-    /// Only these parts: large, small, plugin, webhook, network, growth
+    /// Machines of the fleet
+    #[arg(long, default_value_t = 1_000)]
+    machines: usize,
+    /// Only these parts: large, small, plugin, webhook, network, fleet, growth
     #[arg(long, value_delimiter = ',')]
     only: Vec<String>,
 }
@@ -67,6 +71,9 @@ pub(crate) fn bench(workspace: &Workspace, options: &Options) -> Result<()> {
     }
     if wanted("network") {
         network::network(&Yard::new(&binary, 1)?, &mut table)?;
+    }
+    if wanted("fleet") {
+        fleet::fleet(&Yard::new(&binary, 1)?, options.machines, &mut table)?;
     }
     if wanted("large") {
         large_stack(&binary, options.files, &mut table)?;

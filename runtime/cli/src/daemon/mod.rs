@@ -40,6 +40,13 @@ const ALONE: &str = tidelock_reconcile::DAEMON;
 /// does not hold it at all.
 const ALONE_MS: u64 = 60_000;
 
+/// Threads that passes run on, at most, where there are not as many processors.
+const MOST_THREADS: usize = 16;
+
+fn processors() -> usize {
+    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
+}
+
 /// Directories that are watched at most where the config does not say.
 const WATCHES: u32 = 8192;
 
@@ -54,7 +61,10 @@ pub(crate) fn run(context: &Context) -> Result<(), CliError> {
     let store = Arc::new(SqliteStore::open(&loaded.store())?);
     let runtime = crate::wire::over(&loaded, Arc::new(Heard(Arc::clone(&metrics))), store, watches.as_ref())?;
     let alone = Alone::take(&runtime, &loaded)?;
+    // Passes wait for the disk in calls that block; with as many threads they wait together.
+    let threads = options(&loaded).lanes_at_once.clamp(processors(), MOST_THREADS.max(processors()));
     let tokio = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(threads)
         .enable_all()
         .build()
         .map_err(|error| CliError::new(Kind::Io, format!("cannot start threads: {error}")))?;

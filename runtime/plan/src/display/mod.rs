@@ -13,8 +13,8 @@ use tidelock_model::desired::ModuleAt;
 use tidelock_model::digest::canonical;
 use tidelock_model::hold::Pin;
 use tidelock_model::inventory::Ownership;
-use tidelock_model::name::{Address, Name};
-use tidelock_model::plan::{Action, Change, Plan, PlannedEffect};
+use tidelock_model::name::{Address, Lane, Name};
+use tidelock_model::plan::{Action, Change, Plan, PlannedEffect, Wait};
 
 use value::plain;
 
@@ -258,10 +258,14 @@ fn rollouts(plan: &Plan, style: &Style) -> String {
 
 /// Why lanes wait; the same reason of several lanes once.
 fn waits(plan: &Plan, style: &Style) -> String {
-    let mut seen: BTreeMap<(&str, &str), usize> = BTreeMap::new();
+    // A sentence that names its lane is the same of another that names its own.
+    let reason = |lane: &Lane, wait: &Wait| {
+        (wait.code.clone(), wait.message.replace(&lane.to_string(), "\0"), wait.hint.clone())
+    };
+    let mut seen: BTreeMap<(String, String, Option<String>), usize> = BTreeMap::new();
     let mut order = Vec::new();
     for (lane, wait) in plan.lanes.iter().flat_map(|part| part.waits.iter().map(|wait| (&part.lane, wait))) {
-        let count = seen.entry((&wait.code, &wait.message)).or_insert(0);
+        let count = seen.entry(reason(lane, wait)).or_insert(0);
         *count += 1;
         if *count == 1 {
             order.push((lane, wait));
@@ -270,7 +274,12 @@ fn waits(plan: &Plan, style: &Style) -> String {
     order
         .into_iter()
         .map(|(lane, wait)| {
-            let message = match seen.get(&(wait.code.as_str(), wait.message.as_str())) {
+            let message = match seen.get(&reason(lane, wait)) {
+                Some(count) if *count > 1 && wait.message.contains(&lane.to_string()) => {
+                    let more =
+                        if *count == 2 { "one more lane".to_owned() } else { format!("{} more lanes", count - 1) };
+                    format!("{} (and {more})", plain(&wait.message, 1_000))
+                }
                 Some(count) if *count > 1 => format!("{} ({count} lanes)", plain(&wait.message, 1_000)),
                 // Of several lanes only one waits for this: which, unless the sentence says so.
                 _ if plan.lanes.len() > 1 && !wait.message.contains(&lane.to_string()) => {

@@ -2,6 +2,7 @@
 //! of them go on within the run. What decides is pure and lives in `tidelock_plan::rollout`.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use tidelock_model::hold::{Hold, HoldKind};
@@ -43,8 +44,12 @@ pub(super) fn put(
         let lane = &part.lane;
         let Some(stack) = stacks.iter().find(|stack| stack.decl.name == lane.stack) else { continue };
         let mut waits = Vec::new();
-        let siblings = estate.standings(stack)?;
-        if siblings.len() > 1 {
+        // In one batch nobody waits for another: who stands where is not asked for.
+        let all = estate.lanes(stack)?.len();
+        if all > 1 && stack.decl.rollout.batch(all - 1, all) == 1 {
+            part.batch = Some(1);
+        } else if all > 1 {
+            let siblings = estate.standings(stack)?;
             part.batch = Some(rollout::batch(&stack.decl.rollout, siblings, lane).0);
             waits.extend(rollout::behind(&stack.decl.rollout, siblings, lane));
         }
@@ -75,11 +80,16 @@ struct Estate<'a> {
 }
 
 impl<'a> Estate<'a> {
+    fn lanes(&self, stack: &Stack) -> Result<Arc<Vec<Lane>>, RunError> {
+        let revision = &self.pins.files(&stack.decl.name, self.fetched).revision.id;
+        self.runtime.siblings.of(&self.runtime.config, &self.fetched.revision.source, stack, revision)
+    }
+
     fn standings(&mut self, stack: &'a Stack) -> Result<&[(Lane, Standing)], RunError> {
         let (source, name) = (&self.fetched.revision.source, &stack.decl.name);
         if !self.seen.contains_key(name) {
             let revision = &self.pins.files(name, self.fetched).revision.id;
-            let lanes = self.runtime.siblings.of(&self.runtime.config, source, stack, revision)?;
+            let lanes = self.lanes(stack)?;
             let rows = self.runtime.store.standings(source, name)?;
             let rows: BTreeMap<&Name, &LaneStanding> = rows.iter().map(|row| (&row.target, row)).collect();
             let now = self.runtime.clock.now();

@@ -1,12 +1,11 @@
 //! Which lanes `status` is asked about. A name that nobody knows is an error: a monitor that
 //! watches a mistyped stack would else be told for years that all is well.
 
-use globset::GlobMatcher;
 use tidelock_model::config::Config;
 use tidelock_model::name::Name;
 use tidelock_model::port::LaneRecord;
 use tidelock_model::run::Status;
-use tidelock_reconcile::select::patterns;
+use tidelock_reconcile::select::{Pattern, patterns};
 
 use crate::config::toml::nearest;
 use crate::error::{CliError, Kind};
@@ -74,7 +73,7 @@ impl Narrow {
     }
 }
 
-fn meant(globs: &[GlobMatcher], name: &Name) -> bool {
+fn meant(globs: &[Pattern], name: &Name) -> bool {
     globs.is_empty() || globs.iter().any(|glob| glob.is_match(name.as_str()))
 }
 

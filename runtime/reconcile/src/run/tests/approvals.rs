@@ -84,7 +84,7 @@ async fn first_contact_waits_in_the_loop_until_somebody_says_yes() {
 #[tokio::test]
 async fn a_yes_beforehand_for_whole_targets_is_one_for_creates_alone() {
     let mut world = World::new();
-    world.runtime.config.accept_new = vec!["loc*".to_owned()];
+    std::sync::Arc::make_mut(&mut world.runtime.config).accept_new = vec!["loc*".to_owned()];
     world.machine.paths.lock().unwrap().insert("/etc/b".into(), Digest::of(b"theirs"));
     world.resource("a.json", "a", "/etc/a", "one", "");
     world.resource("b.json", "b", "/etc/b", "two", "");
@@ -112,7 +112,8 @@ async fn a_later_caller_is_not_asked_again_and_a_plan_that_changed_is_another() 
 #[tokio::test]
 async fn a_rule_that_asks_for_people_is_not_met_by_the_callers_yes() {
     let mut world = settled().await;
-    world.runtime.config.gate = vec![GateDecl { approvals: Some(2), ..GateDecl::default() }];
+    std::sync::Arc::make_mut(&mut world.runtime.config).gate =
+        vec![GateDecl { approvals: Some(2), ..GateDecl::default() }];
     world.resource("a.json", "a", "/etc/a", "new", "");
     assert_eq!(world.apply(true).await.unwrap().end, RunEnd::Waiting);
     approve(&world, "grace");

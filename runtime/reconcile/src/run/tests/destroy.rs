@@ -77,7 +77,8 @@ async fn a_stop_and_a_rule_for_people_hold_up_a_destroy_too() {
     let stop = crate::hold(&world.runtime, HoldKind::Stop, Scope::default(), None, None, "grace").unwrap();
     assert_eq!(destroy(&world, true).await.unwrap().end, RunEnd::Waiting);
     crate::end(&world.runtime, &[stop], "grace").unwrap();
-    world.runtime.config.gate = vec![GateDecl { approvals: Some(1), ..GateDecl::default() }];
+    std::sync::Arc::make_mut(&mut world.runtime.config).gate =
+        vec![GateDecl { approvals: Some(1), ..GateDecl::default() }];
     let applied = destroy(&world, true).await.unwrap();
     assert!(applied.waits.iter().any(|(_, wait)| wait.code == "approvals"), "{:?}", applied.waits);
     assert_eq!(world.on_machine().len(), 2);
@@ -143,8 +144,10 @@ async fn a_stack_and_a_target_are_forgotten_whole() {
     assert!(crate::forgettable(&world.runtime, Forget::Stack(&web, &[])).is_err());
 
     let mut world = settled().await;
-    world.runtime.config.targets.clear();
-    world.runtime.config.targets.insert(name("other"), serde_json::from_str(r#"{"type":"machine"}"#).unwrap());
+    std::sync::Arc::make_mut(&mut world.runtime.config).targets.clear();
+    std::sync::Arc::make_mut(&mut world.runtime.config)
+        .targets
+        .insert(name("other"), serde_json::from_str(r#"{"type":"machine"}"#).unwrap());
     drop(world.plan().await);
     assert_eq!(status(&world), Some(Status::Orphaned));
     let found = crate::forgettable(&world.runtime, Forget::Target(&name("local"))).unwrap();

@@ -47,11 +47,12 @@ impl Loop {
         let source: Arc<dyn Source> = remote.clone();
         let machine = json!({"type": "machine"});
         let runtime = Runtime {
-            config: serde_json::from_value(json!({
+            config: serde_json::from_value::<tidelock_model::config::Config>(json!({
                 "sources": {"infra": {"url": "x", "allow": [{"targets": ["*"], "kinds": ["*"]}]}},
                 "targets": names.iter().map(|name| (name.to_string(), machine.clone())).collect::<BTreeMap<_, _>>(),
                 "accept_new": ["*"],
             }))
+            .map(std::sync::Arc::new)
             .unwrap(),
             sources: BTreeMap::from([(name("infra"), source)]),
             plugins: fleet.clone(),

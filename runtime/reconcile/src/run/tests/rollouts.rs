@@ -25,10 +25,11 @@ async fn fleet(targets: usize, more: &str) -> (World, Arc<Fleet>) {
     let machine = json!({"type": "machine"});
     let allow = json!({"targets": ["*"], "kinds": ["*"], "checks": {"tcp": ["t*:80"]}});
     world.runtime = Runtime {
-        config: serde_json::from_value(json!({
+        config: serde_json::from_value::<tidelock_model::config::Config>(json!({
             "sources": {"infra": {"url": "x", "allow": [allow]}},
             "targets": names.iter().map(|name| (name.to_string(), machine.clone())).collect::<BTreeMap<_, _>>(),
         }))
+        .map(std::sync::Arc::new)
         .unwrap(),
         plugins: fleet.clone(),
         targets: fleet.clone(),

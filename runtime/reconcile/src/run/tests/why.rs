@@ -45,7 +45,7 @@ async fn a_lane_that_is_as_git_says_waits_for_nothing() {
 #[tokio::test]
 async fn approvals_are_told_with_who_said_yes_and_who_may() {
     let mut world = settled().await;
-    world.runtime.config.gate = vec![GateDecl {
+    std::sync::Arc::make_mut(&mut world.runtime.config).gate = vec![GateDecl {
         approvals: Some(2),
         approvers: vec!["grace".into(), "alan".into(), "kay".into()],
         ..GateDecl::default()
@@ -161,7 +161,7 @@ async fn pins_stale_sources_and_revisions_nobody_looked_at_are_told() {
 #[tokio::test]
 async fn a_target_that_left_the_config_is_told() {
     let mut world = settled().await;
-    world.runtime.config.targets.clear();
+    std::sync::Arc::make_mut(&mut world.runtime.config).targets.clear();
     let told = now(&world);
     assert_eq!(codes(&told), ["orphaned"]);
     assert!(told.reasons[0].message.contains("no target local any more"), "{told:?}");

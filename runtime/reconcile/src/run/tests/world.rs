@@ -75,7 +75,7 @@ impl World {
         let source: Arc<dyn Source> = Arc::new(FakeSource { files: files.clone(), history: history.clone() });
         let clock = Arc::new(Ticking(Mutex::new(1_700_000_000)));
         let runtime = Runtime {
-            config,
+            config: Arc::new(config),
             sources: BTreeMap::from([(name("infra"), source)]),
             plugins: Arc::new(FakePlugins(machine.clone())),
             targets: Arc::new(FakeTargets(machine.clone())),
