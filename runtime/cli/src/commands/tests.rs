@@ -18,7 +18,7 @@ fn verbs_of_this_version() {
         .filter(|verb| !verb.is_hide_set())
         .map(|verb| verb.get_name().to_owned())
         .collect();
-    let wanted = "init plan apply run approve reject status why stop suspend resume rollback undo destroy forget history events blame resolve source target store values render doctor plugin completions";
+    let wanted = "init plan apply run approve reject status why stop suspend resume rollback undo destroy forget import release history events blame confirm resolve source target store values render doctor plugin completions";
     assert_eq!(shown.join(" "), wanted);
 }
 

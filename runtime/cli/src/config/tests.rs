@@ -30,7 +30,7 @@ fn a_mistyped_key() {
     3 | brnch = "main"
       | ^^^^^ did you mean `branch`?
       |
-      = hint: [sources.infra] takes: url, branch, tag, commit, poll, verify, allow, auth, webhook, proxy, proxy_auth, ssh, insecure, ca, timeout, symlinks, submodules, limits
+      = hint: [sources.infra] takes: url, branch, tag, commit, poll, verify, allow, auth, decrypt, webhook, proxy, proxy_auth, ssh, insecure, ca, timeout, symlinks, submodules, limits
     "#);
 }
 
@@ -43,7 +43,7 @@ fn a_mistyped_table() {
     1 | [target.web-1]
       |  ^^^^^^ did you mean `targets`?
       |
-      = hint: the file takes: include, store, plugins, daemon, http, sources, targets, grants, limits, accept_new, gate, groups, people
+      = hint: the file takes: include, store, plugins, daemon, http, sources, secrets, targets, grants, limits, accept_new, gate, groups, people
     ");
 }
 
@@ -56,7 +56,7 @@ fn a_mistyped_key_of_a_grant() {
     3 | path = ["/etc/**"]
       | ^^^^ did you mean `paths`?
       |
-      = hint: [grants.server] takes: targets, paths, exec, exec_read, env, special_modes
+      = hint: [grants.server] takes: targets, paths, exec, exec_read, env, special_modes, databases, sql, links, addresses, routes, rules, sysctls, tables
     "#);
     assert_snapshot!(complaint("[[grants.server]]\ntargets = [\"*\"]\npath = [\"/etc/**\"]\n"), @r#"
     error: unknown key `path` in [grants.server]
@@ -65,7 +65,7 @@ fn a_mistyped_key_of_a_grant() {
     3 | path = ["/etc/**"]
       | ^^^^ did you mean `paths`?
       |
-      = hint: [grants.server] takes: targets, paths, exec, exec_read, env, special_modes
+      = hint: [grants.server] takes: targets, paths, exec, exec_read, env, special_modes, databases, sql, links, addresses, routes, rules, sysctls, tables
     "#);
 }
 
@@ -78,7 +78,7 @@ fn a_type_of_target_that_does_not_exist() {
     2 | type = "machin"
       |        ^^^^^^^^ did you mean "machine"?
       |
-      = hint: `targets.web-1.type` takes: machine
+      = hint: `targets.web-1.type` takes: machine, postgres, mysql
     "#);
 }
 
