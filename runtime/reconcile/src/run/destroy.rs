@@ -51,6 +51,11 @@ pub async fn destroy(
     let (mut names, mut only) = match which {
         Leaving::Stacks(names) => (names.to_vec(), None),
         Leaving::Orphaned => {
+            // One that waited for a yes to go does not read as orphaned until it is looked at again.
+            let all = Selection { stacks: vec![], targets: vec![], ..selection.clone() };
+            if let Ok(lanes) = source::lanes(runtime, &all, &fetched).await {
+                record::orphaned(runtime, &fetched, &lanes)?;
+            }
             let orphaned = orphaned(runtime, &fetched.revision.source)?;
             (stacks_of(&orphaned), Some(orphaned))
         }

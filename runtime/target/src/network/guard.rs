@@ -125,7 +125,7 @@ fn start(helper: &GuardHelper, path: &Path) -> Result<(), Fault> {
 }
 
 /// Is a guard until it is confirmed or has taken everything back. For the program that
-/// [`arm`] starts; says on `out` that it stands.
+/// `arm` starts; says on `out` that it stands.
 ///
 /// # Errors
 /// Its file cannot be read, or the namespace is gone.

@@ -1,6 +1,6 @@
 //! A database server: what its catalog says, and statements that change it.
 //!
-//! Start at [`Server::open`]. `guard` decides which queries of plugins are sent; `postgres`
+//! Start at [`Server::postgres`]. `guard` decides which queries of plugins are sent; `postgres`
 //! and `mariadb` speak to servers; `perform` is the only module that writes. Addresses and
 //! credentials stay here: no answer and no error holds any but the host's name and the user's.
 
