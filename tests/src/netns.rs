@@ -85,7 +85,8 @@ impl Netns {
                 .ip(words)
                 .lines()
                 .filter(|line| !line.contains("fe80::") && !line.contains("ff00::"))
-                .map(|line| line.trim().to_owned())
+                // Whether a bridge counts as up is the kernel's opinion, some moments later.
+                .map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ").replace(" UNKNOWN ", " UP "))
                 .collect();
             // The kernel's own routes to its own addresses come and go with those.
             lines.retain(|line| !line.contains("table local"));
