@@ -138,7 +138,11 @@ pub fn keep_guard(path: &Path, mut out: impl std::io::Write) -> Result<(), Fault
     let session = Session::begin(namespace.clone())?;
     let ends = Instant::now() + Duration::from_millis(order.guard.within_ms);
     let io = |error: std::io::Error| fault("io", format!("cannot say that the guard stands: {error}"));
-    writeln!(out, "{STANDS}").and_then(|()| out.flush()).map_err(io)?;
+    if let Err(error) = writeln!(out, "{STANDS}").and_then(|()| out.flush()) {
+        // Whoever asked is gone, and performs nothing that was not answered: there is nothing to guard.
+        let _ = fs::remove_file(path);
+        return Err(io(error));
+    }
     let called = file(folder, &id, "called");
     loop {
         std::thread::sleep(LOOK);
