@@ -118,7 +118,11 @@ impl Machine {
         for (id, circle) in (1..).zip(self.look::<P>(resources)?) {
             let (action, observed, seen) = match circle.observed {
                 Observation::Present(_) if circle.fields.is_empty() => continue,
-                Observation::Present(present) => (Action::Update, Some(present.observed.to_string()), present.seen),
+                Observation::Present(present) => {
+                    let anew = circle.fields.iter().any(|field| immutable::<P>(&circle.declared.kind, field));
+                    let action = if anew { Action::Replace } else { Action::Update };
+                    (action, Some(present.observed.to_string()), present.seen)
+                }
                 Observation::Absent(seen) => (Action::Create, None, seen),
                 _ => continue,
             };
@@ -243,6 +247,12 @@ impl Machine {
 fn kind_of<P: Provider>(kind: &str) -> Option<KindDescription> {
     let short = kind.strip_prefix(P::NAME)?.strip_prefix('.')?;
     provider::describe::<P>().kinds.into_iter().find(|described| described.name == short)
+}
+
+/// Whether another value of a field takes another resource.
+fn immutable<P: Provider>(kind: &str, pointer: &str) -> bool {
+    let fields = kind_of::<P>(kind).map(|kind| kind.fields).unwrap_or_default();
+    fields.iter().any(|field| field.roles.immutable && covers(&field.path, pointer))
 }
 
 /// Pointers of the fields that are compared: all that the spec holds, but those that say how.
