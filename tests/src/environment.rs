@@ -75,6 +75,15 @@ impl TestEnvironment {
         Tidelock::new(self.root(), arguments)
     }
 
+    /// Every file that holds a text, but for those below folders of these names: where a secret
+    /// got to.
+    #[must_use]
+    pub fn holding(&self, text: &str, but: &[&str]) -> Vec<String> {
+        let mut found = Vec::new();
+        holding(self.root(), text.as_bytes(), but, &mut found);
+        found
+    }
+
     /// Every file below a folder with its contents, mode and link target: equal
     /// only if nothing changed.
     #[must_use]
@@ -110,6 +119,22 @@ pub(crate) fn write(path: &Path, contents: &[u8]) {
         fs::create_dir_all(parent).unwrap_or_else(|error| panic!("cannot make {}: {error}", parent.display()));
     }
     fs::write(path, contents).unwrap_or_else(|error| panic!("cannot write {}: {error}", path.display()));
+}
+
+fn holding(folder: &Path, text: &[u8], but: &[&str], found: &mut Vec<String>) {
+    for entry in fs::read_dir(folder).unwrap_or_else(|error| panic!("cannot list {}: {error}", folder.display())) {
+        let path = entry.expect("an entry").path();
+        let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        if path.is_dir() {
+            if !but.contains(&name.as_str()) {
+                holding(&path, text, but, found);
+            }
+        } else if let Ok(bytes) = fs::read(&path)
+            && bytes.windows(text.len()).any(|window| window == text)
+        {
+            found.push(path.display().to_string());
+        }
+    }
 }
 
 fn list(root: &Path, folder: &Path, entries: &mut Vec<String>) {
@@ -151,6 +176,15 @@ mod tests {
         assert_ne!(second, third);
         std::os::unix::fs::symlink("nowhere", world.path("t/link")).unwrap();
         assert_ne!(third, world.fingerprint("t"));
+    }
+
+    #[test]
+    fn a_text_is_found_wherever_it_got_to() {
+        let world = TestEnvironment::new();
+        world.write("a/b/c", "before s3cret after");
+        world.write("not/here", "s3cret");
+        let found = world.holding("s3cret", &["not"]);
+        assert_eq!(found, [world.path("a/b/c").display().to_string()]);
     }
 
     #[test]

@@ -19,6 +19,7 @@
 //! router        routers in such namespaces, and what Git says of them
 //! netns         network namespaces, which may be broken
 //! fleet         a site with several machines and one stack on all of them
+//! dice          random numbers that can be had again
 //! daemon        a running `tidelock run`, and waiting for what it does
 //! redact        the words that differ from run to run, in one place
 //! ```
@@ -28,6 +29,7 @@
 
 pub mod daemon;
 pub mod databases;
+pub mod dice;
 pub mod environment;
 pub mod fleet;
 pub mod git_daemon;

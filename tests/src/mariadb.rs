@@ -33,9 +33,13 @@ impl MariaDb {
         fs::create_dir_all(folder).expect("a folder for the server");
         let folder = folder.canonicalize().expect("a folder for the server");
         certificates("localhost", &folder);
-        give(&folder, "mysql");
         let data = folder.join("data");
+        // A server that starts removes what looks like its own temporary files, others' among them.
+        let own = folder.join("tmp");
+        fs::create_dir(&own).expect("a folder for temporary files");
+        give(&folder, "mysql");
         run(as_user("mysql", Path::new("/usr/bin/mariadb-install-db"))
+            .env("TMPDIR", own)
             .args(["--no-defaults", "--auth-root-authentication-method=normal", "--skip-test-db"])
             .arg(format!("--datadir={}", data.display())));
         let mut server = Self { folder, port: 0, server: None };
@@ -60,6 +64,7 @@ impl MariaDb {
             let at = |name: &str| self.folder.join(name).display().to_string();
             let log = fs::File::options().create(true).append(true).open(self.folder.join("error.log")).expect("a log");
             let child = as_user("mysql", Path::new("/usr/sbin/mariadbd"))
+                .env("TMPDIR", self.folder.join("tmp"))
                 .args(["--no-defaults", "--bind-address=127.0.0.1", "--skip-name-resolve", "--general-log"])
                 .args(["--innodb-buffer-pool-size=16M", "--innodb-flush-log-at-trx-commit=0", "--max-connections=60"])
                 .arg(format!("--port={}", self.port))
@@ -135,10 +140,20 @@ impl MariaDb {
         String::from_utf8(output.stdout).expect("text").trim_end().to_owned()
     }
 
+    /// Whether somebody signs in over TCP, with TLS, with a password.
+    #[must_use]
+    pub fn signs_in(&self, user: &str, password: &str) -> bool {
+        let mut command = Command::new("mariadb");
+        command.env_clear().env("PATH", "/usr/bin:/bin").env("MYSQL_PWD", password);
+        command.args(["--no-defaults", "--protocol=tcp", "-h", "127.0.0.1", "--ssl", "-u", user, "-e", "SELECT 1"]);
+        command.arg(format!("--port={}", self.port)).arg(format!("--ssl-ca={}", self.authority().display()));
+        command.stdin(Stdio::null()).output().expect("mariadb (Debian: mariadb-client)").status.success()
+    }
+
     fn client(&self, sql: &str) -> Command {
         let mut command = Command::new("mariadb");
         command.env_clear().env("PATH", "/usr/bin:/bin");
-        command.args(["--no-defaults", "-u", "root", "-N", "-B", "-r", "-e", sql]);
+        command.args(["--no-defaults", "--default-character-set=utf8mb4", "-u", "root", "-N", "-B", "-r", "-e", sql]);
         command.arg(format!("--socket={}", self.folder.join("socket").display()));
         command
     }

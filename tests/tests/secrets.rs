@@ -1,8 +1,5 @@
 //! Secrets on the real binary: named in Git, written to a machine, and found nowhere else.
 
-use std::fs;
-use std::path::Path;
-
 use tidelock_tests::{Site, site};
 
 const FIRST: &str = "correct-horse-7391";
@@ -31,27 +28,9 @@ fn configure(site: &Site, decl: &str, allowed: &str) {
 /// A value that stands in a file of the operator's.
 const FILE: &str = "[secrets.\"app/db\"]\nfile = \"secrets/db\"\n";
 
-/// Every file below a folder that holds a text, but for those that should.
-fn holding(folder: &Path, text: &str, found: &mut Vec<String>) {
-    for entry in fs::read_dir(folder).expect("a folder") {
-        let path = entry.expect("an entry").path();
-        let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-        if path.is_dir() {
-            if name != "machine" && name != "secrets" {
-                holding(&path, text, found);
-            }
-        } else if let Ok(bytes) = fs::read(&path)
-            && bytes.windows(text.len()).any(|window| window == text.as_bytes())
-        {
-            found.push(path.display().to_string());
-        }
-    }
-}
-
 #[track_caller]
 fn nowhere(site: &Site, text: &str) {
-    let mut found = Vec::new();
-    holding(site.world().root(), text, &mut found);
+    let found = site.world().holding(text, &["machine", "secrets"]);
     assert!(found.is_empty(), "{text} is in {found:?}");
 }
 

@@ -10,36 +10,13 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tidelock_tests::daemon::ask;
+use tidelock_tests::dice::{Dice, count};
 use tidelock_tests::{Daemon, GitHttp, Site, site};
 
 const LANES: usize = 10;
 
 /// Copies what a machine holds to where it was last seen: what a change notifies.
 const SCRIPT: &str = "#!/bin/sh\ncd \"$TIDELOCK_ROOT/srv\"\ncp a seen.new\nmv seen.new seen\n";
-
-/// How much is done, from a variable of the environment.
-fn count(name: &str, few: u64) -> u64 {
-    std::env::var(name).ok().map_or(few, |text| text.parse().unwrap_or_else(|_| panic!("{name}={text} is no number")))
-}
-
-/// Numbers that differ from run to run, and can be had again from the seed that is printed.
-struct Dice(u64);
-
-impl Dice {
-    fn new() -> Self {
-        let seed = count("TIDELOCK_SOAK_SEED", u64::from(std::process::id()) << 16 | 1);
-        println!("TIDELOCK_SOAK_SEED={seed}");
-        Self(seed)
-    }
-
-    /// A number below `bound`. Xorshift64, as Marsaglia's "Xorshift RNGs" (2003) has it.
-    fn below(&mut self, bound: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0 % bound
-    }
-}
 
 /// A site with ten machines and one stack on all of them, which the loop looks at all the time.
 fn fleet() -> Site {

@@ -203,6 +203,9 @@ impl Grant {
     fn statement(&self, statement: &SqlEffect) -> Result<(), Fault> {
         if let Some(database) = &statement.database {
             self.database(database, "change anything in")?;
+            if matches!(&statement.act, Act::Grant(grant) if grant.is_on_pattern()) {
+                self.every_database(database)?;
+            }
         }
         let touches = statement.touches();
         let both = matches!(statement.act, Act::Rename { .. });
@@ -231,6 +234,22 @@ impl Grant {
         }
         let message = format!("plugin {} may not {what} the database {name} on target {}", self.plugin, self.target);
         Err(self.denied(message, "databases", name))
+    }
+
+    /// A pattern means databases that no list of names knows of.
+    fn every_database(&self, like: &str) -> Result<(), Fault> {
+        if self.databases.iter().any(|pattern| matches!(pattern.glob().glob(), "*" | "**")) {
+            return Ok(());
+        }
+        let message = format!(
+            "plugin {} may not grant anything on all databases like {like} on target {}",
+            self.plugin, self.target
+        );
+        Err(self.denied(message, "databases", "").hint(format!(
+            "grant it in tidelock.toml:\n\n[grants.{}]\ntargets = [{}]\ndatabases = [\"*\"]",
+            self.plugin,
+            quoted(&self.target)
+        )))
     }
 
     fn denied(&self, message: String, key: &str, value: &str) -> Fault {

@@ -191,6 +191,15 @@ pub struct Grant {
     pub cascade: bool,
 }
 
+impl Grant {
+    /// Whether it is on all databases whose names are like the one that it names.
+    #[must_use]
+    pub fn is_on_pattern(&self) -> bool {
+        matches!(&self.granted, Granted::Privileges(_, object) if object.name.get(1).is_some_and(|like| like == render::LIKE)
+            && object.name.first().is_some_and(|all| all == "*"))
+    }
+}
+
 /// What is granted.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

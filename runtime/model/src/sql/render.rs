@@ -17,6 +17,9 @@ const MAX_STATEMENT: usize = 1 << 20;
 /// The most of a statement that stands in one line, in characters.
 const MAX_SUMMARY: usize = 2_000;
 
+/// What makes a pattern of a database's name in a grant.
+pub(super) const LIKE: &str = "like";
+
 const CLASSES: &[&str] = &[
     "role",
     "user",
@@ -159,7 +162,11 @@ impl SqlEffect {
                     }
                     text.to_owned()
                 }
-                Part::Identifier(names) => self.dotted(names)?,
+                Part::Identifier(names) => match (self.dialect, object.class.as_str(), names.as_slice()) {
+                    // Where accounts have hosts, a name of two parts is that of an account.
+                    (Dialect::MariaDb | Dialect::MySql, "role" | "user", [name, host]) => self.account(name, host)?,
+                    _ => self.dotted(names)?,
+                },
                 Part::Literal(text) => {
                     if text.contains('\0') {
                         return Err("has a NUL in a text".into());
@@ -346,6 +353,7 @@ impl SqlEffect {
                 let pattern = database()?.replace('\\', r"\\").replace('_', r"\_").replace('%', r"\%");
                 Ok(format!("{}.*", self.quoted(&pattern)?))
             }
+            ("table", [all, like]) if all == "*" && like == LIKE => Ok(format!("{}.*", self.quoted(database()?)?)),
             ("table" | "view", [name]) => Ok(format!("{}.{}", self.quoted(database()?)?, self.quoted(name)?)),
             (class @ ("function" | "procedure"), [name, ..]) => {
                 Ok(format!("{} {}.{}", keyword(class)?, self.quoted(database()?)?, self.quoted(name)?))

@@ -11,6 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use tidelock_model::desired::ModuleAt;
 use tidelock_model::digest::canonical;
+use tidelock_model::effect::EffectBody;
 use tidelock_model::hold::Pin;
 use tidelock_model::inventory::Ownership;
 use tidelock_model::name::{Address, Lane, Name};
@@ -323,6 +324,12 @@ fn conclusion(plan: &Plan, style: &Style) -> String {
     } else {
         format!("{} {}; {unchanged} unchanged.\n", style.paint(Ink::Bold, "Plan:"), counted.join(", "))
     };
+    for target in in_pieces(plan) {
+        out.push_str(&format!(
+            "Statements on {target} are performed one by one: what was done before one fails stays, and the next pass goes \
+             on from there.\n"
+        ));
+    }
     if plan.ownership == Ownership::Unknown {
         out.push_str("The store has not known this target before: nothing is deleted.\n");
     }
@@ -330,6 +337,16 @@ fn conclusion(plan: &Plan, style: &Style) -> String {
         out.push_str("This plan is not complete: see above for what could not be planned.\n");
     }
     out
+}
+
+/// Targets with several statements that their servers cannot take as one.
+fn in_pieces(plan: &Plan) -> Vec<&Name> {
+    let mut counts: BTreeMap<&Name, usize> = BTreeMap::new();
+    for group in &plan.groups {
+        let alone = |planned: &&PlannedEffect| matches!(&planned.effect.body, EffectBody::Sql(statement) if !statement.dialect.transactional());
+        *counts.entry(&group.lane.target).or_default() += group.effects.iter().filter(alone).count();
+    }
+    counts.into_iter().filter(|(_, count)| *count > 1).map(|(target, _)| target).collect()
 }
 
 #[cfg(test)]
