@@ -93,6 +93,27 @@ async fn reads_change_nothing_over_a_superusers_connection() {
         "SELECT rolpassword FROM pg_authid".into(),
         "SELECT a FROM pg_authid a".into(),
         "SELECT row_to_json(s) FROM pg_shadow s".into(),
+        // What stands after a dot is a call where no column has the name.
+        format!("SELECT ({pid}).pg_terminate_backend"),
+        format!("SELECT (({pid})).\"pg_terminate_backend\""),
+        format!("SELECT (SELECT {pid}).pg_terminate_backend"),
+        format!("SELECT (ARRAY[{pid}])[1].pg_terminate_backend"),
+        format!("SELECT x.pg_terminate_backend FROM abs({pid}) x"),
+        format!("SELECT (x).pg_terminate_backend FROM abs({pid}) x"),
+        format!("SELECT (x.a).pg_terminate_backend FROM abs({pid}) x(a)"),
+        format!("SELECT abs.pg_terminate_backend FROM pg_catalog.abs({pid})"),
+        format!("SELECT u.pg_terminate_backend FROM unnest(ARRAY[{pid}]) u"),
+        format!("SELECT x.pg_terminate_backend FROM pg_class c, LATERAL abs({pid}) AS x"),
+        format!("SELECT 1 FROM abs({pid}) x WHERE x.pg_terminate_backend"),
+        format!("SELECT (SELECT x.pg_terminate_backend FROM abs({pid}) x(b)) FROM abs(1) x(pg_terminate_backend)"),
+        format!("WITH x AS (SELECT true AS a) SELECT x.a, (SELECT x.pg_terminate_backend FROM abs({pid}) x) FROM x"),
+        "SELECT ('/etc/passwd'::text).pg_read_file".into(),
+        "SELECT ('/etc/passwd').pg_read_file".into(),
+        "SELECT ('/').pg_ls_dir.pg_read_file".into(),
+        "SELECT x.pg_read_file FROM concat('/etc/passwd') x".into(),
+        "SELECT concat.pg_read_file FROM concat('/etc/passwd')".into(),
+        "SELECT x.pg_read_file[1] FROM concat('/etc/passwd') x".into(),
+        "WITH \"current_user\" AS (SELECT 1 AS a) SELECT x.pg_ls_dir FROM current_user x".into(),
     ];
     for attack in &attacks {
         let failed = ask(&server, None, attack).await.expect_err(attack);

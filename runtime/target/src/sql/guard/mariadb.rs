@@ -93,6 +93,10 @@ impl Rules for MariaDb {
         name.to_owned()
     }
 
+    fn calls_fields(&self) -> bool {
+        false
+    }
+
     fn tells_of_settings(&self, _name: &str) -> bool {
         false
     }

@@ -10,6 +10,7 @@
 //! Relations are those of the system's catalog alone. A view of somebody else's would run
 //! its functions with the rights of whoever looks at it.
 
+mod fields;
 mod mariadb;
 mod postgres;
 #[cfg(test)]

@@ -126,6 +126,10 @@ impl Rules for Postgres {
         name.to_ascii_lowercase()
     }
 
+    fn calls_fields(&self) -> bool {
+        true
+    }
+
     fn tells_of_settings(&self, name: &str) -> bool {
         name == "current_setting"
     }

@@ -119,6 +119,7 @@ fn what_does_more_than_look_is_refused() {
         "SELECT CAST('x' AS evil)",
         "SELECT xmlparse(document 'x')",
         "TABLE pg_roles",
+        "SELECT x.value FROM current_user x",
         "SELECT repeat('x', 1000000000)",
     ] {
         refused(Postgres, text);
@@ -223,4 +224,78 @@ fn endless_and_deep_queries_are_refused_and_harm_nobody() {
     refused(Postgres, &format!("SELECT 1{}", "+1".repeat(8_000)));
     refused(Postgres, &format!("SELECT {}1", "NOT ".repeat(3_000)));
     refused(Postgres, &"SELECT 1 UNION ".repeat(1_000));
+}
+
+/// Ways to call a function without parentheses; `%` stands for it.
+const CALLS: &[&str] = &[
+    "SELECT ('/etc/passwd'::text).%",
+    "SELECT ('/etc/passwd').%",
+    "SELECT (99999).%",
+    "SELECT ($1).%",
+    "SELECT (($1)).%",
+    "SELECT (SELECT $1).%",
+    "SELECT (ROW($1)).%",
+    "SELECT (lower('X')).%",
+    "SELECT (ARRAY['x'])[1].%",
+    "SELECT (ARRAY['x'])[1:1].%",
+    "SELECT ('x').name.%",
+    "SELECT ('x').%.name",
+    "SELECT (('x').%).name",
+    "SELECT ('x').%.*",
+    "SELECT (x).% FROM concat('x') x",
+    "SELECT (x.value).% FROM concat('x') x(value)",
+    "SELECT (x).\"%\" FROM concat('x') x",
+    "SELECT x.% FROM concat('x') x",
+    "SELECT X.% FROM pg_catalog.concat('x') AS x",
+    "SELECT x.% FROM mod(9, 9) x",
+    "SELECT x.\"%\" FROM mod(9, 9) AS \"x\"",
+    "SELECT concat.% FROM concat('x')",
+    "SELECT concat.% FROM pg_catalog.concat('x')",
+    "SELECT unnest.% FROM unnest(ARRAY['x'])",
+    "SELECT u.% FROM unnest(ARRAY['x']) u",
+    "SELECT u.% FROM unnest(ARRAY['x']) AS u(a)",
+    "SELECT u.% FROM unnest(ARRAY['x']) WITH ORDINALITY AS u",
+    "SELECT x.% FROM pg_roles r, LATERAL concat(r.rolname) x",
+    "SELECT x.% FROM pg_roles r CROSS JOIN LATERAL concat(r.rolname) AS x",
+    "SELECT %.% FROM json_array_elements('[1]') AS %",
+    "SELECT x.%[1] FROM concat('x') x",
+    "SELECT count(x.%) FROM concat('x') x",
+    "SELECT 1 FROM concat('x') x WHERE x.% IS NULL",
+    "SELECT 1 FROM concat('x') x ORDER BY x.%",
+    "SELECT 1 FROM concat('x') x GROUP BY x.%",
+    "SELECT 1 FROM concat('x') x JOIN pg_roles r ON x.% = r.rolname",
+    "SELECT row_number() OVER (ORDER BY x.%) FROM concat('x') x",
+    "SELECT (SELECT x.%) FROM concat('x') x",
+    "SELECT 1 WHERE EXISTS (SELECT x.% FROM concat('x') x)",
+    "SELECT (SELECT x.% FROM concat('x') x(b)) FROM mod(1, 1) x(%)",
+    "SELECT x.%, (SELECT 1 FROM pg_roles x) FROM concat('x') x",
+    "WITH x AS (SELECT 'x'::text AS a) SELECT x.a, (SELECT x.% FROM concat('y') x) FROM x",
+    "WITH \"current_user\" AS (SELECT 1 AS a) SELECT x.% FROM current_user x",
+    "WITH session_user AS (SELECT 1 AS a) SELECT x.% FROM session_user x",
+    "SELECT nowhere.%",
+    "SELECT x.y.% FROM concat('x') x",
+];
+
+#[test]
+fn a_name_after_a_dot_calls_nothing() {
+    for form in CALLS {
+        for function in ["pg_read_file", "pg_terminate_backend", "pg_ls_dir", "PG_READ_FILE"] {
+            refused(Postgres, &form.replace('%', function));
+        }
+    }
+    // Two names that the server cuts to one.
+    let long = "a".repeat(63);
+    refused(Postgres, &format!("SELECT {long}c.pg_read_file FROM concat('x') {long}b, pg_roles {long}c"));
+    for text in [
+        "SELECT (aclexplode(d.datacl)).grantee FROM pg_database d",
+        "SELECT x.grantee, x.privilege_type FROM pg_database d, LATERAL aclexplode(d.datacl) x",
+        "SELECT t.a, t.b FROM unnest($1::text[]) WITH ORDINALITY AS t (a, b)",
+        "SELECT o.option_name FROM pg_foreign_data_wrapper w, LATERAL pg_options_to_table(w.fdwoptions) o",
+        "SELECT c.conkey[1], pg_class.relname, pg_catalog.pg_class.oid FROM pg_constraint c, pg_catalog.pg_class",
+        "WITH q AS (SELECT oid AS a FROM pg_roles) SELECT q.a, z.a, s.b FROM q, q z, (SELECT 1 AS b) s",
+        "SELECT v.a FROM (VALUES (1)) v (a)",
+    ] {
+        allowed(Postgres, text);
+    }
+    allowed(MariaDb, "SELECT d.Db, mysql.user.User FROM mysql.db d, mysql.user");
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use super::fields::{self, Fields};
 use sqlparser::ast::{
     AccessExpr, Array, BinaryOperator, CaseWhen, CastKind, CeilFloorKind, Cte, DataType, Distinct, Expr, Fetch,
     Function, FunctionArg, FunctionArgExpr, FunctionArgumentClause, FunctionArgumentList, FunctionArguments,
@@ -32,6 +33,8 @@ pub(super) trait Rules: Sync {
     fn fold(&self, name: &str) -> String;
     /// The names of a function that tells of a setting.
     fn tells_of_settings(&self, name: &str) -> bool;
+    /// Whether a name after a dot may be a function; see [`fields`].
+    fn calls_fields(&self) -> bool;
 }
 
 /// What becomes of a relation in a query.
@@ -44,11 +47,18 @@ pub(super) enum Relation {
 
 type Verdict = Result<(), String>;
 
+/// The longest name, in bytes. PostgreSQL cuts longer ones, and two could become one.
+const MAX_NAME: usize = 63;
+
 /// Judges a statement; says whether it is `SHOW`.
 pub(super) fn statement(rules: &dyn Rules, statement: &mut Statement) -> Result<bool, String> {
     match statement {
         Statement::Query(query) => {
-            Walk { rules, tables: BTreeSet::new() }.query(query)?;
+            let mut walk = Walk { rules, tables: BTreeSet::new(), fields: Fields::default() };
+            walk.query(query)?;
+            if rules.calls_fields() {
+                walk.fields.judge()?;
+            }
             Ok(false)
         }
         Statement::ShowVariable { variable } => {
@@ -72,6 +82,7 @@ struct Walk<'r> {
     /// statement, which is safe: a name that is out of reach for the server is, unqualified, a
     /// relation of the catalog, and those names may not be given.
     tables: BTreeSet<String>,
+    fields: Fields,
 }
 
 impl Walk<'_> {
@@ -103,6 +114,9 @@ impl Walk<'_> {
                 let name = self.name(&alias.name)?;
                 if !matches!(self.rules.relation(None, &name), Relation::Refused) || name.starts_with("pg_") {
                     return Err(format!("WITH {name}, which is the name of a relation of the catalog"));
+                }
+                if fields::is_value(&name) {
+                    return Err(format!("WITH {name}, which is the name of a function"));
                 }
                 self.tables.insert(name);
                 self.query(query)?;
@@ -306,13 +320,15 @@ impl Walk<'_> {
                     if args.settings.is_some() {
                         return Err("settings of a function".into());
                     }
-                    self.called(name)?;
+                    let called = self.called(name)?;
+                    self.of_function(alias.as_ref(), called)?;
                     return self.arguments(&mut args.args);
                 }
                 if *with_ordinality {
                     return Err("WITH ORDINALITY of a relation".into());
                 }
                 let (schema, name) = self.qualified(name, "relation")?;
+                self.of_row(alias.as_ref(), Some(&name))?;
                 if schema.is_none() && self.tables.contains(&name) {
                     return Ok(());
                 }
@@ -336,11 +352,13 @@ impl Walk<'_> {
                     return Err("samples".into());
                 }
                 self.alias(alias)?;
+                self.of_row(alias.as_ref(), None)?;
                 self.query(subquery)
             }
             TableFactor::Function { lateral: _, name, args, with_ordinality: _, alias } => {
                 self.alias(alias)?;
-                self.called(name)?;
+                let called = self.called(name)?;
+                self.of_function(alias.as_ref(), called)?;
                 self.arguments(args)
             }
             TableFactor::UNNEST { alias, array_exprs, with_offset, with_offset_alias, with_ordinality: _ } => {
@@ -348,14 +366,32 @@ impl Walk<'_> {
                     return Err("WITH OFFSET".into());
                 }
                 self.alias(alias)?;
+                self.of_function(alias.as_ref(), "unnest".to_owned())?;
                 self.exprs(array_exprs)
             }
             TableFactor::NestedJoin { table_with_joins, alias } => {
                 self.alias(alias)?;
+                self.of_row(alias.as_ref(), None)?;
                 self.tables(table_with_joins)
             }
             _ => Err("a kind of relation that it does not know".into()),
         }
+    }
+
+    fn of_row(&mut self, alias: Option<&TableAlias>, name: Option<&String>) -> Verdict {
+        let alias = alias.map(|alias| self.name(&alias.name)).transpose()?;
+        if let Some(name) = alias.or_else(|| name.cloned()) {
+            self.fields.row(name);
+        }
+        Ok(())
+    }
+
+    fn of_function(&mut self, alias: Option<&TableAlias>, called: String) -> Verdict {
+        let columns = alias.into_iter().flat_map(|alias| &alias.columns).map(|column| self.name(&column.name));
+        let columns = columns.collect::<Result<_, _>>()?;
+        let name = alias.map(|alias| self.name(&alias.name)).transpose()?.unwrap_or(called);
+        self.fields.function(name, columns);
+        Ok(())
     }
 
     fn alias(&self, alias: &Option<TableAlias>) -> Verdict {
@@ -384,12 +420,23 @@ impl Walk<'_> {
     fn expr(&mut self, expr: &mut Expr) -> Verdict {
         match expr {
             Expr::Identifier(name) => self.name(name).map(drop),
-            Expr::CompoundIdentifier(names) => names.iter().try_for_each(|name| self.name(name).map(drop)),
+            Expr::CompoundIdentifier(names) => self.column(names.iter()),
             Expr::CompoundFieldAccess { root, access_chain } => {
-                self.expr(root)?;
-                for access in access_chain {
+                let (names, taken) = fields::leading(root, access_chain);
+                if taken > 0 {
+                    self.column(names.into_iter())?;
+                } else {
+                    self.expr(root)?;
+                }
+                for access in access_chain.iter_mut().skip(taken) {
                     match access {
-                        AccessExpr::Dot(expr) => self.expr(expr)?,
+                        AccessExpr::Dot(Expr::Identifier(name)) => {
+                            let name = self.name(name)?;
+                            if self.rules.calls_fields() && !fields::is_column(&name) {
+                                return Err(format!("(...).{name}, which may be a call"));
+                            }
+                        }
+                        AccessExpr::Dot(_) => return Err("something else than a name after a dot".into()),
                         AccessExpr::Subscript(Subscript::Index { index }) => self.expr(index)?,
                         AccessExpr::Subscript(Subscript::Slice { lower_bound, upper_bound, stride }) => {
                             self.exprs(lower_bound.iter_mut().chain(upper_bound).chain(stride))?;
@@ -517,6 +564,12 @@ impl Walk<'_> {
                 Err(format!("an expression of a kind that it does not know: {text}"))
             }
         }
+    }
+
+    fn column<'n>(&mut self, names: impl Iterator<Item = &'n Ident>) -> Verdict {
+        let names = names.map(|name| self.name(name)).collect::<Result<_, _>>()?;
+        self.fields.column(names);
+        Ok(())
     }
 
     fn function(&mut self, function: &mut Function) -> Verdict {
@@ -650,6 +703,9 @@ impl Walk<'_> {
     /// An identifier as the server takes it.
     fn name(&self, ident: &Ident) -> Result<String, String> {
         let Ident { value, quote_style, span: _ } = ident;
+        if value.len() > MAX_NAME {
+            return Err(format!("the name {value:?}, which is longer than any server's"));
+        }
         match quote_style {
             None if value.chars().all(|c| c.is_alphanumeric() || c == '_') => Ok(self.rules.fold(value)),
             Some(quote) if *quote == self.rules.quote() && !value.contains(*quote) && !value.contains('\\') => {
