@@ -155,13 +155,6 @@ impl<S> Databases<S> {
         ran
     }
 
-    /// As [`Databases::apply`], where something has to wait for what comes first: in two steps.
-    #[track_caller]
-    pub fn apply_in_two(&self) {
-        self.tidelock(["apply", "--yes"]).run().ok();
-        self.apply();
-    }
-
     /// Asserts that there is nothing left to do.
     #[track_caller]
     pub fn converged(&self) {

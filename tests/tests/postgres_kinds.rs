@@ -198,7 +198,7 @@ fn what_leaves_git_leaves_the_server() {
     }
     site.commit("Nothing but one");
     // The owner goes once nothing is its any more.
-    site.apply_in_two();
+    site.apply();
     site.by_hand("postgres", "DROP ROLE keep");
     assert_eq!(site.server().dump(), before, "pg_dumpall sees nothing of it");
 }
@@ -258,7 +258,7 @@ fn a_database_is_renamed_with_what_is_in_it() {
     site.commit("Another name");
     let plan = site.tidelock(["plan", "--full"]).run().ok();
     let _ = plan.says("ALTER DATABASE \"one\" RENAME TO \"two\"").never_says("DROP").never_says("CREATE ");
-    site.apply_in_two();
+    site.apply();
     assert_eq!(site.by_hand("two", "SELECT count(*) FROM t"), "0");
     let held = "SELECT has_table_privilege('new', 's.t', 'SELECT'), has_database_privilege('new', 'two', 'TEMP'), \
         pg_has_role('member', 'new', 'MEMBER')";

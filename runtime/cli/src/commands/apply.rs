@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
 use serde_json::json;
+use tidelock_model::digest::Digest;
 use tidelock_model::hold::Scope;
 use tidelock_model::name::{Lane, Name};
 use tidelock_model::plan::{FORMAT, Plan, Wait};
@@ -84,13 +85,13 @@ pub(crate) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
     let answer = match (&saved, args.yes) {
         (_, true) => Answer::Given("--yes"),
         (Some(_), false) => Answer::Given("saved plan"),
-        (None, false) if std::io::stdin().is_terminal() => Answer::Ask,
-        (None, false) => Answer::Nobody,
+        (None, false) => unsaid(),
     };
     let asking = Asking {
         out: context.out,
         length: args.length,
         answer,
+        saved: saved.as_ref().map(|saved| saved.digest),
         who: who.clone(),
         progress: progress.clone(),
         shown: AtomicBool::new(false),
@@ -199,10 +200,17 @@ enum Answer {
     Nobody,
 }
 
+/// Where the yes comes from that was not given beforehand.
+fn unsaid() -> Answer {
+    if std::io::stdin().is_terminal() { Answer::Ask } else { Answer::Nobody }
+}
+
 struct Asking {
     out: Output,
     length: Length,
     answer: Answer,
+    /// The plan that the yes was given for; none means whatever is planned.
+    saved: Option<Digest>,
     who: String,
     progress: Arc<Progress>,
     /// Whether the plan was shown.
@@ -221,7 +229,12 @@ impl Approver for Asking {
         let meant = plan.groups.iter().filter(|group| lanes.contains(&group.lane));
         let effects = meant.map(|group| group.effects.len()).sum();
         let yes = |how: &str| Some(Yes { who: self.who.clone(), how: how.to_owned(), comment: None });
-        match self.answer {
+        let answer = match self.answer {
+            // What became known on the way was in no saved plan.
+            Answer::Given(_) if self.saved.is_some_and(|saved| saved != plan.digest) => unsaid(),
+            answer => answer,
+        };
+        match answer {
             Answer::Given(how) => {
                 if !self.out.is_json() {
                     self.out.text(&format!("\nApproved by {} ({how}).\n", self.who)).ok()?;
@@ -273,6 +286,7 @@ fn as_json(applied: &Applied) -> serde_json::Value {
         "skipped": applied.skipped.iter().map(|(address, why)| json!({ "address": address, "why": why })).collect::<Vec<_>>(),
         "mismatches": applied.mismatches.iter().map(|one| json!({ "address": one.address, "why": one.why })).collect::<Vec<_>>(),
         "unchecked": applied.unchecked.iter().map(|(lane, why)| json!({ "lane": lane, "why": why })).collect::<Vec<_>>(),
+        "deferred": applied.deferred.iter().map(|(address, why)| json!({ "address": address, "why": why })).collect::<Vec<_>>(),
         "waits": applied.waits.iter().map(|(lane, wait)| json!({ "lane": lane, "wait": wait })).collect::<Vec<_>>(),
         "plan": applied.plan,
     })
@@ -296,6 +310,9 @@ fn report(context: &Context, args: &Args, applied: &Applied, was_shown: bool) ->
     }
     for (address, why) in &applied.skipped {
         text.push_str(&format!("{} {address}: {}\n", paint.warn("skipped"), one_line(why)));
+    }
+    for (address, why) in &applied.deferred {
+        text.push_str(&format!("{} {address}: {}\n", paint.warn("not known yet"), one_line(why)));
     }
     for mismatch in &applied.mismatches {
         text.push_str(&format!("{} {}: {}\n", paint.bad("not as planned"), mismatch.address, one_line(&mismatch.why)));

@@ -49,6 +49,12 @@ impl Until {
         self.0.store(uptime_ms, Ordering::Release);
     }
 
+    /// How much of it is left at an uptime in ms, in ms.
+    #[must_use]
+    pub fn left(&self, uptime_ms: u64) -> u64 {
+        self.0.load(Ordering::Acquire).saturating_sub(uptime_ms)
+    }
+
     /// Whether it is over at an uptime in ms: then no effect may be begun.
     #[must_use]
     pub fn is_over(&self, uptime_ms: u64) -> bool {

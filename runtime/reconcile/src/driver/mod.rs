@@ -67,6 +67,9 @@ pub enum Signal {
     Drain,
 }
 
+/// Lanes that are worked on at once, where the config does not say.
+pub(crate) const LANES_AT_ONCE: usize = 8;
+
 /// How the loop runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DriverOptions {
@@ -81,7 +84,7 @@ pub struct DriverOptions {
 
 impl Default for DriverOptions {
     fn default() -> Self {
-        Self { lanes_at_once: 8, deadline_ms: 600_000, pid: 0 }
+        Self { lanes_at_once: LANES_AT_ONCE, deadline_ms: 600_000, pid: 0 }
     }
 }
 

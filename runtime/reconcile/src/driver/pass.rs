@@ -4,7 +4,7 @@
 use jiff::Timestamp;
 use tidelock_model::event::RunEvent;
 use tidelock_model::name::Lane;
-use tidelock_model::plan::{Action, Cause};
+use tidelock_model::plan::Cause;
 use tidelock_model::port::{LaneRecord, StoreError, Want};
 use tidelock_model::run::{PassEnd, RunEnd, Status};
 
@@ -115,11 +115,12 @@ fn came_of(applied: &Applied) -> Passed {
         .chain(applied.unchecked.iter().map(|(_, why)| why.clone()))
         .chain(applied.plan.errors.iter().map(|error| error.message.clone()))
         .next();
-    let deferred = || applied.plan.changes.iter().any(|change| change.action == Action::Deferred);
+    let well = || applied.runs.iter().all(|run| matches!(run.end, Some(RunEnd::Done | RunEnd::Nothing)));
     let how = match applied.end {
-        RunEnd::Failed | RunEnd::Partly | RunEnd::Interrupted => Ended::Failed,
         _ if why.is_some() => Ended::Failed,
-        RunEnd::Done if deferred() => Ended::Again,
+        // What was done may have made known what is left.
+        RunEnd::Partly if !applied.deferred.is_empty() && well() => Ended::Again,
+        RunEnd::Failed | RunEnd::Partly | RunEnd::Interrupted => Ended::Failed,
         RunEnd::Done | RunEnd::Nothing | RunEnd::Waiting | RunEnd::Refused => Ended::Well,
     };
     let end = match applied.end {

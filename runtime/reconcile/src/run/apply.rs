@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use futures::{StreamExt as _, stream};
 use tidelock_model::effect::EffectBody;
 use tidelock_model::error::{Blame, Fault};
 use tidelock_model::event::RunEvent;
@@ -18,9 +19,11 @@ use tidelock_plan::Ledger;
 use tidelock_plan::gate::ApprovedPlan;
 
 use super::gate::ApprovedPass;
-use super::record::{Leases, Runs};
+use super::leases::Leases;
+use super::runs::Runs;
 use crate::confirm;
 use crate::contents::BlobSet;
+use crate::driver::LANES_AT_ONCE;
 use crate::error::RunError;
 use crate::holds;
 use crate::runtime::Runtime;
@@ -43,7 +46,32 @@ pub(super) struct Performed {
     pub(super) guarded: BTreeMap<Lane, String>,
 }
 
-/// Performs an approved plan, lane by lane.
+impl Performed {
+    fn of(runs: Runs) -> Self {
+        Self {
+            runs,
+            done: BTreeSet::new(),
+            failures: vec![],
+            skipped: vec![],
+            unknown: vec![],
+            early: BTreeMap::new(),
+            guarded: BTreeMap::new(),
+        }
+    }
+
+    /// Puts what was performed on another target to it.
+    fn add(&mut self, other: Self) {
+        self.runs.add(other.runs);
+        self.done.extend(other.done);
+        self.failures.extend(other.failures);
+        self.skipped.extend(other.skipped);
+        self.unknown.extend(other.unknown);
+        self.early.extend(other.early);
+        self.guarded.extend(other.guarded);
+    }
+}
+
+/// Performs an approved plan: what goes to one target in order, several targets at once.
 pub(super) async fn perform(
     runtime: &Runtime,
     leases: &Leases,
@@ -51,17 +79,28 @@ pub(super) async fn perform(
     blobs: &BlobSet,
     who: &str,
 ) -> Result<Performed, RunError> {
+    let at_once = runtime.config.daemon.lanes_at_once.map_or(LANES_AT_ONCE, usize::from);
+    let runs = Runs::begin(runtime, &pass.approved, who)?;
+    let work = runs.by_target().into_values().map(|runs| on_target(runtime, leases, pass, blobs, runs));
+    // One that cannot go on leaves the others to their end: what was begun is settled.
+    let ends: Vec<Result<Performed, RunError>> = stream::iter(work).buffered(at_once).collect().await;
+    let mut all = Performed::of(Runs::default());
+    for end in ends {
+        all.add(end?);
+    }
+    Ok(all)
+}
+
+/// Performs the lanes of one target, in the order of the plan.
+async fn on_target(
+    runtime: &Runtime,
+    leases: &Leases,
+    pass: &ApprovedPass,
+    blobs: &BlobSet,
+    runs: Runs,
+) -> Result<Performed, RunError> {
     let approved = &pass.approved;
-    let runs = Runs::begin(runtime, approved, who)?;
-    let mut performed = Performed {
-        runs,
-        done: BTreeSet::new(),
-        failures: vec![],
-        skipped: vec![],
-        unknown: vec![],
-        early: BTreeMap::new(),
-        guarded: BTreeMap::new(),
-    };
+    let mut performed = Performed::of(runs);
     for lane in approved.plan().lanes.iter().map(|lane| &lane.lane) {
         if !performed.runs.has(lane) {
             continue;
@@ -173,7 +212,7 @@ async fn groups(
                 batch.iter().map(|group| intent(&run, group, &changes, approved.ledger())).collect();
             undo::keep(runtime, target.as_ref(), &batch, &plan.secret_identities(lane)).await?;
             let lease = leases.of(lane)?;
-            leases.renew(runtime)?;
+            leases.renew_when_due(runtime)?;
             runtime.store.put_intents(lease, &intents)?;
             let owned: Vec<Group> = batch.iter().copied().cloned().collect();
             let outcomes = leases.kept_while(runtime, target.perform(&run, &owned, blobs, leases.until())).await;

@@ -9,8 +9,8 @@ use tidelock_model::error::{Diagnostic, Place};
 use tidelock_model::event::RunEvent;
 use tidelock_model::name::Lane;
 
+use super::leases::Leases;
 use super::plan::Pass;
-use super::record::Leases;
 use crate::error::RunError;
 use crate::runtime::Runtime;
 use crate::select::{Rules, Selected};

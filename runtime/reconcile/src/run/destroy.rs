@@ -15,7 +15,7 @@ use tidelock_model::stack::Stack;
 use tidelock_plan::gate::Policy;
 
 use super::source::Lanes;
-use super::{Applied, gate, pass, record, rollout, source};
+use super::{Applied, ended, gate, orphans, pass, rollout, source};
 use crate::error::RunError;
 use crate::holds;
 use crate::pins::{self, Pins};
@@ -54,7 +54,7 @@ pub async fn destroy(
             // One that waited for a yes to go does not read as orphaned until it is looked at again.
             let all = Selection { stacks: vec![], targets: vec![], ..selection.clone() };
             if let Ok(lanes) = source::lanes(runtime, &all, &fetched).await {
-                record::orphaned(runtime, &fetched, &lanes)?;
+                orphans::orphaned(runtime, &fetched, &lanes)?;
             }
             let orphaned = orphaned(runtime, &fetched.revision.source)?;
             (stacks_of(&orphaned), Some(orphaned))
@@ -77,7 +77,7 @@ pub async fn destroy(
         // Nobody got there: what is left waits for something else.
         let stuck = left.is_empty() || open.as_ref().is_some_and(|open| left.len() >= open.len());
         applied = Some(match (applied, &open) {
-            (Some(before), Some(open)) => record::further(before, more, open),
+            (Some(before), Some(open)) => ended::further(before, more, open),
             _ => more,
         });
         if let (true, Some(applied)) = (stuck, &applied) {

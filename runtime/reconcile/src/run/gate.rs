@@ -1,7 +1,7 @@
 //! The fifth stage: from a plan to an approved plan. What decides is pure and lives in
 //! `tidelock_plan::gate`; here the caller is asked, and the answer is kept.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use tidelock_model::digest::Digest;
 use tidelock_model::event::RunEvent;
@@ -31,8 +31,18 @@ pub(super) struct Passed {
 pub(super) struct Given {
     /// Whether the caller was asked already.
     asked: bool,
+    /// Lanes that have more to do than it was asked about.
+    anew: BTreeSet<Lane>,
     /// The digests of the lanes that it said yes to.
     yes: BTreeMap<Lane, Digest>,
+}
+
+impl Given {
+    /// Has the caller asked about these lanes in the next pass: what is planned there now was
+    /// not known when it was asked before.
+    pub(super) fn ask_anew<'a>(&mut self, lanes: impl Iterator<Item = &'a Lane>) {
+        self.anew = lanes.cloned().collect();
+    }
 }
 
 /// Lanes that are held up.
@@ -78,17 +88,20 @@ pub(super) async fn pass(
             |lane: &Lane| plan.lanes.iter().any(|part| part.lane == *lane && given.yes.get(lane) == Some(&part.digest));
         let open: Vec<Lane> = askable.iter().filter(|lane| !said_now(lane)).cloned().collect();
         let askable = if open.iter().all(said) { vec![] } else { open };
-        let yes = if askable.is_empty() || given.asked { None } else { approver.approve(&plan, &askable).await };
+        let (ask, mut unasked) = askable.into_iter().partition(|lane| !given.asked || given.anew.contains(lane));
+        let ask: Vec<Lane> = ask;
+        let yes = if ask.is_empty() { None } else { approver.approve(&plan, &ask).await };
         given.asked = true;
         if let Some(yes) = yes {
             // Whose yes it was is known for every change, asked for by a rule or not.
-            approvals.extend(kept(runtime, &plan, &askable, &yes)?);
-            let digests = plan.lanes.iter().filter(|part| askable.contains(&part.lane));
+            approvals.extend(kept(runtime, &plan, &ask, &yes)?);
+            let digests = plan.lanes.iter().filter(|part| ask.contains(&part.lane));
             given.yes.extend(digests.map(|part| (part.lane.clone(), part.digest)));
             decision = gate::decide(&plan, &ledger, &policy, &approvals);
         } else {
-            silent = askable;
+            unasked.extend(ask);
         }
+        silent = unasked;
     }
     let mut held = Held {
         waits: waiting(&decision),

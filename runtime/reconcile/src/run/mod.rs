@@ -4,23 +4,27 @@ mod apply;
 mod base;
 mod check;
 mod destroy;
+mod ended;
 mod gate;
+mod leases;
 mod look;
 mod module;
 mod observe;
+mod orphans;
 mod plan;
 mod prove;
 mod record;
 mod render;
 mod rollout;
 mod rules;
+mod runs;
 mod shown;
 mod source;
 #[cfg(test)]
 mod tests;
 mod watched;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use tidelock_model::error::{Blame, Fault};
 use tidelock_model::name::{Address, Lane};
@@ -34,11 +38,12 @@ use crate::runtime::{Caller, PlanOptions, Runtime, Selection};
 
 pub use base::plan_against;
 pub use destroy::{Leaving, destroy};
+pub(crate) use leases::Leases;
 pub(crate) use look::quiet;
 pub(crate) use observe::{Snapshot, observe};
-pub(crate) use record::{Leases, run_at, run_at_nothing};
 pub(crate) use render::kinds_of;
 pub use render::{render, values};
+pub(crate) use runs::{run_at, run_at_nothing};
 pub(crate) use source::enforce;
 
 /// After an apply, something is not as the plan said.
@@ -69,6 +74,8 @@ pub struct Applied {
     pub unchecked: Vec<(Lane, String)>,
     /// What it waits for, or was refused for, where it does.
     pub waits: Vec<(Lane, Wait)>,
+    /// Changes that could not be planned yet when it ended, and why.
+    pub deferred: Vec<(Address, String)>,
 }
 
 /// Plans: what would be done, and nothing else.
@@ -89,7 +96,9 @@ pub async fn plan(runtime: &Runtime, selection: &Selection, options: &PlanOption
 ///
 /// A `saved` plan is evidence, never instruction: it is compared with what would be
 /// done now, and only if they are equal is *that* done. What waits for other lanes of the
-/// run goes on in further passes, at the same revision and under the same yes.
+/// run goes on in further passes, at the same revision and under the same yes. What could
+/// not be planned before the rest of its lane was done is planned then, and asks for a yes
+/// of its own.
 ///
 /// # Errors
 /// See [`RunError`]. Failures of single changes are in [`Applied`].
@@ -107,17 +116,21 @@ pub async fn apply(
     let lanes = source::lanes(runtime, selection, &fetched).await?;
     let mut applied = pass(runtime, &fetched, lanes, who, caller, saved, &mut given).await?;
     if let Caller::Once(_) = caller {
-        let mut open = rollout::to_go_on(&applied);
-        while !open.is_empty() {
+        let (mut behind, mut rest) = (rollout::to_go_on(&applied), ended::rest(&applied, None));
+        while !(behind.is_empty() && rest.is_empty()) {
+            given.ask_anew(rest.keys());
+            let open: BTreeSet<Lane> = behind.iter().chain(rest.keys()).cloned().collect();
             let lanes = source::lanes(runtime, selection, &fetched).await?.only(&open);
             let more = pass(runtime, &fetched, lanes, who, caller, None, &mut given).await?;
             let left = rollout::to_go_on(&more);
-            applied = record::further(applied, more, &open);
             // Nobody got there: what is left waits for something else.
-            if left.len() >= open.len() {
+            let stuck = rest.is_empty() && left.len() >= behind.len();
+            rest = ended::rest(&more, Some(&rest));
+            applied = ended::further(applied, more, &open);
+            if stuck && rest.is_empty() {
                 break;
             }
-            open = left;
+            behind = left;
         }
     }
     Ok(applied)
@@ -135,9 +148,9 @@ async fn pass(
 ) -> Result<Applied, RunError> {
     let leases = match caller {
         Caller::Once(_) => {
-            record::Leases::wait(runtime, &lanes.selected.iter().map(|one| &one.lane).collect::<Vec<_>>(), who).await?
+            Leases::wait(runtime, &lanes.selected.iter().map(|one| &one.lane).collect::<Vec<_>>(), who).await?
         }
-        Caller::Loop => record::Leases::take(runtime, &lanes.selected, who)?,
+        Caller::Loop => Leases::take(runtime, &lanes.selected, who)?,
     };
     crate::recover::open_intents(runtime, &leases, &lanes.selected).await?;
     let pass = plan::pass(runtime, fetched, lanes).await?;
@@ -171,7 +184,7 @@ async fn pass(
         (Some(approved), Some(proven)) => Some(record::finish(runtime, &leases, approved, proven, &unchecked)?),
         _ => None,
     };
-    record::together(runtime, whole, done, held, unchecked, who)
+    ended::together(runtime, whole, done, held, unchecked, who)
 }
 
 /// Tells the guards what came of their lanes. One that took its lane back is why that lane is

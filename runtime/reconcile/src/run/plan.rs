@@ -17,7 +17,7 @@ use super::destroy;
 use super::gate;
 use super::module;
 use super::observe::{Snapshot, observe};
-use super::record;
+use super::orphans;
 use super::render::{self, RenderedLane};
 use super::rollout;
 use super::source::Lanes;
@@ -75,7 +75,7 @@ pub(super) async fn pass(runtime: &Runtime, fetched: &Fetched, lanes: Lanes) -> 
     }
     // The loop asks this once for each revision, not in each of a thousand passes.
     if !runtime.looping {
-        record::orphaned(runtime, fetched, &lanes)?;
+        orphans::orphaned(runtime, fetched, &lanes)?;
     }
     let claims = claims(runtime, fetched, &lanes, &rendered, &mut unheard).await?;
     let mut blobs = BlobSet::new(fetched.tree.clone(), runtime.store.clone());

@@ -92,7 +92,7 @@ async fn listed(
 ) -> Result<(Option<BTreeSet<Lane>>, Vec<Diagnostic>), RunError> {
     match lanes(runtime, selection, fetched).await {
         Ok(lanes) => {
-            super::record::orphaned(runtime, fetched, &lanes)?;
+            super::orphans::orphaned(runtime, fetched, &lanes)?;
             super::module::mark_used(runtime, &fetched.revision.source, &lanes.stacks)?;
             Ok((Some(lanes.selected.into_iter().map(|selected| selected.lane).collect()), lanes.errors))
         }
@@ -223,7 +223,7 @@ pub(super) async fn lanes(runtime: &Runtime, selection: &Selection, fetched: &Fe
         return Err(RunError::Rejected(errors));
     }
     if stacks.is_empty() {
-        super::record::orphaned(runtime, fetched, &Lanes { pins, ..Lanes::default() })?;
+        super::orphans::orphaned(runtime, fetched, &Lanes { pins, ..Lanes::default() })?;
         return Err(RunError::selection(
             format!("revision {} holds no stack", fetched.revision.short()),
             Some("a stack is a directory with a stack.yaml; `tidelock init` makes an example".to_owned()),

@@ -2,6 +2,8 @@
 
 #[path = "tests/approvals.rs"]
 mod approvals;
+#[path = "tests/deferred.rs"]
+mod deferred;
 #[path = "tests/destroy.rs"]
 mod destroy;
 #[path = "tests/holds.rs"]

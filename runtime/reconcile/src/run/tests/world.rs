@@ -50,6 +50,8 @@ pub(super) struct Machine {
     /// Whether it only copies another one.
     pub(super) standby: Mutex<bool>,
     pub(super) paths: Mutex<BTreeMap<String, Digest>>,
+    /// What cannot be looked at before another path is there.
+    pub(super) after: Mutex<BTreeMap<String, String>>,
     /// Writing these fails.
     pub(super) broken: Mutex<BTreeSet<String>>,
     /// The process "dies" before performing anything: `perform` panics.
@@ -169,7 +171,7 @@ pub(super) fn lane() -> Lane {
     Lane { source: name("infra"), stack: name("web"), target: name("local") }
 }
 
-fn everything() -> Selection {
+pub(super) fn everything() -> Selection {
     Selection { source: None, stacks: vec![], targets: vec![], want: Want::Configured }
 }
 
@@ -386,10 +388,14 @@ impl Provider for FakeProvider {
 
     async fn observe(&self, subjects: &[Subject]) -> Result<Vec<Observation>, Fault> {
         let paths = self.machine.paths.lock().unwrap();
+        let after = self.machine.after.lock().unwrap();
         Ok(subjects
             .iter()
             .map(|subject| {
                 let path = subject.identity.path().unwrap();
+                if let Some(first) = after.get(path).filter(|first| !paths.contains_key(*first)) {
+                    return Observation::Waits { on: Identity::of_path(first), why: "not there".into() };
+                }
                 match paths.get(path) {
                     None => Observation::Absent { seen: vec![path.to_owned()] },
                     Some(digest) => Observation::Present {
