@@ -74,7 +74,7 @@ fn sql(statement: &SqlEffect, request: &StepRequest) -> Result<(), String> {
         return Err(format!("the secret {secret} is neither in the desired spec nor in the last one"));
     }
     if let Act::Rename { object, .. } = &statement.act {
-        let old = object.name.last().map_or("", String::as_str);
+        let old = object.own_name().unwrap_or_default();
         let observed = request.observed.iter();
         if !specs().chain(observed).any(|spec| holds_text(spec, old)) {
             return Err(format!("the old name {old:?} stands in no spec of its change"));

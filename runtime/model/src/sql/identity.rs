@@ -80,13 +80,7 @@ impl SqlEffect {
                 vec![Identity::new("setting:server")]
             }
             Act::Execute(statement) => vec![statement.object.identity(database)],
-            Act::Rename { object, to } => {
-                let mut new = object.clone();
-                if let Some(last) = new.name.last_mut() {
-                    last.clone_from(to);
-                }
-                vec![new.identity(database), object.identity(database)]
-            }
+            Act::Rename { object, to } => vec![object.renamed(to).identity(database), object.identity(database)],
             Act::Set(Setting { object, in_database, name, .. }) => {
                 let owner = joined(&object.name);
                 let of = match object.class.as_str() {

@@ -87,8 +87,32 @@ pub enum Act {
 pub struct Object {
     /// `role`, `database`, `table`, ...
     pub class: String,
-    /// The parts of its name, outermost first, without the database.
+    /// The parts of its name, outermost first, without the database. An account has its host
+    /// as the last one, a function the types of its arguments.
     pub name: Vec<String>,
+}
+
+impl Object {
+    /// The part of its name that a rename changes; `None` where it has no name.
+    #[must_use]
+    pub fn own_name(&self) -> Option<&str> {
+        self.name.get(self.own_place()).map(String::as_str)
+    }
+
+    /// The object under another name, where it lies now.
+    #[must_use]
+    pub fn renamed(&self, to: &str) -> Self {
+        let mut new = self.clone();
+        if let Some(name) = new.name.get_mut(self.own_place()) {
+            to.clone_into(name);
+        }
+        new
+    }
+
+    fn own_place(&self) -> usize {
+        let behind = usize::from(matches!(self.class.as_str(), "user" | "function" | "procedure" | "routine"));
+        self.name.len().saturating_sub(1 + behind)
+    }
 }
 
 /// What is done to an object.

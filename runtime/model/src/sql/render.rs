@@ -207,11 +207,7 @@ impl SqlEffect {
                 Ok(format!("ALTER {class} {} RENAME TO {}", self.name(object)?, self.quoted(to)?))
             }
             (Dialect::MariaDb | Dialect::MySql, "user") => {
-                let mut new = object.clone();
-                if let Some(name) = new.name.first_mut() {
-                    to.clone_into(name);
-                }
-                Ok(format!("RENAME USER {} TO {}", self.name(object)?, self.name(&new)?))
+                Ok(format!("RENAME USER {} TO {}", self.name(object)?, self.name(&object.renamed(to))?))
             }
             (Dialect::MariaDb | Dialect::MySql, "table") => {
                 Ok(format!("RENAME TABLE {} TO {}", self.name(object)?, self.quoted(to)?))

@@ -201,3 +201,18 @@ fn accounts_have_hosts_and_names_of_databases_are_no_patterns() {
     assert_eq!(grant.shown(), r"GRANT SELECT ON `my\_app`.* TO `app`@`%`");
     assert_eq!(touches(&grant), ["grant:app@%25/my_app/table/*"]);
 }
+
+#[test]
+fn a_rename_changes_the_name_and_not_what_stands_behind_it() {
+    let rename = |dialect, database: Option<&str>, class: &str, name: &[&str]| {
+        effect(dialect, database, Act::Rename { object: object(class, name), to: "new".into() })
+    };
+    let user = rename(Dialect::MariaDb, None, "user", &["app", "%"]);
+    assert_eq!(user.shown(), "RENAME USER `app`@`%` TO `new`@`%`");
+    assert_eq!(touches(&user), ["user:new@%25", "user:app@%25"]);
+    let function = rename(Dialect::Postgres, Some("app"), "function", &["public", "add", "integer"]);
+    assert_eq!(function.shown(), r#"ALTER FUNCTION "public"."add"(integer) RENAME TO "new""#);
+    assert_eq!(touches(&function), ["function:app/public/new/integer", "function:app/public/add/integer"]);
+    let schema = rename(Dialect::Postgres, Some("app"), "schema", &["old"]);
+    assert_eq!(touches(&schema), ["schema:app/new", "schema:app/old"]);
+}
