@@ -210,7 +210,7 @@ impl SqlEffect {
                 Ok(format!("RENAME USER {} TO {}", self.name(object)?, self.name(&object.renamed(to))?))
             }
             (Dialect::MariaDb | Dialect::MySql, "table") => {
-                Ok(format!("RENAME TABLE {} TO {}", self.name(object)?, self.quoted(to)?))
+                Ok(format!("RENAME TABLE {} TO {}", self.name(object)?, self.name(&object.renamed(to))?))
             }
             _ => Err(format!("renames a {}, which {} cannot", object.class, self.dialect.word())),
         }

@@ -210,6 +210,8 @@ fn a_rename_changes_the_name_and_not_what_stands_behind_it() {
     let user = rename(Dialect::MariaDb, None, "user", &["app", "%"]);
     assert_eq!(user.shown(), "RENAME USER `app`@`%` TO `new`@`%`");
     assert_eq!(touches(&user), ["user:new@%25", "user:app@%25"]);
+    let table = rename(Dialect::MariaDb, Some("app"), "table", &["old"]);
+    assert_eq!(table.shown(), "RENAME TABLE `app`.`old` TO `app`.`new`", "a session is in no database");
     let function = rename(Dialect::Postgres, Some("app"), "function", &["public", "add", "integer"]);
     assert_eq!(function.shown(), r#"ALTER FUNCTION "public"."add"(integer) RENAME TO "new""#);
     assert_eq!(touches(&function), ["function:app/public/new/integer", "function:app/public/add/integer"]);
