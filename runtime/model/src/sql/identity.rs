@@ -101,8 +101,11 @@ impl SqlEffect {
                         let class = object.class.replace(' ', "-");
                         let of = match (object.class.as_str(), &self.database) {
                             ("database", _) => format!("{}/database", joined(&object.name)),
-                            (_, Some(database)) => format!("{}/{class}/{}", part(database), joined(&object.name)),
-                            (_, None) => format!("/{class}/{}", joined(&object.name)),
+                            // Wherever it is performed, it is on nothing of that database.
+                            (_, Some(database)) if !object.global() => {
+                                format!("{}/{class}/{}", part(database), joined(&object.name))
+                            }
+                            _ => format!("/{class}/{}", joined(&object.name)),
                         };
                         vec![Identity::new(format!("grant:{grantee}/{}", of.trim_end_matches('/')))]
                     }

@@ -218,3 +218,27 @@ fn a_rename_changes_the_name_and_not_what_stands_behind_it() {
     let schema = rename(Dialect::Postgres, Some("app"), "schema", &["old"]);
     assert_eq!(touches(&schema), ["schema:app/new", "schema:app/old"]);
 }
+
+#[test]
+fn what_belongs_to_the_whole_server_is_in_no_database() {
+    let grant = |dialect, class: &str, name: &[&str], grantee| {
+        let privileges = vec![Privilege { name: "ALL".into(), columns: vec![] }];
+        let grant = Grant {
+            revoke: false,
+            granted: Granted::Privileges(privileges, object(class, name)),
+            grantee,
+            with_option: false,
+            options: vec![],
+            granted_by: None,
+            cascade: false,
+        };
+        effect(dialect, Some("app"), Act::Grant(grant))
+    };
+    let all = grant(Dialect::MariaDb, "system", &[], Grantee::User("web".into(), "h".into()));
+    assert_eq!(all.shown(), "GRANT ALL ON *.* TO `web`@`h`");
+    assert_eq!(touches(&all), ["grant:web@h//system"]);
+    let parameter = grant(Dialect::Postgres, "parameter", &["work_mem"], Grantee::Role("web".into()));
+    assert_eq!(touches(&parameter), ["grant:web//parameter/work_mem"]);
+    let tablespace = grant(Dialect::Postgres, "tablespace", &["fast"], Grantee::Role("web".into()));
+    assert_eq!(touches(&tablespace), ["grant:web//tablespace/fast"]);
+}
