@@ -227,10 +227,12 @@ impl<'a> Known<'a> {
     fn left_open(&self, lane: &Lane) -> Result<Vec<Wait>, RunError> {
         let (asks, tells): (Vec<_>, Vec<_>) = self.store.open_intents(lane)?.into_iter().partition(needs_a_person);
         let mut waits = Vec::new();
-        for change in asks.iter().flat_map(|intent| &intent.changes) {
-            let message = format!("it is not known what run {} did to {}", asks[0].run, change.address.resource);
-            let hint = format!("look, and say `tidelock resolve {} done|redo`", change.address);
-            waits.push(Wait::new("in-doubt", message).hint(hint));
+        for intent in &asks {
+            for change in &intent.changes {
+                let message = format!("it is not known what run {} did to {}", intent.run, change.address.resource);
+                let hint = format!("look, and say `tidelock resolve {} done|redo`", change.address);
+                waits.push(Wait::new("in-doubt", message).hint(hint));
+            }
         }
         if let Some(first) = tells.first() {
             let message = format!("run {} ended in the middle of something", first.run);
