@@ -1,8 +1,8 @@
 //! A database server: what its catalog says, and statements that change it.
 //!
 //! Start at [`Server::postgres`]. `guard` decides which queries of plugins are sent; `postgres`
-//! and `mariadb` speak to servers; `perform` is the only module that writes. Addresses and
-//! credentials stay here: no answer and no error holds any but the host's name and the user's.
+//! and `mariadb` speak to servers; `perform` is the only way to their functions that write.
+//! Credentials stay here. An error about signing in names host, port, database and user.
 
 mod credential;
 pub mod guard;
@@ -44,7 +44,7 @@ pub struct Limits {
     pub statement_ms: u32,
     /// Waiting for a lock on an object. Longer waits hold up others behind us.
     pub lock_ms: u32,
-    /// A statement that changes something.
+    /// A statement that changes something. MySQL has no such limit.
     pub write_ms: u32,
     /// Waiting for others who perform on the same server.
     pub turn_ms: u32,
@@ -86,7 +86,7 @@ pub struct Facts {
     pub dialect: Dialect,
     /// Its version, as it says it.
     pub version: String,
-    /// Its version, to compare.
+    /// Its version, to compare: 150020 for 15.20, 101119 for 10.11.19.
     pub number: u32,
     /// The database that is opened where none is named.
     pub database: String,
