@@ -1,9 +1,9 @@
 //! Where the values of secrets come from: `outside`, what the operator's config names, and
 //! `encrypted`, files of a source that the operator's key opens.
 //!
-//! **Invariant.** No value leaves this crate but as a [`SecretValue`], and no error holds
-//! anything of one. Nothing is kept from one call to the next but what a command printed a
-//! moment ago, since a pass asks for each lane.
+//! **Invariant.** No value leaves this crate but as a [`SecretValue`], and no error of ours
+//! holds anything of one; what a command complains about is its own. Nothing is kept from one
+//! call to the next but what a command printed a moment ago, since a pass asks for each lane.
 
 mod encrypted;
 mod key;
