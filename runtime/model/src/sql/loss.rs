@@ -62,12 +62,6 @@ impl SqlEffect {
             _ => None,
         })
     }
-
-    /// Whether it makes what is not there, so that a look must have seen nothing.
-    #[must_use]
-    pub fn creates(&self) -> bool {
-        matches!(&self.act, Act::Execute(Statement { verb: Verb::Create, .. }))
-    }
 }
 
 fn words(text: &str) -> impl Iterator<Item = &str> {

@@ -32,7 +32,7 @@ const USER: &str = "IDENTIFIED BY VIA WITH USING AS PASSWORD OR REQUIRE NONE SSL
 const ANY: &str = "OWNER TO SET SCHEMA TABLESPACE CASCADE RESTRICT";
 
 /// Classes whose statements hold definitions.
-const FREE: &str = "table index sequence view type domain function procedure trigger policy";
+const FREE: &str = "table index sequence view type domain function procedure";
 
 impl Statement {
     /// What is known of a text that stands in it.
