@@ -41,7 +41,6 @@ GRANT EXECUTE ON FUNCTION sales.total(int, character varying) TO reports;
 
 fn grown(more: &[&str]) -> Databases {
     let site = Databases::with_files([]);
-    site.by_hand("postgres", GROWN.lines().next().unwrap_or_default());
     for line in GROWN.lines().filter(|line| !line.is_empty()) {
         site.by_hand("postgres", line);
     }

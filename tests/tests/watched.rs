@@ -102,7 +102,7 @@ fn what_it_writes_itself_does_not_wake_it() {
 }
 
 #[test]
-fn what_cannot_be_watched_is_found_by_looking() {
+fn that_not_everything_can_be_watched_is_said_once() {
     let site = seldom(HEAL, "[daemon]\nwatches = 1\n");
     let file = "kind: server.file\nname: c\nspec: { path: /srv/deep/c, content: one, parents: true }\n";
     site.repo().write("web/c.yaml", file).commit("A file elsewhere");
