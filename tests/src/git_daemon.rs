@@ -1,9 +1,11 @@
 //! The real `git daemon` on a free port of the loopback.
 
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
+
+use crate::owned::free_port;
 
 /// Every repository below a folder over `git://`, served until dropped.
 #[derive(Debug)]
@@ -19,8 +21,7 @@ impl GitDaemon {
     /// It does not start.
     #[must_use]
     pub fn serve(root: &Path) -> Self {
-        let port =
-            TcpListener::bind(("127.0.0.1", 0)).and_then(|listener| listener.local_addr()).expect("a port").port();
+        let port = free_port();
         // Without `git` before it, which would leave it running when killed.
         let server = Command::new(exec_path().join("git-daemon"))
             .args(["--listen=127.0.0.1", "--reuseaddr", "--export-all", "--informative-errors"])

@@ -1,4 +1,5 @@
-//! Servers that refuse to run as root: programs as another user, and folders that are theirs.
+//! Servers of other people's: programs as a user of their own, since they refuse to run as root,
+//! folders that are theirs, and ports.
 
 use std::fs;
 use std::net::TcpListener;

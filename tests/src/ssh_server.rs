@@ -6,11 +6,13 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
+
+use crate::owned::free_port;
 
 /// A server with its files in a folder, ended when dropped.
 #[derive(Debug)]
@@ -164,10 +166,6 @@ fn answers(port: u16) -> bool {
     drop(stream.set_read_timeout(Some(Duration::from_secs(5))));
     let mut line = String::new();
     BufReader::new(stream).read_line(&mut line).is_ok() && line.starts_with("SSH-")
-}
-
-fn free_port() -> u16 {
-    TcpListener::bind(("127.0.0.1", 0)).and_then(|listener| listener.local_addr()).expect("a port").port()
 }
 
 /// A child that has ended, for the time before the first server.

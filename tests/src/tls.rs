@@ -2,10 +2,12 @@
 //! given its file. The real `socat` speaks it, and `openssl` makes the certificates.
 
 use std::fs;
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
+
+use crate::owned::free_port;
 
 /// A port that speaks TLS for a name, until dropped.
 #[derive(Debug)]
@@ -23,8 +25,7 @@ impl Tls {
     #[must_use]
     pub fn before(server: u16, name: &str, folder: &Path) -> Self {
         certificates(name, folder);
-        let port =
-            TcpListener::bind(("127.0.0.1", 0)).and_then(|listener| listener.local_addr()).expect("a port").port();
+        let port = free_port();
         let child = Command::new("socat")
             .arg(format!("OPENSSL-LISTEN:{port},bind=127.0.0.1,reuseaddr,fork,cert=server.pem,key=server.key,verify=0"))
             .arg(format!("TCP:127.0.0.1:{server}"))
