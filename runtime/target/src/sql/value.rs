@@ -1,7 +1,7 @@
 //! Values and rows, and what is told of failures.
 
 use tidelock_model::digest::Digest;
-use tidelock_model::error::{Blame, Fault};
+use tidelock_model::error::{Blame, Fault, tame};
 
 /// One value of a row, or of a parameter.
 #[derive(Debug, Clone, PartialEq)]
@@ -142,6 +142,24 @@ impl SqlFault {
         }
         fault
     }
+}
+
+/// The longest text of a server or driver that is kept, in bytes.
+pub(super) const MAX_SAID: usize = 2_000;
+
+/// All that an error of a driver says, outermost first.
+pub(super) fn chain(error: &dyn std::error::Error) -> String {
+    let mut out = error.to_string();
+    let mut source = error.source();
+    while let Some(inner) = source {
+        let text = inner.to_string();
+        if !out.contains(&text) {
+            out.push_str(": ");
+            out.push_str(&text);
+        }
+        source = inner.source();
+    }
+    tame(&out, MAX_SAID)
 }
 
 /// A fault of a target.

@@ -3,10 +3,7 @@
 use mysql_async::{Error, ServerError};
 use tidelock_model::error::{Blame, Fault, tame};
 
-use crate::sql::value::SqlFault;
-
-/// The longest text of a server that is kept.
-const MAX: usize = 2_000;
+use crate::sql::value::{MAX_SAID, SqlFault, chain};
 
 /// Lock wait time-out, and deadlock.
 const IN_THE_WAY: [u16; 2] = [1205, 1213];
@@ -35,7 +32,7 @@ pub(super) fn of(error: &Error, what: &str) -> SqlFault {
         1040 | 1053 | 1927 => "unavailable",
         _ => "sql",
     };
-    let mut fault = Fault::new(word, Blame::Target, format!("{what}: {}", tame(message, MAX)));
+    let mut fault = Fault::new(word, Blame::Target, format!("{what}: {}", tame(message, MAX_SAID)));
     fault.retryable = passes(error) || word == "unavailable";
     SqlFault { fault, sqlstate: Some(state.clone()), detail: None, hint: None, position: None }
 }
@@ -53,18 +50,4 @@ pub(super) fn not_prepared(error: &Error) -> bool {
 /// Whether the server said no: then nothing happened.
 pub(super) fn said(error: &Error) -> bool {
     matches!(error, Error::Server(_))
-}
-
-fn chain(error: &Error) -> String {
-    let mut out = error.to_string();
-    let mut source = std::error::Error::source(error);
-    while let Some(inner) = source {
-        let text = inner.to_string();
-        if !out.contains(&text) {
-            out.push_str(": ");
-            out.push_str(&text);
-        }
-        source = inner.source();
-    }
-    tame(&out, MAX)
 }

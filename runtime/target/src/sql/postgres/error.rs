@@ -5,10 +5,8 @@ use tidelock_model::error::{Blame, Fault, tame};
 use tokio_postgres::Error;
 use tokio_postgres::error::{DbError, ErrorPosition, SqlState};
 
-use crate::sql::value::SqlFault;
-
-/// The longest text of a server that is kept.
-const MAX: usize = 2_000;
+pub(super) use crate::sql::value::chain;
+use crate::sql::value::{MAX_SAID, SqlFault};
 
 /// An error of a query or statement.
 pub(super) fn of(error: &Error, what: &str) -> SqlFault {
@@ -31,13 +29,13 @@ fn said_by_server(said: &DbError, what: &str) -> SqlFault {
         state if *state == SqlState::INVALID_PASSWORD || state.code().starts_with("28") => "auth",
         _ => "sql",
     };
-    let mut fault = Fault::new(code, Blame::Target, format!("{what}: {}", tame(said.message(), MAX)));
+    let mut fault = Fault::new(code, Blame::Target, format!("{what}: {}", tame(said.message(), MAX_SAID)));
     fault.retryable = may_pass(said) || is_absence(said.code());
     SqlFault {
         fault,
         sqlstate: Some(said.code().code().to_owned()),
-        detail: said.detail().map(|text| tame(text, MAX)),
-        hint: said.hint().map(|text| tame(text, MAX)),
+        detail: said.detail().map(|text| tame(text, MAX_SAID)),
+        hint: said.hint().map(|text| tame(text, MAX_SAID)),
         position: said.position().and_then(|position| match position {
             ErrorPosition::Original(at) => Some(*at),
             ErrorPosition::Internal { .. } => None,
@@ -64,19 +62,4 @@ fn may_pass(said: &DbError) -> bool {
         || *state == SqlState::OBJECT_IN_USE
         // Two sessions at one row of the catalog; it has no state of its own.
         || (*state == SqlState::INTERNAL_ERROR && said.message().starts_with("tuple concurrently"))
-}
-
-/// All that an error says, outermost first.
-pub(super) fn chain(error: &Error) -> String {
-    let mut out = error.to_string();
-    let mut source = std::error::Error::source(error);
-    while let Some(inner) = source {
-        let text = inner.to_string();
-        if !out.contains(&text) {
-            out.push_str(": ");
-            out.push_str(&text);
-        }
-        source = inner.source();
-    }
-    tame(&out, MAX)
 }
