@@ -15,7 +15,7 @@ use tidelock_model::error::{Diagnostic, Place, Severity};
 use tidelock_model::event::RunEvent;
 use tidelock_model::hold::Undo;
 use tidelock_model::inventory::InventoryEntry;
-use tidelock_model::name::{Address, Identity, Name};
+use tidelock_model::name::{Address, Identity};
 use tidelock_model::plan::{Action, Change, Group, Plan};
 use tidelock_model::port::{Filter, Store, Target, Want};
 use tidelock_model::resource::OnRemove;
@@ -203,7 +203,7 @@ pub async fn undo(
         let verb = undo.verb();
         return Err(no(format!("{undo}"), format!("to let it follow Git again: `tidelock {verb} {address} --end`")));
     }
-    if address_known(runtime, address).is_none() {
+    if !runtime.config.targets.contains_key(&address.target) {
         return Err(no(format!("the config declares no target {}", address.target), "declare it first".to_owned()));
     }
     let (plan, change) = planned(runtime.store.as_ref(), &line)?;
@@ -290,10 +290,6 @@ fn end(runtime: &Runtime, undo: Undo, who: Option<&str>) -> Result<(), RunError>
 
 fn same(undo: &Undo, address: &Address, identity: &Identity) -> bool {
     undo.address.target == address.target && undo.identity == *identity
-}
-
-fn address_known<'a>(runtime: &'a Runtime, address: &Address) -> Option<&'a Name> {
-    runtime.config.targets.get_key_value(&address.target).map(|(name, _)| name)
 }
 
 /// The last thing that was done to the one resource that is meant.
