@@ -162,8 +162,15 @@ pub async fn release(
     // Before the ledger's line goes: in between it is ours as it was.
     runtime.store.put_undo(&undo)?;
     let one = |other: &Address, identity: &Identity| other == address && *identity == entry.identity;
-    let all = crate::forgettable(runtime, crate::Forget::Resources(&one))?;
-    crate::forget(runtime, &all, who).await?;
+    let all = crate::forgettable(runtime, crate::Forget::Resources(&one));
+    let forgotten = match all {
+        Ok(all) => crate::forget(runtime, &all, who).await,
+        Err(error) => Err(error),
+    };
+    if let Err(error) = forgotten {
+        runtime.store.drop_undo(&undo.address.target, &undo.identity)?;
+        return Err(error);
+    }
     runtime.emit(None, Some(&address.lane()), &RunEvent::Undone { undo: Box::new(undo.clone()) })?;
     Ok(undo)
 }
