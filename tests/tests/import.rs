@@ -112,6 +112,8 @@ fn it_writes_what_a_person_would_and_over_nothing() {
     let _ = ran.never_says("superuser").never_says("pg_monitor").never_says("name: postgres\n").says("$secret");
     site.tidelock(["import", "pg", "--into", "there"]).run().ok();
     let _ = site.tidelock(["import", "pg", "--into", "there"]).run().exit(1).says("is there already");
+    let mistyped = site.tidelock(["import", "pg", "--kind", "postgres.rol"]).run().exit(64);
+    let _ = mistyped.says("has no kind postgres.rol").says("schema");
     let _ = site.tidelock(["import", "nobody"]).run().exit(64).says("no plugin has a grant on nobody");
 }
 

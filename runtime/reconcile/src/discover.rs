@@ -32,7 +32,7 @@ pub struct Discovered {
 /// them. No kinds are all of its kinds.
 ///
 /// # Errors
-/// The plugin is not there, or failed.
+/// The plugin is not there, has no such kind, or failed.
 pub async fn discover(
     runtime: &Runtime,
     target: &Name,
@@ -41,8 +41,16 @@ pub async fn discover(
 ) -> Result<Option<Vec<Discovered>>, RunError> {
     let provider = runtime.plugins.provider(plugin, target).await?;
     let owned: BTreeSet<Identity> = runtime.store.inventory(target)?.into_iter().map(|entry| entry.identity).collect();
+    let known = provider.describe().await?.kinds;
+    for kind in kinds.iter().filter(|kind| kind.plugin() == plugin) {
+        if !known.iter().any(|info| info.name == kind.short()) {
+            let listed: Vec<&str> = known.iter().map(|info| info.name.as_str()).collect();
+            let hint = format!("it has {}", listed.join(", "));
+            return Err(RunError::selection(format!("plugin {plugin} has no kind {kind}"), Some(hint)));
+        }
+    }
     let mut all = None;
-    for info in provider.describe().await?.kinds {
+    for info in known {
         let Ok(kind) = Kind::new(format!("{plugin}.{}", info.name)) else { continue };
         if !kinds.is_empty() && !kinds.contains(&kind) {
             continue;
