@@ -20,7 +20,7 @@ const BESIDE_STORE: [&str; 5] = ["-wal", "-shm", "-journal", ".lock", ".before"]
 pub(crate) struct OwnPaths(Vec<(&'static str, PathBuf)>);
 
 impl OwnPaths {
-    /// Collects them: config, lock, store, plugins, cache, keys and this binary.
+    /// Collects them: config, lock, store, guards, plugins, cache, keys, credentials and this binary.
     pub(crate) fn collect(loaded: &Loaded) -> Self {
         let mut own: Vec<(&'static str, PathBuf)> = Vec::new();
         own.extend(loaded.files.iter().map(|file| ("config", file.clone())));
