@@ -1,6 +1,7 @@
 //! A real database server behind the test kit: a plugin's queries and statements go to
 //! PostgreSQL through `psql`, one process each. What the host adds (judging queries, time
-//! limits, preconditions, verifiers of secrets) is not here; end-to-end tests have it.
+//! limits, preconditions, verifiers of secrets) is not here, and neither are a membership's
+//! options and in whose name something is granted; end-to-end tests have it all.
 
 use std::fmt::Write as _;
 use std::io::Write as _;
