@@ -100,14 +100,14 @@ impl Kind for Setting {
     }
 
     fn check(spec: &SettingSpec) -> Vec<Diagnostic> {
+        if spec.value == settings::Setting::Unset {
+            let remark = Diagnostic::error("a setting without a value is one that is not declared").at("/value");
+            return vec![remark.hint("remove the resource to have the setting reset")];
+        }
         let name = spec.name.to_ascii_lowercase();
         if spec.role.is_none() && spec.database.is_none() && RESTART.split_whitespace().any(|known| known == name) {
             let remark = Diagnostic::warning(format!("{name} counts only once the server has been restarted"));
             return vec![remark.at("/name").hint("Tidelock writes it and does not restart the server")];
-        }
-        if spec.value == settings::Setting::Unset {
-            let remark = Diagnostic::error("a setting without a value is one that is not declared").at("/value");
-            return vec![remark.hint("remove the resource to have the setting reset")];
         }
         Vec::new()
     }
