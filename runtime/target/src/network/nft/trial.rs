@@ -17,6 +17,9 @@ use crate::network::{fault, put};
 
 /// The longest ruleset. One of 20,000 elements has half a megabyte.
 const MAX_TEXT: usize = 8 << 20;
+/// The largest set that a ruleset may ask for. The kernel makes room for it beforehand: 14 bytes
+/// for each element, measured with 20,000,000 of them.
+const MAX_SET: u64 = 1 << 20;
 /// Placeholders of one trial.
 const MAX_LINKS: usize = 256;
 /// How often a text is printed anew until it prints itself. nft merges some intervals only
@@ -106,8 +109,9 @@ fn printed(family: &str, name: &str, text: &str, links: &[&str]) -> Result<Strin
         .ok_or_else(|| fault("nft", "nft does not print the table that it just loaded"))
 }
 
-/// Refuses what reads files, before anything reads it. The word is refused wherever it
-/// stands: a second opinion of where nft's comments and strings end could be wrong.
+/// Refuses what reads files or takes the kernel's memory, before anything reads it. The words
+/// are refused wherever they stand: a second opinion of where nft's comments and strings end
+/// could be wrong.
 fn harmless(text: &str) -> Result<(), Fault> {
     if text.len() > MAX_TEXT {
         return Err(fault("limit", format!("a ruleset has {MAX_TEXT} bytes at most")).at("/ruleset"));
@@ -121,7 +125,26 @@ fn harmless(text: &str) -> Result<(), Fault> {
             .hint("put it all into one file; the word may not stand in a comment either")
             .at("/ruleset"));
     }
+    let words: Vec<&str> = text.split(|c| !is_word(c)).filter(|word| !word.is_empty()).collect();
+    let mut sizes = words.windows(2).filter(|pair| pair[0] == "size").filter_map(|pair| number(pair[1]));
+    if let Some(size) = sizes.find(|size| *size > MAX_SET) {
+        return Err(fault(
+            "limit",
+            format!("a set of {size} elements; {MAX_SET} are the most that a ruleset asks for"),
+        )
+        .at("/ruleset"));
+    }
     Ok(())
+}
+
+/// A number as nft reads it; one that is too large for us is the largest.
+fn number(word: &str) -> Option<u64> {
+    let (digits, radix) = match word.strip_prefix("0x") {
+        Some(hex) => (hex, 16),
+        None => (word, 10),
+    };
+    let all = !digits.is_empty() && digits.chars().all(|c| c.is_digit(radix));
+    all.then(|| u64::from_str_radix(digits, radix).unwrap_or(u64::MAX))
 }
 
 /// The links that a text may name, of those that are there.
@@ -143,6 +166,10 @@ mod tests {
             assert_eq!(harmless(text).unwrap_err().code, "invalid", "{text}");
         }
         assert!(harmless("chain includes { }").is_ok());
+        for size in ["size 20000000", "size\\\n0x1000000", "set a { size 99999999999999999999999; }"] {
+            assert_eq!(harmless(size).unwrap_err().code, "limit", "{size}");
+        }
+        assert!(harmless("set a { type ipv4_addr; size 65535; }").is_ok());
         assert!(harmless("a\0b").is_err());
     }
 
