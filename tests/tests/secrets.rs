@@ -1,5 +1,8 @@
 //! Secrets on the real binary: named in Git, written to a machine, and found nowhere else.
 
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+
 use tidelock_tests::{Site, site};
 
 const FIRST: &str = "correct-horse-7391";
@@ -16,7 +19,7 @@ fn site(decl: &str) -> Site {
 }
 
 fn resource(content: &str) -> String {
-    format!("kind: server.file\nname: app\nspec:\n  path: /srv/app.env\n  mode: \"0600\"\n  content: {content}\n")
+    format!("kind: server.file\nname: app\nspec:\n  path: /srv/app.env\n  content: {content}\n")
 }
 
 fn configure(site: &Site, decl: &str, allowed: &str) {
@@ -44,6 +47,8 @@ fn a_secret_reaches_its_file_and_nothing_else() {
     let apply = site.tidelock(["apply", "--yes", "--output", "json"]).env("TIDELOCK_LOG", "trace");
     let _ = apply.run().ok().never_says(FIRST);
     assert_eq!(site.on_machine("srv/app.env").unwrap(), format!("user=app\npassword={FIRST}\n"));
+    let mode = fs::metadata(site.machine("srv/app.env")).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600, "whoever wrote no mode gave it to nobody");
     site.converged();
 
     // Another value is a change of its own cause, and nothing of the old one is kept.

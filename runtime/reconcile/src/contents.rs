@@ -225,6 +225,10 @@ impl Blobs for BlobSet {
         self.secrets.get(name).cloned().ok_or_else(unknown)
     }
 
+    fn is_secret(&self, digest: &Digest) -> bool {
+        matches!(self.origins.get(digest), Some(Origin::Secret(_)))
+    }
+
     fn read(&self, digest: &Digest) -> Result<Vec<u8>, Fault> {
         let missing = |why: String| Fault::new("not-found", Blame::Host, format!("content {digest}: {why}"));
         match self.origins.get(digest) {

@@ -29,6 +29,9 @@ pub trait Blobs: Send + Sync {
     /// # Errors
     /// Not known, or not readable.
     fn read(&self, digest: &Digest) -> Result<Vec<u8>, Fault>;
+
+    /// Whether a content is made of a secret.
+    fn is_secret(&self, digest: &Digest) -> bool;
 }
 
 /// Until when effects may be begun: the end of the lease that they are performed under, moved

@@ -51,6 +51,8 @@ const BATCH_FOLDERS: usize = 256;
 struct Job {
     atomic: bool,
     effects: Vec<Effect>,
+    /// Of each effect, whether its content is made of a secret.
+    secret: Vec<bool>,
 }
 
 /// A content, and the group and effect that it is for.
@@ -96,6 +98,7 @@ pub(super) async fn perform(
         .map(|group| Job {
             atomic: group.atomic,
             effects: group.effects.iter().map(|planned| planned.effect.clone()).collect(),
+            secret: group.effects.iter().map(|planned| holds_secret(&planned.effect.body, blobs)).collect(),
         })
         .collect();
     let (sender, receiver) = mpsc::channel(CONTENTS_AHEAD);
@@ -113,6 +116,10 @@ pub(super) async fn perform(
         }
     };
     groups.iter().zip(ends).map(|(group, effects)| Outcome { run: run.to_owned(), group: group.id, effects }).collect()
+}
+
+fn holds_secret(body: &EffectBody, blobs: &dyn Blobs) -> bool {
+    matches!(body, EffectBody::PutFile { content, .. } if blobs.is_secret(content))
 }
 
 /// Hands over contents in the order in which they are needed, a few ahead.
@@ -274,7 +281,7 @@ impl<'m> Performer<'m> {
             (EffectBody::PutFile { content: digest, .. }, Some(content)) => {
                 let content = content?;
                 verify(digest, &content)?;
-                Some(self.stage(work, effect, &content, check)?)
+                Some(self.stage(work, index, effect, &content, check)?)
             }
             _ => None,
         };

@@ -23,6 +23,8 @@ use crate::machine::walk::{parts, split};
 /// The mode of a new file that asks for none. The process's umask has no say: equal
 /// effects give equal files.
 const FILE_MODE: u32 = 0o644;
+/// The same where its content is made of a secret.
+const SECRET_MODE: u32 = 0o600;
 /// The mode of a directory that is made on the way.
 const FOLDER_MODE: u32 = 0o755;
 
@@ -59,6 +61,7 @@ impl Performer<'_> {
     pub(super) fn stage(
         &mut self,
         work: &mut Work<'_>,
+        index: usize,
         effect: &Effect,
         content: &[u8],
         check: bool,
@@ -80,8 +83,10 @@ impl Performer<'_> {
             return Err(fault("exists", format!("cannot put a file at {path}: a directory is there")));
         }
         let old = old.filter(|old| old.kind == EntryKind::File);
+        let is_secret = work.job.secret.get(index).is_some_and(|secret| *secret);
+        let fresh = if is_secret { SECRET_MODE } else { FILE_MODE };
         let numbers = Numbers {
-            mode: Some(numbers.mode.or(old.map(|old| old.mode)).unwrap_or(FILE_MODE)),
+            mode: Some(numbers.mode.or(old.map(|old| old.mode)).unwrap_or(fresh)),
             uid: numbers.uid.or(old.map(|old| old.uid)),
             gid: numbers.gid.or(old.map(|old| old.gid)),
         };
