@@ -16,6 +16,10 @@ mod upkeep;
 #[allow(dead_code, unreachable_pub, reason = "each crate that shares the server uses its own part of it")]
 mod git_http;
 
+#[path = "../../../../tests/src/owned.rs"]
+#[allow(dead_code, unreachable_pub, reason = "each crate that shares the server uses its own part of it")]
+mod owned;
+
 #[path = "../../../../tests/src/ssh_server.rs"]
 #[allow(dead_code, unreachable_pub, reason = "each crate that shares the server uses its own part of it")]
 mod ssh_server;
