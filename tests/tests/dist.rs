@@ -35,7 +35,7 @@ fn the_binary_is_all_that_is_needed() {
     let config = std::fs::read_to_string(site.join("tidelock.toml")).expect("the config");
     assert!(!config.lines().any(|line| line.trim_start().starts_with("dir =")), "no plugin directory:\n{config}");
     let plugins = text(run(&world, &site, &["plugin", "list", "--output", "json"]));
-    for name in ["jinja", "mysql", "network", "postgres", "server", "yaml"] {
+    for name in ["jinja", "mysql", "network", "postgres", "server", "sqlite", "yaml"] {
         assert!(plugins.contains(&format!("embedded {name}")), "{name} is not built in: {plugins}");
     }
     text(run(&world, &site, &["apply", "--yes"]));

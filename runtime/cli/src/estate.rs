@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tidelock_host::Eyes;
 use tidelock_model::config::{Config, TargetKind};
 use tidelock_model::error::{Blame, Fault};
-use tidelock_model::grant::{Grant, GrantDecl, glob};
+use tidelock_model::grant::{Grant, GrantDecl, glob, within};
 use tidelock_model::name::Name;
 use tidelock_model::port::{Target, Targets};
 use tidelock_target::sql::{Limits as SqlLimits, Server};
@@ -91,9 +91,30 @@ impl Estate {
                 let server = Server::mysql(name, decl.server(), PathBuf::from("/"), grants, SqlLimits::default());
                 Opened::Server(decl.kind, server)
             }
+            TargetKind::Sqlite => {
+                let file = PathBuf::from(decl.file.as_deref().unwrap_or_default());
+                self.refuse_own(name, &file)?;
+                let grants = self.grants(name, Path::new("/"))?;
+                Opened::Server(decl.kind, Server::sqlite(name, file, grants, SqlLimits::default()))
+            }
         };
         opened.insert(name.clone(), target.clone());
         Ok(target)
+    }
+
+    /// Our own store is a database in a file, too.
+    fn refuse_own(&self, name: &Name, file: &Path) -> Result<(), Fault> {
+        let real = std::fs::canonicalize(file).unwrap_or_else(|_| file.to_owned());
+        let ours = |path: &Path| {
+            let shown = path.to_string_lossy();
+            self.own.seen_from(Path::new("/")).iter().any(|own| within(&shown, own))
+        };
+        if !ours(file) && !ours(&real) {
+            return Ok(());
+        }
+        let message =
+            format!("target {name}: {} holds Tidelock's own files; no target can be one of them", file.display());
+        Err(Fault::new("denied", Blame::Target, message).hint("name another file in `file`"))
     }
 
     /// What every plugin may do on a target. Our own files are shut in each.

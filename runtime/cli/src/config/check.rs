@@ -5,7 +5,9 @@ use std::net::SocketAddr;
 use std::path::Path;
 
 use jiff::SignedDuration;
-use tidelock_model::config::{Config, OneOrMany, SecretDecl, ServerDecl, SourceDecl, TargetDecl, WebhookDecl};
+use tidelock_model::config::{
+    Config, OneOrMany, SecretDecl, ServerDecl, SourceDecl, TargetDecl, TargetKind, WebhookDecl,
+};
 use tidelock_model::grant::{Grant, glob};
 
 use super::gate;
@@ -106,6 +108,15 @@ fn check_target(file: &File<'_>, name: &str, target: &TargetDecl) -> Result<(), 
     let (field, message, hint) = match target.kind {
         _ if !target.is_server() && server != ServerDecl::default() => {
             ("type", "is no database server, and says how to reach one", "type = \"postgres\"")
+        }
+        TargetKind::Sqlite if target.file.as_deref().is_none_or(str::is_empty) => {
+            ("type", "is a database in a file, and names none", "file = \"/var/lib/shop/shop.db\"")
+        }
+        TargetKind::Sqlite if target.root.is_some() || target.netns.is_some() => {
+            ("type", "is a database in a file, and has what machines have", "type = \"machine\"")
+        }
+        TargetKind::Machine | TargetKind::Postgres | TargetKind::Mysql if target.file.is_some() => {
+            ("file", "is no database in a file, and names one", "type = \"sqlite\"")
         }
         _ if target.is_server() && target.root.is_some() => {
             ("root", "is a database server, and has a root", "type = \"machine\"")

@@ -78,7 +78,7 @@ fn a_type_of_target_that_does_not_exist() {
     2 | type = "machin"
       |        ^^^^^^^^ did you mean "machine"?
       |
-      = hint: `targets.web-1.type` takes: machine, postgres, mysql
+      = hint: `targets.web-1.type` takes: machine, postgres, mysql, sqlite
     "#);
 }
 

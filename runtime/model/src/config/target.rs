@@ -20,6 +20,9 @@ pub struct TargetDecl {
     /// that commands are run in. Default: this process's own.
     #[serde(default)]
     pub netns: Option<String>,
+    /// For a database in a file: the file, which is there.
+    #[serde(default)]
+    pub file: Option<String>,
     /// Labels for stacks to choose by, and for renderers.
     #[serde(default)]
     pub labels: BTreeMap<String, String>,
@@ -95,6 +98,8 @@ pub enum TargetKind {
     Postgres,
     /// A MariaDB or MySQL server.
     Mysql,
+    /// A SQLite database in a file.
+    Sqlite,
 }
 
 impl TargetKind {
@@ -105,6 +110,7 @@ impl TargetKind {
             Self::Machine => "machine",
             Self::Postgres => "postgres",
             Self::Mysql => "mysql",
+            Self::Sqlite => "sqlite",
         }
     }
 }

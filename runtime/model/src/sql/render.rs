@@ -124,6 +124,7 @@ impl SqlEffect {
 
     fn statement(&self, statement: &Statement) -> Result<Vec<Piece>, String> {
         let Statement { verb, object, parts } = statement;
+        let mut parts = parts.as_slice();
         let head = match (verb, object.class.as_str()) {
             (Verb::Reload, "system") if self.dialect == Dialect::Postgres => {
                 "SELECT pg_catalog.pg_reload_conf()".into()
@@ -136,6 +137,10 @@ impl SqlEffect {
             (Verb::Comment, class) => format!("COMMENT ON {} {} IS", keyword(class)?, self.name(object)?),
             (Verb::Alter, "user") if self.dialect == Dialect::MariaDb && is_default_role(parts) => {
                 return self.default_role(object, parts);
+            }
+            (Verb::Create, "index") if is_unique(parts) => {
+                parts = &parts[1..];
+                format!("CREATE UNIQUE INDEX {}", self.name(object)?)
             }
             (verb, class) => {
                 let verb = match verb {
@@ -421,6 +426,11 @@ fn push(out: &mut Vec<Piece>, text: &str) {
         Some(Piece::Text(last)) => last.push_str(text),
         _ => out.push(Piece::Text(text.to_owned())),
     }
+}
+
+/// The word stands before the class, where no part can.
+fn is_unique(parts: &[Part]) -> bool {
+    matches!(parts.first(), Some(Part::Text(text)) if text.trim().eq_ignore_ascii_case("UNIQUE"))
 }
 
 fn is_default_role(parts: &[Part]) -> bool {

@@ -10,6 +10,7 @@ mod mariadb;
 mod perform;
 mod postgres;
 mod session;
+mod sqlite;
 mod tls;
 mod value;
 
@@ -34,6 +35,7 @@ use self::guard::{Judged, judge};
 use self::mariadb::MariaDb;
 use self::perform::{Ready, Right};
 use self::postgres::Postgres;
+use self::sqlite::Sqlite;
 use self::value::fault;
 pub use self::value::{Answer, Column, SqlFault, Value};
 
@@ -124,12 +126,15 @@ const JUDGED: usize = 256;
 enum Driver {
     Postgres(Postgres),
     MariaDb(MariaDb),
+    Sqlite(Sqlite),
 }
 
 /// A turn to perform on a server.
 enum Turn {
     Postgres(postgres::Turn),
     MariaDb(mariadb::Turn),
+    /// The lock of the file, which comes with a transaction.
+    Sqlite,
 }
 
 impl Driver {
@@ -145,6 +150,7 @@ impl Driver {
             Self::Postgres(server) => server.perform(limits, database, effects, alone, right).await,
             // None of its statements is part of a transaction: each is a stretch by itself.
             Self::MariaDb(server) => vec![server.perform(limits, &effects[0]).await],
+            Self::Sqlite(server) => server.perform(limits, effects, right).await,
         }
     }
 
@@ -152,6 +158,7 @@ impl Driver {
         match self {
             Self::Postgres(server) => server.turn(limits).await.map(Turn::Postgres),
             Self::MariaDb(server) => server.turn(limits).await.map(Turn::MariaDb),
+            Self::Sqlite(_) => Ok(Turn::Sqlite),
         }
     }
 
@@ -160,7 +167,7 @@ impl Driver {
             (Self::Postgres(server), Turn::Postgres(turn)) => server.end_turn(turn).await,
             (Self::MariaDb(server), Turn::MariaDb(turn)) => server.end_turn(turn).await,
             // Dropped, and its session closed: turns are given back where they were taken.
-            (Self::Postgres(_), Turn::MariaDb(_)) | (Self::MariaDb(_), Turn::Postgres(_)) => {}
+            (Self::Postgres(_) | Self::MariaDb(_) | Self::Sqlite(_), _) => {}
         }
     }
 }
@@ -177,6 +184,12 @@ impl Server {
     #[must_use]
     pub fn mysql(name: &Name, decl: ServerDecl, base: PathBuf, grants: Vec<Grant>, limits: Limits) -> Self {
         Self::new(name, Driver::MariaDb(MariaDb::new(name, decl, base)), grants, limits)
+    }
+
+    /// Takes a SQLite database in a file, which must be there once it is looked at.
+    #[must_use]
+    pub fn sqlite(name: &Name, file: PathBuf, grants: Vec<Grant>, limits: Limits) -> Self {
+        Self::new(name, Driver::Sqlite(Sqlite::new(name, file)), grants, limits)
     }
 
     fn new(name: &Name, driver: Driver, grants: Vec<Grant>, limits: Limits) -> Self {
@@ -205,6 +218,7 @@ impl Server {
             Driver::Postgres(server) => server.maintenance(),
             // Sessions are in none: everything is named in full.
             Driver::MariaDb(_) => "",
+            Driver::Sqlite(_) => sqlite::MAIN,
         }
     }
 
@@ -216,6 +230,7 @@ impl Server {
         match &self.inner.driver {
             Driver::Postgres(_) => Ok(Dialect::Postgres),
             Driver::MariaDb(server) => server.dialect().await,
+            Driver::Sqlite(_) => Ok(Dialect::Sqlite),
         }
     }
 
@@ -233,6 +248,7 @@ impl Server {
         match &self.inner.driver {
             Driver::Postgres(server) => server.facts().await,
             Driver::MariaDb(server) => server.facts().await,
+            Driver::Sqlite(server) => server.facts(),
         }
     }
 
@@ -271,6 +287,7 @@ impl Server {
             }
             // One catalog tells of all its databases.
             Driver::MariaDb(server) => server.ask(&self.inner.limits, query, parameters).await,
+            Driver::Sqlite(server) => server.ask(&self.inner.limits, query, parameters).await,
         }
     }
 
@@ -283,6 +300,7 @@ impl Server {
         match &self.inner.driver {
             Driver::Postgres(server) => server.password_fits(&postgres::role(identity)?, password).await,
             Driver::MariaDb(server) => server.password_fits(identity, password).await,
+            Driver::Sqlite(_) => Ok(None),
         }
     }
 }
@@ -293,6 +311,7 @@ impl Target for Server {
         match &self.inner.driver {
             Driver::Postgres(server) => server.fingerprint().await.map_err(SqlFault::whole),
             Driver::MariaDb(server) => server.fingerprint().await.map_err(SqlFault::whole),
+            Driver::Sqlite(server) => server.fingerprint().map_err(SqlFault::whole),
         }
     }
 

@@ -32,6 +32,7 @@ struct Job {
 }
 
 /// Whether further effects may be begun, and what was done in a transaction confirmed.
+#[derive(Clone)]
 pub(super) struct Right {
     given_up: Arc<AtomicBool>,
     until: Until,

@@ -7,4 +7,5 @@ mod effects;
 mod mariadb;
 mod reads;
 mod secrets;
+mod sqlite;
 mod support;

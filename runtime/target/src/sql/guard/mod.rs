@@ -13,12 +13,13 @@
 mod fields;
 mod mariadb;
 mod postgres;
+mod sqlite;
 #[cfg(test)]
 mod tests;
 mod walk;
 
 use sqlparser::ast::Statement;
-use sqlparser::dialect::{Dialect as Grammar, MySqlDialect, PostgreSqlDialect};
+use sqlparser::dialect::{Dialect as Grammar, MySqlDialect, PostgreSqlDialect, SQLiteDialect};
 use sqlparser::parser::Parser;
 use sqlparser::tokenizer::{Token, Tokenizer};
 use tidelock_model::error::{Blame, Fault};
@@ -107,7 +108,7 @@ fn judge_tokens(dialect: Dialect, tokens: Vec<Token>) -> Result<Judged, Fault> {
     let rules: &dyn walk::Rules = match dialect {
         Dialect::Postgres => &postgres::Postgres,
         Dialect::MariaDb | Dialect::MySql => &mariadb::MariaDb { mysql: dialect == Dialect::MySql },
-        Dialect::Sqlite => return Err(denied("queries on a target of this type")),
+        Dialect::Sqlite => &sqlite::Sqlite,
     };
     let show = walk::statement(rules, &mut statement).map_err(|what| denied(&what))?;
     let text = statement.to_string();
@@ -121,7 +122,8 @@ fn judge_tokens(dialect: Dialect, tokens: Vec<Token>) -> Result<Judged, Fault> {
 
 fn grammar(dialect: Dialect) -> &'static dyn Grammar {
     match dialect {
-        Dialect::Postgres | Dialect::Sqlite => &PostgreSqlDialect {},
+        Dialect::Postgres => &PostgreSqlDialect {},
+        Dialect::Sqlite => &SQLiteDialect {},
         Dialect::MariaDb | Dialect::MySql => &MySqlDialect {},
     }
 }
