@@ -44,7 +44,7 @@ impl Fields {
     }
 
     /// A function in FROM, with the names that its columns were given.
-    pub(super) fn function(&mut self, name: String, columns: BTreeSet<String>) {
+    pub(super) fn function(&mut self, name: String, columns: &BTreeSet<String>) {
         let known = self.functions.entry(name).or_insert_with(|| columns.clone());
         known.retain(|column| columns.contains(column));
     }

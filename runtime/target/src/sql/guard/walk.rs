@@ -390,7 +390,7 @@ impl Walk<'_> {
         let columns = alias.into_iter().flat_map(|alias| &alias.columns).map(|column| self.name(&column.name));
         let columns = columns.collect::<Result<_, _>>()?;
         let name = alias.map(|alias| self.name(&alias.name)).transpose()?.unwrap_or(called);
-        self.fields.function(name, columns);
+        self.fields.function(name, &columns);
         Ok(())
     }
 
