@@ -32,6 +32,10 @@ pub(crate) fn first<K: Kind>(change: &Change<K::Spec>, propose: &Proposals<'_>) 
 
 /// The old and the new identity of what is renamed.
 fn names(kind: &str, desired: &str) -> Option<(String, String)> {
+    // Every change asks this of every other one, and few specs have the word.
+    if !desired.contains("\"renamed_from\"") {
+        return None;
+    }
     match kind.strip_prefix("postgres.")? {
         "role" => {
             let spec: RoleSpec = read(desired).ok()?;

@@ -67,18 +67,26 @@ fn held(spec: &GrantSpec, machine: &Machine<'_>, propose: &Proposals<'_>) -> Res
     }
     let Some(database) = opened(machine, spec.database.as_str())? else { return Ok(None) };
     // Asked for all grants of the call, which so share the answer.
-    let mut classes = BTreeSet::from([spec.on]);
-    let mut grantees = BTreeSet::from([spec.role.to_string()]);
-    let mut schemas: BTreeSet<String> = spec.schema.iter().map(Name::to_string).collect();
-    for other in propose.all_changes().iter().filter(|other| other.kind == change_kind()) {
-        let parts = identity::parts(&other.identity);
-        let (Some(role), Some(within), Some(class)) = (parts.first(), parts.get(1), parts.get(2)) else { continue };
-        if within == spec.database.as_str() && class != "database" {
-            grantees.insert(role.clone());
-            classes.extend(Class::of_word(class));
-            schemas.extend(parts.get(3).cloned());
+    let kind = change_kind();
+    let own = identity::part(spec.database.as_str());
+    let (mut grantees, mut words, mut places) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
+    // Each grant looks at each, so parts are read once all are known.
+    for other in propose.all_changes().iter().filter(|other| other.kind == kind) {
+        let mut parts = other.identity.split_once(':').map_or("", |(_, parts)| parts).split('/');
+        let (Some(role), Some(within), Some(class)) = (parts.next(), parts.next(), parts.next()) else { continue };
+        if within == own && class != "database" {
+            grantees.insert(role);
+            words.insert(class);
+            places.extend(parts.next());
         }
     }
+    let mut classes: BTreeSet<Class> =
+        words.into_iter().filter_map(|word| Class::of_word(&identity::plain(word))).collect();
+    let mut grantees: BTreeSet<String> = grantees.into_iter().map(identity::plain).collect();
+    let mut schemas: BTreeSet<String> = places.into_iter().map(identity::plain).collect();
+    classes.insert(spec.on);
+    grantees.insert(spec.role.to_string());
+    schemas.extend(spec.schema.iter().map(Name::to_string));
     Held::within(&database, &classes, &grantees, &schemas).map(Some)
 }
 
