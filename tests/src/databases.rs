@@ -6,6 +6,32 @@ use crate::postgres::Postgres;
 use crate::repo::Repo;
 use crate::tidelock::{Ran, Tidelock};
 
+/// The file of the stack `db` on a target.
+#[must_use]
+pub fn stack(target: &str) -> String {
+    format!("name: db\ntargets: {target}\non_commit: apply\non_drift: apply\nbudget: {{ destroy: 100 }}\n")
+}
+
+/// The operator's config of a site whose target `pg` is a server, through its socket.
+#[must_use]
+pub fn config(server: &Postgres) -> String {
+    let target = format!(
+        "[targets.pg]\ntype = \"postgres\"\nhost = {:?}\nport = {}\nuser = \"postgres\"\n\n\
+         [grants.postgres]\ntargets = [\"pg\"]\ndatabases = [\"*\"]\nsql = [\"**\"]\n",
+        server.socket().display().to_string(),
+        server.port()
+    );
+    source("pg", "postgres.*") + &target
+}
+
+/// What is said of the source.
+fn source(target: &str, kinds: &str) -> String {
+    format!(
+        "[sources.infra]\nurl = \"infra\"\n\n\
+         [[sources.infra.allow]]\ntargets = [{target:?}]\nkinds = [{kinds:?}]\nsecrets = [\"*\"]\n\n"
+    )
+}
+
 /// A server, a repository with the stack `db`, and the config between them.
 pub struct Databases<S = Postgres> {
     // Ended before its folder goes.
@@ -23,13 +49,20 @@ impl Databases {
     pub fn with_files<'a>(files: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
         let world = TestEnvironment::new();
         let server = Postgres::start(&world.path("server"));
-        let config = format!(
-            "[targets.pg]\ntype = \"postgres\"\nhost = {:?}\nport = {}\nuser = \"postgres\"\n\n\
-             [grants.postgres]\ntargets = [\"pg\"]\ndatabases = [\"*\"]\nsql = [\"**\"]\n",
-            server.socket().display().to_string(),
-            server.port()
-        );
-        Self::new(world, server, "pg", "postgres.*", &config, files)
+        let config = config(&server);
+        Self::new(world, server, "pg", &config, files)
+    }
+
+    /// Ends the server as [`Postgres::kill`] does.
+    pub fn kill_server(&mut self) {
+        self.server.kill();
+    }
+
+    /// Starts the server again with what its files say now.
+    pub fn restart_server(&mut self) {
+        let before = self.server.port();
+        self.server.restart();
+        self.moved(before, self.server.port());
     }
 
     /// Does something on the server by hand, statement by statement (`; ` stands between), and
@@ -55,7 +88,8 @@ impl Databases<MariaDb> {
             mariadb::USER,
             server.authority().display().to_string()
         );
-        Self::new(world, server, "my", "mysql.*", &config, files)
+        let config = source("my", "mysql.*") + &config;
+        Self::new(world, server, "my", &config, files)
     }
 
     /// Ends the server as [`MariaDb::kill`] does.
@@ -67,10 +101,7 @@ impl Databases<MariaDb> {
     pub fn restart_server(&mut self) {
         let before = self.server.port();
         self.server.restart();
-        let port = |port: u16| format!("\nport = {port}\n");
-        // Somebody else may have got the port.
-        let config = self.world.read("tidelock.toml").replace(&port(before), &port(self.server.port()));
-        self.world.write("tidelock.toml", config);
+        self.moved(before, self.server.port());
     }
 
     /// Does something on the server by hand, as root, and gives the answer.
@@ -85,16 +116,11 @@ impl<S> Databases<S> {
         world: TestEnvironment,
         server: S,
         target: &'static str,
-        kinds: &str,
         config: &str,
         files: impl IntoIterator<Item = (&'a str, &'a str)>,
     ) -> Self {
         let repo = world.repo("infra");
-        let source = format!(
-            "[sources.infra]\nurl = \"infra\"\n\n\
-             [[sources.infra.allow]]\ntargets = [{target:?}]\nkinds = [{kinds:?}]\nsecrets = [\"*\"]\n\n"
-        );
-        world.write("tidelock.toml", source + config);
+        world.write("tidelock.toml", config);
         let site = Self { server, target, repo, world };
         site.tidelock(["plugin", "accept", "--all"]).run().ok();
         site.stack("");
@@ -105,13 +131,16 @@ impl<S> Databases<S> {
         site
     }
 
+    /// Follows a server to another port: somebody else may have got the one that it had.
+    fn moved(&self, before: u16, now: u16) {
+        let port = |port: u16| format!("\nport = {port}\n");
+        let config = self.world.read("tidelock.toml").replace(&port(before), &port(now));
+        self.world.write("tidelock.toml", config);
+    }
+
     /// Writes the stack's own file, with more lines.
     pub fn stack(&self, more: &str) {
-        let target = self.target;
-        let text = format!(
-            "name: db\ntargets: {target}\non_commit: apply\non_drift: apply\nbudget: {{ destroy: 100 }}\n{more}"
-        );
-        self.repo.write("db/stack.yaml", text);
+        self.repo.write("db/stack.yaml", stack(self.target) + more);
     }
 
     /// Writes a file of the stack.

@@ -39,6 +39,22 @@ fn doctor_says_who_we_are_on_a_postgres_server() {
 }
 
 #[test]
+fn a_host_with_a_slash_is_a_socket_and_starts_at_the_config() {
+    let world = TestEnvironment::new();
+    let server = Postgres::start(&world.path("server"));
+    let config = |host: &str| {
+        let port = server.port();
+        let text = format!("[targets.db]\ntype = \"postgres\"\nhost = {host}\nport = {port}\nuser = \"postgres\"\n");
+        world.write("conf/tidelock.toml", text);
+        world.tidelock(["--config", "conf/tidelock.toml", "doctor", "--offline"]).env("DB_HOST", "../server").run()
+    };
+    for host in ["\"../server\"", "[\"../server\"]", "{ env = \"DB_HOST\" }"] {
+        config(host).says("as postgres, who may do anything");
+    }
+    config("\"../nowhere\"").exit(1).says(&format!("nowhere/.s.PGSQL.{}", server.port()));
+}
+
+#[test]
 fn doctor_says_who_we_are_on_a_mariadb_server() {
     let world = TestEnvironment::new();
     let server = MariaDb::start(&world.path("server"));

@@ -57,6 +57,27 @@ fn what_everybody_may_do_from_the_start_is_seen_and_taken_back() {
 }
 
 #[test]
+fn what_the_server_grants_by_itself_goes_in_the_plan_that_makes_the_database() {
+    let none = |name: &str, on: &str| {
+        grant(name, &format!("{{ role: public, database: app, {on}, privileges: [], owns: all }}"))
+    };
+    let site = Databases::with_files([
+        ("web.yaml", WEB),
+        ("app.yaml", "kind: postgres.database\nname: app\nspec: { name: app }\n"),
+        ("database.yaml", &*none("database", "on: database")),
+        ("schema.yaml", &*none("schema", "on: schema, schema: public")),
+        ("language.yaml", &*none("language", "on: language, names: [plpgsql]")),
+    ]);
+    let plan = site.tidelock(["plan", "--full"]).run().ok();
+    let _ = plan.says("CREATE DATABASE \"app\"").says("REVOKE CONNECT, TEMPORARY ON DATABASE \"app\" FROM PUBLIC");
+    // It leaves nothing to do.
+    site.apply();
+    let held = "SELECT has_database_privilege('web', 'app', 'CONNECT'), has_schema_privilege('web', 'public', 'USAGE'), \
+        has_language_privilege('web', 'plpgsql', 'USAGE')";
+    assert_eq!(site.by_hand("app", held), "f|f|f");
+}
+
+#[test]
 fn what_others_granted_stays_unless_the_spec_owns_all() {
     let spec = |privileges: &str, owns: &str| {
         grant(

@@ -9,7 +9,7 @@ use tidelock_model::desired::Desired;
 use tidelock_model::digest::Digest;
 use tidelock_model::error::{Blame, Diagnostic, Fault};
 use tidelock_model::grant::glob;
-use tidelock_model::observation::Observation;
+use tidelock_model::observation::{Observation, SecretProbe};
 use tidelock_model::port::{Fetched, Target};
 use tidelock_model::resource::Resource;
 use tidelock_model::secret::{self, SecretName, SecretRef, SecretValue};
@@ -138,35 +138,33 @@ fn named(value: &Value, file: &str) -> Result<SecretName, String> {
 /// Compares what is there with the values of a lane's secrets, since no plugin can: where it
 /// is the same, what was observed reads as what is desired.
 pub(crate) async fn compare(target: &dyn Target, desired: &Desired, blobs: &BlobSet, seen: &mut Snapshot) {
+    let mut asked = Vec::new();
     for resource in &desired.resources {
-        let secrets = secret::refs(&resource.spec);
-        if secrets.is_empty() {
-            continue;
+        for (at, secret) in secret::refs(&resource.spec) {
+            let Some(Observation::Present { unknown, probes, .. }) = seen.get_mut(&resource.identity) else { break };
+            let place = probes.iter().position(|probe| probe.field == at);
+            let Some(probe) = place.map(|place| probes.remove(place)) else { continue };
+            match blobs.value(&secret.name) {
+                Some(value) => asked.push((resource, at, secret, probe, value)),
+                None => unknown.push(at),
+            }
         }
-        let Some(Observation::Present { observed, unknown, probes, .. }) = seen.get_mut(&resource.identity) else {
-            continue;
-        };
-        for (at, secret) in secrets {
-            let asked = probes.iter().position(|probe| probe.field == at).map(|place| probes.remove(place));
-            let Some(probe) = asked else { continue };
-            let answer = match blobs.value(&secret.name) {
-                Some(value) => target.matches(&probe, value).await,
-                None => Ok(None),
-            };
-            let now = match answer {
-                Ok(Some(true)) => secret.write(),
-                Ok(Some(false)) => secret.another(),
-                Ok(None) => {
-                    unknown.push(at);
-                    continue;
-                }
-                Err(fault) => {
-                    tracing::warn!(%fault, resource = %resource.id, "a secret could not be compared");
-                    unknown.push(at);
-                    continue;
-                }
-            };
-            put(observed, &at, now);
+    }
+    if asked.is_empty() {
+        return;
+    }
+    let together: Vec<(&SecretProbe, &SecretValue)> = asked.iter().map(|(.., probe, value)| (probe, *value)).collect();
+    let answers = target.matches(&together).await;
+    for ((resource, at, secret, ..), answer) in asked.into_iter().zip(answers) {
+        let Some(Observation::Present { observed, unknown, .. }) = seen.get_mut(&resource.identity) else { continue };
+        match answer {
+            Ok(Some(true)) => put(observed, &at, secret.write()),
+            Ok(Some(false)) => put(observed, &at, secret.another()),
+            Ok(None) => unknown.push(at),
+            Err(fault) => {
+                tracing::warn!(%fault, resource = %resource.id, "a secret could not be compared");
+                unknown.push(at);
+            }
         }
     }
 }

@@ -220,7 +220,7 @@ fn database(report: &mut Report, name: &Name, decl: &TargetDecl, facts: &Facts) 
     let way = if facts.encrypted { "encrypted" } else { "not encrypted" };
     let says = format!("{name} is {} {}: as {}{rights}, {way}", facts.dialect.word(), facts.version, facts.acts_as);
     report.ok("database", says);
-    let sockets = decl.host.all().iter().all(|host| matches!(host, Given::Literal(host) if host.starts_with('/')));
+    let sockets = decl.host.all().iter().all(|host| matches!(host, Given::Literal(host) if host.contains('/')));
     if !facts.encrypted && !sockets {
         let says = format!("{name}: whoever is on the way reads along");
         report.warn("database", says, "tls = { mode = \"verify-full\", ca = \"ca.pem\" }");

@@ -127,6 +127,9 @@ fn check_target(file: &File<'_>, name: &str, target: &TargetDecl) -> Result<(), 
         _ if target.is_server() && server.user.is_none() => {
             ("type", "is a database server without a user", "user = \"tidelock\"")
         }
+        TargetKind::Mysql if server.next_password.is_some() => {
+            ("next_password", "is a MariaDB server, and has a next_password", "password = { file = \"db.password\" }")
+        }
         _ if target.is_server() && server.tls.cert.is_some() != server.tls.key.is_some() => (
             "tls",
             "has one of tls.cert and tls.key; they come together",

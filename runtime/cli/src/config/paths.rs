@@ -48,6 +48,7 @@ pub(super) fn make_absolute(config: &mut Config, dir: &Path) {
         maybe(&mut target.file);
         let mut server = target.server();
         server.files().for_each(root);
+        server.sockets().for_each(root);
         target.set_server(server);
     }
 }

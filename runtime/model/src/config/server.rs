@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 /// What `[targets.NAME]` says of a database server.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ServerDecl {
-    /// Names or addresses, tried in turn; a folder (`/run/postgresql`) is a Unix socket.
+    /// Names or addresses, tried in turn. What holds a slash is a path: the folder of a Unix
+    /// socket (`/run/postgresql`), or for MariaDB and MySQL the socket itself.
     pub host: Hosts,
     /// The port; the dialect's own by default.
     pub port: Option<u16>,
@@ -17,6 +18,9 @@ pub struct ServerDecl {
     pub user: Option<Given>,
     /// With what. Never in the config itself.
     pub password: Option<Kept>,
+    /// With what once the password was changed: tried where `password` is refused. PostgreSQL
+    /// alone.
+    pub next_password: Option<Kept>,
     /// Who signs in for reads, where that is somebody else.
     pub read: Option<ReaderDecl>,
     /// Which of several hosts will do. Default `primary`.
@@ -42,24 +46,33 @@ impl Default for Hosts {
 }
 
 impl ServerDecl {
+    /// The path of each Unix socket among its hosts, to be made absolute.
+    pub fn sockets(&mut self) -> impl Iterator<Item = &mut String> {
+        self.host.all_mut().iter_mut().filter_map(Given::socket)
+    }
+
     /// Every path of a file in it, to be made absolute.
     pub fn files(&mut self) -> impl Iterator<Item = &mut String> {
-        let hosts = match &mut self.host {
-            Hosts::One(host) => std::slice::from_mut(host),
-            Hosts::Several(hosts) => hosts.as_mut_slice(),
-        };
+        let hosts = self.host.all_mut();
         let reader = self.read.iter_mut().flat_map(|reader| {
             let ReaderDecl { user, password } = reader;
             user.file().into_iter().chain(password.as_mut().and_then(Kept::file))
         });
         let TlsDecl { ca, cert, key, .. } = &mut self.tls;
-        let own =
-            self.user.as_mut().and_then(Given::file).into_iter().chain(self.password.as_mut().and_then(Kept::file));
+        let passwords = [&mut self.password, &mut self.next_password].into_iter().flatten().filter_map(Kept::file);
+        let own = self.user.as_mut().and_then(Given::file).into_iter().chain(passwords);
         hosts.iter_mut().filter_map(Given::file).chain(own).chain(reader).chain([ca, cert, key].into_iter().flatten())
     }
 }
 
 impl Given {
+    fn socket(&mut self) -> Option<&mut String> {
+        match self {
+            Self::Literal(text) => text.contains('/').then_some(text),
+            Self::Kept(_) => None,
+        }
+    }
+
     fn file(&mut self) -> Option<&mut String> {
         match self {
             Self::Literal(_) => None,
@@ -78,6 +91,13 @@ impl Kept {
 }
 
 impl Hosts {
+    fn all_mut(&mut self) -> &mut [Given] {
+        match self {
+            Self::One(host) => std::slice::from_mut(host),
+            Self::Several(hosts) => hosts.as_mut_slice(),
+        }
+    }
+
     /// All of them.
     #[must_use]
     pub fn all(&self) -> &[Given] {

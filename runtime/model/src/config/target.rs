@@ -32,7 +32,7 @@ pub struct TargetDecl {
     /// How often to look for drift, such as `5m`.
     #[serde(default)]
     pub drift_every: Option<String>,
-    /// For a database server: names or addresses, tried in turn; a folder is a Unix socket.
+    /// For a database server: names or addresses, tried in turn; a path is a Unix socket.
     #[serde(default)]
     pub host: Hosts,
     /// For a database server: its port.
@@ -47,6 +47,10 @@ pub struct TargetDecl {
     /// For a database server: with what.
     #[serde(default)]
     pub password: Option<Kept>,
+    /// For a PostgreSQL server: with what, where `password` is refused. So the password of the
+    /// very role that signs in can be changed from Git.
+    #[serde(default)]
+    pub next_password: Option<Kept>,
     /// For a database server: who signs in for reads.
     #[serde(default)]
     pub read: Option<ReaderDecl>,
@@ -68,6 +72,7 @@ impl TargetDecl {
             database: self.database.clone(),
             user: self.user.clone(),
             password: self.password.clone(),
+            next_password: self.next_password.clone(),
             read: self.read.clone(),
             require: self.require,
             tls: self.tls.clone(),
@@ -82,8 +87,9 @@ impl TargetDecl {
 
     /// Takes what it says of a database server.
     pub fn set_server(&mut self, server: ServerDecl) {
-        let ServerDecl { host, port, database, user, password, read, require, tls } = server;
-        *self = Self { host, port, database, user, password, read, require, tls, ..std::mem::take(self) };
+        let ServerDecl { host, port, database, user, password, next_password, read, require, tls } = server;
+        *self =
+            Self { host, port, database, user, password, next_password, read, require, tls, ..std::mem::take(self) };
     }
 }
 

@@ -122,13 +122,12 @@ pub trait Target: Send + Sync {
     /// The target or a content cannot be read.
     async fn preview(&self, effect: &Effect, blobs: &dyn Blobs) -> Result<Preview, Fault>;
 
-    /// Whether what is there rests on this value of a secret, asked by what a provider's look
-    /// gave to compare with; `None` where the target knows no such comparison. Reads only.
-    ///
-    /// # Errors
-    /// The target cannot be read.
-    async fn matches(&self, _probe: &SecretProbe, _value: &SecretValue) -> Result<Option<bool>, Fault> {
-        Ok(None)
+    /// Whether what is there rests on these values of secrets, asked by what a provider's looks
+    /// gave to compare with: one answer for each, in order; `None` where the target knows no such
+    /// comparison. All of a lane are asked at once, so that their number costs no questions. Reads
+    /// only.
+    async fn matches(&self, asked: &[(&SecretProbe, &SecretValue)]) -> Vec<Result<Option<bool>, Fault>> {
+        vec![Ok(None); asked.len()]
     }
 
     /// The content that an effect takes away or puts another in place of, as long as it is

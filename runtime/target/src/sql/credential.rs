@@ -68,6 +68,12 @@ pub(super) fn given(given: &Given, base: &Path, what: &str) -> Result<String, Fa
     }
 }
 
+/// Reads where a server is: a name, an address, or a Unix socket, whose path holds a slash.
+pub(super) fn host(place: &Given, base: &Path) -> Result<String, Fault> {
+    let host = given(place, base, "host")?;
+    Ok(if host.contains('/') { base.join(host).to_string_lossy().into_owned() } else { host })
+}
+
 /// A path of the config.
 pub(super) fn path(text: &str, base: &Path) -> PathBuf {
     base.join(text)

@@ -20,7 +20,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use tidelock_model::config::ServerDecl;
-use tidelock_model::effect::Effect;
+use tidelock_model::effect::{Effect, EffectBody};
 use tidelock_model::error::Fault;
 use tidelock_model::grant::Grant;
 use tidelock_model::name::Name;
@@ -291,16 +291,19 @@ impl Server {
         }
     }
 
-    /// Whether the password of a role or user, given by its identity, is a certain one. `None`
-    /// where that cannot be told.
-    ///
-    /// # Errors
-    /// The server cannot be asked.
-    pub async fn password_fits(&self, identity: &str, password: &str) -> Result<Option<bool>, SqlFault> {
+    /// Whether the passwords of roles or users, given by their identities, are certain ones:
+    /// `None` where that cannot be told, an error where the server cannot be asked.
+    async fn passwords_fit(&self, asked: &[(&str, &str)]) -> Vec<Result<Option<bool>, SqlFault>> {
         match &self.inner.driver {
-            Driver::Postgres(server) => server.password_fits(&postgres::role(identity)?, password).await,
-            Driver::MariaDb(server) => server.password_fits(identity, password).await,
-            Driver::Sqlite(_) => Ok(None),
+            Driver::Postgres(server) => server.passwords_fit(asked).await,
+            Driver::MariaDb(server) => {
+                let mut answers = Vec::with_capacity(asked.len());
+                for (identity, password) in asked {
+                    answers.push(server.password_fits(identity, password).await);
+                }
+                answers
+            }
+            Driver::Sqlite(_) => vec![Ok(None); asked.len()],
         }
     }
 }
@@ -315,17 +318,39 @@ impl Target for Server {
         }
     }
 
-    async fn preview(&self, _: &Effect, _: &dyn Blobs) -> Result<Preview, Fault> {
+    async fn preview(&self, effect: &Effect, _: &dyn Blobs) -> Result<Preview, Fault> {
         // The statement is the summary.
-        Ok(Preview::default())
+        let (Driver::Postgres(server), EffectBody::Sql(statement)) = (&self.inner.driver, &effect.body) else {
+            return Ok(Preview::default());
+        };
+        Ok(server.own(statement).map_or_else(Preview::default, |role| Preview {
+            text: format!(
+                "own-access: Tidelock itself signs in as {role}; it tries to once more, and puts this back if it cannot"
+            ),
+            cut: false,
+        }))
     }
 
-    async fn matches(&self, probe: &SecretProbe, value: &SecretValue) -> Result<Option<bool>, Fault> {
-        if probe.method != PASSWORD {
-            return Ok(None);
+    async fn matches(&self, asked: &[(&SecretProbe, &SecretValue)]) -> Vec<Result<Option<bool>, Fault>> {
+        let mut answers = vec![Ok(None); asked.len()];
+        let (mut places, mut passwords) = (Vec::new(), Vec::new());
+        for (place, (probe, value)) in asked.iter().enumerate() {
+            match std::str::from_utf8(value.reveal()) {
+                _ if probe.method != PASSWORD => {}
+                Ok(password) => {
+                    places.push(place);
+                    passwords.push((probe.material.as_str(), password));
+                }
+                // No password is anything but text.
+                Err(_) => answers[place] = Ok(Some(false)),
+            }
         }
-        let Ok(password) = std::str::from_utf8(value.reveal()) else { return Ok(Some(false)) };
-        self.password_fits(&probe.material, password).await.map_err(SqlFault::whole)
+        if !passwords.is_empty() {
+            for (place, answer) in places.into_iter().zip(self.passwords_fit(&passwords).await) {
+                answers[place] = answer.map_err(SqlFault::whole);
+            }
+        }
+        answers
     }
 
     async fn replaced(&self, _: &Effect, _: u64) -> Result<Option<Vec<u8>>, Fault> {

@@ -5,6 +5,7 @@
 mod attacks;
 mod effects;
 mod mariadb;
+mod own;
 mod reads;
 mod secrets;
 mod sqlite;

@@ -186,7 +186,7 @@ async fn a_password_of_mariadb_becomes_a_hash() {
         SecretProbe { field: "/password".into(), method: "sql-password".into(), material: "user:app@%25".into() };
     for (password, fits) in [(SECRET, true), ("another", false)] {
         let value = SecretValue::new(password.into());
-        assert_eq!(server.matches(&probe, &value).await.unwrap(), Some(fits));
+        assert_eq!(server.matches(&[(&probe, &value)]).await.remove(0).unwrap(), Some(fits));
     }
     assert!(!bed.mariadb.log().contains("eheim"));
 }

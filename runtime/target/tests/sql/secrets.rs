@@ -29,12 +29,22 @@ async fn a_password_becomes_a_verifier_and_stands_in_no_log() {
     };
     let fits = async |password: &str| {
         let value = SecretValue::new(password.into());
-        server.matches(&probe("sql-password", "role:a%2Fpp"), &value).await.unwrap()
+        server.matches(&[(&probe("sql-password", "role:a%2Fpp"), &value)]).await.remove(0).unwrap()
     };
     assert_eq!(fits(SECRET).await, Some(false), "there is no such role yet");
     assert_eq!(perform(&server, vec![with_password(Verb::Create)]).await, [EffectEnd::Done]);
     assert_eq!((fits(SECRET).await, fits("another").await), (Some(true), Some(false)));
-    assert_eq!(server.matches(&probe("other", "role:a%2Fpp"), &SecretValue::new(vec![])).await.unwrap(), None);
+    let (right, wrong) = (SecretValue::new(SECRET.into()), SecretValue::new(vec![0xff]));
+    let [role, other, nobody, none] = [
+        ("sql-password", "role:a%2Fpp"),
+        ("other", "role:a%2Fpp"),
+        ("sql-password", "role:x"),
+        ("sql-password", "role:"),
+    ]
+    .map(|(method, material)| probe(method, material));
+    let asked = [(&role, &right), (&other, &right), (&nobody, &right), (&none, &right), (&role, &wrong)];
+    let answers: Vec<_> = server.matches(&asked).await.into_iter().map(Result::ok).collect();
+    assert_eq!(answers, [Some(Some(true)), Some(None), Some(Some(false)), None, Some(Some(false))]);
     // The server itself lets the role in with it.
     let mut client = std::process::Command::new("psql");
     client.env_clear().env("PATH", "/usr/bin:/bin").env("PGPASSWORD", SECRET).env("PGSSLMODE", "require");

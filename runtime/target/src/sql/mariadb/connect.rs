@@ -103,7 +103,7 @@ impl Pool {
         let mut failed: Option<SqlFault> = None;
         let mut standbys = Vec::new();
         for host in self.decl.host.all() {
-            let host = credential::given(host, &self.base, "host")?;
+            let host = credential::host(host, &self.base)?;
             let options = OptsBuilder::default()
                 .user(Some(&user))
                 .pass(password.as_deref())

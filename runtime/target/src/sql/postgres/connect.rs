@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 use std::ops::Deref;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -32,6 +33,8 @@ pub(super) struct Pool {
     base: PathBuf,
     places: Arc<Semaphore>,
     idle: Idle,
+    /// Whether the next password is the one that was last let in.
+    next: AtomicBool,
 }
 
 /// A session, lent. Closed when it is dropped, unless it was given back.
@@ -68,7 +71,7 @@ impl Session {
 impl Pool {
     pub(super) fn new(name: &Name, decl: ServerDecl, base: PathBuf) -> Self {
         let places = Arc::new(Semaphore::new(SESSIONS));
-        Self { name: name.clone(), decl, base, places, idle: Arc::default() }
+        Self { name: name.clone(), decl, base, places, idle: Arc::default(), next: AtomicBool::new(false) }
     }
 
     /// The database that is opened where none is named.
@@ -94,15 +97,30 @@ impl Pool {
         Ok(Session { client, key, idle: Arc::clone(&self.idle), _place: place })
     }
 
-    /// Signs in with the first host that will do.
-    async fn connect(&self, purpose: Purpose, database: &str) -> Result<Client, SqlFault> {
-        let (user, password) = self.who(purpose)?;
+    /// Signs in with the first host that will do. Where the password is refused and the config
+    /// has a next one, with that.
+    pub(super) async fn connect(&self, purpose: Purpose, database: &str) -> Result<Client, SqlFault> {
+        if purpose == Purpose::Read || self.decl.next_password.is_none() {
+            return self.sign_in(purpose, database, false).await;
+        }
+        let first = self.next.load(Ordering::Relaxed);
+        let refused = match self.sign_in(purpose, database, first).await {
+            Err(refused) if refused.fault.code == "auth" => refused,
+            other => return other,
+        };
+        let client = self.sign_in(purpose, database, !first).await.map_err(|_| refused)?;
+        self.next.store(!first, Ordering::Relaxed);
+        Ok(client)
+    }
+
+    async fn sign_in(&self, purpose: Purpose, database: &str, next: bool) -> Result<Client, SqlFault> {
+        let (user, password) = self.who(purpose, next)?;
         let port = self.decl.port.unwrap_or(5432);
         let encryption = tls::client(&self.decl.tls, &self.base)?;
         let mut failed: Option<SqlFault> = None;
         let mut standbys = Vec::new();
         for host in self.decl.host.all() {
-            let host = credential::given(host, &self.base, "host")?;
+            let host = credential::host(host, &self.base)?;
             let mut config = tokio_postgres::Config::new();
             config.host(&host).port(port).user(&user).dbname(database).application_name("tidelock");
             config.connect_timeout(CONNECT).keepalives_idle(Duration::from_secs(30));
@@ -148,9 +166,24 @@ impl Pool {
         })
     }
 
-    fn who(&self, purpose: Purpose) -> Result<(String, Option<String>), Fault> {
+    /// The roles that we sign in as, and for what. None where the config's own places cannot be
+    /// read: then nobody signs in.
+    pub(super) fn roles(&self) -> Vec<(Purpose, String)> {
+        let reader = self.decl.read.as_ref().map(|reader| (Purpose::Read, &reader.user));
+        let all = self.decl.user.iter().map(|user| (Purpose::Write, user)).chain(reader);
+        all.filter_map(|(purpose, user)| Some((purpose, credential::given(user, &self.base, "user").ok()?))).collect()
+    }
+
+    /// The password that we sign in with.
+    pub(super) fn password(&self, purpose: Purpose) -> Option<String> {
+        let next = purpose == Purpose::Write && self.next.load(Ordering::Relaxed);
+        self.who(purpose, next).ok().and_then(|(_, password)| password)
+    }
+
+    fn who(&self, purpose: Purpose, next: bool) -> Result<(String, Option<String>), Fault> {
         let (user, password) = match (&self.decl.read, purpose) {
             (Some(reader), Purpose::Read) => (Some(&reader.user), reader.password.as_ref()),
+            _ if next => (self.decl.user.as_ref(), self.decl.next_password.as_ref()),
             _ => (self.decl.user.as_ref(), self.decl.password.as_ref()),
         };
         let user = user.ok_or_else(|| no_user(&self.name))?;

@@ -2,17 +2,19 @@
 
 mod connect;
 mod error;
+mod own;
 mod read;
 mod verifier;
 mod write;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use tidelock_model::config::ServerDecl;
 use tidelock_model::error::Fault;
 use tidelock_model::name::Name;
 use tidelock_model::run::EffectEnd;
-use tidelock_model::sql::Dialect;
+use tidelock_model::sql::{Dialect, SqlEffect};
 
 use self::connect::{Pool, Session};
 use super::guard::Judged;
@@ -81,6 +83,11 @@ impl Postgres {
         read::ask(&self.pool, limits, database, query, parameters).await
     }
 
+    /// The role of ours that a statement changes.
+    pub(super) fn own(&self, statement: &SqlEffect) -> Option<String> {
+        own::touched(statement, &self.pool.roles()).map(|(_, role)| role.clone())
+    }
+
     pub(super) async fn turn(&self, limits: &Limits) -> Result<Turn, SqlFault> {
         write::lock(&self.pool, limits).await.map(Turn)
     }
@@ -100,17 +107,36 @@ impl Postgres {
         write::perform(&self.pool, limits, database, effects, alone, right).await
     }
 
-    /// Whether a role's password is a given one; `None` where that cannot be told.
-    pub(super) async fn password_fits(&self, role: &str, password: &str) -> Result<Option<bool>, SqlFault> {
+    /// Whether passwords of roles, by their identities, are given ones; `None` where that cannot
+    /// be told. One query for all.
+    pub(super) async fn passwords_fit(&self, asked: &[(&str, &str)]) -> Vec<Result<Option<bool>, SqlFault>> {
+        let roles: Vec<Result<String, Fault>> = asked.iter().map(|(identity, _)| role(identity)).collect();
+        let kept = match self.verifiers(&roles.iter().flatten().map(String::as_str).collect::<Vec<_>>()).await {
+            Ok(kept) => kept,
+            Err(fault) => return vec![Err(fault); asked.len()],
+        };
+        let mut answers = Vec::with_capacity(asked.len());
+        for (role, (_, password)) in roles.into_iter().zip(asked) {
+            answers.push(match role {
+                Ok(role) => Ok(kept.get(&role).map_or(Some(false), |kept| verifier::fits(password, kept))),
+                Err(fault) => Err(fault.into()),
+            });
+            // Each takes some milliseconds of the processor, which others are waiting for.
+            tokio::task::yield_now().await;
+        }
+        answers
+    }
+
+    /// What the server keeps of the passwords of those roles that have one.
+    async fn verifiers(&self, roles: &[&str]) -> Result<BTreeMap<String, String>, SqlFault> {
         let session = self.pool.session(Purpose::Write, self.pool.maintenance()).await?;
-        let query = "SELECT rolpassword FROM pg_catalog.pg_authid WHERE rolname = $1";
+        let query = "SELECT rolname::pg_catalog.text, rolpassword FROM pg_catalog.pg_authid \
+            WHERE rolname = ANY($1) AND rolpassword IS NOT NULL";
         let failed = |error| error::of(&error, "whether a password is still the same cannot be told");
-        let name = (&role as &(dyn tokio_postgres::types::ToSql + Sync), tokio_postgres::types::Type::NAME);
-        let row = session.query_typed_opt(query, &[name]).await.map_err(failed)?;
+        let names = (&roles as &(dyn tokio_postgres::types::ToSql + Sync), tokio_postgres::types::Type::NAME_ARRAY);
+        let rows = session.query_typed(query, &[names]).await.map_err(failed)?;
         session.give_back();
-        let Some(row) = row else { return Ok(Some(false)) };
-        let kept: Option<String> = row.try_get(0).map_err(failed)?;
-        Ok(kept.map_or(Some(false), |kept| verifier::fits(password, &kept)))
+        rows.iter().map(|row| Ok((row.try_get(0).map_err(failed)?, row.try_get(1).map_err(failed)?))).collect()
     }
 }
 

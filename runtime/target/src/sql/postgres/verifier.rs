@@ -31,17 +31,25 @@ pub(super) fn fits(password: &str, kept: &str) -> Option<bool> {
 }
 
 fn salted(password: &[u8], salt: &[u8], rounds: u32) -> [u8; 32] {
-    let mut block = mac(password, &[salt, &[0, 0, 0, 1]]);
+    let keyed = keyed(password);
+    let mut block = finish(keyed.clone(), &[salt, &[0, 0, 0, 1]]);
     let mut out = block;
     for _ in 1..rounds {
-        block = mac(password, &[&block]);
+        block = finish(keyed.clone(), &[&block]);
         out.iter_mut().zip(block).for_each(|(out, byte)| *out ^= byte);
     }
     out
 }
 
 fn mac(key: &[u8], parts: &[&[u8]]) -> [u8; 32] {
-    let mut mac = <Hmac<Sha256> as hmac::KeyInit>::new_from_slice(key).expect("HMAC takes keys of any length");
+    finish(keyed(key), parts)
+}
+
+fn keyed(key: &[u8]) -> Hmac<Sha256> {
+    <Hmac<Sha256> as hmac::KeyInit>::new_from_slice(key).expect("HMAC takes keys of any length")
+}
+
+fn finish(mut mac: Hmac<Sha256>, parts: &[&[u8]]) -> [u8; 32] {
     parts.iter().for_each(|part| mac.update(part));
     mac.finalize().into_bytes().into()
 }

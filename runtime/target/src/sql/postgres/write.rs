@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
 use futures::future::join_all;
-use tidelock_model::effect::Precondition;
+use tidelock_model::effect::{EffectBody, Precondition};
 use tidelock_model::error::Fault;
 use tidelock_model::run::EffectEnd;
 use tidelock_model::sql::{Dialect, Look};
 
 use super::connect::{Pool, Session};
 use super::error::{of, passes};
+use super::own::{Own, touched};
 use super::read::{ask, ask_within};
 use crate::sql::Limits;
 use crate::sql::guard::{Judged, judge};
@@ -53,11 +54,13 @@ struct Stop {
     passes: bool,
     /// Whether it may have happened all the same.
     unknown: bool,
+    /// Where all is done but these: changes to our own roles, which were put back.
+    but: Option<Vec<usize>>,
 }
 
 impl Stop {
     fn all(fault: SqlFault) -> Self {
-        Self { at: None, fault: fault.whole(), passes: false, unknown: false }
+        Self { at: None, fault: fault.whole(), passes: false, unknown: false, but: None }
     }
 
     fn at(index: usize, error: &tokio_postgres::Error) -> Self {
@@ -66,6 +69,7 @@ impl Stop {
             fault: of(error, "the server refused it").whole(),
             passes: passes(error),
             unknown: false,
+            but: None,
         }
     }
 }
@@ -95,9 +99,10 @@ pub(super) async fn perform(
         let why = &stop.fault;
         return (0..effects.len())
             .map(|i| match (stop.unknown, stop.at) {
+                _ if stop.but.as_ref().is_some_and(|but| !but.contains(&i)) => EffectEnd::Done,
                 (true, _) => EffectEnd::Unknown { why: why.message.clone() },
                 (false, Some(at)) if i != at => EffectEnd::NotReached,
-                (false, None) if i > 0 => EffectEnd::NotReached,
+                (false, None) if i > 0 && stop.but.is_none() => EffectEnd::NotReached,
                 (false, _) => EffectEnd::Failed { fault: why.clone() },
             })
             .collect();
@@ -105,7 +110,8 @@ pub(super) async fn perform(
     vec![EffectEnd::NotReached; effects.len()]
 }
 
-/// All or nothing.
+/// All or nothing; but for changes to the roles that we sign in as ourselves, which are put back
+/// where they keep us out.
 async fn transaction(
     pool: &Pool,
     limits: &Limits,
@@ -121,6 +127,15 @@ async fn transaction(
         limits.lock_ms, limits.write_ms
     );
     let failed = |error| Stop::all(of(&error, "a transaction could not begin"));
+    let roles = pool.roles();
+    let own: Vec<usize> = (0..effects.len()).filter(|i| ours(&effects[*i], &roles).is_some()).collect();
+    let before = match own.is_empty() {
+        true => None,
+        false => {
+            let changed = own.iter().filter_map(|i| ours(&effects[*i], &roles).cloned()).collect();
+            Some(Own::look(pool, &session, changed).await.map_err(Stop::all)?)
+        }
+    };
     session.batch_execute(&begin).await.map_err(failed)?;
     let mut ended = within(pool, &session, limits, database, effects).await;
     if ended.is_ok() && right.is_over() {
@@ -135,8 +150,12 @@ async fn transaction(
     }
     match session.batch_execute("COMMIT").await {
         Ok(()) => {
+            let proved = match &before {
+                Some(own) => own.prove(pool, &session).await,
+                None => Ok(()),
+            };
             session.give_back();
-            Ok(())
+            proved.map_err(|(fault, unknown)| Stop { at: None, fault, passes: false, unknown, but: Some(own) })
         }
         Err(error) => Err(Stop {
             at: None,
@@ -144,7 +163,16 @@ async fn transaction(
             passes: passes(&error),
             // The server's own no is a rollback; silence is neither.
             unknown: error.as_db_error().is_none(),
+            but: None,
         }),
+    }
+}
+
+/// Which of our own roles an effect changes.
+fn ours<'r>(ready: &Ready<'_>, roles: &'r [(Purpose, String)]) -> Option<&'r (Purpose, String)> {
+    match &ready.effect.body {
+        EffectBody::Sql(statement) => touched(statement, roles),
+        _ => None,
     }
 }
 
@@ -207,7 +235,13 @@ async fn check(
             };
             let (count, rows) = answer.of_key(&look.key);
             if rows != look.rows || count != look.count {
-                return Err(Stop { at: Some(i), fault: changed(ready.effect), passes: false, unknown: false });
+                return Err(Stop {
+                    at: Some(i),
+                    fault: changed(ready.effect),
+                    passes: false,
+                    unknown: false,
+                    but: None,
+                });
             }
         }
     }
