@@ -131,11 +131,25 @@ impl Postgres {
     /// Ends it as a loss of power would: all of its processes at once.
     pub fn kill(&mut self) {
         let Some(mut child) = self.server.take() else { return };
-        // The one that was started, and those that it started: they have one group.
-        let group = format!("-{}", child.id());
-        drop(Command::new("kill").args(["-KILL", "--", &group]).output());
+        let all = processes(child.id()).into_iter().map(|process| process.id.to_string());
+        drop(Command::new("kill").arg("-KILL").args(all).output());
         drop(child.kill());
         drop(child.wait());
+    }
+
+    /// Time of processors that it took so far, with all of its processes.
+    ///
+    /// # Panics
+    /// It does not run.
+    #[must_use]
+    pub fn cpu(&self) -> Duration {
+        let own = self.server.as_ref().map(Child::id).expect("a server that runs");
+        let ticks = processes(own).into_iter().map(|process| {
+            let ended = if process.id == own { process.of_ended } else { 0 };
+            process.ticks + ended
+        });
+        // Linux counts a hundred in a second.
+        Duration::from_millis(ticks.sum::<u64>() * 10)
     }
 
     /// The port.
@@ -214,6 +228,29 @@ impl Drop for Postgres {
     fn drop(&mut self) {
         self.kill();
     }
+}
+
+/// A process, as `/proc` has it.
+struct Process {
+    id: u32,
+    /// Ticks of processors that it took.
+    ticks: u64,
+    /// And those of its children that have ended.
+    of_ended: u64,
+}
+
+/// A server's first process and its children: each of them leads a group of its own.
+fn processes(first: u32) -> Vec<Process> {
+    let read = |entry: fs::DirEntry| {
+        let id = entry.file_name().to_str()?.parse().ok()?;
+        let text = fs::read_to_string(entry.path().join("stat")).ok()?;
+        // The name, which may hold anything, ends with the last parenthesis; state and parent follow.
+        let fields: Vec<&str> = text.rsplit(')').next()?.split_whitespace().collect();
+        let number = |at: usize| fields.get(at).and_then(|field| field.parse::<u64>().ok());
+        let ours = id == first || number(1)? == u64::from(first);
+        ours.then_some(Process { id, ticks: number(11)? + number(12)?, of_ended: number(13)? + number(14)? })
+    };
+    fs::read_dir("/proc").expect("/proc").flatten().filter_map(read).collect()
 }
 
 /// A program of the newest PostgreSQL that is installed.

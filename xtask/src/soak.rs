@@ -14,6 +14,12 @@ pub(crate) struct Options {
     /// How long it is left alone with commits and drift, in seconds
     #[arg(long, default_value_t = 1_200)]
     seconds: u64,
+    /// How often Tidelock or its database server is killed in the middle of an apply
+    #[arg(long, default_value_t = 40)]
+    database_kills: u64,
+    /// How often four writers apply at once to one database server
+    #[arg(long, default_value_t = 100)]
+    writers: u64,
     /// Runs the same random moments again
     #[arg(long)]
     seed: Option<u64>,
@@ -23,7 +29,11 @@ pub(crate) struct Options {
 pub(crate) fn soak(workspace: &Workspace, options: &Options) -> Result<()> {
     test::binary(workspace)?;
     let mut cargo = workspace.cargo();
-    cargo.args(["test", "--workspace", "--locked", "--test", "soak", "--", "--nocapture", "--test-threads=1"]);
+    cargo.args(["test", "--workspace", "--locked"]);
+    cargo.args(["soak", "postgres_killed", "postgres_writers"].iter().flat_map(|test| ["--test", test]));
+    cargo.args(["--", "--nocapture", "--test-threads=1"]);
+    cargo.env("TIDELOCK_SOAK_DATABASE_KILLS", options.database_kills.to_string());
+    cargo.env("TIDELOCK_SOAK_WRITERS", options.writers.to_string());
     cargo.env("TIDELOCK_SOAK_KILLS", options.kills.to_string());
     cargo.env("TIDELOCK_SOAK_SECONDS", options.seconds.to_string());
     if let Some(seed) = options.seed {

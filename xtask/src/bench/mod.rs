@@ -4,6 +4,7 @@
 //! Where something ordinary does comparable work (`sha256sum`, `cp`, `git
 //! ls-remote`), both are measured in the same run and the ratio is what counts.
 
+mod databases;
 mod fleet;
 mod measure;
 mod network;
@@ -40,7 +41,10 @@ pub(crate) struct Options {
     /// Machines of the fleet
     #[arg(long, default_value_t = 1_000)]
     machines: usize,
-    /// Only these parts: large, small, plugin, webhook, network, fleet, growth
+    /// A virtual environment with Ansible and psycopg2, for `databases` to be measured beside
+    #[arg(long)]
+    ansible: Option<PathBuf>,
+    /// Only these parts: large, small, plugin, webhook, network, databases, fleet, growth
     #[arg(long, value_delimiter = ',')]
     only: Vec<String>,
 }
@@ -71,6 +75,9 @@ pub(crate) fn bench(workspace: &Workspace, options: &Options) -> Result<()> {
     }
     if wanted("network") {
         network::network(&Yard::new(&binary, 1)?, &mut table)?;
+    }
+    if wanted("databases") {
+        databases::databases(&binary, options.ansible.as_deref(), &mut table)?;
     }
     if wanted("fleet") {
         fleet::fleet(&Yard::new(&binary, 1)?, options.machines, &mut table)?;
