@@ -17,7 +17,8 @@ pub fn stack(target: &str) -> String {
 pub fn config(server: &Postgres) -> String {
     let target = format!(
         "[targets.pg]\ntype = \"postgres\"\nhost = {:?}\nport = {}\nuser = \"postgres\"\n\n\
-         [grants.postgres]\ntargets = [\"pg\"]\ndatabases = [\"*\"]\nsql = [\"**\"]\n",
+         [grants.postgres]\ntargets = [\"pg\"]\ndatabases = [\"*\"]\nsql = [\"**\"]\n\
+         privileges = [\"superuser\", \"createrole\", \"replication\", \"bypassrls\"]\n",
         server.socket().display().to_string(),
         server.port()
     );

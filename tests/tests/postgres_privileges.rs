@@ -315,3 +315,43 @@ fn a_pass_that_finds_nothing_asks_as_much_for_fifty_as_for_one() {
     let (one, fifty) = (statements(1), statements(50));
     assert_eq!(one, fifty, "statements of a pass");
 }
+
+#[test]
+fn a_commit_takes_nothing_from_beyond_its_grant() {
+    let site = Databases::with_files([("first.yaml", "kind: postgres.role\nname: w\nspec: { name: shop_web }\n")]);
+    site.apply();
+    site.by_hand("postgres", "CREATE DATABASE payroll; CREATE ROLE staff");
+    let config = site.world().read("tidelock.toml");
+    let (before, _) = config.split_once("databases = [").unwrap();
+    let narrow = format!(
+        "{before}databases = [\"shop*\"]\nsql = [\"role:shop*\", \"database:shop*\", \"membership:shop*/*\"]\n"
+    );
+    site.world().write("tidelock.toml", narrow.clone());
+    let server = site.server().dump();
+    let role = |more: &str| format!("kind: postgres.role\nname: w\nspec: {{ name: shop_web{more} }}\n");
+    let database = |spec: &str| format!("{}---\nkind: postgres.database\nname: d\nspec: {{ {spec} }}\n", role(""));
+    for (text, says) in [
+        (database("name: shop_copy, template: payroll, owner: shop_web"), "database:payroll"),
+        (database("name: shop_new, owner: postgres"), "role:postgres"),
+        (role(", superuser: true"), r#"privileges = ["superuser"]"#),
+        (role(", createrole: true"), r#"privileges = ["createrole"]"#),
+        (role(", member_of: [postgres]"), "membership:shop_web/postgres"),
+        (role(", member_of: [pg_execute_server_program]"), r#"privileges = ["pg_execute_server_program"]"#),
+        (role(", member_of: [staff]"), "membership:shop_web/staff"),
+    ] {
+        site.write("first.yaml", &text);
+        site.commit("Beyond the grant");
+        let _ = site.tidelock(["plan"]).run().says(says);
+        let _ = site.tidelock(["apply", "--yes"]).run();
+        assert_eq!(site.server().dump(), server, "{text}");
+    }
+    // What the hints say to paste opens just that.
+    let wide = narrow.replace("membership:shop*/*", "membership:shop_web/staff") + "privileges = [\"createrole\"]\n";
+    site.world().write("tidelock.toml", wide);
+    site.write("first.yaml", &role(", createrole: true, member_of: [staff]"));
+    site.commit("Within it");
+    site.apply();
+    let has =
+        "SELECT rolcreaterole, pg_has_role('shop_web', 'staff', 'MEMBER') FROM pg_roles WHERE rolname = 'shop_web'";
+    assert_eq!(site.by_hand("postgres", has), "t|t");
+}

@@ -33,6 +33,8 @@ pub(crate) struct CallState {
     meter: Meter,
     /// What the guest holds of ours: connections and answers of database servers.
     pub(crate) table: ResourceTable,
+    /// Memory of the answers that it holds, in bytes.
+    pub(crate) answers: usize,
     pub(crate) door: Door,
     pub(crate) desk: Desk,
 }
@@ -111,6 +113,7 @@ impl Caller {
         table.set_max_capacity(MAX_OPEN);
         let state = CallState {
             table,
+            answers: 0,
             meter: Meter::new(&self.plugin, &self.limits),
             door: Door::new(&self.plugin, export, Arc::clone(&self.limits), Arc::clone(&self.listener)),
             desk,

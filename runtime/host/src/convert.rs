@@ -29,10 +29,11 @@ pub(crate) fn to_guest(fault: &Fault) -> types::Error {
 }
 
 /// An error as a guest gave it. Where it passes on a refusal of the door, the
-/// door's hint comes back with it.
+/// door's hint comes back with it, and where one of less than was known, the rest.
 pub(crate) fn from_guest(door: &Door, error: types::Error) -> Fault {
     let message = tame(&error.message, MAX_LINE);
     let hint = door.hint_for(&message);
+    let (message, hint) = door.in_full(&message).unwrap_or((message, hint));
     let message = if message.trim().is_empty() { format!("plugin {} gave no reason", door.plugin) } else { message };
     let code: String = error.code.chars().filter(|c| c.is_ascii_alphanumeric() || *c == '-').take(MAX_CODE).collect();
     Fault {

@@ -75,6 +75,8 @@ pub(crate) struct Door {
     panic: Option<String>,
     /// Refusals of this call, to give their hints back when the guest passes one on.
     denials: Vec<Fault>,
+    /// What guests were not told in full: what they were told, and the fault itself.
+    kept_back: Vec<(String, Fault)>,
     /// A rule or limit that was broken; the call fails, whatever the guest answers.
     breach: Option<Fault>,
 }
@@ -93,6 +95,7 @@ impl Door {
             told: 0,
             panic: None,
             denials: vec![],
+            kept_back: vec![],
             breach: None,
         }
     }
@@ -142,6 +145,19 @@ impl Door {
     /// are the host's: a guest could tell an operator to run anything.
     pub(crate) fn hint_for(&self, message: &str) -> Option<String> {
         self.denials.iter().find(|denial| message.contains(&denial.message)).and_then(|denial| denial.hint.clone())
+    }
+
+    /// Keeps a fault of which the guest is told less.
+    pub(crate) fn keep_back(&mut self, said: String, fault: Fault) {
+        if self.kept_back.len() < MAX_TOLD && !self.kept_back.iter().any(|(known, _)| *known == said) {
+            self.kept_back.push((said, tamed(fault)));
+        }
+    }
+
+    /// The whole of a sentence that the guest passes on, and its hint: for the operator.
+    pub(crate) fn in_full(&self, message: &str) -> Option<(String, Option<String>)> {
+        let (said, fault) = self.kept_back.iter().find(|(said, _)| message.contains(said))?;
+        Some((message.replacen(said, &fault.message, 1), fault.hint.clone()))
     }
 
     /// Counts what a guest hands over.

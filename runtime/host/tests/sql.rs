@@ -41,6 +41,10 @@ impl World {
     }
 
     async fn provider_with(&self, sql: &[&str]) -> Arc<dyn Provider> {
+        self.provider_as("postgres", sql).await
+    }
+
+    async fn provider_as(&self, user: &str, sql: &[&str]) -> Arc<dyn Provider> {
         let decl = GrantDecl {
             targets: vec!["db".into()],
             databases: vec!["app".into()],
@@ -51,7 +55,7 @@ impl World {
         let decl = ServerDecl {
             host: Hosts::One(Given::Literal(self.postgres.socket().display().to_string())),
             port: Some(self.postgres.port()),
-            user: Some(Given::Literal("postgres".into())),
+            user: Some(Given::Literal(user.into())),
             ..ServerDecl::default()
         };
         let server = Server::postgres(&name("db"), decl, "/".into(), vec![grant], SqlLimits::default());
@@ -190,4 +194,28 @@ async fn what_reads_nothing_cannot_open_a_database() {
     };
     let fault = provider.check(&[declared]).await.unwrap_err();
     assert!(fault.message.contains("called sql/read.open during `check`"), "{fault}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plugin_is_not_told_where_the_server_is_or_who_signs_in() {
+    let world = World::new();
+    let provider = world.provider_as("stranger", &["role:app*"]).await;
+    let told = ask(&provider, "told").await.unwrap();
+    let told = told["first"].as_str().unwrap().to_owned();
+    let socket = world.postgres.socket().display().to_string();
+    assert!(told.contains("could not sign in to the server") && told.contains("auth"), "{told}");
+    for secret in [&*socket, "stranger", &world.postgres.port().to_string(), "PGSQL"] {
+        assert!(!told.contains(secret), "{secret} in {told}");
+    }
+    // The operator is told all of it, by the same words of the plugin.
+    let fault = ask(&provider, "|SELECT 1").await.unwrap_err();
+    assert!(fault.message.contains(&socket) && fault.message.contains("stranger"), "{fault}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn answers_that_are_held_have_an_end() {
+    let world = World::new();
+    let provider = world.provider().await;
+    let fault = ask(&provider, "held").await.unwrap_err();
+    assert!(fault.code == "limit" && fault.message.contains("let go of some"), "{fault}");
 }

@@ -5,8 +5,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::effect::{EffectBody, shown};
 use crate::error::{Blame, Fault};
+use crate::name::Identity;
 use crate::network::{NetworkEffect, NetworkGrant, ObjectName};
-use crate::sql::{Act, SqlEffect};
+use crate::sql::{Act, SqlEffect, is_privilege};
 
 /// A grant as the operator writes it: `[grants.server]`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,6 +40,10 @@ pub struct GrantDecl {
     /// `schema:app/**` or `grant:*/app/**`. `*` stops at slashes.
     #[serde(default)]
     pub sql: Vec<String>,
+    /// On a PostgreSQL server: `superuser`, `replication`, `bypassrls` and `createrole`, which
+    /// roles may be given, and the server's own roles (`pg_monitor`), which they may join.
+    #[serde(default)]
+    pub privileges: Vec<String>,
     /// Names, or globs of names, of links that may be seen, made, changed and removed. No
     /// glob opens `lo`.
     #[serde(default)]
@@ -94,6 +99,7 @@ pub struct Grant {
     special_modes: bool,
     databases: Vec<GlobMatcher>,
     sql: Vec<GlobMatcher>,
+    privileges: Vec<String>,
     network: NetworkGrant,
     /// Tidelock's own files: refused whatever `paths` says. Absolute, as the
     /// *target* sees them.
@@ -132,6 +138,15 @@ impl Grant {
             }
             for pattern in &decl.sql {
                 grant.sql.push(glob(pattern, true)?);
+            }
+            for name in &decl.privileges {
+                if !is_privilege(name) {
+                    return Err(invalid(format!(
+                        "grants.{plugin}.privileges: {name:?} is neither superuser, replication, bypassrls or createrole \
+                         nor a role of the server's own, such as pg_monitor"
+                    )));
+                }
+                grant.privileges.push(name.clone());
             }
             for pattern in &decl.paths {
                 if !pattern.starts_with('/') {
@@ -199,7 +214,8 @@ impl Grant {
     }
 
     /// Where a statement is performed, and each thing that it names must be granted. What it
-    /// touches beside that (a role whose membership changes) is part of the same right.
+    /// touches beside that (a role whose membership changes) is part of the same right; what it
+    /// takes from elsewhere (a template, an owner, a role that is joined) is not.
     fn statement(&self, statement: &SqlEffect) -> Result<(), Fault> {
         if let Some(database) = &statement.database {
             self.database(database, "change anything in")?;
@@ -216,7 +232,42 @@ impl Grant {
             let message = format!("plugin {} may not change {identity} on target {}", self.plugin, self.target);
             return Err(self.denied(message, "sql", identity.as_str()));
         }
+        for identity in statement.leans_on() {
+            if !self.sql.iter().any(|pattern| pattern.is_match(identity.as_str())) {
+                let message = format!("plugin {} may not use {identity} on target {}", self.plugin, self.target);
+                return Err(self.denied(message, "sql", identity.as_str()));
+            }
+        }
+        for name in statement.powers() {
+            if !self.privileges.contains(&name) {
+                let message = format!("plugin {} may not give anybody {name} on target {}", self.plugin, self.target);
+                return Err(self.denied(message, "privileges", &name));
+            }
+        }
+        if let (Some(role), Some(membership)) = (statement.joins(), touches.first()) {
+            self.joins(&role, membership)?;
+        }
         Ok(())
+    }
+
+    /// Who joins a role may do what it may. So the role is granted itself, or the membership by
+    /// a pattern that names the role in full: a wildcard there stands for roles of the grant.
+    fn joins(&self, role: &Identity, membership: &Identity) -> Result<(), Fault> {
+        let names_it = |pattern: &GlobMatcher| {
+            let text = pattern.glob().glob();
+            let last = text.rsplit_once('/').map_or(text, |(_, last)| last);
+            pattern.is_match(membership.as_str()) && !last.contains(['*', '?', '[', ']', '{', '}', '\\'])
+        };
+        let open = self.sql.iter().any(|pattern| pattern.is_match(role.as_str()) || names_it(pattern));
+        // Which of the server's own are open, `privileges` says.
+        let own =
+            role.as_str().strip_prefix("role:").is_some_and(|name| self.privileges.iter().any(|open| open == name));
+        if open || own {
+            return Ok(());
+        }
+        let message =
+            format!("plugin {} may not make anybody a member of {role} on target {}", self.plugin, self.target);
+        Err(self.denied(message, "sql", membership.as_str()))
     }
 
     /// The object itself, and every link that it would be joined to.
@@ -587,6 +638,111 @@ mod tests {
         assert!(decide(&rename("other", "app")).is_err() && decide(&rename("app", "other")).is_err());
         let look = |name, maintenance| grant().decide(Access::Database { name, maintenance });
         assert!(look("apple", false).is_ok() && look("postgres", true).is_ok() && look("postgres", false).is_err());
+    }
+
+    #[test]
+    fn what_a_statement_takes_from_elsewhere_is_granted_too() {
+        use crate::sql::{Dialect, Granted, Grantee, Object, Part, Statement, Verb};
+        let decl = |privileges: &[&str], sql: &[&str]| GrantDecl {
+            databases: vec!["shop*".into()],
+            sql: sql.iter().map(ToString::to_string).collect(),
+            privileges: privileges.iter().map(ToString::to_string).collect(),
+            ..GrantDecl::default()
+        };
+        let sql = [
+            "role:shop*",
+            "database:shop*",
+            "schema:shop*/**",
+            "table:shop/sales/*",
+            "membership:shop*/*",
+            "user:shop*",
+        ];
+        let grant = Grant::new("postgres", "db", [&decl(&[], &sql)], vec![]).unwrap();
+        let text = |text: &str| Part::Text(text.into());
+        let name = |name: &str| Part::Identifier(vec![name.into()]);
+        let body = |dialect, database: Option<&str>, act| {
+            let database = database.map(ToOwned::to_owned);
+            EffectBody::Sql(Box::new(SqlEffect { dialect, database, act, unread: false }))
+        };
+        let execute = |verb, class: &str, on: &[&str], parts: Vec<Part>| {
+            let object = Object { class: class.into(), name: on.iter().map(ToString::to_string).collect() };
+            let database = matches!(class, "schema" | "table").then_some("shop");
+            body(Dialect::Postgres, database, Act::Execute(Statement { verb, object, parts }))
+        };
+        let member = |of: &str, who: &str| {
+            let grant = crate::sql::Grant {
+                revoke: false,
+                granted: Granted::Membership(of.into()),
+                grantee: Grantee::Role(who.into()),
+                with_option: false,
+                options: vec![],
+                granted_by: None,
+                cascade: false,
+            };
+            body(Dialect::Postgres, None, Act::Grant(grant))
+        };
+        let (create, alter) = (Verb::Create, Verb::Alter);
+        let copy = |parts| execute(create, "database", &["shop_copy"], parts);
+        for good in [
+            copy(vec![text("TEMPLATE"), name("shop"), text("OWNER"), name("shop_web")]),
+            copy(vec![text("TEMPLATE"), name("template0"), text("TABLESPACE"), name("pg_default")]),
+            copy(vec![text("TEMPLATE DEFAULT OWNER ="), Part::Literal("shop_web".into())]),
+            execute(Verb::Reassign, "owned", &["shop_web"], vec![text("TO"), name("shop_owner")]),
+            execute(alter, "role", &["shop_web"], vec![text("LOGIN NOSUPERUSER NOCREATEROLE")]),
+            execute(create, "schema", &["s"], vec![text("AUTHORIZATION"), name("shop_web")]),
+            member("shop_owner", "shop_web"),
+        ] {
+            grant.decide_effect(&good).unwrap_or_else(|fault| panic!("{}: {fault}", good.summary()));
+        }
+        for (bad, hint) in [
+            (copy(vec![text("TEMPLATE"), name("payroll")]), r#"sql = ["database:payroll"]"#),
+            (copy(vec![text("TEMPLATE ="), Part::Literal("payroll".into())]), r#"sql = ["database:payroll"]"#),
+            (copy(vec![text("OWNER"), name("shop_web"), text("TEMPLATE"), name("payroll")]), "database:payroll"),
+            (copy(vec![text("TEMPLATE"), name("shop"), name("payroll")]), "database:payroll"),
+            (copy(vec![text("TABLESPACE"), name("fast")]), "tablespace:fast"),
+            (copy(vec![text("owner to"), name("postgres")]), r#"sql = ["role:postgres"]"#),
+            (execute(alter, "database", &["shop"], vec![text("OWNER TO"), name("postgres")]), "role:postgres"),
+            (execute(create, "schema", &["s"], vec![text("AUTHORIZATION"), name("other")]), "role:other"),
+            (execute(alter, "table", &["sales", "t"], vec![text("OWNER TO"), name("postgres")]), "role:postgres"),
+            (execute(alter, "table", &["sales", "t"], vec![text("SET SCHEMA"), name("hr")]), "table:shop/hr/t"),
+            (execute(Verb::Reassign, "owned", &["shop_web"], vec![text("TO"), name("postgres")]), "role:postgres"),
+            (execute(alter, "role", &["shop_web"], vec![text("login SuperUser")]), r#"privileges = ["superuser"]"#),
+            (execute(create, "role", &["shop_web"], vec![text("REPLICATION")]), r#"privileges = ["replication"]"#),
+            (execute(create, "role", &["shop_web"], vec![text("BYPASSRLS")]), r#"privileges = ["bypassrls"]"#),
+            (execute(create, "role", &["shop_web"], vec![text("CREATEROLE")]), r#"privileges = ["createrole"]"#),
+            (member("postgres", "shop_web"), r#"sql = ["membership:shop_web/postgres"]"#),
+            (member("pg_execute_server_program", "shop_web"), r#"privileges = ["pg_execute_server_program"]"#),
+        ] {
+            let fault = grant.decide_effect(&bad).expect_err(&bad.summary());
+            assert!(
+                fault.code == "denied" && fault.hint.as_ref().unwrap().contains(hint),
+                "{}: {fault:?}",
+                bad.summary()
+            );
+        }
+        let maria = |class: &str, on: &[&str], parts| {
+            let object = Object { class: class.into(), name: on.iter().map(ToString::to_string).collect() };
+            body(Dialect::MariaDb, None, Act::Execute(Statement { verb: create, object, parts }))
+        };
+        let admin = Part::Identifier(vec!["root".into(), "localhost".into()]);
+        let fault = grant.decide_effect(&maria("role", &["shop_r"], vec![text("WITH ADMIN"), admin])).unwrap_err();
+        assert!(fault.hint.unwrap().contains("user:root@localhost"));
+        let role = maria("user", &["shop", "%"], vec![text("DEFAULT ROLE"), name("dba")]);
+        assert!(grant.decide_effect(&role).unwrap_err().hint.unwrap().contains("role:dba"));
+        // What names the role in full opens it; of the server's own, `privileges` does.
+        let sql = ["role:**", "membership:shop*/staff", "membership:shop*/*"];
+        let wide = Grant::new("postgres", "db", [&decl(&["superuser", "pg_monitor"], &sql)], vec![]).unwrap();
+        assert!(wide.decide_effect(&member("pg_monitor", "shop_web")).is_ok());
+        let fault = wide.decide_effect(&member("pg_read_server_files", "shop_web")).unwrap_err();
+        assert!(fault.hint.unwrap().contains(r#"privileges = ["pg_read_server_files"]"#));
+        assert!(wide.decide_effect(&execute(alter, "role", &["x"], vec![text("SUPERUSER")])).is_ok());
+        let narrow = Grant::new("postgres", "db", [&decl(&[], &sql[1..])], vec![]).unwrap();
+        assert!(narrow.decide_effect(&member("staff", "shop_web")).is_ok());
+        assert!(narrow.decide_effect(&member("postgres", "shop_web")).is_err());
+        for wrong in ["SUPERUSER", "postgres", "login", "*"] {
+            let fault = Grant::new("postgres", "db", [&decl(&[wrong], &[])], vec![]).unwrap_err();
+            assert!(fault.message.contains("grants.postgres.privileges"), "{fault}");
+        }
     }
 
     #[test]

@@ -85,12 +85,14 @@ pub(super) fn check(file: &File<'_>, config: &Config) -> Result<(), CliError> {
                 let key = match &fault.message {
                     message if message.contains(".exec_read:") => "exec_read",
                     message if message.contains(".exec:") => "exec",
+                    message if message.contains(".privileges:") => "privileges",
                     _ if decl.paths.is_empty() => "sql",
                     _ => "paths",
                 };
                 let hint = match key {
                     "exec_read" => r#"write it as: exec_read = [["/usr/bin/systemctl", "is-enabled", "nginx"]]"#,
                     "sql" => r#"write it as: sql = ["role:app_*"]"#,
+                    "privileges" => r#"write it as: privileges = ["createrole", "pg_monitor"]"#,
                     "exec" => r#"write it as: exec = [["/usr/sbin/nginx", "-t"]]"#,
                     _ => r#"write it as: paths = ["/etc/**"]"#,
                 };

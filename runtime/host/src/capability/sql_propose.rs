@@ -71,12 +71,12 @@ impl CallState {
     ) -> Result<Result<(), Error>> {
         let pass = self.pass(function)?;
         let reads = match pass.eyes.sql() {
-            Ok(reads) => reads,
+            Ok(reads) => std::sync::Arc::clone(reads),
             Err(fault) => return Ok(Err(to_guest(&fault))),
         };
         let dialect = match reads.dialect().await {
             Ok(dialect) => dialect,
-            Err(fault) => return Ok(Err(to_guest(&fault.fault))),
+            Err(fault) => return Ok(Err(self.failure(None, fault).error)),
         };
         let wit::Common { change, preconditions, together, after_crash, database, extras: _ } = common;
         let mut statement = SqlEffect { dialect, database, act, unread: false };

@@ -23,6 +23,8 @@ pub(crate) const MAX_OPEN: usize = 256;
 const MAX_PAGE: usize = 20_000;
 /// What the values handed over at once may take, in bytes: half of what one host call may move.
 const MAX_PAGE_BYTES: usize = 8 << 20;
+/// Memory of all answers that a call holds at once, in bytes: that of the largest one.
+const MAX_ANSWERS: usize = 64 << 20;
 /// Parameters of a query.
 const MAX_PARAMETERS: usize = 1_000;
 
@@ -40,6 +42,8 @@ pub struct Rows {
     look: Look,
     /// How many rows were handed over.
     given: usize,
+    /// What it takes of the call's memory, in bytes.
+    weight: usize,
 }
 
 impl Host for CallState {
@@ -47,7 +51,7 @@ impl Host for CallState {
         self.door.enter_read("sql/read.server", 1)?;
         let reads = match self.reads("sql/read.server", None)? {
             Ok(reads) => reads,
-            Err(fault) => return Ok(Err(failure(fault))),
+            Err(fault) => return Ok(Err(self.failure(None, fault))),
         };
         Ok(match reads.facts().await {
             Ok(facts) => Ok(ServerFacts {
@@ -58,14 +62,14 @@ impl Host for CallState {
                 acts_as: facts.acts_as,
                 extras: vec![],
             }),
-            Err(fault) => Err(failure(fault)),
+            Err(fault) => Err(self.failure(None, fault)),
         })
     }
 
     async fn open(&mut self, database: Option<String>) -> Result<Result<Resource<Connection>, Failure>> {
         self.door.enter_read("sql/read.open", 1)?;
         if let Err(fault) = self.reads("sql/read.open", database.as_deref())? {
-            return Ok(Err(failure(fault)));
+            return Ok(Err(self.failure(database.as_deref(), fault)));
         }
         Ok(Ok(self.table.push(Connection { database })?))
     }
@@ -79,31 +83,43 @@ impl HostConnection for CallState {
         parameters: Vec<Value>,
     ) -> Result<Result<Resource<Rows>, Failure>> {
         self.door.enter_read("sql/read.query", 1)?;
-        let database = self.table.get(&connection)?.database.clone();
+        let named = self.table.get(&connection)?.database.clone();
+        let database = named.as_deref();
         // The grant is asked for each query, not only when the handle is made.
-        let reads = match self.reads("sql/read.query", database.as_deref())? {
+        let reads = match self.reads("sql/read.query", database)? {
             Ok(reads) => reads,
-            Err(fault) => return Ok(Err(failure(fault))),
+            Err(fault) => return Ok(Err(self.failure(database, fault))),
         };
         if parameters.len() > MAX_PARAMETERS {
             let message = format!("a query of more than {MAX_PARAMETERS} parameters");
-            return Ok(Err(failure(Fault::new("limit", Blame::Plugin, message))));
+            return Ok(Err(self.failure(database, Fault::new("limit", Blame::Plugin, message))));
+        }
+        if self.answers > MAX_ANSWERS {
+            return Ok(Err(self.failure(database, too_much())));
         }
         let judged = match reads.judge(&sql).await {
             Ok(judged) => judged,
             Err(fault) => {
-                self.door.denied(&fault.fault);
-                return Ok(Err(failure(fault)));
+                if !fault.sign_in {
+                    self.door.denied(&fault.fault);
+                }
+                return Ok(Err(self.failure(database, fault)));
             }
         };
         let parameters: Vec<Option<String>> = parameters.into_iter().map(|value| cell(value).text()).collect();
-        let answer = match reads.ask(database.as_deref(), &judged, &parameters).await {
+        let answer = match reads.ask(database, &judged, &parameters).await {
             Ok(answer) => Arc::new(answer),
-            Err(fault) => return Ok(Err(failure(fault))),
+            Err(fault) => return Ok(Err(self.failure(database, fault))),
         };
+        let weight = answer.weight();
+        if self.answers.saturating_add(weight) > MAX_ANSWERS {
+            return Ok(Err(self.failure(database, too_much())));
+        }
         let (count, rows) = answer.of_key(&[]);
-        let look = Look { database, query: sql, parameters, key: vec![], count, rows };
-        Ok(Ok(self.table.push(Rows { answer, look, given: 0 })?))
+        let look = Look { database: named, query: sql, parameters, key: vec![], count, rows };
+        let rows = self.table.push(Rows { answer, look, given: 0, weight })?;
+        self.answers += weight;
+        Ok(Ok(rows))
     }
 
     async fn drop(&mut self, connection: Resource<Connection>) -> Result<()> {
@@ -164,12 +180,27 @@ impl HostRows for CallState {
     }
 
     async fn drop(&mut self, rows: Resource<Rows>) -> Result<()> {
-        self.table.delete(rows)?;
+        let rows = self.table.delete(rows)?;
+        self.answers = self.answers.saturating_sub(rows.weight);
         Ok(())
     }
 }
 
 impl CallState {
+    /// A fault as the guest is told of it: where the server is, and who signs in, is for the
+    /// operator, who gets it back when the guest passes the fault on.
+    pub(super) fn failure(&mut self, database: Option<&str>, fault: impl Into<SqlFault>) -> Failure {
+        let SqlFault { mut fault, sqlstate, detail, hint, position, sign_in } = fault.into();
+        if !sign_in {
+            return Failure { error: to_guest(&fault), sqlstate, detail, hint, position };
+        }
+        let within = database.map_or_else(String::new, |database| format!(", database {database}"));
+        let said = format!("Tidelock could not sign in to the server{within} ({})", fault.code);
+        let real = std::mem::replace(&mut fault.message, said.clone());
+        self.door.keep_back(said, Fault { message: real, ..fault.clone() });
+        Failure { error: to_guest(&fault), sqlstate, detail: None, hint: None, position: None }
+    }
+
     /// The server of the call's target, once the grant opens the database.
     fn reads(
         &mut self,
@@ -188,9 +219,10 @@ impl CallState {
     }
 }
 
-fn failure(fault: impl Into<SqlFault>) -> Failure {
-    let SqlFault { fault, sqlstate, detail, hint, position } = fault.into();
-    Failure { error: to_guest(&fault), sqlstate, detail, hint, position }
+fn too_much() -> Fault {
+    let message =
+        format!("the answers that are held have more than {MAX_ANSWERS} bytes; let go of some, or ask for less");
+    Fault::new("limit", Blame::Plugin, message)
 }
 
 fn value(cell: Cell) -> Value {

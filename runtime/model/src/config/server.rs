@@ -164,6 +164,9 @@ pub struct TlsDecl {
     pub key: Option<String>,
     /// With `off`: also to hosts that are not this one.
     pub plain_to_others: bool,
+    /// Whether PostgreSQL is given the password itself, or its MD5, where it asks for that; else
+    /// only SCRAM proves who we are, which tells the server nothing.
+    pub plain_password: bool,
 }
 
 /// What is demanded of encryption.

@@ -3,6 +3,7 @@
 //! is what it touches (`identity`) and destroys (`loss`). Nothing here talks to a server.
 
 mod identity;
+mod leans;
 mod loss;
 mod render;
 mod words;
@@ -12,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::digest::Digest;
 
 pub use self::identity::{covers, part};
+pub use self::leans::is_privilege;
 pub use self::render::{Piece, SECRET_OPEN};
 pub use self::words::Known;
 

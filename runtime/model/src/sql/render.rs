@@ -1,6 +1,7 @@
 //! Writes statements: quotes names and texts, puts the leading keywords. What a plan shows
 //! and what a server gets come from the same pieces, and differ in the secrets alone.
 
+use super::leans::words;
 use super::{
     Act, Defaults, Dialect, Grant, Granted, Grantee, Known, Object, Part, Privilege, SecretForm, Setting, SqlEffect,
     Statement, Verb,
@@ -151,7 +152,14 @@ impl SqlEffect {
                 format!("{verb} {} {}", keyword(class)?, self.name(object)?)
             }
         };
+        if let Some(moves) = statement.moves_by_text(self.dialect) {
+            return Err(format!(
+                "has {moves} in its text; what is renamed, moved or given away is said by itself, with its name as a name"
+            ));
+        }
         let mut out = vec![Piece::Text(head)];
+        // The word that a part stands after.
+        let mut after = String::new();
         for part in parts {
             let text = match part {
                 Part::Text(text) => {
@@ -164,6 +172,9 @@ impl SqlEffect {
                     }
                     if text.contains('\0') {
                         return Err("has a NUL in a text".into());
+                    }
+                    if let Some(last) = words(text).last() {
+                        after = last;
                     }
                     text.to_owned()
                 }
@@ -183,6 +194,17 @@ impl SqlEffect {
                     if *form == SecretForm::Plain && self.dialect == Dialect::Postgres {
                         return Err(format!("would send the secret {name} itself; PostgreSQL gets a verifier"));
                     }
+                    let password = matches!(object.class.as_str(), "role" | "user")
+                        && matches!(verb, Verb::Create | Verb::Alter)
+                        && matches!(after.as_str(), "PASSWORD" | "BY" | "USING" | "AS")
+                        && (*form == SecretForm::Verifier || after == "BY");
+                    if !password {
+                        return Err(format!(
+                            "has the secret {name} where no password stands; one follows PASSWORD, USING or AS of a role or \
+                             user, and one that is sent itself follows BY"
+                        ));
+                    }
+                    after.clear();
                     push(&mut out, " ");
                     out.push(Piece::Secret { name: name.clone(), form: *form });
                     continue;
@@ -192,7 +214,11 @@ impl SqlEffect {
                 push(&mut out, " ");
                 push(&mut out, &text);
             }
+            if !matches!(part, Part::Text(_)) {
+                after.clear();
+            }
         }
+        statement.named_in_full()?;
         Ok(out)
     }
 

@@ -242,3 +242,59 @@ fn what_belongs_to_the_whole_server_is_in_no_database() {
     let tablespace = grant(Dialect::Postgres, "tablespace", &["fast"], Grantee::Role("web".into()));
     assert_eq!(touches(&tablespace), ["grant:web//tablespace/fast"]);
 }
+
+#[test]
+fn secrets_stand_where_passwords_do_and_nowhere_else() {
+    let secret = |form| Part::Secret { name: "s".into(), form };
+    let (verifier, plain) = (SecretForm::Verifier, SecretForm::Plain);
+    let on = |dialect, verb, class: &str, parts: Vec<Part>| {
+        let name = if class == "user" { &["a", "%"][..] } else { &["a"] };
+        effect(dialect, None, Act::Execute(Statement { verb, object: object(class, name), parts }))
+    };
+    let (postgres, maria) = (Dialect::Postgres, Dialect::MariaDb);
+    for good in [
+        on(postgres, Verb::Alter, "role", vec![text("LOGIN PASSWORD"), secret(verifier)]),
+        on(maria, Verb::Create, "user", vec![text("IDENTIFIED BY PASSWORD"), secret(verifier)]),
+        on(maria, Verb::Alter, "user", vec![text("IDENTIFIED VIA mysql_native_password USING"), secret(verifier)]),
+        on(maria, Verb::Alter, "user", vec![text("IDENTIFIED BY"), secret(plain), text("REQUIRE SSL")]),
+    ] {
+        assert!(good.pieces().is_ok(), "{:?}", good.pieces());
+    }
+    for bad in [
+        on(postgres, Verb::Comment, "role", vec![secret(verifier)]),
+        on(postgres, Verb::Alter, "role", vec![text("INHERIT"), secret(verifier)]),
+        on(postgres, Verb::Alter, "role", vec![text("VALID UNTIL"), secret(verifier)]),
+        on(postgres, Verb::Alter, "role", vec![text("PASSWORD"), Part::Literal("x".into()), secret(verifier)]),
+        on(postgres, Verb::Alter, "role", vec![text("PASSWORD"), secret(verifier), secret(verifier)]),
+        on(postgres, Verb::Drop, "role", vec![secret(verifier)]),
+        on(maria, Verb::Create, "database", vec![text("COMMENT"), secret(plain)]),
+        on(maria, Verb::Create, "user", vec![text("COMMENT"), secret(plain)]),
+        on(maria, Verb::Create, "user", vec![text("REQUIRE ISSUER"), secret(plain)]),
+        on(maria, Verb::Create, "user", vec![text("IDENTIFIED VIA ed25519 USING"), secret(plain)]),
+    ] {
+        assert!(bad.pieces().unwrap_err().contains("the secret s"), "{:?}", bad.pieces());
+    }
+}
+
+#[test]
+fn nothing_leaves_a_grant_by_words_of_a_text() {
+    let table = || object("table", &["public", "t"]);
+    for bad in [
+        vec![text("RENAME TO x")],
+        vec![text("RENAME COLUMN a TO b")],
+        vec![text("OWNER TO postgres")],
+        vec![text("SET SCHEMA hr")],
+        vec![text("ADD c int, owner/**/to postgres")],
+        vec![text("ADD c int,"), text("OWNER"), text("TO postgres")],
+        vec![text("ADD c int, OWNER TO"), Part::Identifier(names(&["postgres"]))],
+    ] {
+        let effect = execute(Verb::Alter, table(), bad);
+        assert!(effect.pieces().unwrap_err().contains("in its text"), "{:?}", effect.pieces());
+    }
+    let given = execute(Verb::Alter, table(), vec![text("OWNER TO"), Part::Identifier(names(&["app"]))]);
+    assert_eq!(given.shown(), r#"ALTER TABLE "public"."t" OWNER TO "app""#);
+    for bad in ["TEMPLATE TRUE", "OWNER", "OWNER TO", "TEMPLATE OWNER"] {
+        let effect = execute(Verb::Create, object("database", &["d"]), vec![text(bad)]);
+        assert!(effect.pieces().unwrap_err().contains("without a name after it"), "{bad}");
+    }
+}

@@ -2,7 +2,8 @@
 //! such words and numbers cannot turn a statement into another one: no quote, parenthesis or
 //! sign of a comment is among them, and none of them begins a part about another object.
 
-use super::{Dialect, Statement, Verb};
+use super::leans::words;
+use super::{Dialect, Part, Statement, Verb};
 
 /// What is known of a text in a statement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,7 +35,32 @@ const ANY: &str = "OWNER TO SET SCHEMA TABLESPACE CASCADE RESTRICT";
 /// Classes whose statements hold definitions.
 const FREE: &str = "table index sequence view type domain function procedure";
 
+/// What takes an object away from where it was granted; each is said in parts instead.
+const MOVES: [&[&str]; 3] = [&["RENAME"], &["OWNER", "TO"], &["SET", "SCHEMA"]];
+
 impl Statement {
+    /// Whether free text may stand in it.
+    pub(super) fn holds_definitions(&self) -> bool {
+        let free = self.verb != Verb::Drop && self.verb != Verb::Comment;
+        free && FREE.split_whitespace().any(|class| class == self.object.class)
+    }
+
+    /// Whether its free text, if it has any, renames or moves something or gives it away. Those
+    /// are said as a rename, and by a name that follows `OWNER TO` or `SET SCHEMA`.
+    pub(super) fn moves_by_text(&self, dialect: Dialect) -> Option<String> {
+        let texts = || {
+            self.parts.iter().filter_map(|part| match part {
+                Part::Text(text) => Some(text.trim()),
+                _ => None,
+            })
+        };
+        if !texts().any(|text| self.knows(dialect, text) == Known::Free) {
+            return None;
+        }
+        let words: Vec<String> = texts().flat_map(words).collect();
+        let moves = |moves: &&[&str]| words.windows(moves.len()).any(|some| *some == **moves);
+        MOVES.into_iter().find(moves).map(|moves| moves.join(" "))
+    }
     /// What is known of a text that stands in it.
     #[must_use]
     pub fn knows(&self, dialect: Dialect, text: &str) -> Known {
@@ -61,7 +87,6 @@ impl Statement {
         if text.split([' ', ',', '\n', '\t']).filter(|word| !word.is_empty()).all(known) {
             return Known::Words;
         }
-        let free = self.verb != Verb::Drop && self.verb != Verb::Comment;
-        if free && FREE.split_whitespace().any(|class| class == self.object.class) { Known::Free } else { Known::No }
+        if self.holds_definitions() { Known::Free } else { Known::No }
     }
 }

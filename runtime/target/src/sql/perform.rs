@@ -24,6 +24,13 @@ pub(super) struct Ready<'e> {
     pub(super) sql: String,
 }
 
+impl Ready<'_> {
+    /// Whether what a secret became is in the statement.
+    pub(super) fn holds_secret(&self) -> bool {
+        matches!(&self.effect.body, EffectBody::Sql(statement) if statement.secrets().next().is_some())
+    }
+}
+
 /// A group without its words for people, and the statement of each effect.
 struct Job {
     effects: Vec<Effect>,

@@ -83,6 +83,12 @@ pub struct Answer {
 }
 
 impl Answer {
+    /// How much memory it takes, roughly, in bytes.
+    #[must_use]
+    pub fn weight(&self) -> usize {
+        self.rows.iter().flatten().map(Value::weight).sum()
+    }
+
     /// How many rows have a key in their first columns, and a digest of them, whatever their
     /// order; an empty key is that of all rows.
     #[must_use]
@@ -123,15 +129,38 @@ pub struct SqlFault {
     pub hint: Option<String>,
     /// Where in the statement, in characters from 1.
     pub position: Option<u32>,
+    /// Whether it is about signing in: then it tells where the server is and who we are, which
+    /// no plugin is to know.
+    pub sign_in: bool,
 }
 
 impl From<Fault> for SqlFault {
     fn from(fault: Fault) -> Self {
-        Self { fault, sqlstate: None, detail: None, hint: None, position: None }
+        Self { fault, sqlstate: None, detail: None, hint: None, position: None, sign_in: false }
     }
 }
 
 impl SqlFault {
+    /// The fault, as one of signing in.
+    pub(super) fn at_sign_in(self) -> Self {
+        Self { sign_in: true, ..self }
+    }
+
+    /// The fault of a statement that holds a secret, without the server's words: they quote what
+    /// they do not like.
+    pub(super) fn hushed(self, secret: bool) -> Self {
+        if !secret {
+            return self;
+        }
+        let Self { mut fault, sqlstate, sign_in, .. } = self;
+        let state = sqlstate.as_deref().map_or_else(String::new, |state| format!(" (SQLSTATE {state})"));
+        fault.message = format!(
+            "the server did not perform a statement that holds a secret{state}; what it says is not shown, as it may quote \
+             the statement"
+        );
+        Self { fault, sqlstate, detail: None, hint: None, position: None, sign_in }
+    }
+
     /// The fault with the server's further words in its sentence.
     #[must_use]
     pub fn whole(self) -> Fault {

@@ -225,3 +225,57 @@ async fn several_writers_take_turns_on_mariadb() {
         bed.mariadb.sql("REVOKE ALL ON app.* FROM app@'%'");
     }
 }
+
+#[tokio::test]
+async fn a_password_of_mariadb_is_given_to_nobody_who_asks_for_it() {
+    use std::io::{Read as _, Write as _};
+    let folder = tempfile::tempdir().unwrap();
+    private(&folder.path().join("password"), "given to nobody");
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let served = std::thread::spawn(move || {
+        let (mut client, _) = listener.accept().unwrap();
+        // Who is refused may hang up late, as this test waits for what it got.
+        client.set_read_timeout(Some(std::time::Duration::from_secs(2))).unwrap();
+        let packet = |number: u8, body: &[u8]| {
+            let length = u32::try_from(body.len()).unwrap().to_le_bytes();
+            [&length[..3], &[number], body].concat()
+        };
+        let capabilities = 0x0008_8201_u32.to_le_bytes();
+        let greeting = [
+            &b"\x0a10.11.6-MariaDB\0\x01\0\0\0abcdefgh\0"[..],
+            &capabilities[..2],
+            &[45, 2, 0],
+            &capabilities[2..],
+            &[21],
+            &[0; 10],
+            b"ijklmnopqrst\0mysql_native_password\0",
+        ]
+        .concat();
+        client.write_all(&packet(0, &greeting)).unwrap();
+        let mut got = vec![];
+        let mut bytes = [0; 1_000];
+        let size = client.read(&mut bytes).unwrap();
+        got.extend_from_slice(&bytes[..size]);
+        client.write_all(&packet(2, b"\xfemysql_clear_password\0")).unwrap();
+        while let Ok(size @ 1..) = client.read(&mut bytes) {
+            got.extend_from_slice(&bytes[..size]);
+        }
+        got
+    });
+    let decl = ServerDecl {
+        host: Hosts::One(Given::Literal("127.0.0.1".into())),
+        port: Some(port),
+        user: Some(Given::Literal("admin".into())),
+        password: Some(Kept::File("password".into())),
+        tls: TlsDecl { mode: tidelock_model::config::TlsMode::Off, ..TlsDecl::default() },
+        ..ServerDecl::default()
+    };
+    let server =
+        Server::mysql(&name("db"), decl, folder.path().to_owned(), vec![grant(&[], &["*"])], Limits::default());
+    let refused = server.facts().await.unwrap_err();
+    assert!(refused.fault.code == "auth" && refused.fault.message.contains("the password itself"), "{refused:?}");
+    let got = served.join().unwrap();
+    let got = String::from_utf8_lossy(&got);
+    assert!(got.contains("admin") && !got.contains("given to nobody"), "{got:?}");
+}

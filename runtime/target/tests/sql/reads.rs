@@ -1,6 +1,6 @@
 //! Signing in, and what comes of a query.
 
-use tidelock_model::config::{Given, Hosts, Kept, Require, TlsDecl, TlsMode};
+use tidelock_model::config::{Given, Hosts, Kept, Require, ServerDecl, TlsDecl, TlsMode};
 use tidelock_model::port::Target as _;
 use tidelock_target::sql::Value;
 use tidelock_tests::Postgres;
@@ -140,9 +140,59 @@ async fn a_standby_is_waited_for_and_a_primary_is_found_among_hosts() {
 async fn answers_have_an_end() {
     let bed = Bed::new();
     let server = bed.server();
-    let long = "SELECT g, 'some text that takes room in memory' FROM generate_series(1, 2000000) g";
+    let long = "SELECT g, format('%1000s', 'x') FROM generate_series(1, 100000) g";
     assert_eq!(ask(&server, None, long).await.unwrap_err().fault.code, "limit");
+    // One value is refused before it is read.
+    let refused = ask(&server, None, "SELECT format('%300000000s', 1)").await.unwrap_err();
+    assert_eq!(refused.fault.code, "limit", "{refused:?}");
     let slow = "SELECT count(*) FROM generate_series(1, 100000) a, generate_series(1, 1000000) b";
     assert_eq!(ask(&server, None, slow).await.unwrap_err().fault.code, "timeout");
     assert_eq!(ask(&server, None, "SELECT 1").await.unwrap().rows.len(), 1, "and the server goes on");
+}
+
+/// A server that asks for the password in its own way; gives what it got for an answer.
+fn asks_for_the_password(kind: u8) -> (u16, std::thread::JoinHandle<Vec<u8>>) {
+    use std::io::{Read as _, Write as _};
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let served = std::thread::spawn(move || {
+        let (mut client, _) = listener.accept().unwrap();
+        let mut length = [0; 4];
+        client.read_exact(&mut length).unwrap();
+        let mut startup = vec![0; u32::from_be_bytes(length) as usize - 4];
+        client.read_exact(&mut startup).unwrap();
+        let salt: &[u8] = if kind == 5 { b"salt" } else { b"" };
+        let length = u8::try_from(8 + salt.len()).unwrap();
+        client.write_all(&[&[b'R', 0, 0, 0, length, 0, 0, 0, kind], salt].concat()).unwrap();
+        let mut got = vec![0; 200];
+        let size = client.read(&mut got).unwrap_or(0);
+        got.truncate(size);
+        got
+    });
+    (port, served)
+}
+
+#[tokio::test]
+async fn a_password_is_given_to_nobody_who_asks_for_it() {
+    let bed = Bed::new();
+    let off = TlsDecl { mode: TlsMode::Off, ..TlsDecl::default() };
+    let decl = |port, tls: &TlsDecl| ServerDecl {
+        host: Hosts::One(Given::Literal("127.0.0.1".into())),
+        port: Some(port),
+        tls: tls.clone(),
+        ..bed.decl()
+    };
+    for kind in [3, 5] {
+        let (port, served) = asks_for_the_password(kind);
+        let refused = ask(&bed.server_with(decl(port, &off), grant(&[], &["*"])), None, "SELECT 1").await.unwrap_err();
+        assert!(refused.fault.code == "auth" && !refused.fault.retryable, "{refused:?}");
+        assert!(refused.fault.message.contains("asks for the password itself"), "{refused:?}");
+        assert!(refused.fault.hint.unwrap().contains("scram-sha-256"));
+        assert_eq!(served.join().unwrap(), b"", "nothing was answered");
+    }
+    let (port, served) = asks_for_the_password(3);
+    let meant = TlsDecl { plain_password: true, ..off };
+    ask(&bed.server_with(decl(port, &meant), grant(&[], &["*"])), None, "SELECT 1").await.unwrap_err();
+    let got = String::from_utf8_lossy(&served.join().unwrap()).into_owned();
+    assert!(got.contains(tidelock_tests::postgres::PASSWORD), "where the operator says so it is: {got:?}");
 }

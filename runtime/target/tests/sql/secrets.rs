@@ -56,3 +56,27 @@ async fn a_password_becomes_a_verifier_and_stands_in_no_log() {
     let shown = with_password(Verb::Alter).body.summary();
     assert_eq!(shown, r#"ALTER ROLE "a/pp" LOGIN PASSWORD <secret app/password>"#);
 }
+
+#[tokio::test]
+async fn an_error_of_a_statement_with_a_secret_quotes_nothing() {
+    let bed = Bed::new();
+    let server = bed.server();
+    // There is no such role, which the server says with its name.
+    let ends = perform(&server, vec![with_password(Verb::Alter)]).await;
+    let said = format!("{ends:?}");
+    assert!(said.contains("SQLSTATE 42704") && !said.contains("SCRAM") && !said.contains("does not exist"), "{said}");
+    // Where a verifier is no password, it is not sent at all.
+    for (verb, class, words) in [
+        (Verb::Create, "role", "INHERIT"),
+        (Verb::Create, "role", "VALID UNTIL"),
+        (Verb::Comment, "role", ""),
+        (Verb::Create, "database", "ENCODING"),
+    ] {
+        let parts =
+            vec![Part::Text(words.into()), Part::Secret { name: "app/password".into(), form: SecretForm::Verifier }];
+        let hostile = effect(None, Act::Execute(Statement { verb, object: object(class, &["x"]), parts }));
+        let ends = perform(&server, vec![hostile]).await;
+        assert!(crate::support::fault(&ends[0]).message.contains("where no password stands"), "{words}: {ends:?}");
+    }
+    assert!(!bed.postgres.log().contains("SCRAM-SHA-256$") || !bed.postgres.log().contains("INHERIT"));
+}

@@ -94,6 +94,20 @@ fn observe(subject: &Subject) -> Result<Observation, Failure> {
         let held: Vec<_> = (0..10_000).map(|_| read::open(None)).collect();
         return Ok(present(held.len() as u32, "", vec![]));
     }
+    if text == "told" {
+        // What a plugin is told when nobody can be signed in, as it is.
+        let told =
+            read::server().err().into_iter().chain(read::open(None).and_then(|open| open.query("SELECT 1", &[])).err());
+        let told: Vec<String> = told.map(|failure| format!("{failure:?}").replace(['"', '\\'], "'")).collect();
+        return Ok(present(told.len() as u32, &told.join(" "), vec![]));
+    }
+    if text == "held" {
+        let connection = read::open(None)?;
+        let mut held = vec![];
+        loop {
+            held.push(connection.query("SELECT string_agg('xxxxxxxxxx', '') FROM generate_series(1, 1000000)", &[])?);
+        }
+    }
     let (database, sql) = text.split_once('|').unwrap_or(("", text));
     let connection = read::open((!database.is_empty()).then_some(database))?;
     let rows = connection.query(sql, &[])?;

@@ -18,7 +18,7 @@ mod sqlite;
 mod tests;
 mod walk;
 
-use sqlparser::ast::Statement;
+use sqlparser::ast::{AlterColumnOperation, AlterTableOperation, Statement};
 use sqlparser::dialect::{Dialect as Grammar, MySqlDialect, PostgreSqlDialect, SQLiteDialect};
 use sqlparser::parser::Parser;
 use sqlparser::tokenizer::{Token, Tokenizer};
@@ -75,7 +75,7 @@ pub(super) fn understood(effect: &SqlEffect) -> bool {
             // What holds a query runs it: that a table is made of one is for a person to read.
             match (parsed.as_deref(), statement.verb, class) {
                 (Ok([Statement::CreateTable(table)]), Verb::Create, "table") => table.query.is_none(),
-                (Ok([Statement::AlterTable(_)]), Verb::Alter, "table") => true,
+                (Ok([Statement::AlterTable(table)]), Verb::Alter, "table") => table.operations.iter().all(keeps_all),
                 (Ok([Statement::CreateIndex(_)]), Verb::Create, "index") => true,
                 (Ok([Statement::CreateSequence { .. }]), Verb::Create, "sequence") => true,
                 _ => false,
@@ -83,6 +83,20 @@ pub(super) fn understood(effect: &SqlEffect) -> bool {
         });
         work.is_ok_and(|work| work.join().unwrap_or(false))
     })
+}
+
+/// Whether a part of `ALTER TABLE` leaves what the table holds, where it is and whose.
+fn keeps_all(operation: &AlterTableOperation) -> bool {
+    match operation {
+        AlterTableOperation::AddColumn { .. }
+        | AlterTableOperation::AddConstraint { .. }
+        | AlterTableOperation::ValidateConstraint { .. }
+        | AlterTableOperation::EnableRowLevelSecurity => true,
+        AlterTableOperation::AlterColumn { column_name: _, op } => {
+            matches!(op, AlterColumnOperation::SetNotNull | AlterColumnOperation::SetDefault { .. })
+        }
+        _ => false,
+    }
 }
 
 fn tokens(dialect: Dialect, text: &str) -> Result<Vec<Token>, Fault> {

@@ -1,6 +1,8 @@
 use tidelock_model::sql::Dialect::{self, MariaDb, Postgres};
 
-use super::{Judged, judge};
+use tidelock_model::sql::{Act, Object, Part, SqlEffect, Statement, Verb};
+
+use super::{Judged, judge, understood};
 
 fn allowed(dialect: Dialect, text: &str) -> String {
     match judge(dialect, text) {
@@ -298,4 +300,40 @@ fn a_name_after_a_dot_calls_nothing() {
         allowed(Postgres, text);
     }
     allowed(MariaDb, "SELECT d.Db, mysql.user.User FROM mysql.db d, mysql.user");
+}
+
+#[test]
+fn only_what_keeps_all_is_understood_of_a_table() {
+    let alter = |dialect, text: &str| {
+        let object = Object { class: "table".into(), name: vec!["public".into(), "t".into()] };
+        let parts = vec![Part::Text(text.into())];
+        let act = Act::Execute(Statement { verb: Verb::Alter, object, parts });
+        understood(&SqlEffect { dialect, database: Some("app".into()), act, unread: false })
+    };
+    for good in [
+        "ADD COLUMN c int NOT NULL DEFAULT 0, ADD COLUMN d text",
+        "ADD CONSTRAINT k PRIMARY KEY (c)",
+        "ADD CONSTRAINT k CHECK (c > 0)",
+        "ALTER COLUMN c SET DEFAULT 1",
+        "ALTER COLUMN c SET NOT NULL",
+        "VALIDATE CONSTRAINT k",
+    ] {
+        assert!(alter(Postgres, good), "{good}");
+    }
+    for bad in [
+        "ALTER c TYPE int USING 0",
+        "ALTER COLUMN c TYPE text USING pg_read_file('/etc/passwd')",
+        "ALTER COLUMN c SET DATA TYPE smallint",
+        "ADD COLUMN d int, ALTER COLUMN c TYPE int USING (0)",
+        "DETACH PARTITION p (x)",
+        "DISABLE TRIGGER (x)",
+        "SET LOGGED (x)",
+    ] {
+        assert!(!alter(Postgres, bad), "{bad}");
+    }
+    for bad in ["ENGINE=BLACKHOLE", "DISCARD TABLESPACE 'x'", "MODIFY COLUMN c tinyint(1)", "CHANGE COLUMN c d int(1)"]
+    {
+        assert!(!alter(MariaDb, bad), "{bad}");
+    }
+    assert!(alter(MariaDb, "ADD COLUMN c int(11)"));
 }

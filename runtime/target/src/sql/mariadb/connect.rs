@@ -23,6 +23,9 @@ use crate::sql::value::{SqlFault, fault};
 /// and UTF-8.
 const SETUP: &str = "SET SESSION sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION', NAMES utf8mb4";
 
+/// The largest message, in bytes: as much as one call of a plugin may move.
+const MAX_MESSAGE: usize = 16 << 20;
+
 type Idle = Arc<Mutex<HashMap<Purpose, Vec<(Conn, Instant)>>>>;
 
 /// The sessions with one server.
@@ -91,7 +94,7 @@ impl Pool {
         let found = idle();
         let conn = match found {
             Some((conn, _)) => conn,
-            None => self.connect(purpose).await?,
+            None => self.connect(purpose).await.map_err(SqlFault::at_sign_in)?,
         };
         Ok(Session { conn, purpose, idle: Arc::clone(&self.idle), _place: place })
     }
@@ -110,7 +113,10 @@ impl Pool {
                 .prefer_socket(false)
                 .tcp_keepalive(Some(Duration::from_secs(30)))
                 .setup(vec![SETUP])
-                .stmt_cache_size(0);
+                .stmt_cache_size(0)
+                // Whoever asks for the password itself does not get it.
+                .enable_cleartext_plugin(false)
+                .max_allowed_packet(Some(MAX_MESSAGE));
             let (options, there) = if host.starts_with('/') {
                 (options.socket(Some(&host)), host.clone())
             } else {
@@ -135,7 +141,7 @@ impl Pool {
             if self.decl.require == Require::Any {
                 return Ok(conn);
             }
-            match conn.query_first::<i64, _>("SELECT @@global.read_only").await {
+            match conn.query_first::<i64, _>("SELECT @@global.read_only + 0").await {
                 Ok(Some(0)) => return Ok(conn),
                 Ok(_) => standbys.push(there),
                 Err(error) => failed = Some(of(&error, &what)),

@@ -20,7 +20,7 @@ use tidelock_model::sql::Dialect;
 use tokio::sync::OnceCell;
 
 use self::connect::{Pool, Session};
-use self::error::{not_prepared, of, passes, said};
+use self::error::{is_unknown_variable, not_prepared, of, passes, said};
 use super::guard::{Judged, judge};
 use super::perform::{Ready, changed};
 use super::session::{Purpose, TRIES, WAIT};
@@ -80,7 +80,13 @@ impl MariaDb {
         let dialect = self.dialect().await?;
         let mut session = self.pool.session(Purpose::Write).await?;
         let query = if dialect == Dialect::MySql { "SELECT @@server_uuid" } else { "SELECT @@server_uid" };
-        let failed = |error| of(&error, "the server does not say who it is");
+        let failed = |error: mysql_async::Error| {
+            let mut fault = of(&error, "the server does not say who it is");
+            if is_unknown_variable(&error) {
+                fault.fault.hint = Some("a MariaDB without @@server_uid is older than what is supported: 10.11".into());
+            }
+            fault
+        };
         let id: Option<String> = session.query_first(query).await.map_err(failed)?;
         session.give_back();
         Ok(format!("{}:{}", dialect.word(), id.unwrap_or_default()))
@@ -151,8 +157,13 @@ impl MariaDb {
                 session.give_back();
                 Ok(())
             }
-            Err(error) if said(&error) => Err((EffectEnd::Failed { fault: of(&error, what).whole() }, passes(&error))),
-            Err(error) => Err((EffectEnd::Unknown { why: of(&error, what).fault.message }, false)),
+            Err(error) => {
+                let fault = of(&error, what).hushed(ready.holds_secret());
+                if said(&error) {
+                    return Err((EffectEnd::Failed { fault: fault.whole() }, passes(&error)));
+                }
+                Err((EffectEnd::Unknown { why: fault.fault.message }, false))
+            }
         }
     }
 

@@ -8,22 +8,42 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use rustix::net::sockopt;
 use tidelock_model::config::{Require, ServerDecl, TlsMode};
 use tidelock_model::error::Fault;
 use tidelock_model::name::Name;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_postgres::config::SslMode;
-use tokio_postgres::tls::{MakeTlsConnect, TlsConnect};
-use tokio_postgres::{Client, NoTls, Socket};
+use tokio_postgres::{Client, NoTls};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::error::{chain, of};
+use super::watch::{ASKED, Rules, Watched, Within};
 use crate::sql::session::{CONNECT, IDLE, Purpose, SESSIONS, is_loopback, no_host, no_user, plain, standby};
 use crate::sql::value::{SqlFault, fault};
 use crate::sql::{credential, tls};
 
+/// How long a connection may be idle before it is asked whether it still stands.
+const KEEPALIVE: Duration = Duration::from_secs(30);
+
 type Key = (Purpose, String);
-type Idle = Arc<Mutex<HashMap<Key, Vec<(Client, Instant)>>>>;
+type Idle = Arc<Mutex<HashMap<Key, Vec<(SignedIn, Instant)>>>>;
+
+/// Somebody let in.
+pub(super) struct SignedIn {
+    client: Client,
+    /// Whether the server sent more at once than is read.
+    too_large: Arc<AtomicBool>,
+}
+
+impl Deref for SignedIn {
+    type Target = Client;
+    fn deref(&self) -> &Client {
+        &self.client
+    }
+}
 
 /// The sessions with one server.
 pub(super) struct Pool {
@@ -39,7 +59,7 @@ pub(super) struct Pool {
 
 /// A session, lent. Closed when it is dropped, unless it was given back.
 pub(super) struct Session {
-    client: Client,
+    client: SignedIn,
     key: Key,
     idle: Idle,
     _place: OwnedSemaphorePermit,
@@ -53,6 +73,11 @@ impl Deref for Session {
 }
 
 impl Session {
+    /// Whether it ended since the server sent more at once than is read.
+    pub(super) fn got_too_much(&self) -> bool {
+        self.client.too_large.load(Ordering::Acquire)
+    }
+
     /// Gives the session back, in no transaction and as it was.
     pub(super) fn give_back(self) {
         let Self { client, key, idle, _place } = self;
@@ -92,14 +117,14 @@ impl Pool {
         };
         let client = match idle() {
             Some((client, _)) => client,
-            None => self.connect(purpose, database).await?,
+            None => self.connect(purpose, database).await.map_err(SqlFault::at_sign_in)?,
         };
         Ok(Session { client, key, idle: Arc::clone(&self.idle), _place: place })
     }
 
     /// Signs in with the first host that will do. Where the password is refused and the config
     /// has a next one, with that.
-    pub(super) async fn connect(&self, purpose: Purpose, database: &str) -> Result<Client, SqlFault> {
+    pub(super) async fn connect(&self, purpose: Purpose, database: &str) -> Result<SignedIn, SqlFault> {
         if purpose == Purpose::Read || self.decl.next_password.is_none() {
             return self.sign_in(purpose, database, false).await;
         }
@@ -113,7 +138,7 @@ impl Pool {
         Ok(client)
     }
 
-    async fn sign_in(&self, purpose: Purpose, database: &str, next: bool) -> Result<Client, SqlFault> {
+    async fn sign_in(&self, purpose: Purpose, database: &str, next: bool) -> Result<SignedIn, SqlFault> {
         let (user, password) = self.who(purpose, next)?;
         let port = self.decl.port.unwrap_or(5432);
         let encryption = tls::client(&self.decl.tls, &self.base)?;
@@ -123,30 +148,38 @@ impl Pool {
             let host = credential::host(host, &self.base)?;
             let mut config = tokio_postgres::Config::new();
             config.host(&host).port(port).user(&user).dbname(database).application_name("tidelock");
-            config.connect_timeout(CONNECT).keepalives_idle(Duration::from_secs(30));
+            config.connect_timeout(CONNECT).keepalives_idle(KEEPALIVE);
             if let Some(password) = &password {
                 config.password(password);
             }
             let socket = host.starts_with('/');
             let there = if socket { format!("{host}/.s.PGSQL.{port}") } else { format!("{host} port {port}") };
             let what = format!("target {}: {there}, database {database}, as {user}", self.name);
+            let rules = Rules { give_password: self.decl.tls.plain_password, too_large: Arc::default() };
             let connected = match &encryption {
                 Some(client) if !socket => {
                     config.ssl_mode(SslMode::Require);
-                    signed_in(&config, MakeRustlsConnect::new(client.clone())).await
+                    encrypted(&config, MakeRustlsConnect::new(client.clone()), rules).await
                 }
                 None if !socket && !is_loopback(&host) && !self.decl.tls.plain_to_others => {
                     return Err(plain(&self.name, &host).into());
                 }
                 _ => {
                     config.ssl_mode(SslMode::Disable);
-                    signed_in(&config, NoTls).await
+                    plainly(&config, &host, port, rules).await
                 }
             };
             let client = match connected {
                 Ok(client) => client,
                 Err(error) => {
-                    failed = Some(explained(&error, &what, self.decl.tls.mode));
+                    failed = Some(match error {
+                        Error::Driver(error) => explained(&error, &what, self.decl.tls.mode),
+                        Error::Unreached(why) => {
+                            fault("unavailable", format!("{what}: error connecting to server: {why}"))
+                                .retryable()
+                                .into()
+                        }
+                    });
                     continue;
                 }
             };
@@ -193,23 +226,59 @@ impl Pool {
     }
 }
 
-async fn signed_in<T>(config: &tokio_postgres::Config, tls: T) -> Result<Client, tokio_postgres::Error>
-where
-    T: MakeTlsConnect<Socket>,
-    T::Stream: Send + 'static,
-    T::TlsConnect: Send,
-    <T::TlsConnect as TlsConnect<Socket>>::Future: Send,
-{
-    let (client, connection) = config.connect(tls).await?;
+/// Why nobody was let in.
+enum Error {
+    Unreached(std::io::Error),
+    Driver(tokio_postgres::Error),
+}
+
+async fn encrypted(config: &tokio_postgres::Config, tls: MakeRustlsConnect, rules: Rules) -> Result<SignedIn, Error> {
+    let too_large = Arc::clone(&rules.too_large);
+    let (client, connection) = config.connect(Within { tls, rules }).await.map_err(Error::Driver)?;
     // It ends with its client; what it has to say of an error, the client says too.
     tokio::spawn(async move { drop(connection.await) });
-    Ok(client)
+    Ok(SignedIn { client, too_large })
+}
+
+async fn plainly(config: &tokio_postgres::Config, host: &str, port: u16, rules: Rules) -> Result<SignedIn, Error> {
+    let late = |_| Error::Unreached(std::io::ErrorKind::TimedOut.into());
+    if host.starts_with('/') {
+        let path = format!("{host}/.s.PGSQL.{port}");
+        let stream = tokio::time::timeout(CONNECT, UnixStream::connect(path)).await.map_err(late)?;
+        return through(config, stream.map_err(Error::Unreached)?, rules).await;
+    }
+    let stream = tokio::time::timeout(CONNECT, TcpStream::connect((host, port))).await.map_err(late)?;
+    let stream = stream.map_err(Error::Unreached)?;
+    stream.set_nodelay(true).map_err(Error::Unreached)?;
+    let lasting =
+        sockopt::set_socket_keepalive(&stream, true).and_then(|()| sockopt::set_tcp_keepidle(&stream, KEEPALIVE));
+    lasting.map_err(|error| Error::Unreached(error.into()))?;
+    through(config, stream, rules).await
+}
+
+async fn through<S>(config: &tokio_postgres::Config, stream: S, rules: Rules) -> Result<SignedIn, Error>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let too_large = Arc::clone(&rules.too_large);
+    let stream = Watched::new(stream, rules);
+    let (client, connection) = config.connect_raw(stream, NoTls).await.map_err(Error::Driver)?;
+    tokio::spawn(async move { drop(connection.await) });
+    Ok(SignedIn { client, too_large })
 }
 
 fn explained(error: &tokio_postgres::Error, what: &str, mode: TlsMode) -> SqlFault {
     let mut fault = of(error, what);
     let text = chain(error);
-    if text.contains("certificate") || text.contains("UnknownIssuer") || text.contains("TLS") {
+    if text.contains(ASKED) {
+        fault.fault.code = "auth".to_owned();
+        fault.fault.retryable = false;
+        fault.fault.hint = Some(
+            "let the server use scram-sha-256 for this role (password_encryption, pg_hba.conf); or, where that is meant, \
+             set tls.plain_password to true"
+                .into(),
+        );
+    } else if text.contains("certificate") || text.contains("UnknownIssuer") || text.contains("TLS") {
         fault.fault.code = "tls".to_owned();
         fault.fault.hint = Some(match mode {
             TlsMode::VerifyFull => {

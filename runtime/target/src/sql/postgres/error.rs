@@ -40,6 +40,7 @@ fn said_by_server(said: &DbError, what: &str) -> SqlFault {
             ErrorPosition::Original(at) => Some(*at),
             ErrorPosition::Internal { .. } => None,
         }),
+        sign_in: false,
     }
 }
 

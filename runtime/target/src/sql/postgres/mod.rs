@@ -5,6 +5,7 @@ mod error;
 mod own;
 mod read;
 mod verifier;
+mod watch;
 mod write;
 
 use std::collections::BTreeMap;

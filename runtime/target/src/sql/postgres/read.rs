@@ -9,6 +9,7 @@ use tokio_postgres::{Client, Row, Statement};
 
 use super::connect::Pool;
 use super::error::of;
+use super::watch::MAX_MESSAGE;
 use crate::sql::Limits;
 use crate::sql::guard::Judged;
 use crate::sql::session::Purpose;
@@ -32,6 +33,13 @@ pub(super) async fn ask(
     );
     session.batch_execute(&begin).await.map_err(|error| of(&error, "a query could not begin"))?;
     let answer = ask_within(&session, limits, query, parameters).await;
+    if answer.is_err() && session.got_too_much() {
+        return Err(fault(
+            "limit",
+            format!("an answer has more than {MAX_MESSAGE} bytes in one value, row or message; ask for less at once"),
+        )
+        .into());
+    }
     // A session that cannot end its transaction is closed.
     if session.batch_execute("ROLLBACK").await.is_ok() {
         session.give_back();

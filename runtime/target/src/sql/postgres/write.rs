@@ -63,10 +63,10 @@ impl Stop {
         Self { at: None, fault: fault.whole(), passes: false, unknown: false, but: None }
     }
 
-    fn at(index: usize, error: &tokio_postgres::Error) -> Self {
+    fn at(index: usize, ready: &Ready<'_>, error: &tokio_postgres::Error) -> Self {
         Self {
             at: Some(index),
-            fault: of(error, "the server refused it").whole(),
+            fault: of(error, "the server refused it").hushed(ready.holds_secret()).whole(),
             passes: passes(error),
             unknown: false,
             but: None,
@@ -186,8 +186,8 @@ async fn within(
     check(pool, Some(session), limits, database, effects).await?;
     for (chunk, first) in effects.chunks(AHEAD).zip((0..).step_by(AHEAD)) {
         let results = join_all(chunk.iter().map(|ready| session.execute_typed(&ready.sql, &[]))).await;
-        for (result, i) in results.into_iter().zip(first..) {
-            result.map_err(|error| Stop::at(i, &error))?;
+        for ((result, ready), i) in results.into_iter().zip(chunk).zip(first..) {
+            result.map_err(|error| Stop::at(i, ready, &error))?;
         }
     }
     Ok(())
@@ -198,7 +198,7 @@ async fn by_itself(pool: &Pool, limits: &Limits, database: &str, ready: &Ready<'
     check(pool, None, limits, database, std::slice::from_ref(ready)).await?;
     let session = pool.session(Purpose::Write, database).await.map_err(Stop::all)?;
     let prepare = format!("SET search_path TO ''; SET lock_timeout TO {}", limits.lock_ms);
-    session.batch_execute(&prepare).await.map_err(|error| Stop::at(0, &error))?;
+    session.batch_execute(&prepare).await.map_err(|error| Stop::at(0, ready, &error))?;
     match session.execute_typed(&ready.sql, &[]).await {
         Ok(_) => {
             if session.batch_execute("RESET ALL").await.is_ok() {
@@ -206,7 +206,7 @@ async fn by_itself(pool: &Pool, limits: &Limits, database: &str, ready: &Ready<'
             }
             Ok(())
         }
-        Err(error) => Err(Stop { unknown: error.as_db_error().is_none(), ..Stop::at(0, &error) }),
+        Err(error) => Err(Stop { unknown: error.as_db_error().is_none(), ..Stop::at(0, ready, &error) }),
     }
 }
 
