@@ -68,6 +68,52 @@ fn what_somebody_confirms_stays() {
     site.converged();
 }
 
+/// The process that stands guard for a site.
+fn guard_of(site: &Site) -> Option<i32> {
+    let folder = site.world().path("guards").display().to_string();
+    std::fs::read_dir("/proc").unwrap().flatten().find_map(|process| {
+        let words = std::fs::read(process.path().join("cmdline")).ok()?;
+        let words: Vec<_> = words.split(|byte| *byte == 0).map(String::from_utf8_lossy).collect();
+        let stands = words.get(1..3).is_some_and(|words| words[0] == "guard" && words[1] == folder);
+        if stands { process.file_name().to_str()?.parse().ok() } else { None }
+    })
+}
+
+fn kill(process: i32) {
+    let status = std::process::Command::new("kill").args(["-9", &process.to_string()]).status();
+    assert!(status.unwrap().success());
+}
+
+#[test]
+fn what_a_killed_guard_watched_over_goes_back_with_the_next_pass() {
+    let (site, space) = site("");
+    let before = space.picture();
+    cut(&site);
+    site.tidelock(["apply", "--yes", "--confirm-within", "10m"]).run().exit(5).says("goes back at");
+    let after = space.picture();
+    // As long as it lives, nobody does its work.
+    site.tidelock(["apply", "--yes"]).run();
+    assert_eq!(space.picture(), after);
+    kill(guard_of(&site).expect("a guard stands"));
+    let daemon = Daemon::start(&site);
+    said(&site, &["events", "--limit", "1000"], "the guard that watched over it was gone");
+    space.wait("the old network", Duration::from_secs(10), |space| space.picture() == before);
+    daemon.stop();
+}
+
+#[test]
+fn a_guard_that_is_killed_before_its_caller_asks_it_is_stood_in_for() {
+    let (site, space) = site("");
+    let before = space.picture();
+    router::stack(&site, "router", "confirm: 10m\nchecks:\n  - { exec: [/bin/false], within: 4s }\n");
+    cut(&site);
+    let mut child = site.tidelock(["apply", "--yes"]).spawn();
+    space.wait("the new network", Duration::from_secs(20), |space| space.picture() != before);
+    kill(guard_of(&site).expect("a guard stands"));
+    assert!(!child.wait().unwrap().success());
+    assert_eq!(space.picture(), before);
+}
+
 #[test]
 fn a_check_that_fails_takes_the_target_back_and_the_loop_does_not_try_it_again() {
     let (site, space) = site("");

@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 
+use tidelock_model::config::TargetKind;
 use tidelock_model::digest::Digest;
 use tidelock_model::effect::EffectBody;
 use tidelock_model::event::RunEvent;
@@ -16,10 +17,9 @@ use tidelock_model::port::{Guard, GuardState, Guarded, Target};
 use tidelock_model::run::Approval;
 
 use crate::error::RunError;
+use crate::run::Leases;
 use crate::runtime::Runtime;
-
-/// A guard that has not ended so long after its time is no more.
-const LATE: jiff::SignedDuration = jiff::SignedDuration::from_secs(40);
+use crate::select::Selected;
 
 /// Arms a guard for what a lane is about to do, where the stack or the caller wants one.
 /// Gives its id.
@@ -66,13 +66,15 @@ pub(crate) async fn waits(
         let guards = match known.get(&lane.target) {
             Some(guards) => guards,
             None => {
-                let guards = standing(runtime, lane).await?;
+                let guards = runtime.targets.target(&lane.target)?.guards()?;
                 known.entry(lane.target.clone()).or_insert(guards)
             }
         };
         for Guarded { guard, state, why } in guards {
             let wait = match state {
-                GuardState::Armed => {
+                // The next pass there takes back what it watched over.
+                GuardState::Gone if guard.lane.target != lane.target => continue,
+                GuardState::Armed | GuardState::Gone => {
                     let message = format!(
                         "what {} did on {} waits to be confirmed; else the target goes back at {}",
                         guard.lane,
@@ -100,21 +102,30 @@ pub(crate) async fn waits(
     Ok(waits)
 }
 
-/// The guards on a lane's target. One that died with its machine is relieved.
-async fn standing(runtime: &Runtime, lane: &Lane) -> Result<Vec<Guarded>, RunError> {
-    let target = runtime.targets.target(&lane.target)?;
-    let mut died = false;
-    for Guarded { guard, state, .. } in target.guards()? {
-        let late = runtime.clock.now().duration_since(guard.until) > LATE;
-        if state == GuardState::Armed && late && guard.lane.target == lane.target {
-            target.relieve(&guard.id).await?;
-            died = true;
+/// The lanes whose guards are gone: killed, or with their machine. Guards are the system's,
+/// so any of its targets tells of all.
+pub(crate) fn deserted(runtime: &Runtime) -> Result<Vec<Guarded>, RunError> {
+    let machine = runtime.config.targets.iter().find(|(_, decl)| decl.kind == TargetKind::Machine);
+    let Some((name, _)) = machine else { return Ok(vec![]) };
+    let guards = runtime.targets.target(name)?.guards()?;
+    Ok(guards.into_iter().filter(|guarded| guarded.state == GuardState::Gone).collect())
+}
+
+/// Does on these targets what guards should have done that are gone, before anybody looks at
+/// them. Under the targets' leases: whoever armed such a guard has ended its work.
+pub(crate) async fn relieve(runtime: &Runtime, leases: &Leases, lanes: &[Selected]) -> Result<(), RunError> {
+    for Guarded { guard, .. } in deserted(runtime)? {
+        let target = &guard.lane.target;
+        if !lanes.iter().any(|one| one.lane.target == *target) {
+            continue;
         }
+        let hands = runtime.targets.target(target)?;
+        leases.kept_while(runtime, hands.relieve(&guard.id)).await?;
+        let why = "the guard that watched over it was gone".to_owned();
+        tracing::warn!(lane = %guard.lane, "{why}; the target was taken back");
+        runtime.emit(Some(&guard.id), Some(&guard.lane), &RunEvent::TakenBack { why })?;
     }
-    if died {
-        tracing::warn!(target = %lane.target, "a guard was gone; what it watched over was taken back");
-    }
-    Ok(target.guards()?)
+    Ok(())
 }
 
 /// Tells the guard of a lane what came of it: `why` is what went wrong, if anything did. Gives
@@ -151,7 +162,8 @@ pub fn unconfirmed(runtime: &Runtime, scope: &Scope) -> Result<Vec<Guarded>, Run
     for name in runtime.config.targets.keys() {
         for guarded in runtime.targets.target(name)?.guards()? {
             let lane = &guarded.guard.lane;
-            if guarded.state == GuardState::Armed && lane.target == *name && scope.covers(lane) {
+            let stands = matches!(guarded.state, GuardState::Armed | GuardState::Gone);
+            if stands && lane.target == *name && scope.covers(lane) {
                 open.push(guarded);
             }
         }

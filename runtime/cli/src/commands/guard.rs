@@ -1,4 +1,4 @@
-//! `tidelock guard FILE`: stands guard over effects, started by ourselves alone. It outlives
+//! `tidelock guard FOLDER`: stands guard over effects, started by ourselves alone. It outlives
 //! whoever started it, and ends once it was told that all is well, or has taken all back.
 
 use std::path::PathBuf;
@@ -11,11 +11,11 @@ pub(crate) const VERB: &str = "guard";
 /// Arguments of `guard`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// The guard's own file
-    file: PathBuf,
+    /// Where guards are kept; what to guard comes on standard input
+    folder: PathBuf,
 }
 
 pub(crate) fn run(args: &Args) -> Result<Exit, CliError> {
-    tidelock_target::keep_guard(&args.file, std::io::stdout().lock())?;
+    tidelock_target::keep_guard(&args.folder, std::io::stdin().lock(), std::io::stdout().lock())?;
     Ok(Exit::Done)
 }

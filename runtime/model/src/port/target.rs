@@ -88,6 +88,8 @@ pub struct Guard {
 pub enum GuardState {
     /// It waits.
     Armed,
+    /// It is gone, killed or with its machine, and was told nothing: nobody watches over the effects.
+    Gone,
     /// It took the effects back.
     Restored,
 }
@@ -150,8 +152,8 @@ pub trait Target: Send + Sync {
         Err(no_guards())
     }
 
-    /// The guards that stand on this system, whichever target they are for, and those that
-    /// took something back since the last guard of their lane was armed.
+    /// The guards that stand on this system, whichever target they are for, those that are gone,
+    /// and those that took something back since the last guard of their lane was armed.
     ///
     /// # Errors
     /// They cannot be read.
@@ -175,7 +177,8 @@ pub trait Target: Send + Sync {
         Err(no_guards())
     }
 
-    /// Does what a guard should have done that is no more, as after a power cut.
+    /// Does what a guard should have done that is gone; nothing where it is not. The caller has
+    /// the target's lease: whoever it guarded may else be at work.
     ///
     /// # Errors
     /// It cannot be done.

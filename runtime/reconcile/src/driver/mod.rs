@@ -36,6 +36,7 @@ use self::behind::Behind;
 use self::pass::Passed;
 use self::poll::{Polled, Told};
 use self::schedule::{Ended, Job, Schedule};
+use crate::confirm;
 use crate::error::RunError;
 use crate::interrupt::Interrupt;
 use crate::runtime::Runtime;
@@ -154,6 +155,7 @@ pub struct Driver {
     seen: Vec<Lane>,
     flush_at: Timestamp,
     tidy_at: Timestamp,
+    guards_at: Timestamp,
     /// Whether nothing more is begun.
     draining: bool,
     pulse: watch::Sender<Pulse>,
@@ -196,6 +198,7 @@ impl Driver {
             seen: Vec::new(),
             flush_at: now,
             tidy_at: now,
+            guards_at: now,
             draining: false,
             pulse,
         };
@@ -263,6 +266,9 @@ impl Driver {
         }
         if self.flush_at <= now {
             self.flush(now);
+        }
+        if !draining && self.guards_at <= now {
+            self.guards(now);
         }
         if !draining && self.tidy_at <= now {
             self.tidy(now);
@@ -486,6 +492,19 @@ impl Driver {
             }
         };
         self.tidy_at = later(now, wait);
+    }
+
+    /// Wakes the lanes of targets whose guard is gone: their passes take back what it watched over.
+    fn guards(&mut self, now: Timestamp) {
+        self.guards_at = later(now, BEAT_MS);
+        match confirm::deserted(&self.runtime) {
+            Ok(gone) => {
+                for one in gone {
+                    self.schedule.wake_lanes(|lane| lane.target == one.guard.lane.target, now);
+                }
+            }
+            Err(error) => tracing::warn!(%error, "guards cannot be looked for"),
+        }
     }
 
     fn say(&self, lane: Option<&Lane>, event: &RunEvent) {

@@ -21,6 +21,9 @@ pub(crate) async fn quiet(runtime: &Runtime, selection: &Selection, lane: &Lane)
     if !converged || !runtime.store.open_intents(lane)?.is_empty() {
         return Ok(false);
     }
+    if crate::confirm::deserted(runtime)?.iter().any(|gone| gone.guard.lane.target == lane.target) {
+        return Ok(false);
+    }
     let fetched = source::fetch(runtime, selection).await?;
     let revision = Some(&fetched.revision.id);
     let at = |known: &Option<tidelock_model::revision::Revision>| known.as_ref().map(|known| &known.id) == revision;

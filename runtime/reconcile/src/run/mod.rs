@@ -152,6 +152,7 @@ async fn pass(
         }
         Caller::Loop => Leases::take(runtime, &lanes.selected, who)?,
     };
+    crate::confirm::relieve(runtime, &leases, &lanes.selected).await?;
     crate::recover::open_intents(runtime, &leases, &lanes.selected).await?;
     let pass = plan::pass(runtime, fetched, lanes).await?;
     let pass = plan::with_previews(runtime, pass).await?;

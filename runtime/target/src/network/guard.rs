@@ -4,10 +4,12 @@
 //!
 //! A guard is a file whose name says where it stands, and each step is one rename, so that
 //! of two who want to take it exactly one does: `ID.armed`, then `ID.confirmed`, or
-//! `ID.restoring` and `ID.restored`.
+//! `ID.restoring` and `ID.restored`. The guard alone writes it, and holds a lock on it for as
+//! long as it lives: a file that stands and that nobody holds is one whose guard is gone, be it
+//! killed or gone with its machine ([`relieve`]).
 
-use std::fs;
-use std::io::{BufRead as _, BufReader, ErrorKind, Write as _};
+use std::fs::{self, File, TryLockError};
+use std::io::{BufRead as _, BufReader, ErrorKind, Read, Write as _};
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -28,7 +30,8 @@ use super::{Namespace, Network, Session, fault};
 pub struct GuardHelper {
     /// A folder that is Tidelock's own.
     pub folder: PathBuf,
-    /// The program that becomes a guard; the guard's file follows its words.
+    /// The program that becomes a guard; the folder follows its words, and what it is to do
+    /// comes on its input.
     pub program: PathBuf,
     /// Its words.
     pub words: Vec<String>,
@@ -88,35 +91,33 @@ pub(crate) fn arm(helper: &GuardHelper, namespace: &Namespace, guard: &Guard) ->
             let _ = fs::remove_file(file(&helper.folder, &old.guard.id, "restored"));
         }
     }
-    let path = file(&helper.folder, &guard.id, "armed");
-    write(&path, &order)?;
-    let stands = start(helper, &path);
-    if stands.is_err() {
-        let _ = fs::remove_file(&path);
-    }
-    stands
+    start(helper, &order)
 }
 
-fn start(helper: &GuardHelper, path: &Path) -> Result<(), Fault> {
+fn start(helper: &GuardHelper, order: &Order) -> Result<(), Fault> {
     let io = |error: std::io::Error| fault("io", format!("cannot start a guard: {error}"));
+    let bytes = serde_json::to_vec(order).map_err(|error| io(error.into()))?;
     let mut child = Command::new(&helper.program)
         .args(&helper.words)
-        .arg(path)
+        .arg(&helper.folder)
         .env_clear()
         .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
         .current_dir("/")
-        .stdin(Stdio::null())
+        .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
         .spawn()
         .map_err(io)?;
+    // Closed once it is written: what ends before its end is no order.
+    let told = child.stdin.take().map_or(Ok(()), |mut pipe| pipe.write_all(&bytes));
     let mut said = String::new();
-    if let Some(pipe) = child.stdout.take() {
+    if let (Ok(()), Some(pipe)) = (&told, child.stdout.take()) {
         BufReader::new(pipe).read_line(&mut said).map_err(io)?;
     }
     if said.trim() != STANDS {
         let _ = child.kill();
         let _ = child.wait();
+        told.map_err(io)?;
         return Err(fault("io", format!("the guard did not stand up: {}", said.trim())));
     }
     // It outlives us; while we live, somebody has to take note of its end.
@@ -125,22 +126,25 @@ fn start(helper: &GuardHelper, path: &Path) -> Result<(), Fault> {
 }
 
 /// Is a guard until it is confirmed or has taken everything back. For the program that
-/// `arm` starts; says on `out` that it stands.
+/// `arm` starts: what it is to do comes on `order`, and that it stands is said on `out`.
 ///
 /// # Errors
-/// Its file cannot be read, or the namespace is gone.
-pub fn keep_guard(path: &Path, mut out: impl std::io::Write) -> Result<(), Fault> {
+/// The order is not whole, its file cannot be written, or the namespace is gone.
+pub fn keep_guard(folder: &Path, order: impl Read, mut out: impl std::io::Write) -> Result<(), Fault> {
     // A session of its own: no signal to whoever started it reaches it.
     let _ = rustix::process::setsid();
-    let order = read(path)?;
+    let order: Order = serde_json::from_reader(order)
+        .map_err(|error| fault("io", format!("whoever wanted a guard did not say for what: {error}")))?;
     let namespace = order.netns.as_deref().map_or(Ok(Namespace::own()), Namespace::named)?;
-    let (folder, id) = (path.parent().unwrap_or(Path::new("/")), order.guard.id.clone());
+    let id = order.guard.id.clone();
     let session = Session::begin(namespace.clone())?;
     let ends = Instant::now() + Duration::from_millis(order.guard.within_ms);
+    let path = file(folder, &id, "armed");
+    let alive = write(&path, &order)?;
     let io = |error: std::io::Error| fault("io", format!("cannot say that the guard stands: {error}"));
     if let Err(error) = writeln!(out, "{STANDS}").and_then(|()| out.flush()) {
         // Whoever asked is gone, and performs nothing that was not answered: there is nothing to guard.
-        let _ = fs::remove_file(path);
+        let _ = fs::remove_file(&path);
         return Err(io(error));
     }
     let called = file(folder, &id, "called");
@@ -153,27 +157,37 @@ pub fn keep_guard(path: &Path, mut out: impl std::io::Write) -> Result<(), Fault
             break;
         }
     }
-    take_back(folder, &session, &namespace, order)
+    take_back(folder, &session, &namespace, order, "nobody confirmed it in time")?;
+    drop(alive);
+    Ok(())
 }
 
-fn take_back(folder: &Path, session: &Session, namespace: &Namespace, mut order: Order) -> Result<(), Fault> {
+/// Takes everything back. The caller holds the guard's file.
+fn take_back(
+    folder: &Path,
+    session: &Session,
+    namespace: &Namespace,
+    mut order: Order,
+    otherwise: &str,
+) -> Result<(), Fault> {
     let id = order.guard.id.clone();
     let restoring = file(folder, &id, "restoring");
     match fs::rename(file(folder, &id, "armed"), &restoring) {
         Ok(()) => {}
-        // Confirmed at the last moment.
+        // Confirmed at the last moment; or a guard ended while it took things back.
+        Err(error) if error.kind() == ErrorKind::NotFound && restoring.exists() => {}
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
         Err(error) => return Err(fault("io", format!("cannot take effects back: {error}"))),
     }
     let called = file(folder, &id, "called");
-    let why = fs::read_to_string(&called).unwrap_or_else(|_| "nobody confirmed it in time".to_owned());
+    let why = fs::read_to_string(&called).unwrap_or_else(|_| otherwise.to_owned());
     let mut troubles = restore(session, namespace, &order);
     troubles.dedup();
     order.why = Some(match troubles.is_empty() {
         true => why,
         false => format!("{why}; and not all of it could be taken back: {}", troubles.join("; ")),
     });
-    write(&restoring, &order)?;
+    let _held = write(&restoring, &order)?;
     let _ = fs::remove_file(&called);
     let io = |error: std::io::Error| fault("io", format!("cannot say that effects were taken back: {error}"));
     fs::rename(&restoring, file(folder, &id, "restored")).map_err(io)
@@ -227,7 +241,8 @@ fn is_link_local(address: std::net::IpAddr) -> bool {
     matches!(address, std::net::IpAddr::V6(address) if address.is_unicast_link_local())
 }
 
-/// The guards of a folder: those that stand, and those that took something back.
+/// The guards of a folder: those that stand, those that are gone and left their file, and
+/// those that took something back.
 ///
 /// # Errors
 /// The folder cannot be read.
@@ -242,7 +257,8 @@ pub(crate) fn listed(folder: &Path) -> Result<Vec<Guarded>, Fault> {
     for entry in entries {
         let path = entry.map_err(io)?.path();
         let state = match path.extension().and_then(|word| word.to_str()) {
-            Some("armed" | "restoring") => GuardState::Armed,
+            Some("armed" | "restoring") if is_held(&path) => GuardState::Armed,
+            Some("armed" | "restoring") => GuardState::Gone,
             Some("restored") => GuardState::Restored,
             _ => continue,
         };
@@ -273,7 +289,8 @@ pub(crate) fn confirm(folder: &Path, id: &str) -> Result<bool, Fault> {
     }
 }
 
-/// Calls a guard to take everything back now, and waits for it. Blocking.
+/// Calls a guard to take everything back now, and waits for it; where it is gone, that is done
+/// here. Blocking.
 ///
 /// # Errors
 /// It does not answer.
@@ -285,21 +302,47 @@ pub(crate) fn call(folder: &Path, id: &str, why: &str) -> Result<(), Fault> {
         if file(folder, id, "restored").exists() {
             return Ok(());
         }
+        relieve(folder, id)?;
         std::thread::sleep(LOOK);
     }
     Err(Fault::new("timeout", Blame::Target, "the guard does not say that it took everything back"))
 }
 
-/// A guard that died with its machine leaves its file. What it should have done is done now.
+/// Does what a guard should have done that is gone: it was killed, or went with its machine.
+/// Nothing where it stands, where it has ended, or where somebody else is at this. Blocking.
 ///
 /// # Errors
 /// As the guard's own.
 pub(crate) fn relieve(folder: &Path, id: &str) -> Result<(), Fault> {
-    let armed = file(folder, id, "armed");
-    let order = read(&armed)?;
-    let namespace = order.netns.as_deref().map_or(Ok(Namespace::own()), Namespace::named)?;
-    let session = Session::begin(namespace.clone())?;
-    take_back(folder, &session, &namespace, order)
+    for state in ["armed", "restoring"] {
+        let path = file(folder, id, state);
+        let Ok(held) = File::open(&path) else { continue };
+        if held.try_lock().is_err() {
+            return Ok(());
+        }
+        let order = match read(&path) {
+            Ok(order) => order,
+            // It went on before it was held.
+            Err(_) if !path.exists() => continue,
+            Err(fault) => return Err(fault),
+        };
+        let namespace = order.netns.as_deref().map_or(Ok(Namespace::own()), Namespace::named)?;
+        let session = Session::begin(namespace.clone())?;
+        return take_back(folder, &session, &namespace, order, "the guard that watched over it was gone");
+    }
+    Ok(())
+}
+
+/// Whether a guard, or whoever relieves it, is there: it holds a lock, which ends with it.
+fn is_held(path: &Path) -> bool {
+    match File::open(path).map(|file| file.try_lock_shared()) {
+        Ok(Err(TryLockError::WouldBlock)) => true,
+        // Where locks cannot be asked for, it is believed.
+        Ok(Err(TryLockError::Error(_))) => true,
+        Ok(Ok(())) => false,
+        // It went on while we looked: the next name says where it stands.
+        Err(_) => true,
+    }
 }
 
 fn file(folder: &Path, id: &str, state: &str) -> PathBuf {
@@ -312,16 +355,18 @@ fn read(path: &Path) -> Result<Order, Fault> {
     serde_json::from_slice(&bytes).map_err(|error| bad(error.to_string()))
 }
 
-/// Whole or not at all, and for us alone.
-fn write(path: &Path, order: &Order) -> Result<(), Fault> {
+/// Whole or not at all, and for us alone. Held from before it has its name.
+fn write(path: &Path, order: &Order) -> Result<File, Fault> {
     let bad = |why: String| fault("io", format!("cannot write the guard {}: {why}", path.display()));
     let bytes = serde_json::to_vec(order).map_err(|error| bad(error.to_string()))?;
     let beside = path.with_extension("new");
-    let write = || -> std::io::Result<()> {
+    let write = || -> std::io::Result<File> {
         let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
+        file.lock()?;
         file.write_all(&bytes)?;
         file.sync_all()?;
-        fs::rename(&beside, path)
+        fs::rename(&beside, path)?;
+        Ok(file)
     };
     write().map_err(|error| bad(error.to_string()))
 }
