@@ -50,6 +50,7 @@ pub mod small_disk;
 pub mod ssh_server;
 pub mod tidelock;
 pub mod tls;
+pub mod tunnel;
 
 pub use daemon::Daemon;
 pub use databases::Databases;

@@ -14,7 +14,7 @@ struct Need {
     reason: &'static str,
 }
 
-const NEEDS: [Need; 12] = [
+const NEEDS: [Need; 14] = [
     Need { program: "cc", package: "gcc", reason: "compiles the embedded SQLite" },
     Need { program: "git", package: "git", reason: "makes the repositories that tests fetch from, and serves them" },
     Need { program: "ssh-keygen", package: "openssh-client", reason: "makes keys and signs the commits of tests" },
@@ -31,7 +31,7 @@ const NEEDS: [Need; 12] = [
         package: "nftables",
         reason: "reads and writes tables of nftables, in tests and for users",
     },
-    Need { program: "sqlite3", package: "sqlite3", reason: "changes databases of tests by hand" },
+const NEEDS: [Need; 14] = [
     Need { program: "socat", package: "socat", reason: "speaks TLS in front of the tests' servers" },
     Need {
         program: "/usr/lib/postgresql/15/bin/postgres",

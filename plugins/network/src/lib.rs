@@ -1,5 +1,5 @@
-//! The provider `network`: links, addresses, routes, rules, settings and tables of
-//! nftables, in the namespace of the target.
+//! The provider `network`: links, addresses, routes, rules, settings, tables of nftables and
+//! WireGuard, in the namespace of the target.
 //!
 //! What all kinds share: the name of the object is its resource's identity, a field that
 //! the spec leaves out is left alone, and what others made is theirs: routes and rules of
@@ -13,6 +13,7 @@ mod rule;
 mod see;
 mod spelling;
 mod sysctl;
+mod wireguard;
 
 use tidelock_sdk::{Kinds, Provider};
 
@@ -22,6 +23,7 @@ pub use nftables::{Nftables, NftablesSpec};
 pub use route::{Route, RouteSpec};
 pub use rule::{Rule, RuleSpec};
 pub use sysctl::{Sysctl, SysctlSpec};
+pub use wireguard::{Wireguard, WireguardSpec};
 
 /// The provider.
 pub struct Network;
@@ -29,10 +31,17 @@ pub struct Network;
 impl Provider for Network {
     const NAME: &'static str = "network";
     const VERSION: &'static str = env!("CARGO_PKG_VERSION");
-    const SUMMARY: &'static str = "Links, addresses, routes, rules, settings and nftables of a machine";
+    const SUMMARY: &'static str = "Links, addresses, routes, rules, settings, nftables and WireGuard of a machine";
 
     fn kinds() -> Kinds {
-        Kinds::new().with::<Link>().with::<Address>().with::<Route>().with::<Rule>().with::<Sysctl>().with::<Nftables>()
+        Kinds::new()
+            .with::<Link>()
+            .with::<Address>()
+            .with::<Route>()
+            .with::<Rule>()
+            .with::<Sysctl>()
+            .with::<Nftables>()
+            .with::<Wireguard>()
     }
 }
 

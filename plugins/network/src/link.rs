@@ -13,7 +13,7 @@ use crate::see;
 pub struct LinkSpec {
     /// Its name, 15 bytes at most.
     name: String,
-    /// `veth`, `bridge`, `vxlan` or `macvlan`: it is made where it is not there. Left out for
+    /// `veth`, `bridge`, `vxlan`, `macvlan` or `wireguard`: it is made where it is not there. Left out for
     /// a device, or for the other end of a veth.
     #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
     kind: Option<String>,
@@ -96,13 +96,13 @@ impl Kind for Link {
                 .then(|| (format!("/{field}"), format!("`{field}` is for {} alone", kinds.join(" and "))))
         };
         match spec.kind.as_deref() {
-            None | Some("bridge") => {}
+            None | Some("bridge" | "wireguard") => {}
             Some("veth") if spec.peer.is_none() => wrong("/peer", "a veth needs `peer`, its other end".into()),
             Some("macvlan") if spec.parent.is_none() => wrong("/parent", "a macvlan needs `parent`".into()),
             Some("vxlan") if spec.vni.is_none() => wrong("/vni", "a vxlan needs `vni`".into()),
             Some("veth" | "macvlan" | "vxlan") => {}
             Some(other) => {
-                wrong("/type", format!("{other:?} is no type of link: veth, bridge, vxlan or macvlan"));
+                wrong("/type", format!("{other:?} is no type of link: veth, bridge, vxlan, macvlan or wireguard"));
             }
         }
         let fields = [

@@ -29,6 +29,7 @@ fn each_kind_is_brought_about_once() {
         ("network.rule/u", json!({"family": 4, "priority": 1000, "from": "10.0.0.0/8", "table": 100}), "put-rule"),
         ("network.sysctl/f", json!({"name": "net.ipv4.ip_forward", "value": "1"}), "set-sysctl"),
         ("network.nftables/t", json!({"name": "filter", "ruleset": "table  inet filter { }"}), "replace-table"),
+        ("network.link/wg0", json!({"name": "wg0", "type": "wireguard", "up": true}), "put-link"),
     ] {
         let done = effects(&machine, address, spec);
         assert!(done.len() == 1 && done[0].starts_with(effect), "{address}: {done:?}");
@@ -78,9 +79,41 @@ fn mistakes_name_their_field() {
         ("network.rule/a", json!({"family": 4, "priority": 1}), "/table"),
         ("network.rule/a", json!({"family": 6, "priority": 1, "from": "10.0.0.0/8", "table": 1}), "/from"),
         ("network.sysctl/a", json!({"name": "kernel.x", "value": "1"}), "/name"),
+        (
+            "network.wireguard/a",
+            json!({"link": "wg0", "private_key": {"$secret": "k"}, "peers": {"short": {}}}),
+            "/peers/short",
+        ),
+        (
+            "network.wireguard/a",
+            json!({"link": "wg0", "private_key": {"$secret": "k"}, "peers": {"a/b": {"endpoint": "vpn.example.com:1"}}}),
+            "/peers/a~1b/endpoint",
+        ),
+        (
+            "network.wireguard/a",
+            json!({"link": "wg0", "private_key": {"$secret": "k"},
+                   "peers": {"a": {"allowed_ips": ["10.0.0.1/8"]}, "b": {"allowed_ips": ["10.0.0.0/8"]}}}),
+            "/peers/b/allowed_ips/0",
+        ),
         ("network.nftables/a", json!({"family": "x", "name": "a", "ruleset": ""}), "/family"),
     ] {
         let checked = checked(address, spec.clone());
         assert!(checked.diagnostics.iter().any(|remark| remark.field.as_deref() == Some(field)), "{spec}: {checked:?}");
     }
+}
+
+#[test]
+fn of_wireguard_all_peers_are_meant_and_one_that_was_heard_of_is_where_it_is() {
+    const KEY: &str = "xTIBA5rboUvnH4htodjb6e697QjLERt1NAB4mZqp8D/=";
+    let spec = json!({"link": "wg0", "private_key": {"$secret": "vpn/key", "mac": "12"}, "peers": {
+        KEY: {"endpoint": "192.0.2.1:7", "allowed_ips": ["10.10.0.1/16", "10.9.0.0/16", "10.10.0.0/16"]}}});
+    let machine = Machine::new();
+    let resource = declared("network.wireguard/vpn", spec.clone());
+    let done = machine.converge::<Network>(std::slice::from_ref(&resource)).unwrap();
+    let lines: Vec<String> = done.iter().map(|proposal| proposal.body.line()).collect();
+    let set = lines[0].strip_prefix("set-wireguard ").unwrap();
+    let set: Value = tidelock_sdk::serde_json::from_str(set).unwrap();
+    assert_eq!(set["peers"][KEY], json!({"preshared_key": "none", "endpoint": "192.0.2.1:7",
+        "allowed_ips": ["10.9.0.0/16", "10.10.0.0/16"], "keepalive": 0}));
+    assert_eq!((&set["private_key"]["mac"], set.get("exactly")), (&json!("12"), None));
 }

@@ -63,6 +63,9 @@ pub struct GrantDecl {
     /// Tables of nftables, by family and name: `inet filter`. Each may be a glob.
     #[serde(default)]
     pub tables: Vec<String>,
+    /// Names, or globs of names, of WireGuard interfaces whose key and peers may be set.
+    #[serde(default)]
+    pub wireguard: Vec<String>,
 }
 
 /// What a plugin wants to do.

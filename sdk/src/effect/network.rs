@@ -36,6 +36,8 @@ objects! {
     PutRule, put_rule;
     /// Sets a setting.
     SetSysctl, set_sysctl;
+    /// Sets the key and the peers of a WireGuard interface.
+    SetWireguard, set_wireguard;
 }
 
 /// Removes a link, an address, a route or a rule.
@@ -92,6 +94,7 @@ proposable! {
     PutRoute => put_route,
     PutRule => put_rule,
     SetSysctl => set_sysctl,
+    SetWireguard => set_wireguard,
     RemoveObject => remove_object,
     ReplaceTable => replace_table,
     RemoveTable => remove_table,

@@ -68,6 +68,10 @@ impl ProposePort<'_> {
         propose::set_sysctl(&common(with), &sysctl.object).map_err(error_in)
     }
 
+    pub(crate) fn set_wireguard(self, with: Common, set: effect::SetWireguard) -> Result<(), Error> {
+        propose::set_wireguard(&common(with), &set.object).map_err(error_in)
+    }
+
     pub(crate) fn remove_object(self, with: Common, remove: effect::RemoveObject) -> Result<(), Error> {
         propose::remove(&common(with), &remove.name).map_err(error_in)
     }

@@ -56,6 +56,7 @@ impl Machine {
         let text = |key: &str| fields.get(key).map(|value| value.as_str().map_or(value.to_string(), ToOwned::to_owned));
         let part = |key: &str| text(key).ok_or_else(|| Error::plugin(format!("a {sort} without `{key}`")));
         let name = match sort {
+            "wireguard" => part("link")?,
             "address" => format!("{}/{}", part("link")?, part("address")?),
             "rule" => format!("{}/{}", part("family")?, part("priority")?),
             "route" => {
@@ -100,6 +101,7 @@ record!(
     put_route: PutRoute,
     put_rule: PutRule,
     set_sysctl: SetSysctl,
+    set_wireguard: SetWireguard,
     remove_object: RemoveObject,
     replace_table: ReplaceTable,
     remove_table: RemoveTable,

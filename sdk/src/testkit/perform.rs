@@ -29,6 +29,7 @@ pub enum Body {
     PutRoute(network::PutRoute),
     PutRule(network::PutRule),
     SetSysctl(network::SetSysctl),
+    SetWireguard(network::SetWireguard),
     RemoveObject(network::RemoveObject),
     ReplaceTable(network::ReplaceTable),
     RemoveTable(network::RemoveTable),
@@ -52,6 +53,7 @@ impl Body {
             Self::PutRoute(put) => format!("put-route {}", put.object),
             Self::PutRule(put) => format!("put-rule {}", put.object),
             Self::SetSysctl(set) => format!("set-sysctl {}", set.object),
+            Self::SetWireguard(set) => format!("set-wireguard {}", set.object),
             Self::RemoveObject(remove) => format!("remove {}", remove.name),
             Self::ReplaceTable(table) => format!("replace-table {}", table.name),
             Self::RemoveTable(table) => format!("remove-table {}", table.name),
@@ -113,6 +115,7 @@ impl Machine {
             Body::PutRoute(put) => self.put_named("route", &put.object)?,
             Body::PutRule(put) => self.put_named("rule", &put.object)?,
             Body::SetSysctl(set) => self.put_named("sysctl", &set.object)?,
+            Body::SetWireguard(set) => self.put_named("wireguard", &set.object)?,
             Body::ReplaceTable(table) => self.put_object(&table.name, table.ruleset.clone().into()),
             Body::RemoveObject(network::RemoveObject { name }) | Body::RemoveTable(network::RemoveTable { name }) => {
                 self.objects.borrow_mut().remove(name);

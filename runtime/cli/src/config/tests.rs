@@ -56,7 +56,7 @@ fn a_mistyped_key_of_a_grant() {
     3 | path = ["/etc/**"]
       | ^^^^ did you mean `paths`?
       |
-      = hint: [grants.server] takes: targets, paths, exec, exec_read, env, special_modes, databases, sql, privileges, links, addresses, routes, rules, sysctls, tables
+      = hint: [grants.server] takes: targets, paths, exec, exec_read, env, special_modes, databases, sql, privileges, links, addresses, routes, rules, sysctls, tables, wireguard
     "#);
     assert_snapshot!(complaint("[[grants.server]]\ntargets = [\"*\"]\npath = [\"/etc/**\"]\n"), @r#"
     error: unknown key `path` in [grants.server]
@@ -65,7 +65,7 @@ fn a_mistyped_key_of_a_grant() {
     3 | path = ["/etc/**"]
       | ^^^^ did you mean `paths`?
       |
-      = hint: [grants.server] takes: targets, paths, exec, exec_read, env, special_modes, databases, sql, privileges, links, addresses, routes, rules, sysctls, tables
+      = hint: [grants.server] takes: targets, paths, exec, exec_read, env, special_modes, databases, sql, privileges, links, addresses, routes, rules, sysctls, tables, wireguard
     "#);
 }
 

@@ -6,7 +6,7 @@ use serde::de::DeserializeOwned;
 use tidelock_model::effect::{AfterCrash, EffectBody};
 use tidelock_model::error::{Blame, Fault};
 use tidelock_model::grant::Access;
-use tidelock_model::network::{Address, Link, NetworkEffect, Object, ObjectName, Route, Rule, Sysctl};
+use tidelock_model::network::{Address, Link, NetworkEffect, Object, ObjectName, Route, Rule, Sysctl, Wireguard};
 use wasmtime::Result;
 
 use crate::bindings::netlink::propose::{Common, Host};
@@ -36,6 +36,11 @@ impl Host for CallState {
 
     async fn set_sysctl(&mut self, common: Common, sysctl: String) -> Result<Result<(), Error>> {
         self.put_json("netlink/propose.set-sysctl", common, &sysctl, |sysctl: Sysctl| Object::Sysctl(sysctl)).await
+    }
+
+    async fn set_wireguard(&mut self, common: Common, wireguard: String) -> Result<Result<(), Error>> {
+        let function = "netlink/propose.set-wireguard";
+        self.put_json(function, common, &wireguard, |set: Wireguard| Object::Wireguard(set)).await
     }
 
     async fn remove(&mut self, common: Common, name: String) -> Result<Result<(), Error>> {

@@ -71,7 +71,8 @@ impl CallState {
                 Err(fault) => Err(fault),
                 Ok(()) => match answers.next() {
                     Some((network, Ok(object))) => {
-                        let saw = Precondition::Network { network, object: object.clone() };
+                        let lasting = object.as_ref().map(Object::lasting);
+                        let saw = Precondition::Network { network, object: lasting };
                         let Some(seen) = pass.seen.keep(saw) else {
                             return Err(self.door.broken("looked at more objects than one pass may").into());
                         };

@@ -109,6 +109,12 @@ fn holds_text(spec: &Value, text: &str) -> bool {
 fn spelled_out(object: &tidelock_model::network::Object, request: &StepRequest) -> Result<(), String> {
     let put = serde_json::to_value(object).map_err(|error| format!("it cannot be written: {error}"))?;
     let desired = request.desired.as_ref();
+    if let tidelock_model::network::Object::Wireguard(set) = object {
+        // Its secrets are among the fields that are compared.
+        if set.private_key.is_none() {
+            return Err("it has no `private_key`".into());
+        }
+    }
     for (field, value) in put.as_object().into_iter().flatten().filter(|(field, _)| *field != "object") {
         if desired.and_then(|spec| spec.get(field)) != Some(value) {
             return Err(format!("its field `{field}` is not as the desired spec says"));

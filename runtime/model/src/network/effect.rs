@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{Link, Object, ObjectName};
+use crate::secret::SecretName;
 
 /// One typed write on a network.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -54,12 +55,14 @@ impl NetworkEffect {
             (Self::Put { .. }, ObjectName::Rule { .. }) => "put-rule",
             (Self::Put { .. }, ObjectName::Sysctl { .. }) => "set-sysctl",
             (Self::Put { .. }, ObjectName::Table { .. }) => "replace-table",
+            (Self::Put { .. }, ObjectName::Wireguard { .. }) => "set-wireguard",
             (Self::Remove { .. }, ObjectName::Link { .. }) => "remove-link",
             (Self::Remove { .. }, ObjectName::Address { .. }) => "remove-address",
             (Self::Remove { .. }, ObjectName::Route { .. }) => "remove-route",
             (Self::Remove { .. }, ObjectName::Rule { .. }) => "remove-rule",
             (Self::Remove { .. }, ObjectName::Sysctl { .. }) => "remove-sysctl",
             (Self::Remove { .. }, ObjectName::Table { .. }) => "remove-table",
+            (Self::Remove { .. }, ObjectName::Wireguard { .. }) => "clear-wireguard",
         }
     }
 
@@ -75,6 +78,7 @@ impl NetworkEffect {
                 ObjectName::Rule { family, priority } => format!("remove rule {priority} of IPv{family}"),
                 ObjectName::Sysctl { name } => format!("leave {name} as it is"),
                 ObjectName::Table { family, name } => format!("remove table {family} {name}"),
+                ObjectName::Wireguard { link } => format!("take the key and all peers from wireguard {link}"),
             },
         }
     }
@@ -99,6 +103,15 @@ impl NetworkEffect {
             (_, Some(before)) => Some(Self::Put { object: before.clone() }),
         }
     }
+
+    /// The secrets whose values it writes.
+    #[must_use]
+    pub fn secrets(&self) -> Vec<&SecretName> {
+        match self {
+            Self::Put { object: Object::Wireguard(set) } => set.keys().map(|key| &key.name).collect(),
+            _ => vec![],
+        }
+    }
 }
 
 /// The fields of a link that a write sets, as they were before.
@@ -121,6 +134,11 @@ fn put_summary(object: &Object) -> String {
         Object::Rule(rule) => format!("put rule {} of IPv{}", rule.priority, rule.family),
         Object::Sysctl(sysctl) => return format!("set {} to {:?}", sysctl.name, sysctl.value),
         Object::Table(table) => return format!("replace table {} {} in one transaction", table.family, table.name),
+        Object::Wireguard(set) => {
+            let count = set.peers.len();
+            let peers = if count == 1 { "1 peer".to_owned() } else { format!("{count} peers") };
+            return format!("set wireguard {}, with {peers}", set.link);
+        }
     };
     let mut word = |name: &str, value: Option<String>| {
         if let Some(value) = value {
@@ -163,7 +181,7 @@ fn put_summary(object: &Object) -> String {
                 None => out.push_str(&format!(" {}", rule.action)),
             }
         }
-        Object::Address(_) | Object::Sysctl(_) | Object::Table(_) => {}
+        Object::Address(_) | Object::Sysctl(_) | Object::Table(_) | Object::Wireguard(_) => {}
     }
     out
 }

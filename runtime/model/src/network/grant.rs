@@ -15,6 +15,7 @@ pub struct NetworkGrant {
     rules: Vec<(u32, u32)>,
     sysctls: Vec<GlobMatcher>,
     tables: Vec<(GlobMatcher, GlobMatcher)>,
+    wireguard: Vec<GlobMatcher>,
 }
 
 impl NetworkGrant {
@@ -49,6 +50,9 @@ impl NetworkGrant {
         for pattern in &decl.sysctls {
             self.sysctls.push(glob(&turned(pattern), true)?);
         }
+        for pattern in &decl.wireguard {
+            self.wireguard.push(glob(pattern, false)?);
+        }
         for text in &decl.tables {
             let [family, name] = text.split_whitespace().collect::<Vec<_>>()[..] else {
                 return Err(bad("tables", format!("{text:?} is not a family and a name, such as `inet filter`")));
@@ -74,6 +78,10 @@ impl NetworkGrant {
             ObjectName::Sysctl { name } => {
                 let open = self.sysctls.iter().any(|pattern| pattern.is_match(turned(name)));
                 if open { Ok(()) } else { Err(("sysctls", name.clone())) }
+            }
+            ObjectName::Wireguard { link } => {
+                let open = self.wireguard.iter().any(|pattern| pattern.is_match(link));
+                if open { Ok(()) } else { Err(("wireguard", globset::escape(link))) }
             }
             ObjectName::Table { family, name } => {
                 let open =
@@ -125,6 +133,7 @@ mod tests {
             rules: words(&["1000-1999", "7"]),
             sysctls: words(&["net.ipv4.*", "net.ipv6.conf.**"]),
             tables: words(&["inet filter", "ip tidelock-*"]),
+            wireguard: words(&["wg*"]),
             ..GrantDecl::default()
         };
         Grant::new("network", "router-1", [&decl], vec![]).unwrap()
@@ -138,6 +147,7 @@ mod tests {
     fn what_is_granted_is_open_and_nothing_beside_it() {
         for name in [
             "link:veth0",
+            "wireguard:wg0",
             "link:br0",
             "address:br0/10.0.0.1/24",
             "address:veth1/2001:db8::1/64",

@@ -7,6 +7,7 @@ mod effect;
 mod grant;
 mod object;
 mod prefix;
+mod wireguard;
 
 pub use effect::NetworkEffect;
 pub use grant::NetworkGrant;
@@ -15,6 +16,7 @@ pub use object::{
     table_name,
 };
 pub use prefix::Prefix;
+pub use wireguard::{Key, Peer, Preshared, PresharedWord, Wireguard, wireguard_key};
 
 /// The number of the routing protocol that marks routes and rules as made by us. Free for
 /// administrators by the kernel's and iproute2's lists.

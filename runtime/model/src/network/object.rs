@@ -1,5 +1,5 @@
-//! What a network is made of: links, addresses, routes, rules, settings and tables of
-//! nftables; and what each is called, whatever a stack calls it.
+//! What a network is made of: links, addresses, routes, rules, settings, tables of
+//! nftables and what WireGuard is set to; and what each is called, whatever a stack calls it.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -7,7 +7,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use super::Prefix;
+use super::{Prefix, Wireguard};
 
 /// The kernel's number of the routing table `main`.
 pub const MAIN: u32 = 254;
@@ -20,7 +20,7 @@ const DEFAULT_METRIC_V6: u32 = 1024;
 pub struct Link {
     /// Its name, 15 bytes at most.
     pub name: String,
-    /// `veth`, `bridge`, `vxlan`, `macvlan`, or whatever else is seen. Fixed once it is there.
+    /// `veth`, `bridge`, `vxlan`, `macvlan`, `wireguard`, or whatever else is seen. Fixed once it is there.
     #[serde(default, rename = "type", skip_serializing_if = "Option::is_none")]
     pub kind: Option<String>,
     /// For a veth: the other end, in the same namespace.
@@ -168,6 +168,8 @@ pub enum Object {
     Sysctl(Sysctl),
     /// A table of nftables.
     Table(Table),
+    /// What a WireGuard interface is set to.
+    Wireguard(Wireguard),
 }
 
 impl Object {
@@ -181,6 +183,16 @@ impl Object {
             Self::Rule(rule) => ObjectName::Rule { family: rule.family, priority: rule.priority },
             Self::Sysctl(sysctl) => ObjectName::Sysctl { name: sysctl.name.clone() },
             Self::Table(table) => ObjectName::Table { family: table.family.clone(), name: table.name.clone() },
+            Self::Wireguard(set) => ObjectName::Wireguard { link: set.link.clone() },
+        }
+    }
+
+    /// Without what changes by itself.
+    #[must_use]
+    pub fn lasting(&self) -> Self {
+        match self {
+            Self::Wireguard(set) => Self::Wireguard(set.lasting()),
+            other => other.clone(),
         }
     }
 }
@@ -228,6 +240,11 @@ pub enum ObjectName {
         /// The table.
         name: String,
     },
+    /// `wireguard:wg0`.
+    Wireguard {
+        /// The link.
+        link: String,
+    },
 }
 
 impl ObjectName {
@@ -241,6 +258,7 @@ impl ObjectName {
             Self::Rule { .. } => "rule",
             Self::Sysctl { .. } => "sysctl",
             Self::Table { .. } => "nftables",
+            Self::Wireguard { .. } => "wireguard",
         }
     }
 }
@@ -255,7 +273,7 @@ impl fmt::Display for ObjectName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:", self.sort())?;
         match self {
-            Self::Link { name } | Self::Sysctl { name } => f.write_str(name),
+            Self::Link { name } | Self::Sysctl { name } | Self::Wireguard { link: name } => f.write_str(name),
             Self::Address { link, address } => write!(f, "{link}/{address}"),
             Self::Route { table, to, metric } => {
                 match *table {
@@ -293,6 +311,7 @@ impl FromStr for ObjectName {
         let (sort, rest) = text.split_once(':').ok_or_else(not)?;
         let name = match sort {
             "link" => Self::Link { name: link_name(rest)? },
+            "wireguard" => Self::Wireguard { link: link_name(rest)? },
             "sysctl" => Self::Sysctl { name: sysctl_name(rest)? },
             "address" => {
                 let (link, address) = rest.split_once('/').ok_or_else(not)?;
@@ -391,6 +410,7 @@ mod tests {
             "rule:4/1000",
             "sysctl:net.ipv4.conf.eth0/100.rp_filter",
             "nftables:inet/filter",
+            "wireguard:wg0",
         ] {
             assert_eq!(text.parse::<ObjectName>().unwrap().to_string(), text);
         }

@@ -31,9 +31,11 @@ use tidelock_model::effect::{Effect, PathState};
 use tidelock_model::error::{Blame, Fault};
 use tidelock_model::grant::Grant;
 use tidelock_model::name::Name;
+use tidelock_model::observation::SecretProbe;
 use tidelock_model::plan::{Group, Preview};
 use tidelock_model::port::{Blobs, Guard, Guarded, Target, Until};
 use tidelock_model::run::Outcome;
+use tidelock_model::secret::SecretValue;
 
 pub use self::command::Ended;
 use self::command::Order;
@@ -224,6 +226,11 @@ impl Target for Machine {
         let content = preview::content(effect, blobs)?;
         let (machine, effect) = (self.clone(), effect.clone());
         blocking(move || preview::preview(&machine, &effect, content.as_deref())).await?
+    }
+
+    async fn matches(&self, probe: &SecretProbe, value: &SecretValue) -> Result<Option<bool>, Fault> {
+        let (network, probe, value) = (self.network.clone(), probe.clone(), value.clone());
+        blocking(move || network.matches(&probe, &value)).await?
     }
 
     async fn replaced(&self, effect: &Effect, max: u64) -> Result<Option<Vec<u8>>, Fault> {

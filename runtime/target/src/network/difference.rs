@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 use similar::TextDiff;
 use tidelock_model::network::{NetworkEffect, Object};
+use tidelock_model::secret::SecretRef;
 
 /// Lines that begin with `-` for what goes and `+` for what comes.
 pub(crate) fn difference(effect: &NetworkEffect, before: Option<&Object>) -> String {
@@ -27,7 +28,8 @@ pub(crate) fn difference(effect: &NetworkEffect, before: Option<&Object>) -> Str
     let mut lines = String::new();
     for (name, value) in &old {
         // A field that is not asked for stays as it is.
-        let goes = after.is_none() || new.get(name).is_some_and(|new| new != value);
+        let within = |name: &str| name.starts_with("peers ");
+        let goes = after.is_none() || new.get(name).map_or(within(name), |new| new != value);
         if goes {
             lines.push_str(&format!("-{name} {}\n", plain(value)));
         }
@@ -46,10 +48,31 @@ fn fields(object: Option<&Object>) -> Map<String, Value> {
         _ => Map::new(),
     };
     fields.shift_remove("object");
-    fields
+    let mut flat = Map::new();
+    for (name, value) in fields {
+        flatten(name, value, &mut flat);
+    }
+    flat
+}
+
+/// What is within another is a field of its own: the peers of WireGuard.
+fn flatten(name: String, value: Value, into: &mut Map<String, Value>) {
+    match value {
+        Value::Object(fields) if !fields.contains_key(tidelock_model::secret::KEY) => {
+            for (field, value) in fields {
+                flatten(format!("{name} {field}"), value, into);
+            }
+        }
+        value => {
+            into.insert(name, value);
+        }
+    }
 }
 
 fn plain(value: &Value) -> String {
+    if let Some(secret) = SecretRef::read(value) {
+        return secret.shown();
+    }
     value.as_str().map_or_else(|| value.to_string(), ToOwned::to_owned)
 }
 

@@ -138,6 +138,9 @@ pub fn keep_guard(folder: &Path, order: impl Read, mut out: impl std::io::Write)
     let namespace = order.netns.as_deref().map_or(Ok(Namespace::own()), Namespace::named)?;
     let id = order.guard.id.clone();
     let session = Session::begin(namespace.clone())?;
+    for inverse in &order.inverses {
+        session.remember(inverse)?;
+    }
     let ends = Instant::now() + Duration::from_millis(order.guard.within_ms);
     let path = file(folder, &id, "armed");
     let alive = write(&path, &order)?;

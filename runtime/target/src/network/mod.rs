@@ -1,24 +1,28 @@
-//! The network of a machine: links, addresses, routes, rules, settings, and tables of
-//! nftables, in the machine's own namespace or in a named one.
+//! The network of a machine: links, addresses, routes, rules, settings, tables of nftables and
+//! WireGuard, in the machine's own namespace or in a named one.
 //!
 //! Start at [`Network`]. `view` shows what is there, `put` is the only module that writes
-//! to the kernel over netlink, `sysctl` the only one that writes settings, and `nft` the
-//! only one that starts the program of that name. `namespace` is how each of them gets
-//! where it works.
+//! to the kernel over netlink, `sysctl` the only one that writes settings, and `nft` and
+//! `wireguard` the only ones that start the programs of those names. `namespace` is how each
+//! of them gets where it works.
 
 mod difference;
 mod guard;
 mod namespace;
 mod nft;
+mod program;
 mod put;
 mod rtnetlink;
 mod session;
 mod sysctl;
 mod view;
 mod watch;
+mod wireguard;
 
 use tidelock_model::error::{Blame, Fault};
 use tidelock_model::network::{NetworkEffect, Object, ObjectName, Table};
+use tidelock_model::observation::SecretProbe;
+use tidelock_model::secret::SecretValue;
 
 pub(crate) use self::difference::difference;
 pub use self::guard::{GuardHelper, keep_guard};
@@ -28,6 +32,10 @@ use self::rtnetlink::Rtnetlink;
 pub use self::session::Session;
 use self::view::View;
 pub use self::watch::NetworkWatches;
+pub(crate) use self::wireguard::Keys;
+
+/// How a provider asks whether a key of WireGuard is a secret's.
+const KEY_PROBE: &str = "wireguard-key";
 
 /// The network of one machine. Cheap to clone; holds nothing open.
 #[derive(Debug, Clone)]
@@ -83,6 +91,26 @@ impl Network {
         nft::trial::of_text(family, name, text, &links)
     }
 
+    /// Whether a secret is the key that a probe is about; `None` where it is about none. Blocking.
+    ///
+    /// # Errors
+    /// The interface cannot be asked.
+    pub(crate) fn matches(&self, probe: &SecretProbe, value: &SecretValue) -> Result<Option<bool>, Fault> {
+        if probe.method != KEY_PROBE {
+            return Ok(None);
+        }
+        // `wireguard:wg0`, or with a peer's public key after a space.
+        let (name, peer) = match probe.material.split_once(' ') {
+            Some((name, peer)) => (name, Some(peer)),
+            None => (probe.material.as_str(), None),
+        };
+        let Ok(ObjectName::Wireguard { link }) = name.parse() else { return Ok(None) };
+        self.namespace.enter(|| match find(&mut None, &ObjectName::Wireguard { link: link.clone() })? {
+            Some(_) => wireguard::is_key(&link, peer, value).map(Some),
+            None => Ok(None),
+        })
+    }
+
     fn links(&self) -> Result<Vec<String>, Fault> {
         self.namespace.enter(links_here)
     }
@@ -93,6 +121,9 @@ fn links_here() -> Result<Vec<String>, Fault> {
     let mut view = View::new(Rtnetlink::open()?);
     Ok(view.link_names()?.into_iter().filter(|name| name != "lo").collect())
 }
+
+/// The type of a link that WireGuard serves.
+const WIREGUARD: &str = "wireguard";
 
 /// What is under each name in the namespace of this thread.
 fn look_here(names: &[ObjectName]) -> Vec<Result<Option<Object>, Fault>> {
@@ -105,6 +136,15 @@ fn find(view: &mut Option<View>, name: &ObjectName) -> Result<Option<Object>, Fa
     match name {
         ObjectName::Sysctl { name } => Ok(sysctl::read(name)?.map(Object::Sysctl)),
         ObjectName::Table { family, name } => Ok(nft::list(family, name)?.map(Object::Table)),
+        ObjectName::Wireguard { link } => {
+            let found = opened(view)?.find(&ObjectName::Link { name: link.clone() })?;
+            match found {
+                Some(Object::Link(found)) if found.kind.as_deref() == Some(WIREGUARD) => {
+                    Ok(wireguard::look(link)?.map(Object::Wireguard))
+                }
+                _ => Ok(None),
+            }
+        }
         name => opened(view)?.find(name),
     }
 }

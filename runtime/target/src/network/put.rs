@@ -17,9 +17,9 @@ use rustix::io::Errno;
 use tidelock_model::error::Fault;
 use tidelock_model::network::{Address, Link, Object, ObjectName, PROTOCOL, Prefix, Route, Rule};
 
-use super::fault;
 use super::rtnetlink::Refused;
 use super::view::{self, MACVLAN_MODES, View};
+use super::{WIREGUARD, fault, wireguard};
 
 /// The port that vxlan has by its standard; the kernel's own default is an older one.
 const VXLAN_PORT: u16 = 4789;
@@ -33,8 +33,12 @@ pub(super) fn put(view: &mut View, object: &Object, now: Option<&Object>) -> Res
         Object::Address(address) => put_address(view, address),
         Object::Route(route) => put_route(view, route, now),
         Object::Rule(rule) => put_rule(view, rule, now),
-        Object::Sysctl(_) | Object::Table(_) => Err(fault("invalid", "this is no object of netlink")),
+        Object::Sysctl(_) | Object::Table(_) | Object::Wireguard(_) => Err(no_netlink()),
     }
+}
+
+fn no_netlink() -> Fault {
+    fault("invalid", "this is no object of netlink")
 }
 
 /// Removes an object; nothing to do where it is not there.
@@ -69,9 +73,15 @@ pub(super) fn remove(view: &mut View, name: &ObjectName, now: Option<&Object>) -
             let (_, message) = found.ok_or_else(|| fault("changed", format!("{name} is gone")).retryable())?;
             RouteNetlinkMessage::DelRule(message)
         }
-        Object::Sysctl(_) | Object::Table(_) => return Err(fault("invalid", "this is no object of netlink")),
+        Object::Sysctl(_) | Object::Table(_) | Object::Wireguard(_) => return Err(no_netlink()),
     };
-    view.rtnetlink().change(change, 0).map_err(|refused| refused.while_doing(&doing))
+    view.rtnetlink().change(change, 0).map_err(|refused| refused.while_doing(&doing))?;
+    if let Object::Link(Link { name, kind: Some(kind), .. }) = now
+        && kind == WIREGUARD
+    {
+        wireguard::gone(name);
+    }
+    Ok(())
 }
 
 /// Routes and rules of others stay as they are.
@@ -118,11 +128,13 @@ fn put_link(view: &mut View, link: &Link, is_there: bool) -> Result<(), Fault> {
     }
     let word = link.kind.as_deref().ok_or_else(|| {
         fault("not-found", format!("there is no link {name}"))
-            .hint("give it a `type` to have it made: veth, bridge, vxlan or macvlan")
+            .hint("give it a `type` to have it made: veth, bridge, vxlan, macvlan or wireguard")
     })?;
     let kind = view::kind(word).ok_or_else(|| {
-        fault("invalid", format!("links of the type {word:?} are not made: veth, bridge, vxlan or macvlan")).at("/type")
+        fault("invalid", format!("links of the type {word:?} are not made: veth, bridge, vxlan, macvlan or wireguard"))
+            .at("/type")
     })?;
+    let set = message.clone();
     message.attributes.push(LinkAttribute::IfName(name.clone()));
     let mut infos = vec![LinkInfo::Kind(kind)];
     if let Some(parent) = link.parent.as_deref().filter(|_| word == "macvlan") {
@@ -130,10 +142,23 @@ fn put_link(view: &mut View, link: &Link, is_there: bool) -> Result<(), Fault> {
     }
     infos.extend(made_of(view, link, word)?.map(LinkInfo::Data));
     message.attributes.push(LinkAttribute::LinkInfo(infos));
-    view.rtnetlink()
-        .change(RouteNetlinkMessage::NewLink(message), NLM_F_CREATE | NLM_F_EXCL)
-        .map_err(|refused| refused.while_doing(&format!("make the {word} {name}")))?;
+    let doing = format!("make the {word} {name}");
+    match view.rtnetlink().change(RouteNetlinkMessage::NewLink(message), NLM_F_CREATE | NLM_F_EXCL) {
+        Err(Refused::Kernel(Errno::OPNOTSUPP, _)) if word == WIREGUARD => return make_wireguard(view, name, set),
+        made => made.map_err(|refused| refused.while_doing(&doing))?,
+    }
     bridge_mtu.map_or(Ok(()), |mtu| fix_mtu(view, name, mtu))
+}
+
+/// Where the kernel makes no WireGuard interface a program does, and what else the link is to
+/// be is set on it.
+fn make_wireguard(view: &mut View, name: &str, mut set: LinkMessage) -> Result<(), Fault> {
+    wireguard::make(name)?;
+    view.forget(&ObjectName::Link { name: name.to_owned() });
+    set.header.index = view.index(name)?;
+    view.rtnetlink()
+        .change(RouteNetlinkMessage::SetLink(set), 0)
+        .map_err(|refused| refused.while_doing(&format!("set link {name}")))
 }
 
 /// A bridge follows its ports' smallest packet size until one was set on it that differs from

@@ -1,13 +1,17 @@
 //! A visit to a network for several effects: one thread in the namespace, which looks once
 //! and keeps what it saw for as long as that is surely still so.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tidelock_model::error::{Blame, Fault};
-use tidelock_model::network::{NetworkEffect, Object, ObjectName};
+use tidelock_model::network::{NetworkEffect, Object, ObjectName, Wireguard};
+use tidelock_model::secret::SecretValue;
 use tokio::sync::{mpsc, oneshot};
 
 use super::view::View;
+use super::wireguard::{self, Keys};
 use super::{Namespace, fault, find, links_here, nft, opened, put, sysctl};
 
 /// A look older than this is taken anew. A thousand routes take some tens of milliseconds,
@@ -15,9 +19,15 @@ use super::{Namespace, fault, find, links_here, nft, opened, put, sysctl};
 const FRESH: Duration = Duration::from_millis(100);
 
 struct Job {
-    effect: NetworkEffect,
-    before: Option<Option<Object>>,
+    work: Work,
     answer: oneshot::Sender<Result<(), Fault>>,
+}
+
+enum Work {
+    /// Perform this, if that is still there, with the values of these secrets.
+    Perform(NetworkEffect, Option<Option<Object>>, Arc<Keys>),
+    /// Remember what an interface is set to.
+    Remember(String),
 }
 
 /// The visit. It ends when this is dropped.
@@ -42,10 +52,35 @@ impl Session {
     /// # Errors
     /// `changed`; the kernel refuses; something that the effect needs is not there.
     pub fn perform(&self, effect: &NetworkEffect, before: Option<&Option<Object>>) -> Result<(), Fault> {
+        self.perform_with(effect, before, &Arc::default())
+    }
+
+    /// The same for an effect that names secrets.
+    pub(crate) fn perform_with(
+        &self,
+        effect: &NetworkEffect,
+        before: Option<&Option<Object>>,
+        keys: &Arc<Keys>,
+    ) -> Result<(), Fault> {
+        self.have(Work::Perform(effect.clone(), before.cloned(), Arc::clone(keys)))
+    }
+
+    /// Remembers, for the length of the visit and in memory alone, what an effect would take a
+    /// WireGuard interface back to: its keys stand in no plan and in no file. Blocking.
+    ///
+    /// # Errors
+    /// The interface cannot be asked.
+    pub(super) fn remember(&self, inverse: &NetworkEffect) -> Result<(), Fault> {
+        match inverse {
+            NetworkEffect::Put { object: Object::Wireguard(set) } => self.have(Work::Remember(set.link.clone())),
+            _ => Ok(()),
+        }
+    }
+
+    fn have(&self, work: Work) -> Result<(), Fault> {
         let gone = || Fault::new("panic", Blame::Host, "work in a network namespace panicked");
         let (answer, answered) = oneshot::channel();
-        let job = Job { effect: effect.clone(), before: before.cloned(), answer };
-        self.jobs.send(job).map_err(|_| gone())?;
+        self.jobs.send(Job { work, answer }).map_err(|_| gone())?;
         answered.blocking_recv().map_err(|_| gone())?
     }
 }
@@ -53,11 +88,46 @@ impl Session {
 fn serve(namespace: &Namespace, mut work: mpsc::UnboundedReceiver<Job>) {
     let there = namespace.stay();
     let mut looked = (Instant::now(), None);
+    let mut remembered = Remembered::new();
     while let Some(job) = work.blocking_recv() {
-        let done = there.clone().and_then(|()| perform(&mut looked, &job.effect, job.before.as_ref()));
+        let done = there.clone().and_then(|()| match &job.work {
+            Work::Perform(effect, before, keys) => {
+                perform(&mut looked, effect, before.as_ref(), &mut Wires { keys, remembered: &mut remembered })
+            }
+            Work::Remember(link) => remember(&mut remembered, link),
+        });
         // Nobody waits for it any more.
         let _ = job.answer.send(done);
     }
+}
+
+/// What WireGuard interfaces were set to when the visit first changed them.
+type Remembered = BTreeMap<String, SecretValue>;
+
+/// What only the settings of WireGuard need.
+struct Wires<'v> {
+    keys: &'v Keys,
+    remembered: &'v mut Remembered,
+}
+
+impl Wires<'_> {
+    fn put(&mut self, wanted: &Wireguard, now: Option<&Wireguard>) -> Result<(), Fault> {
+        // One without a key takes back what the visit did.
+        if let (None, Some(old)) = (&wanted.private_key, self.remembered.get(&wanted.link)) {
+            return wireguard::restore(&wanted.link, old);
+        }
+        if now.is_some() {
+            remember(self.remembered, &wanted.link)?;
+        }
+        wireguard::put(wanted, now, self.keys)
+    }
+}
+
+fn remember(remembered: &mut Remembered, link: &str) -> Result<(), Fault> {
+    if !remembered.contains_key(link) {
+        remembered.insert(link.to_owned(), wireguard::remembered(link)?);
+    }
+    Ok(())
 }
 
 /// Whether what changed since it was looked at takes nothing of anybody's away. What an effect
@@ -72,6 +142,7 @@ fn perform(
     (since, view): &mut (Instant, Option<View>),
     effect: &NetworkEffect,
     before: Option<&Option<Object>>,
+    wires: &mut Wires<'_>,
 ) -> Result<(), Fault> {
     if since.elapsed() > FRESH {
         (*since, *view) = (Instant::now(), None);
@@ -79,7 +150,7 @@ fn perform(
     let name = effect.object();
     let now = find(view, &name)?;
     if let Some(before) = before
-        && *before != now
+        && *before != now.as_ref().map(Object::lasting)
         && !harmless(effect, before.as_ref(), now.as_ref())
     {
         return Err(fault("changed", format!("{name} changed since it was looked at"))
@@ -88,14 +159,30 @@ fn perform(
     let done = match effect {
         NetworkEffect::Put { object: Object::Sysctl(setting) } => sysctl::write(setting),
         NetworkEffect::Put { object: Object::Table(table) } => nft::replace(table, &links_here()?),
+        NetworkEffect::Put { object: Object::Wireguard(wanted) } => match (&now, is_wireguard(view, &wanted.link)?) {
+            (Some(Object::Wireguard(now)), _) => wires.put(wanted, Some(now)),
+            (_, true) => wires.put(wanted, None),
+            (_, false) => Err(fault("not-found", format!("there is no WireGuard interface {}", wanted.link))
+                .hint("have it made: a network.link of the type wireguard")),
+        },
         NetworkEffect::Put { object } => put::put(opened(view)?, object, now.as_ref()),
         // It stays as it is: the kernel has no setting to go back to.
         NetworkEffect::Remove { object: ObjectName::Sysctl { .. } } => Ok(()),
         NetworkEffect::Remove { object: ObjectName::Table { family, name } } => nft::remove(family, name),
+        NetworkEffect::Remove { object: ObjectName::Wireguard { link } } => match now {
+            Some(_) => remember(wires.remembered, link).and_then(|()| wireguard::clear(link)),
+            None => Ok(()),
+        },
         NetworkEffect::Remove { object } => put::remove(opened(view)?, object, now.as_ref()),
     };
     if let Some(view) = view {
         view.forget(&name);
     }
     done
+}
+
+/// Whether there is such an interface, set or not.
+fn is_wireguard(view: &mut Option<View>, link: &str) -> Result<bool, Fault> {
+    let found = opened(view)?.find(&ObjectName::Link { name: link.to_owned() })?;
+    Ok(matches!(found, Some(Object::Link(found)) if found.kind.as_deref() == Some(super::WIREGUARD)))
 }

@@ -14,8 +14,8 @@ use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use tidelock_model::error::Fault;
 use tidelock_model::network::{Address, Link, Object, ObjectName, Prefix, Route, Rule};
 
-use super::fault;
 use super::rtnetlink::Rtnetlink;
+use super::{WIREGUARD, fault, wireguard};
 
 /// The mode of a macvlan by its number.
 pub(super) const MACVLAN_MODES: [(&str, MacVlanMode); 4] = [
@@ -90,7 +90,7 @@ impl View {
                 _ => Err(fault("invalid", format!("{name}: several rules stand at this priority"))
                     .hint("give the resource a priority of its own, or remove the others by hand")),
             },
-            ObjectName::Sysctl { .. } | ObjectName::Table { .. } => Ok(None),
+            ObjectName::Sysctl { .. } | ObjectName::Table { .. } | ObjectName::Wireguard { .. } => Ok(None),
         }
     }
 
@@ -234,6 +234,8 @@ fn link(message: &LinkMessage, names: &HashMap<u32, String>) -> Link {
     match link.kind.as_deref() {
         Some("veth") => link.peer = below,
         Some("macvlan") => link.parent = below,
+        // The kernel cannot know whose device it is.
+        Some("tun") if wireguard::serves(&link.name) => link.kind = Some(WIREGUARD.to_owned()),
         _ => {}
     }
     link
@@ -269,7 +271,7 @@ fn data_of(link: &mut Link, data: &InfoData, names: &HashMap<u32, String>) {
 
 /// The kind of a link by its word; other words are seen and cannot be asked for.
 pub(super) fn kind(word: &str) -> Option<InfoKind> {
-    [InfoKind::Veth, InfoKind::Bridge, InfoKind::Vxlan, InfoKind::MacVlan]
+    [InfoKind::Veth, InfoKind::Bridge, InfoKind::Vxlan, InfoKind::MacVlan, InfoKind::Wireguard]
         .into_iter()
         .find(|kind| kind.to_string() == word)
 }

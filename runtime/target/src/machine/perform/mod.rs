@@ -37,7 +37,7 @@ use super::Machine;
 use super::fault::fault;
 use super::folder::Opened;
 use super::look::Looker;
-use crate::network::Session;
+use crate::network::{Keys, Session};
 
 /// Contents on their way to the thread that writes.
 const CONTENTS_AHEAD: usize = 8;
@@ -106,7 +106,8 @@ pub(super) async fn perform(
     let _waiting = Waiting(Arc::clone(&given_up));
     let machine = machine.clone();
     let right = Right { given_up, until: until.clone() };
-    let worker = tokio::task::spawn_blocking(move || Performer::perform(&machine, &jobs, receiver, &right));
+    let keys = keys(groups, blobs);
+    let worker = tokio::task::spawn_blocking(move || Performer::perform(&machine, &jobs, receiver, keys, &right));
     deliver(groups, blobs, sender).await;
     let ends = match worker.await {
         Ok(ends) => ends,
@@ -120,6 +121,16 @@ pub(super) async fn perform(
 
 fn holds_secret(body: &EffectBody, blobs: &dyn Blobs) -> bool {
     matches!(body, EffectBody::PutFile { content, .. } if blobs.is_secret(content))
+}
+
+/// The values of the secrets that effects on a network name.
+fn keys(groups: &[Group], blobs: &dyn Blobs) -> Arc<Keys> {
+    let effects = groups.iter().flat_map(|group| &group.effects).map(|planned| &planned.effect.body);
+    let named = effects.filter_map(|body| match body {
+        EffectBody::Network(effect) => Some(effect.secrets()),
+        _ => None,
+    });
+    Arc::new(named.flatten().map(|name| (name.clone(), blobs.secret(name))).collect())
 }
 
 /// Hands over contents in the order in which they are needed, a few ahead.
@@ -175,6 +186,7 @@ struct Performer<'m> {
     machine: &'m Machine,
     looker: Looker<'m>,
     contents: mpsc::Receiver<Delivery>,
+    keys: Arc<Keys>,
     right: &'m Right,
     /// What must be made durable before the end, and which effects rest on it.
     late: BTreeMap<Late, Vec<(usize, usize)>>,
@@ -191,6 +203,7 @@ impl<'m> Performer<'m> {
         machine: &'m Machine,
         jobs: &[Job],
         contents: mpsc::Receiver<Delivery>,
+        keys: Arc<Keys>,
         right: &'m Right,
     ) -> Vec<Vec<EffectEnd>> {
         let mut works: Vec<Work<'_>> = jobs.iter().enumerate().map(|(id, job)| Work::new(id, job)).collect();
@@ -199,7 +212,7 @@ impl<'m> Performer<'m> {
                 let late = BTreeMap::new();
                 let staged_folders = vec![];
                 let (staged, staged_bytes, session) = (0, 0, None);
-                Performer { machine, looker, contents, right, late, staged, staged_bytes, staged_folders, session }
+                Performer { machine, looker, contents, keys, right, late, staged, staged_bytes, staged_folders, session }
                     .run(&mut works);
             }
             Err(fault) => {
