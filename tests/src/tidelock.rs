@@ -8,6 +8,7 @@ use std::process::{Child, Command, Output, Stdio};
 use serde_json::Value;
 
 use crate::environment::hermetic;
+use crate::netns::Netns;
 
 /// A call of `tidelock` that is being put together.
 pub struct Tidelock {
@@ -36,6 +37,17 @@ impl Tidelock {
     #[must_use]
     pub fn user(mut self, id: u32) -> Self {
         self.command.uid(id).gid(id);
+        self
+    }
+
+    /// Runs in a network namespace, and has its links and routes. Before anything else is set.
+    #[must_use]
+    pub fn in_space(mut self, space: &Netns) -> Self {
+        let folder = self.command.get_current_dir().expect("a folder").to_owned();
+        let mut command = Command::new("nsenter");
+        hermetic(&mut command, &folder.join("home")).current_dir(&folder);
+        command.arg(format!("--net=/run/netns/{}", space.name())).arg(binary()).args(&self.arguments);
+        self.command = command;
         self
     }
 

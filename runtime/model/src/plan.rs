@@ -251,6 +251,9 @@ pub struct LanePlan {
     pub unchanged: usize,
     /// Why it waits, as far as the plan itself says.
     pub waits: Vec<Wait>,
+    /// Effects that may cut the way to Git, each with the source.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub cuts: Vec<String>,
     /// The pin that keeps its stack at an older revision, where there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pinned: Option<Pin>,

@@ -144,6 +144,15 @@ pub trait Target: Send + Sync {
     /// begins none, and takes none back, once `until` is over: somebody else may be at work then.
     async fn perform(&self, run: &str, groups: &[Group], blobs: &dyn Blobs, until: &Until) -> Vec<Outcome>;
 
+    /// Which of these effects touch the way of Tidelock's own packets to a server, by their
+    /// places; none where that way does not lead through what they are about. Reads only.
+    ///
+    /// # Errors
+    /// The system cannot be asked.
+    async fn touched(&self, _effects: &[Effect], _host: &str, _port: u16) -> Result<Vec<usize>, Fault> {
+        Ok(vec![])
+    }
+
     /// Arms a guard, and returns once it stands on the target by itself.
     ///
     /// # Errors

@@ -86,6 +86,7 @@ pub fn text(plan: &Plan, style: &Style) -> String {
     sections.push(remark::section("error", Ink::Red, &plan.errors, style));
     sections.push(remark::section("warning", Ink::Yellow, &plan.warnings, style));
     sections.push(rollouts(plan, style));
+    sections.push(cuts(plan, style));
     sections.push(waits(plan, style));
     sections.push(conclusion(plan, style));
     sections.retain(|section| !section.is_empty());
@@ -253,6 +254,19 @@ fn rollouts(plan: &Plan, style: &Style) -> String {
             .collect();
         let steps = steps.join(", then ");
         out.push_str(&format!("{} of {stack}: {steps}\n", style.paint(Ink::Cyan, "rollout")));
+    }
+    out
+}
+
+/// What may cut the way to Git.
+fn cuts(plan: &Plan, style: &Style) -> String {
+    let mut out = String::new();
+    for part in &plan.lanes {
+        for cut in &part.cuts {
+            let lane = if plan.lanes.len() > 1 { format!("{}: ", part.lane) } else { String::new() };
+            let line = format!("may cut the way to Git: {lane}{}", plain(cut, 1_000));
+            out.push_str(&format!("{}\n", style.paint(Ink::Red, &line)));
+        }
     }
     out
 }

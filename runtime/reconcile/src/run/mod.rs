@@ -23,6 +23,7 @@ mod source;
 #[cfg(test)]
 mod tests;
 mod watched;
+mod way;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -179,7 +180,7 @@ async fn pass(
     };
     let mut unchecked = checks.ask(runtime, &leases, |lane| record::to_check(lane, proven.as_ref(), &held)).await?;
     if let Some(proven) = &proven {
-        confirmed(runtime, &leases, proven, &mut unchecked).await?;
+        confirmed(runtime, &leases, &whole, proven, &mut unchecked).await?;
     }
     let done = match (&approved, proven) {
         (Some(approved), Some(proven)) => Some(record::finish(runtime, &leases, approved, proven, &unchecked)?),
@@ -193,6 +194,7 @@ async fn pass(
 async fn confirmed(
     runtime: &Runtime,
     leases: &Leases,
+    plan: &Plan,
     proven: &prove::Proven,
     unchecked: &mut BTreeMap<Lane, String>,
 ) -> Result<(), RunError> {
@@ -209,6 +211,10 @@ async fn confirmed(
             .or_else(unlike)
             .or_else(|| unchecked.get(lane).cloned())
             .or_else(|| performed.early.get(lane).cloned());
+        let why = match why {
+            Some(why) => Some(why),
+            None => way::cut_off(runtime, leases, plan, lane).await,
+        };
         let told = crate::confirm::settle(runtime, lane, performed.runs.id(lane), guard, why.as_deref());
         if let Some(why) = leases.kept_while(runtime, told).await? {
             unchecked.insert(lane.clone(), format!("taken back: {why}"));

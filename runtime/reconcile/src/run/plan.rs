@@ -21,6 +21,7 @@ use super::orphans;
 use super::render::{self, RenderedLane};
 use super::rollout;
 use super::source::Lanes;
+use super::way;
 use crate::contents::BlobSet;
 use crate::error::RunError;
 use crate::read::resource::with_snippet;
@@ -99,6 +100,7 @@ pub(super) async fn pass(runtime: &Runtime, fetched: &Fetched, lanes: Lanes) -> 
     plan.warnings.splice(0..0, lanes.warnings.iter().cloned());
     crate::holds::shown(runtime, &mut plan)?;
     lanes.pins.shown(&mut plan);
+    way::put(runtime, &mut plan, &planned).await?;
     let mut policy = gate::policy(runtime, &plan, &planned, &lanes.before)?;
     if lanes.destroys {
         destroy::put(runtime, &lanes, &plan, &mut policy).await?;

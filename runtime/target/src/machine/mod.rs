@@ -20,17 +20,19 @@ mod temporary;
 mod walk;
 mod watch;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::ToSocketAddrs as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use tidelock_model::config::TargetDecl;
-use tidelock_model::effect::{Effect, PathState};
+use tidelock_model::effect::{Effect, EffectBody, PathState};
 use tidelock_model::error::{Blame, Fault};
 use tidelock_model::grant::Grant;
 use tidelock_model::name::Name;
+use tidelock_model::network::NetworkEffect;
 use tidelock_model::observation::SecretProbe;
 use tidelock_model::plan::{Group, Preview};
 use tidelock_model::port::{Blobs, Guard, Guarded, Target, Until};
@@ -240,6 +242,32 @@ impl Target for Machine {
 
     async fn perform(&self, run: &str, groups: &[Group], blobs: &dyn Blobs, until: &Until) -> Vec<Outcome> {
         perform::perform(self, run, groups, blobs, until).await
+    }
+
+    async fn touched(&self, effects: &[Effect], host: &str, port: u16) -> Result<Vec<usize>, Fault> {
+        let places: Vec<(usize, NetworkEffect)> = effects
+            .iter()
+            .enumerate()
+            .filter_map(|(place, effect)| match &effect.body {
+                EffectBody::Network(effect) => Some((place, effect.clone())),
+                _ => None,
+            })
+            .collect();
+        if places.is_empty() {
+            return Ok(vec![]);
+        }
+        let (namespace, host) = (self.network.namespace().clone(), host.to_owned());
+        blocking(move || {
+            // A name that is not known leads nowhere now.
+            let servers: Vec<_> = (host.as_str(), port).to_socket_addrs().into_iter().flatten().collect();
+            let effects: Vec<&NetworkEffect> = places.iter().map(|(_, effect)| effect).collect();
+            let mut touched = BTreeSet::new();
+            for server in servers {
+                touched.extend(network::touched(&namespace, &effects, server.ip())?);
+            }
+            Ok(touched.into_iter().filter_map(|at| places.get(at)).map(|(place, _)| *place).collect())
+        })
+        .await?
     }
 
     async fn arm(&self, guard: &Guard) -> Result<(), Fault> {

@@ -17,6 +17,7 @@ mod session;
 mod sysctl;
 mod view;
 mod watch;
+mod way;
 mod wireguard;
 
 use tidelock_model::error::{Blame, Fault};
@@ -32,6 +33,7 @@ use self::rtnetlink::Rtnetlink;
 pub use self::session::Session;
 use self::view::View;
 pub use self::watch::NetworkWatches;
+pub(crate) use self::way::touched;
 pub(crate) use self::wireguard::Keys;
 
 /// How a provider asks whether a key of WireGuard is a secret's.

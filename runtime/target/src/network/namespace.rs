@@ -36,6 +36,21 @@ impl Namespace {
         Ok(Self { name: Some(name.to_owned()) })
     }
 
+    /// All of this machine: this process's own, and the named ones.
+    ///
+    /// # Errors
+    /// The folder of names cannot be read.
+    pub(super) fn all() -> Result<Vec<Self>, Fault> {
+        let mut all = vec![Self::own()];
+        let names = match std::fs::read_dir(FOLDER) {
+            Ok(names) => names,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(all),
+            Err(error) => return Err(fault("io", format!("cannot list the network namespaces: {error}"))),
+        };
+        all.extend(names.flatten().filter_map(|entry| Self::named(entry.file_name().to_str()?).ok()));
+        Ok(all)
+    }
+
     /// The name; `None` for this process's own.
     #[must_use]
     pub fn name(&self) -> Option<&str> {

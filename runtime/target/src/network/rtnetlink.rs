@@ -55,6 +55,23 @@ impl Rtnetlink {
         Err(fault("busy", "the network changes too fast to be looked at").retryable())
     }
 
+    /// The one answer to a question; `None` where the kernel says that there is none.
+    pub(super) fn ask(&mut self, question: RouteNetlinkMessage) -> Result<Option<RouteNetlinkMessage>, Fault> {
+        let sequence = self.send(question, NLM_F_REQUEST)?;
+        loop {
+            for message in self.receive()? {
+                if message.header.sequence_number != sequence {
+                    continue;
+                }
+                match message.payload {
+                    NetlinkPayload::InnerMessage(inner) => return Ok(Some(inner)),
+                    NetlinkPayload::Error(_) | NetlinkPayload::Done(_) => return Ok(None),
+                    _ => {}
+                }
+            }
+        }
+    }
+
     /// A change, once the kernel says that it is done. `flags` beside the usual ones.
     ///
     /// # Errors

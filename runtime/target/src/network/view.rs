@@ -1,7 +1,7 @@
 //! What the kernel shows of its network, in the words of `tidelock_model::network`. Each
 //! sort of object is asked for once, when it is first looked for.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::net::IpAddr;
 
 use netlink_packet_route::address::{AddressAttribute, AddressMessage};
@@ -34,6 +34,19 @@ pub(super) struct View {
     rules: Option<HashMap<ObjectName, Vec<(Object, RuleMessage)>>>,
     /// Routes that were changed since all were asked for.
     stale: HashSet<ObjectName>,
+}
+
+/// The kernel's choice of a way.
+#[derive(Debug, Default)]
+pub(super) struct Way {
+    /// The next hop.
+    pub(super) via: Option<IpAddr>,
+    /// The link.
+    pub(super) dev: Option<String>,
+    /// The address that packets of our own have.
+    pub(super) src: Option<IpAddr>,
+    /// Whether it ends here.
+    pub(super) local: bool,
 }
 
 impl View {
@@ -110,6 +123,68 @@ impl View {
             _ => None,
         });
         Ok(addresses.collect())
+    }
+
+    /// The way that packets of this namespace take to an address; `None` where there is none.
+    pub(super) fn way(&mut self, to: IpAddr) -> Result<Option<Way>, Fault> {
+        let names = self.names()?;
+        let mut question = RouteMessage::default();
+        (question.header.address_family, question.header.destination_prefix_length) = match to {
+            IpAddr::V4(_) => (AddressFamily::Inet, 32),
+            IpAddr::V6(_) => (AddressFamily::Inet6, 128),
+        };
+        question.attributes.push(RouteAttribute::Destination(to.into()));
+        let answer = self.rtnetlink.ask(RouteNetlinkMessage::GetRoute(question))?;
+        let Some(RouteNetlinkMessage::NewRoute(message)) = answer else { return Ok(None) };
+        let mut way = Way { local: message.header.kind == RouteType::Local, ..Way::default() };
+        for attribute in &message.attributes {
+            match attribute {
+                RouteAttribute::Gateway(address) => way.via = plain(address),
+                RouteAttribute::Via(RouteVia::Inet6(address)) => way.via = Some((*address).into()),
+                RouteAttribute::PrefSource(address) => way.src = plain(address),
+                RouteAttribute::Oif(index) => way.dev = names.get(index).cloned(),
+                _ => {}
+            }
+        }
+        Ok(Some(way))
+    }
+
+    /// Whether an address is one of this namespace's own.
+    pub(super) fn has(&mut self, address: IpAddr) -> Result<bool, Fault> {
+        Ok(self.all_addresses()?.iter().any(|own| own.address.address() == address))
+    }
+
+    /// A link, those in whose networks these addresses are, and what they all stand on: ports of
+    /// bridges, and links beneath.
+    pub(super) fn around(
+        &mut self,
+        dev: Option<&str>,
+        addresses: &BTreeSet<IpAddr>,
+    ) -> Result<BTreeSet<String>, Fault> {
+        let mut around: BTreeSet<String> = dev.map(ToOwned::to_owned).into_iter().collect();
+        for own in self.all_addresses()? {
+            let within = |address: &IpAddr| {
+                let host = Prefix::new(*address, if address.is_ipv4() { 32 } else { 128 });
+                host.is_ok_and(|host| own.address.network().contains(&host))
+            };
+            if addresses.iter().any(within) {
+                around.insert(own.link);
+            }
+        }
+        loop {
+            let before = around.len();
+            for (_, link) in self.links()? {
+                if link.master.as_ref().is_some_and(|master| around.contains(master)) {
+                    around.insert(link.name.clone());
+                }
+                if around.contains(&link.name) {
+                    around.extend(link.parent.clone().into_iter().chain(link.peer.clone()));
+                }
+            }
+            if around.len() == before {
+                return Ok(around);
+            }
+        }
     }
 
     /// The rules at a priority, with the kernel's own words for each.

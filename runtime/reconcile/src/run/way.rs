@@ -1,0 +1,87 @@
+//! Plans that touch the way to Git: what would cut us off from the very place that a mistake is
+//! mended from. Such a plan is said to do so, needs commit-confirm, and is confirmed only while
+//! the servers still answer.
+
+use std::collections::BTreeMap;
+
+use tidelock_model::check::Probe;
+use tidelock_model::config::Config;
+use tidelock_model::effect::Effect;
+use tidelock_model::name::{Lane, Name};
+use tidelock_model::plan::{Plan, Wait};
+
+use super::leases::Leases;
+use super::plan::PlannedLane;
+use crate::error::RunError;
+use crate::runtime::Runtime;
+
+/// How long a server may take to answer after such a plan, in ms, and how often it is asked.
+const ANSWER: (u64, usize) = (3_000, 3);
+
+/// The servers of sources, by source: host and port.
+fn servers(config: &Config) -> BTreeMap<&Name, (String, u16)> {
+    config.sources.iter().filter_map(|(name, decl)| Some((name, decl.server()?))).collect()
+}
+
+/// Writes into a plan what of it touches the way to a source, and that it waits for commit-confirm
+/// where there is none.
+pub(super) async fn put(runtime: &Runtime, plan: &mut Plan, lanes: &[PlannedLane]) -> Result<(), RunError> {
+    let servers = servers(&runtime.config);
+    if servers.is_empty() {
+        return Ok(());
+    }
+    for part in &mut plan.lanes {
+        let groups = plan.groups.iter().filter(|group| group.lane == part.lane);
+        let effects: Vec<Effect> =
+            groups.flat_map(|group| &group.effects).map(|planned| planned.effect.clone()).collect();
+        if effects.is_empty() {
+            continue;
+        }
+        let target = runtime.targets.target(&part.lane.target)?;
+        for (source, (host, port)) in &servers {
+            let touched = match target.touched(&effects, host, *port).await {
+                Ok(touched) => touched,
+                Err(fault) => {
+                    tracing::warn!(%fault, lane = %part.lane, %source, "whether the plan touches the way to Git is not known");
+                    continue;
+                }
+            };
+            for effect in touched.into_iter().filter_map(|place| effects.get(place)) {
+                part.cuts.push(format!("{source} ({host}): {}", effect.body.summary()));
+            }
+        }
+        let of_stack = lanes.iter().find(|lane| lane.rendered.desired.lane == part.lane);
+        let confirms = runtime.confirm_within_ms.is_some()
+            || of_stack.is_some_and(|lane| lane.rendered.desired.stack.decl.confirm.is_some());
+        if !part.cuts.is_empty() && !confirms {
+            let message = format!("{} may cut the way to Git, and nothing would take it back", part.lane);
+            part.waits.push(
+                Wait::new("cuts-the-way", message)
+                    .hint("`confirm: 30s` in its stack.yaml, or `tidelock apply --confirm-within 60s`"),
+            );
+        }
+    }
+    Ok(())
+}
+
+/// Why a plan that touched the way to Git is not confirmed: a server does not answer any more.
+pub(super) async fn cut_off(runtime: &Runtime, leases: &Leases, plan: &Plan, lane: &Lane) -> Option<String> {
+    if plan.lanes.iter().all(|part| part.lane != *lane || part.cuts.is_empty()) {
+        return None;
+    }
+    for (source, (host, port)) in servers(&runtime.config) {
+        let host = if host.contains(':') { format!("[{host}]") } else { host };
+        let probe = Probe::Tcp(format!("{host}:{port}"));
+        let mut answer = Ok(());
+        for _ in 0..ANSWER.1 {
+            answer = leases.kept_while(runtime, runtime.checks.ask(&probe, ANSWER.0)).await;
+            if answer.is_ok() {
+                break;
+            }
+        }
+        if let Err(fault) = answer {
+            return Some(format!("the way to Git is cut: {source} at {host}:{port}: {}", fault.message));
+        }
+    }
+    None
+}
