@@ -24,6 +24,8 @@ fn everything(site: &Site) {
     put(site, "route", "branch", "{ to: 10.1.0.0/16, via: 10.0.0.2 }");
     put(site, "route", "branch-backup", "{ to: 10.1.0.0/16, via: 10.0.0.3, metric: 100 }");
     put(site, "route", "branch-v6", "{ to: 2001:db8:1::/48, via: 2001:db8::2 }");
+    put(site, "route", "shared", "{ to: 10.2.0.0/16, hops: [{ via: 10.0.0.9, weight: 3 }, { via: 10.0.0.2 }] }");
+    put(site, "route", "shared-v6", "{ to: 2001:db8:2::/48, hops: [{ via: 2001:db8::2 }, { via: 2001:db8::3 }] }");
     put(site, "route", "nowhere", "{ to: 10.99.0.0/16, type: blackhole, table: 100 }");
     put(site, "rule", "guests", "{ family: 4, priority: 1000, from: 10.0.5.0/24, table: 100 }");
     put(site, "sysctl", "forward", "{ name: net.ipv4.ip_forward, value: \"1\" }");
@@ -44,6 +46,8 @@ fn a_router_is_what_git_says_and_a_second_plan_is_empty() {
         "10.1.0.0/16 via 10.0.0.2 dev br0 proto 201",
         "10.1.0.0/16 via 10.0.0.3 dev br0 proto 201 metric 100",
         "2001:db8:1::/48 via 2001:db8::2 dev br0 proto 201 metric 1024",
+        "nexthop via 10.0.0.9 dev br0 weight 3",
+        "nexthop via 2001:db8::3 dev br0 weight 1",
         "blackhole 10.99.0.0/16 table 100 proto 201",
         "1000: from 10.0.5.0/24 lookup 100 proto 201",
         "ip saddr @admins counter",
@@ -72,6 +76,20 @@ fn what_somebody_changes_by_hand_is_found_and_healed_and_what_is_others_stays() 
         &["ip", "address", "delete", "10.0.0.1/24", "dev", "br0"],
         &["ip", "route", "delete", "10.1.0.0/16", "metric", "100"],
         &["ip", "route", "replace", "10.1.0.0/16", "via", "10.0.0.77", "proto", "201"],
+        &[
+            "ip",
+            "route",
+            "replace",
+            "10.2.0.0/16",
+            "proto",
+            "201",
+            "nexthop",
+            "via",
+            "10.0.0.9",
+            "nexthop",
+            "via",
+            "10.0.0.2",
+        ],
         &["ip", "rule", "delete", "priority", "1000"],
         &["sh", "-c", "echo 0 > /proc/sys/net/ipv4/ip_forward"],
         &["nft", "add rule inet filter forward tcp dport 23 accept"],

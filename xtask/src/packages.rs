@@ -31,7 +31,17 @@ const NEEDS: [Need; 14] = [
         package: "nftables",
         reason: "reads and writes tables of nftables, in tests and for users",
     },
-const NEEDS: [Need; 14] = [
+    Need {
+        program: "/usr/bin/wg",
+        package: "wireguard-tools",
+        reason: "sets WireGuard interfaces, in tests and for users",
+    },
+    Need {
+        program: "/usr/bin/wireguard-go",
+        package: "wireguard-go",
+        reason: "serves WireGuard interfaces where the kernel has none, in tests and for users",
+    },
+    Need { program: "sqlite3", package: "sqlite3", reason: "changes databases of tests by hand" },
     Need { program: "socat", package: "socat", reason: "speaks TLS in front of the tests' servers" },
     Need {
         program: "/usr/lib/postgresql/15/bin/postgres",

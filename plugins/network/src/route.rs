@@ -59,9 +59,50 @@ pub struct RouteSpec {
     /// The link; needed where there is no next hop.
     #[serde(skip_serializing_if = "Option::is_none")]
     dev: Option<String>,
+    /// Several next hops, among which packets are divided; instead of `via` and `dev`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    hops: Vec<Hop>,
     /// The address that packets of the machine's own have.
     #[serde(skip_serializing_if = "Option::is_none")]
     src: Option<String>,
+}
+
+/// One of several next hops.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Hop {
+    /// Its address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    via: Option<String>,
+    /// The link, where there is no address, or one of the link alone (`fe80::1`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    dev: Option<String>,
+    /// Its share of the packets, 1 to 256.
+    #[serde(default = "one")]
+    weight: u16,
+}
+
+fn one() -> u16 {
+    1
+}
+
+impl Hop {
+    fn address(&self) -> Option<IpAddr> {
+        self.via.as_ref()?.parse().ok()
+    }
+
+    /// Why it is none.
+    fn wrong(&self) -> Option<&'static str> {
+        let of_link = matches!(self.address(), Some(IpAddr::V6(via)) if via.is_unicast_link_local());
+        match (&self.via, &self.dev) {
+            (Some(_), _) if self.address().is_none() => Some("`via` is no address"),
+            (None, None) => Some("a hop needs `via` or `dev`"),
+            (Some(_), None) if of_link => Some("an address of a link alone needs its `dev`"),
+            (Some(_), Some(_)) if !of_link => Some("the link follows from `via`; leave `dev` out"),
+            _ if !(1..=256).contains(&self.weight) => Some("a weight is 1 to 256"),
+            _ => None,
+        }
+    }
 }
 
 impl RouteSpec {
@@ -113,7 +154,9 @@ impl Kind for Route {
     fn requires(spec: &RouteSpec) -> Vec<String> {
         let mut needed: Vec<String> = spec.dev.iter().map(|dev| link::identity(dev)).collect();
         needed.extend(spec.src.iter().map(|src| format!("host:{src}")));
-        if let Some(Ok(via)) = spec.via.as_ref().map(|via| via.parse::<IpAddr>()) {
+        needed.extend(spec.hops.iter().filter_map(|hop| hop.dev.as_deref()).map(link::identity));
+        let vias = spec.via.iter().filter_map(|via| via.parse::<IpAddr>().ok());
+        for via in vias.chain(spec.hops.iter().filter_map(Hop::address)) {
             needed.extend(reached_through(via));
         }
         needed
@@ -134,13 +177,24 @@ impl Kind for Route {
                 wrong(field, "this is no address".to_owned());
             }
         }
+        for (i, hop) in spec.hops.iter().enumerate() {
+            if let Some(why) = hop.wrong() {
+                wrong(&format!("/hops/{i}"), why.to_owned());
+            }
+        }
+        if !spec.hops.is_empty() && (spec.via.is_some() || spec.dev.is_some()) {
+            wrong("/hops", "`hops` stands instead of `via` and `dev`".to_owned());
+        }
         match spec.kind.as_deref().unwrap_or("unicast") {
+            "unicast" if !spec.hops.is_empty() => {}
             "unicast" if spec.via.is_none() && spec.dev.is_none() => {
                 wrong("/via", "a route needs `via` or `dev`, or another `type`".to_owned());
             }
             "unicast" => {}
-            "blackhole" | "unreachable" | "prohibit" if spec.via.is_some() || spec.dev.is_some() => {
-                wrong("/type", "such a route leads nowhere: it has neither `via` nor `dev`".to_owned());
+            "blackhole" | "unreachable" | "prohibit"
+                if spec.via.is_some() || spec.dev.is_some() || !spec.hops.is_empty() =>
+            {
+                wrong("/type", "such a route leads nowhere: it has no `via`, `dev` and `hops`".to_owned());
             }
             "blackhole" | "unreachable" | "prohibit" => {}
             other => wrong("/type", format!("{other:?} is no type: unicast, blackhole, unreachable or prohibit")),
@@ -153,6 +207,12 @@ impl Kind for Route {
             let parsed = text.map(|text| text.parse::<IpAddr>().map(|address| address.to_string())).transpose();
             parsed.map_err(|_| bad(field, "this is no address".to_owned()))
         };
+        let mut hops = spec.hops.clone();
+        for hop in &mut hops {
+            hop.via = address("/hops", hop.via.as_ref())?;
+        }
+        // As the host has them: by address, then by link.
+        hops.sort_by(|a, b| (a.address(), &a.dev, a.weight).cmp(&(b.address(), &b.dev, b.weight)));
         Ok(RouteSpec {
             table: Some(spec.table.unwrap_or(TableNumber(MAIN))),
             to: prefix(&spec.to, false).map_err(|why| bad("/to", why))?,
@@ -160,6 +220,7 @@ impl Kind for Route {
             kind: Some(spec.kind.clone().unwrap_or_else(|| "unicast".to_owned())),
             via: address("/via", spec.via.as_ref())?,
             dev: spec.dev.clone(),
+            hops,
             src: address("/src", spec.src.as_ref())?,
         })
     }

@@ -25,6 +25,11 @@ fn each_kind_is_brought_about_once() {
         ("network.link/br0", json!({"name": "br0", "type": "bridge", "up": true}), "put-link"),
         ("network.address/a", json!({"link": "br0", "address": "10.0.0.1/24"}), "put-address"),
         ("network.route/r", json!({"to": "10.1.0.0/16", "via": "10.0.0.2", "table": "main"}), "put-route"),
+        (
+            "network.route/two",
+            json!({"to": "10.2.0.0/16", "hops": [{"via": "10.0.0.3", "weight": 2}, {"via": "10.0.0.2"}]}),
+            r#"put-route {"table":254,"to":"10.2.0.0/16","metric":0,"type":"unicast","hops":[{"via":"10.0.0.2","weight":1},{"#,
+        ),
         ("network.route/six", json!({"to": "2001:DB8::/32", "via": "fe80::1", "dev": "br0", "metric": 0}), "put-route"),
         ("network.rule/u", json!({"family": 4, "priority": 1000, "from": "10.0.0.0/8", "table": 100}), "put-rule"),
         ("network.sysctl/f", json!({"name": "net.ipv4.ip_forward", "value": "1"}), "set-sysctl"),
@@ -75,6 +80,9 @@ fn mistakes_name_their_field() {
         ("network.address/a", json!({"link": "a", "address": "10.0.0.1/33"}), "/address"),
         ("network.route/a", json!({"to": "10.0.0.1/8", "via": "10.0.0.1"}), "/to"),
         ("network.route/a", json!({"to": "10.0.0.0/8"}), "/via"),
+        ("network.route/a", json!({"to": "10.0.0.0/8", "via": "10.0.0.1", "hops": [{"via": "10.0.0.1"}]}), "/hops"),
+        ("network.route/a", json!({"to": "10.0.0.0/8", "hops": [{"via": "10.0.0.1", "dev": "a"}]}), "/hops/0"),
+        ("network.route/a", json!({"to": "10.0.0.0/8", "hops": [{"via": "10.0.0.1", "weight": 0}]}), "/hops/0"),
         ("network.route/a", json!({"to": "10.0.0.0/8", "type": "blackhole", "dev": "a"}), "/type"),
         ("network.rule/a", json!({"family": 4, "priority": 1}), "/table"),
         ("network.rule/a", json!({"family": 6, "priority": 1, "from": "10.0.0.0/8", "table": 1}), "/from"),
@@ -113,7 +121,10 @@ fn of_wireguard_all_peers_are_meant_and_one_that_was_heard_of_is_where_it_is() {
     let lines: Vec<String> = done.iter().map(|proposal| proposal.body.line()).collect();
     let set = lines[0].strip_prefix("set-wireguard ").unwrap();
     let set: Value = tidelock_sdk::serde_json::from_str(set).unwrap();
-    assert_eq!(set["peers"][KEY], json!({"preshared_key": "none", "endpoint": "192.0.2.1:7",
-        "allowed_ips": ["10.9.0.0/16", "10.10.0.0/16"], "keepalive": 0}));
+    assert_eq!(
+        set["peers"][KEY],
+        json!({"preshared_key": "none", "endpoint": "192.0.2.1:7",
+        "allowed_ips": ["10.9.0.0/16", "10.10.0.0/16"], "keepalive": 0})
+    );
     assert_eq!((&set["private_key"]["mac"], set.get("exactly")), (&json!("12"), None));
 }

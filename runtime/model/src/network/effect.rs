@@ -42,7 +42,12 @@ impl NetworkEffect {
             Self::Put { object: Object::Route(route) } => [route.dev.as_ref(), None, None],
             _ => [None; 3],
         };
-        names.into_iter().flatten().map(String::as_str).filter(|name| !name.is_empty()).collect()
+        let hops = match self {
+            Self::Put { object: Object::Route(route) } => route.hops.as_slice(),
+            _ => &[],
+        };
+        let hops = hops.iter().filter_map(|hop| hop.dev.as_ref());
+        names.into_iter().flatten().chain(hops).map(String::as_str).filter(|name| !name.is_empty()).collect()
     }
 
     /// The word for it in plans.
@@ -168,6 +173,12 @@ fn put_summary(object: &Object) -> String {
             word("type", Some(route.kind.clone()).filter(|kind| kind != "unicast"));
             word("via", text(route.via.as_ref().map(|v| v as _)));
             word("dev", route.dev.clone());
+            for hop in &route.hops {
+                let part = |name: &str, value: Option<String>| value.map(|value| format!(" {name} {value}"));
+                let via = part("via", text(hop.via.as_ref().map(|v| v as _))).unwrap_or_default();
+                let dev = part("dev", hop.dev.clone()).unwrap_or_default();
+                word("hop", Some(format!("{} weight {}", format!("{via}{dev}").trim(), hop.weight)));
+            }
             word("src", text(route.src.as_ref().map(|v| v as _)));
         }
         Object::Rule(rule) => {
@@ -204,6 +215,7 @@ mod tests {
             kind: "unicast".into(),
             via: Some(via.parse().unwrap()),
             dev: None,
+            hops: vec![],
             src: None,
             protocol: None,
         })

@@ -214,6 +214,7 @@ mod tests {
             kind: "unicast".into(),
             via: None,
             dev: Some("eth0".into()),
+            hops: vec![],
             src: None,
             protocol: None,
         };

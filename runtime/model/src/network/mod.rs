@@ -12,7 +12,7 @@ mod wireguard;
 pub use effect::NetworkEffect;
 pub use grant::NetworkGrant;
 pub use object::{
-    Address, Link, MAIN, Object, ObjectName, Route, Rule, Sysctl, Table, default_metric, link_name, sysctl_name,
+    Address, Hop, Link, MAIN, Object, ObjectName, Route, Rule, Sysctl, Table, default_metric, link_name, sysctl_name,
     table_name,
 };
 pub use prefix::Prefix;

@@ -87,6 +87,10 @@ pub struct Route {
     /// The link.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dev: Option<String>,
+    /// Several next hops, among which packets are divided, in the order of [`Hop`]; instead of
+    /// `via` and `dev`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub hops: Vec<Hop>,
     /// The address that packets of this machine's own have.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub src: Option<IpAddr>,
@@ -94,6 +98,32 @@ pub struct Route {
     /// [`PROTOCOL`](super::PROTOCOL).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub protocol: Option<u8>,
+}
+
+/// One of several next hops.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Hop {
+    /// Its address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub via: Option<IpAddr>,
+    /// The link, where there is no address, or one that means something on a link alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dev: Option<String>,
+    /// Its share of the packets: 1 to 256.
+    pub weight: u16,
+}
+
+impl Hop {
+    /// Whether the link is part of what it is, and does not follow from the address.
+    #[must_use]
+    pub fn names_its_link(via: Option<IpAddr>) -> bool {
+        match via {
+            Some(IpAddr::V6(via)) => via.is_unicast_link_local(),
+            Some(IpAddr::V4(_)) => false,
+            None => true,
+        }
+    }
 }
 
 /// A rule of which table is asked.

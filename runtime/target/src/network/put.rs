@@ -9,13 +9,13 @@ use netlink_packet_route::link::{
     InfoData, InfoMacVlan, InfoVeth, InfoVxlan, LinkAttribute, LinkFlags, LinkInfo, LinkMessage,
 };
 use netlink_packet_route::route::{
-    RouteAttribute, RouteHeader, RouteMessage, RouteProtocol, RouteScope, RouteType, RouteVia,
+    RouteAttribute, RouteHeader, RouteMessage, RouteNextHop, RouteProtocol, RouteScope, RouteType, RouteVia,
 };
 use netlink_packet_route::rule::{RuleAction, RuleAttribute, RuleMessage};
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use rustix::io::Errno;
 use tidelock_model::error::Fault;
-use tidelock_model::network::{Address, Link, Object, ObjectName, PROTOCOL, Prefix, Route, Rule};
+use tidelock_model::network::{Address, Hop, Link, Object, ObjectName, PROTOCOL, Prefix, Route, Rule};
 
 use super::rtnetlink::Refused;
 use super::view::{self, MACVLAN_MODES, View};
@@ -255,7 +255,7 @@ fn put_route(view: &mut View, route: &Route, now: Option<&Object>) -> Result<(),
         "prohibit" => RouteType::Prohibit,
         other => return Err(fault("invalid", format!("there is no type of route {other:?}")).at("/type")),
     };
-    let direct = route.via.is_none() && route.dev.is_some();
+    let direct = route.via.is_none() && route.dev.is_some() && route.hops.is_empty();
     message.header.scope = if direct && route.to.address().is_ipv4() { RouteScope::Link } else { RouteScope::Universe };
     match route.via {
         Some(via) if via.is_ipv4() == route.to.address().is_ipv4() => {
@@ -270,6 +270,10 @@ fn put_route(view: &mut View, route: &Route, now: Option<&Object>) -> Result<(),
     if let Some(dev) = &route.dev {
         message.attributes.push(RouteAttribute::Oif(view.index(dev)?));
     }
+    if !route.hops.is_empty() {
+        let hops: Result<Vec<_>, _> = route.hops.iter().map(|each| hop(view, &name, each)).collect();
+        message.attributes.push(RouteAttribute::MultiPath(hops?));
+    }
     message.attributes.extend(route.src.map(|src| RouteAttribute::PrefSource(src.into())));
     if route.metric != 0 {
         message.attributes.push(RouteAttribute::Priority(route.metric));
@@ -277,6 +281,18 @@ fn put_route(view: &mut View, route: &Route, now: Option<&Object>) -> Result<(),
     view.rtnetlink()
         .change(RouteNetlinkMessage::NewRoute(message), NLM_F_CREATE | NLM_F_REPLACE)
         .map_err(|refused| refused.while_doing(&format!("put {name}")))
+}
+
+fn hop(view: &mut View, name: &ObjectName, each: &Hop) -> Result<RouteNextHop, Fault> {
+    let Hop { via, dev, weight } = each;
+    let shares = weight.checked_sub(1).and_then(|more| u8::try_from(more).ok());
+    let mut hop = RouteNextHop::default();
+    hop.hops = shares.ok_or_else(|| fault("invalid", format!("{name}: a weight is 1 to 256")).at("/hops"))?;
+    if let Some(dev) = dev {
+        hop.interface_index = view.index(dev)?;
+    }
+    hop.attributes.extend(via.map(|via| RouteAttribute::Gateway(via.into())));
+    Ok(hop)
 }
 
 fn put_rule(view: &mut View, rule: &Rule, now: Option<&Object>) -> Result<(), Fault> {

@@ -8,11 +8,11 @@ use netlink_packet_route::address::{AddressAttribute, AddressMessage};
 use netlink_packet_route::link::{
     InfoData, InfoKind, InfoMacVlan, InfoVxlan, LinkAttribute, LinkFlags, LinkInfo, LinkMessage, MacVlanMode,
 };
-use netlink_packet_route::route::{RouteAddress, RouteAttribute, RouteMessage, RouteType, RouteVia};
+use netlink_packet_route::route::{RouteAddress, RouteAttribute, RouteMessage, RouteNextHop, RouteType, RouteVia};
 use netlink_packet_route::rule::{RuleAction, RuleAttribute, RuleMessage};
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use tidelock_model::error::Fault;
-use tidelock_model::network::{Address, Link, Object, ObjectName, Prefix, Route, Rule};
+use tidelock_model::network::{Address, Hop, Link, Object, ObjectName, Prefix, Route, Rule};
 
 use super::rtnetlink::Rtnetlink;
 use super::{WIREGUARD, fault, wireguard};
@@ -30,7 +30,7 @@ pub(super) struct View {
     rtnetlink: Rtnetlink,
     links: Option<Vec<(u32, Link)>>,
     addresses: Option<HashMap<ObjectName, Object>>,
-    routes: Option<HashMap<ObjectName, Result<Object, Fault>>>,
+    routes: Option<HashMap<ObjectName, Object>>,
     rules: Option<HashMap<ObjectName, Vec<(Object, RuleMessage)>>>,
     /// Routes that were changed since all were asked for.
     stale: HashSet<ObjectName>,
@@ -95,7 +95,7 @@ impl View {
                 if self.stale.contains(name) {
                     self.routes = None;
                 }
-                self.routes()?.get(name).cloned().transpose()
+                Ok(self.routes()?.get(name).cloned())
             }
             ObjectName::Rule { .. } => match self.rules(name)?.as_slice() {
                 [] => Ok(None),
@@ -110,7 +110,7 @@ impl View {
     /// All routes that can be put again, without the kernel's own in the table `local`.
     pub(super) fn all_routes(&mut self) -> Result<Vec<Route>, Fault> {
         let routes = self.routes()?.values().filter_map(|route| match route {
-            Ok(Object::Route(route)) => Some(route.clone()),
+            Object::Route(route) => Some(route.clone()),
             _ => None,
         });
         Ok(routes.collect())
@@ -245,7 +245,7 @@ impl View {
         Ok(self.addresses.get_or_insert_default())
     }
 
-    fn routes(&mut self) -> Result<&HashMap<ObjectName, Result<Object, Fault>>, Fault> {
+    fn routes(&mut self) -> Result<&HashMap<ObjectName, Object>, Fault> {
         if self.routes.is_none() {
             let names = self.names()?;
             let mut routes = HashMap::new();
@@ -370,7 +370,7 @@ fn address(message: &AddressMessage, names: &HashMap<u32, String>) -> Option<Add
     Some(Address { link: names.get(&message.header.index)?.clone(), address })
 }
 
-fn route(message: &RouteMessage, names: &HashMap<u32, String>) -> Option<(ObjectName, Result<Object, Fault>)> {
+fn route(message: &RouteMessage, names: &HashMap<u32, String>) -> Option<(ObjectName, Object)> {
     let header = &message.header;
     if header.tos != 0 {
         return None;
@@ -381,7 +381,6 @@ fn route(message: &RouteMessage, names: &HashMap<u32, String>) -> Option<(Object
         _ => return None,
     };
     let mut to = all;
-    let mut several = false;
     let mut route = Route {
         table: header.table.into(),
         to: Prefix::new(all, 0).ok()?,
@@ -396,6 +395,7 @@ fn route(message: &RouteMessage, names: &HashMap<u32, String>) -> Option<(Object
         },
         via: None,
         dev: None,
+        hops: vec![],
         src: None,
         protocol: Some(header.protocol.into()),
     };
@@ -409,7 +409,7 @@ fn route(message: &RouteMessage, names: &HashMap<u32, String>) -> Option<(Object
             RouteAttribute::Oif(index) => route.dev = names.get(index).cloned(),
             RouteAttribute::Priority(metric) => route.metric = *metric,
             RouteAttribute::Table(table) => route.table = *table,
-            RouteAttribute::MultiPath(_) => several = true,
+            RouteAttribute::MultiPath(hops) => route.hops = hops.iter().map(|each| hop(each, names)).collect(),
             _ => {}
         }
     }
@@ -417,14 +417,21 @@ fn route(message: &RouteMessage, names: &HashMap<u32, String>) -> Option<(Object
         // The kernel hangs an IPv6 route that leads nowhere on `lo`.
         route.dev = None;
     }
+    route.hops.sort();
     route.to = Prefix::new(to, header.destination_prefix_length).ok()?;
     let object = Object::Route(route);
     let name = object.name();
-    if several {
-        let message = format!("{name} has several next hops, which this version does not serve");
-        return Some((name, Err(fault("unsupported", message))));
-    }
-    Some((name, Ok(object)))
+    Some((name, object))
+}
+
+fn hop(each: &RouteNextHop, names: &HashMap<u32, String>) -> Hop {
+    let via = each.attributes.iter().find_map(|attribute| match attribute {
+        RouteAttribute::Gateway(address) => plain(address),
+        RouteAttribute::Via(RouteVia::Inet6(address)) => Some((*address).into()),
+        _ => None,
+    });
+    let dev = names.get(&each.interface_index).filter(|_| Hop::names_its_link(via)).cloned();
+    Hop { via, dev, weight: u16::from(each.hops) + 1 }
 }
 
 fn plain(address: &RouteAddress) -> Option<IpAddr> {

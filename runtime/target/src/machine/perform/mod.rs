@@ -212,8 +212,19 @@ impl<'m> Performer<'m> {
                 let late = BTreeMap::new();
                 let staged_folders = vec![];
                 let (staged, staged_bytes, session) = (0, 0, None);
-                Performer { machine, looker, contents, keys, right, late, staged, staged_bytes, staged_folders, session }
-                    .run(&mut works);
+                Performer {
+                    machine,
+                    looker,
+                    contents,
+                    keys,
+                    right,
+                    late,
+                    staged,
+                    staged_bytes,
+                    staged_folders,
+                    session,
+                }
+                .run(&mut works);
             }
             Err(fault) => {
                 for work in works.iter_mut().filter(|work| !work.ends.is_empty()) {
