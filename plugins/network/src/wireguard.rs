@@ -46,8 +46,8 @@ pub struct PeerSpec {
     /// A key that both sides know beside their own: `{ $secret: vpn/psk }`, or `none`.
     #[serde(default)]
     preshared_key: Preshared,
-    /// Where it is spoken to first: `192.0.2.1:51820`. From then on WireGuard follows it to
-    /// wherever it is heard from.
+    /// Where it is: `192.0.2.1:51820`. WireGuard follows a peer to wherever it is heard from, so
+    /// one that moves has none here, or it would be put back each time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     endpoint: Option<String>,
     /// What it may send from, and what is sent to it.
@@ -197,7 +197,6 @@ fn observation(subject: &Subject, seen: Seen) -> Observation {
     };
     let probe = |field: String, material: String| SecretProbe { field, method: "wireguard-key".to_owned(), material };
     let mut probes = vec![probe("/private_key".to_owned(), subject.identity.clone())];
-    let mut unknown = Vec::new();
     let mut peers = match fields.shift_remove("peers") {
         Some(Value::Object(peers)) => peers,
         _ => Map::new(),
@@ -205,10 +204,7 @@ fn observation(subject: &Subject, seen: Seen) -> Observation {
     for (key, peer) in &mut peers {
         let at = |field: &str| format!("/peers/{}/{field}", escaped(key));
         let Some(peer) = peer.as_object_mut() else { continue };
-        // It is where it was heard from, and not where it was looked for first.
-        if peer.shift_remove("heard").is_some() && peer.shift_remove("endpoint").is_some() {
-            unknown.push(at("endpoint"));
-        }
+        peer.shift_remove("heard");
         if peer.get("preshared_key").and_then(Value::as_str) == Some("hidden") {
             probes.push(probe(at("preshared_key"), format!("{} {key}", subject.identity)));
         }
@@ -221,10 +217,9 @@ fn observation(subject: &Subject, seen: Seen) -> Observation {
         }
     }
     probes.retain(|probe| subject.manages(&probe.field));
-    unknown.retain(|field| subject.manages(field));
     Observation::Present(Present {
         observed: Value::Object(fields),
-        unknown,
+        unknown: Vec::new(),
         handle: None,
         readiness: Readiness::Ready,
         seen: vec![seen],

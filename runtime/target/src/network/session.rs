@@ -25,7 +25,7 @@ struct Job {
 
 enum Work {
     /// Perform this, if that is still there, with the values of these secrets.
-    Perform(NetworkEffect, Option<Option<Object>>, Arc<Keys>),
+    Perform(Box<NetworkEffect>, Option<Box<Option<Object>>>, Arc<Keys>),
     /// Remember what an interface is set to.
     Remember(String),
 }
@@ -62,7 +62,7 @@ impl Session {
         before: Option<&Option<Object>>,
         keys: &Arc<Keys>,
     ) -> Result<(), Fault> {
-        self.have(Work::Perform(effect.clone(), before.cloned(), Arc::clone(keys)))
+        self.have(Work::Perform(Box::new(effect.clone()), before.cloned().map(Box::new), Arc::clone(keys)))
     }
 
     /// Remembers, for the length of the visit and in memory alone, what an effect would take a
@@ -92,7 +92,7 @@ fn serve(namespace: &Namespace, mut work: mpsc::UnboundedReceiver<Job>) {
     while let Some(job) = work.blocking_recv() {
         let done = there.clone().and_then(|()| match &job.work {
             Work::Perform(effect, before, keys) => {
-                perform(&mut looked, effect, before.as_ref(), &mut Wires { keys, remembered: &mut remembered })
+                perform(&mut looked, effect, before.as_deref(), &mut Wires { keys, remembered: &mut remembered })
             }
             Work::Remember(link) => remember(&mut remembered, link),
         });
