@@ -245,3 +245,27 @@ fn three_routers_carry_packets_as_the_policy_says() {
     assert!(!right.pings("10.0.1.1"), "only the left may begin");
     assert!(right.pings("10.0.3.1"), "a router on the way is no other side");
 }
+
+#[test]
+fn an_address_goes_alone() {
+    let (site, space) = site(GRANT);
+    put(&site, "link", "lan", "{ name: br0, type: bridge, up: true }");
+    put(&site, "address", "a", "{ link: br0, address: 10.0.0.2/24 }");
+    site.repo().commit("An address");
+    site.apply();
+    // Somebody else's, in the same network: for the kernel it hangs on the first one.
+    space.ip("address add 10.0.0.50/24 dev br0 label br0:x");
+    put(&site, "address", "a", "{ link: br0, address: 10.0.0.9/24 }");
+    site.repo().commit("Another one, in the same network");
+    site.apply();
+    site.converged();
+    let there = space.ip("-o address show br0");
+    for (address, is_there) in [("10.0.0.2/24", false), ("10.0.0.9/24", true), ("10.0.0.50/24", true)] {
+        assert_eq!(there.contains(address), is_there, "{there}");
+    }
+    assert!(there.contains("br0:x"), "it is as it was: {there}");
+    put(&site, "address", "a", "{ link: br0, address: 10.7.0.9/24 }");
+    site.repo().commit("Another network");
+    site.apply();
+    assert!(space.ip("-o address show br0").contains("10.0.0.50/24"));
+}

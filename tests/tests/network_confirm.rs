@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use tidelock_tests::netns::Netns;
-use tidelock_tests::router::{self, GRANT, put};
+use tidelock_tests::router::{self, GRANT, put, put_on};
 use tidelock_tests::{Daemon, Site};
 
 /// A router that is as Git says, with a way to the operator that a commit then cuts.
@@ -65,6 +65,22 @@ fn what_somebody_confirms_stays() {
     site.tidelock(["confirm", "net"]).run().ok().says("Confirmed");
     std::thread::sleep(Duration::from_secs(4));
     assert_eq!(space.picture(), after);
+    site.converged();
+}
+
+#[test]
+fn a_guard_holds_up_its_own_target_alone() {
+    let (router, second) = (Netns::new(), Netns::new());
+    let site = router::site(&[("router", &router), ("second", &second)], GRANT, "[router, second]", "");
+    for target in ["router", "second"] {
+        put_on(&site, target, "link", "a", "{ name: br1, type: bridge }");
+    }
+    site.repo().commit("Two of them");
+    let ran = site.tidelock(["apply", "--yes", "--target", "second", "--confirm-within", "60s"]).run();
+    ran.exit(5).says("goes back at");
+    site.tidelock(["apply", "--yes", "--target", "router"]).run().ok();
+    assert!(router.ip("link show br1").contains("br1"));
+    site.tidelock(["confirm"]).run().ok().says("Confirmed");
     site.converged();
 }
 

@@ -72,8 +72,8 @@ pub(crate) async fn waits(
         };
         for Guarded { guard, state, why } in guards {
             let wait = match state {
-                // The next pass there takes back what it watched over.
-                GuardState::Gone if guard.lane.target != lane.target => continue,
+                // The folder of guards is the machine's, and this one is another target's.
+                GuardState::Armed | GuardState::Gone if guard.lane.target != lane.target => continue,
                 GuardState::Armed | GuardState::Gone => {
                     let message = format!(
                         "what {} did on {} waits to be confirmed; else the target goes back at {}",

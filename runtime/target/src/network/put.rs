@@ -4,7 +4,7 @@
 use std::net::IpAddr;
 
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE};
-use netlink_packet_route::address::{AddressAttribute, AddressMessage};
+use netlink_packet_route::address::{AddressAttribute, AddressHeaderFlags, AddressMessage};
 use netlink_packet_route::link::{
     InfoData, InfoMacVlan, InfoVeth, InfoVxlan, LinkAttribute, LinkFlags, LinkInfo, LinkMessage,
 };
@@ -45,6 +45,10 @@ fn no_netlink() -> Fault {
 pub(super) fn remove(view: &mut View, name: &ObjectName, now: Option<&Object>) -> Result<(), Fault> {
     let Some(now) = now else { return Ok(()) };
     let doing = format!("remove {name}");
+    let beside = match now {
+        Object::Address(address) if address.address.address().is_ipv4() => view.address_messages(&address.link)?,
+        _ => vec![],
+    };
     let change = match now {
         Object::Link(link) => {
             if link.kind.is_none() {
@@ -81,7 +85,45 @@ pub(super) fn remove(view: &mut View, name: &ObjectName, now: Option<&Object>) -
     {
         wireguard::gone(name);
     }
+    if let Object::Address(address) = now {
+        keep(view, address, beside)?;
+    }
     Ok(())
+}
+
+/// Puts back what went with an address and should not have: where `promote_secondaries` is not
+/// set, the kernel removes the later addresses of a network with the first one, whoever put them
+/// there. `before` is what the link had.
+fn keep(view: &mut View, removed: &Address, before: Vec<AddressMessage>) -> Result<(), Fault> {
+    if before.len() < 2 {
+        return Ok(());
+    }
+    let left = view.address_messages(&removed.link)?;
+    for mut message in before {
+        let is = |other: &AddressMessage| {
+            other.header.prefix_len == message.header.prefix_len && local(other) == local(&message)
+        };
+        let own =
+            local(&message) == Some(removed.address.address()) && message.header.prefix_len == removed.address.length();
+        if own || left.iter().any(is) {
+            continue;
+        }
+        // Which one is the first the kernel says anew.
+        message.header.flags = AddressHeaderFlags::empty();
+        message.attributes.retain(|attribute| !matches!(attribute, AddressAttribute::Flags(_)));
+        let doing = format!("put back an address of {} that went with {}", removed.link, removed.address);
+        view.rtnetlink()
+            .change(RouteNetlinkMessage::NewAddress(message), NLM_F_CREATE | NLM_F_REPLACE)
+            .map_err(|refused| refused.while_doing(&doing))?;
+    }
+    Ok(())
+}
+
+fn local(message: &AddressMessage) -> Option<IpAddr> {
+    message.attributes.iter().find_map(|attribute| match attribute {
+        AddressAttribute::Local(address) => Some(*address),
+        _ => None,
+    })
 }
 
 /// Routes and rules of others stay as they are.

@@ -228,6 +228,19 @@ impl View {
         Ok(self.links()?.iter().map(|(index, link)| (*index, link.name.clone())).collect())
     }
 
+    /// The IPv4 addresses of a link, as the kernel tells them.
+    pub(super) fn address_messages(&mut self, link: &str) -> Result<Vec<AddressMessage>, Fault> {
+        let index = self.index(link)?;
+        let answers = self.rtnetlink.dump(&RouteNetlinkMessage::GetAddress(AddressMessage::default()))?;
+        let messages = answers.into_iter().filter_map(|answer| match answer {
+            RouteNetlinkMessage::NewAddress(message) => Some(message),
+            _ => None,
+        });
+        let of_link =
+            |message: &AddressMessage| message.header.index == index && message.header.family == AddressFamily::Inet;
+        Ok(messages.filter(of_link).collect())
+    }
+
     fn addresses(&mut self) -> Result<&HashMap<ObjectName, Object>, Fault> {
         if self.addresses.is_none() {
             let names = self.names()?;
