@@ -1,0 +1,251 @@
+//! What the operator gave, and the one function that decides by it: a file for each kind of
+//! system, and [`Grant`] over them.
+
+mod command;
+mod network;
+mod path;
+mod sql;
+
+use globset::{GlobBuilder, GlobMatcher};
+use serde::{Deserialize, Serialize};
+
+use crate::effect::EffectBody;
+use crate::error::{Blame, Fault};
+use crate::network::{NetworkGrant, ObjectName};
+use crate::sql::is_privilege;
+
+pub use self::command::CommandPattern;
+use self::command::{WordPattern, command_pattern};
+pub use self::path::{well_formed, within};
+
+/// A grant as the operator writes it: `[grants.server]`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GrantDecl {
+    /// Names or globs of targets.
+    pub targets: Vec<String>,
+    /// Patterns of absolute paths that may be read and written.
+    #[serde(default)]
+    pub paths: Vec<String>,
+    /// Commands that may be run: each a list of word patterns, and `**` at the end for
+    /// the rest. `*` stops at slashes, and stands neither for nothing nor for an option.
+    #[serde(default)]
+    pub exec: Vec<Vec<String>>,
+    /// Commands that may be run to look, in the same words. They run while a plan is made,
+    /// before anybody has said yes; `exec` alone opens none of them.
+    #[serde(default)]
+    pub exec_read: Vec<Vec<String>>,
+    /// Names, or globs of names, of the variables that commands may be given.
+    #[serde(default)]
+    pub env: Vec<String>,
+    /// Whether files may be set-user-id or set-group-id.
+    #[serde(default)]
+    pub special_modes: bool,
+    /// On a database server: names or globs of the databases that may be opened to look, and
+    /// in which something may be changed. The one that the target names may always be opened.
+    #[serde(default)]
+    pub databases: Vec<String>,
+    /// On a database server: patterns of the identities that may be changed, such as `role:app_*`,
+    /// `schema:app/**` or `grant:*/app/**`. `*` stops at slashes.
+    #[serde(default)]
+    pub sql: Vec<String>,
+    /// On a PostgreSQL server: `superuser`, `replication`, `bypassrls` and `createrole`, which
+    /// roles may be given, and the server's own roles (`pg_monitor`), which they may join.
+    #[serde(default)]
+    pub privileges: Vec<String>,
+    /// Names, or globs of names, of links that may be seen, made, changed and removed. No
+    /// glob opens `lo`.
+    #[serde(default)]
+    pub links: Vec<String>,
+    /// Networks, such as `10.0.0.0/8`, that addresses of those links may be in.
+    #[serde(default)]
+    pub addresses: Vec<String>,
+    /// Networks that routes may lead to, or to parts of.
+    #[serde(default)]
+    pub routes: Vec<String>,
+    /// Priorities of rules: `1000`, or `1000-1999`.
+    #[serde(default)]
+    pub rules: Vec<String>,
+    /// Settings of the network: `net.ipv4.*`. `*` stops at dots, `**` does not.
+    #[serde(default)]
+    pub sysctls: Vec<String>,
+    /// Tables of nftables, by family and name: `inet filter`. Each may be a glob.
+    #[serde(default)]
+    pub tables: Vec<String>,
+    /// Names, or globs of names, of WireGuard interfaces whose key and peers may be set.
+    #[serde(default)]
+    pub wireguard: Vec<String>,
+}
+
+/// What a plugin wants to do.
+#[derive(Debug, Clone, Copy)]
+pub enum Access<'a> {
+    /// Look at a path.
+    Read(&'a str),
+    /// Write a path.
+    Write(&'a str),
+    /// Run a command.
+    Exec(&'a [String]),
+    /// Run a command that only looks, while a plan is made.
+    Probe(&'a [String]),
+    /// Look at a database of a server.
+    Database {
+        /// Its name.
+        name: &'a str,
+        /// Whether it is the one that the target names.
+        maintenance: bool,
+    },
+    /// Look at an object of a network.
+    Network(&'a ObjectName),
+}
+
+/// The grants of one plugin on one target, and the paths that no grant opens.
+#[derive(Debug, Clone, Default)]
+pub struct Grant {
+    plugin: String,
+    target: String,
+    paths: Vec<GlobMatcher>,
+    exec: Vec<Vec<WordPattern>>,
+    exec_read: Vec<Vec<WordPattern>>,
+    env: Vec<GlobMatcher>,
+    special_modes: bool,
+    databases: Vec<GlobMatcher>,
+    sql: Vec<GlobMatcher>,
+    privileges: Vec<String>,
+    network: NetworkGrant,
+    /// Tidelock's own files: refused whatever `paths` says. Absolute, as the
+    /// *target* sees them.
+    own: Vec<String>,
+}
+
+impl Grant {
+    /// Joins what was granted to a plugin on a target. `own` are paths that stay shut.
+    ///
+    /// # Errors
+    /// A pattern that cannot be read, or a path pattern that is not absolute.
+    pub fn new<'a>(
+        plugin: &str,
+        target: &str,
+        decls: impl IntoIterator<Item = &'a GrantDecl>,
+        own: Vec<String>,
+    ) -> Result<Self, Fault> {
+        let mut grant = Self { plugin: plugin.to_owned(), target: target.to_owned(), own, ..Self::default() };
+        for decl in decls {
+            grant.special_modes |= decl.special_modes;
+            grant.network.add(plugin, decl)?;
+            for pattern in &decl.env {
+                grant.env.push(glob(pattern, false)?);
+            }
+            for pattern in &decl.databases {
+                grant.databases.push(glob(pattern, false)?);
+            }
+            for pattern in &decl.sql {
+                grant.sql.push(glob(pattern, true)?);
+            }
+            for name in &decl.privileges {
+                if !is_privilege(name) {
+                    return Err(invalid(format!(
+                        "grants.{plugin}.privileges: {name:?} is neither superuser, replication, bypassrls or createrole \
+                         nor a role of the server's own, such as pg_monitor"
+                    )));
+                }
+                grant.privileges.push(name.clone());
+            }
+            for pattern in &decl.paths {
+                if !pattern.starts_with('/') {
+                    return Err(invalid(format!("grants.{plugin}.paths: {pattern:?} is not absolute")));
+                }
+                grant.paths.push(glob(pattern, true)?);
+            }
+            for argv in &decl.exec {
+                grant.exec.push(command_pattern(&format!("grants.{plugin}.exec"), argv)?);
+            }
+            for argv in &decl.exec_read {
+                grant.exec_read.push(command_pattern(&format!("grants.{plugin}.exec_read"), argv)?);
+            }
+        }
+        Ok(grant)
+    }
+
+    /// The plugin that the grant is for.
+    #[must_use]
+    pub fn plugin(&self) -> &str {
+        &self.plugin
+    }
+
+    /// Decides. Every read, every proposal and every performed effect comes by here.
+    ///
+    /// # Errors
+    /// `denied`, with the lines that would grant it.
+    pub fn decide(&self, access: Access<'_>) -> Result<(), Fault> {
+        match access {
+            Access::Read(path) | Access::Write(path) => self.path(path, matches!(access, Access::Write(_))),
+            Access::Exec(argv) => self.command(argv, &self.exec, "exec"),
+            Access::Probe(argv) => self.command(argv, &self.exec_read, "exec_read"),
+            Access::Database { maintenance: true, .. } => Ok(()),
+            Access::Database { name, maintenance: false } => self.database(name, "look at"),
+            Access::Network(object) => self.object(object, "look at"),
+        }
+    }
+
+    /// Decides on an effect: every path and command in it.
+    ///
+    /// # Errors
+    /// `denied`, with the lines that would grant it.
+    pub fn decide_effect(&self, body: &EffectBody) -> Result<(), Fault> {
+        self.attributes(body)?;
+        match body {
+            EffectBody::Exec { argv, cwd, env, .. } => {
+                self.decide(Access::Exec(argv))?;
+                self.environment(env)?;
+                cwd.as_deref().map_or(Ok(()), |cwd| self.decide(Access::Read(cwd)))
+            }
+            EffectBody::PutFile { path, validate, backup, .. } => {
+                self.decide(Access::Write(path))?;
+                if let Some(suffix) = backup {
+                    if suffix.is_empty() || suffix.contains('/') {
+                        return Err(invalid(format!("backup suffix {suffix:?} is empty or holds a slash")));
+                    }
+                    self.decide(Access::Write(&format!("{path}{suffix}")))?;
+                }
+                validate.as_deref().map_or(Ok(()), |argv| self.decide(Access::Exec(argv)))
+            }
+            EffectBody::Sql(statement) => self.statement(statement),
+            EffectBody::Network(effect) => self.network_effect(effect),
+            other => other.path().map_or(Ok(()), |path| self.decide(Access::Write(path))),
+        }
+    }
+
+    fn denied(&self, message: String, key: &str, value: &str) -> Fault {
+        Fault::new("denied", Blame::Target, message).hint(format!(
+            "grant it in tidelock.toml:\n\n[grants.{}]\ntargets = [{}]\n{key} = [{}]",
+            self.plugin,
+            quoted(&self.target),
+            quoted(&globset::escape(value))
+        ))
+    }
+}
+
+/// Compiles a pattern. With `path`, `*` stops at slashes.
+///
+/// # Errors
+/// `invalid`, quoting the pattern.
+pub fn glob(pattern: &str, path: bool) -> Result<GlobMatcher, Fault> {
+    GlobBuilder::new(pattern)
+        .literal_separator(path)
+        .build()
+        .map(|glob| glob.compile_matcher())
+        .map_err(|error| invalid(format!("pattern {pattern:?}: {}", error.kind())))
+}
+
+fn invalid(message: String) -> Fault {
+    Fault::new("invalid", Blame::Target, message)
+}
+
+/// A text as TOML writes it. JSON's strings are strings of TOML too.
+fn quoted(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
+}
+
+#[cfg(test)]
+mod tests;

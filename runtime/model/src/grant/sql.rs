@@ -1,0 +1,91 @@
+//! Database servers: which databases may be opened, and what may be changed in them.
+
+use globset::GlobMatcher;
+
+use super::{Grant, quoted};
+use crate::error::Fault;
+use crate::name::Identity;
+use crate::sql::{Act, SqlEffect};
+
+impl Grant {
+    /// Where a statement is performed, and each thing that it names must be granted. What it
+    /// touches beside that (a role whose membership changes) is part of the same right; what it
+    /// takes from elsewhere (a template, an owner, a role that is joined) is not.
+    pub(super) fn statement(&self, statement: &SqlEffect) -> Result<(), Fault> {
+        if let Some(database) = &statement.database {
+            self.database(database, "change anything in")?;
+            if matches!(&statement.act, Act::Grant(grant) if grant.is_on_pattern()) {
+                self.every_database(database)?;
+            }
+        }
+        let touches = statement.touches();
+        let both = matches!(statement.act, Act::Rename { .. });
+        for identity in touches.iter().take(if both { touches.len() } else { 1 }) {
+            if self.sql.iter().any(|pattern| pattern.is_match(identity.as_str())) {
+                continue;
+            }
+            let message = format!("plugin {} may not change {identity} on target {}", self.plugin, self.target);
+            return Err(self.denied(message, "sql", identity.as_str()));
+        }
+        for identity in statement.leans_on() {
+            if !self.sql.iter().any(|pattern| pattern.is_match(identity.as_str())) {
+                let message = format!("plugin {} may not use {identity} on target {}", self.plugin, self.target);
+                return Err(self.denied(message, "sql", identity.as_str()));
+            }
+        }
+        for name in statement.powers() {
+            if !self.privileges.contains(&name) {
+                let message = format!("plugin {} may not give anybody {name} on target {}", self.plugin, self.target);
+                return Err(self.denied(message, "privileges", &name));
+            }
+        }
+        if let (Some(role), Some(membership)) = (statement.joins(), touches.first()) {
+            self.joins(&role, membership)?;
+        }
+        Ok(())
+    }
+
+    /// Who joins a role may do what it may. So the role is granted itself, or the membership by
+    /// a pattern that names the role in full: a wildcard there stands for roles of the grant.
+    fn joins(&self, role: &Identity, membership: &Identity) -> Result<(), Fault> {
+        let names_it = |pattern: &GlobMatcher| {
+            let text = pattern.glob().glob();
+            let last = text.rsplit_once('/').map_or(text, |(_, last)| last);
+            pattern.is_match(membership.as_str()) && !last.contains(['*', '?', '[', ']', '{', '}', '\\'])
+        };
+        let open = self.sql.iter().any(|pattern| pattern.is_match(role.as_str()) || names_it(pattern));
+        // Which of the server's own are open, `privileges` says.
+        let own =
+            role.as_str().strip_prefix("role:").is_some_and(|name| self.privileges.iter().any(|open| open == name));
+        if open || own {
+            return Ok(());
+        }
+        let message =
+            format!("plugin {} may not make anybody a member of {role} on target {}", self.plugin, self.target);
+        Err(self.denied(message, "sql", membership.as_str()))
+    }
+
+    pub(super) fn database(&self, name: &str, what: &str) -> Result<(), Fault> {
+        if self.databases.iter().any(|pattern| pattern.is_match(name)) {
+            return Ok(());
+        }
+        let message = format!("plugin {} may not {what} the database {name} on target {}", self.plugin, self.target);
+        Err(self.denied(message, "databases", name))
+    }
+
+    /// A pattern means databases that no list of names knows of.
+    fn every_database(&self, like: &str) -> Result<(), Fault> {
+        if self.databases.iter().any(|pattern| matches!(pattern.glob().glob(), "*" | "**")) {
+            return Ok(());
+        }
+        let message = format!(
+            "plugin {} may not grant anything on all databases like {like} on target {}",
+            self.plugin, self.target
+        );
+        Err(self.denied(message, "databases", "").hint(format!(
+            "grant it in tidelock.toml:\n\n[grants.{}]\ntargets = [{}]\ndatabases = [\"*\"]",
+            self.plugin,
+            quoted(&self.target)
+        )))
+    }
+}
