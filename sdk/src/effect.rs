@@ -4,6 +4,7 @@
 //! a plugin uses end up in its import list. So there is no enum to match on here: one
 //! match over all of them would import them all.
 
+pub mod dns;
 pub mod network;
 
 use std::cell::Cell;

@@ -16,6 +16,7 @@
 
 mod change;
 mod content;
+mod dns;
 pub mod effect;
 mod error;
 mod field;
@@ -45,6 +46,7 @@ use testkit::host;
 
 pub use change::{Action, Change, Step};
 pub use content::Content;
+pub use dns::{Dns, Records};
 pub use effect::{AfterCrash, Proposals};
 pub use error::{Blame, Diagnostic, Error, Severity, nearest};
 pub use field::{Field, Roles};

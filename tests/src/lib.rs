@@ -14,6 +14,8 @@
 //! keys          SSH keys that sign commits
 //! mariadb       a MariaDB server of the tests' own
 //! postgres      a PostgreSQL server of the tests' own
+//! dns           a DNS server of the tests' own, knot or BIND
+//! zones         a site whose target is such a server
 //! site          a repository, a machine, and the config between them
 //! http          requests to a daemon that listens, and its figures
 //! router        routers in such namespaces, and what Git says of them
@@ -30,6 +32,7 @@
 pub mod daemon;
 pub mod databases;
 pub mod dice;
+pub mod dns;
 pub mod environment;
 pub mod fleet;
 pub mod git_daemon;
@@ -51,6 +54,7 @@ pub mod ssh_server;
 pub mod tidelock;
 pub mod tls;
 pub mod tunnel;
+pub mod zones;
 
 pub use daemon::Daemon;
 pub use databases::Databases;

@@ -14,7 +14,7 @@ struct Need {
     reason: &'static str,
 }
 
-const NEEDS: [Need; 14] = [
+const NEEDS: [Need; 17] = [
     Need { program: "cc", package: "gcc", reason: "compiles the embedded SQLite" },
     Need { program: "git", package: "git", reason: "makes the repositories that tests fetch from, and serves them" },
     Need { program: "ssh-keygen", package: "openssh-client", reason: "makes keys and signs the commits of tests" },
@@ -53,6 +53,17 @@ const NEEDS: [Need; 14] = [
         package: "mariadb-server",
         reason: "is the database server of tests; where apt starts one, tests do not need that",
     },
+    Need {
+        program: "/usr/sbin/knotd",
+        package: "knot",
+        reason: "is a DNS server of tests; where apt starts it, tests do not need that",
+    },
+    Need {
+        program: "/usr/sbin/named",
+        package: "bind9",
+        reason: "is a DNS server of tests; where apt starts it, tests do not need that",
+    },
+    Need { program: "nsupdate", package: "bind9-dnsutils", reason: "changes records by hand, in tests" },
 ];
 
 /// Installs what is missing where that is possible without asking: with apt,

@@ -1,11 +1,13 @@
 //! The provider `network`: links, addresses, routes, rules, settings, tables of nftables and
-//! WireGuard, in the namespace of the target.
+//! WireGuard, in the namespace of the target; and records of DNS servers.
 //!
 //! What all kinds share: the name of the object is its resource's identity, a field that
 //! the spec leaves out is left alone, and what others made is theirs: routes and rules of
 //! other protocols, tables of other names.
 
 mod address;
+mod dns_record;
+mod domain;
 mod link;
 mod nftables;
 mod route;
@@ -18,6 +20,7 @@ mod wireguard;
 use tidelock_sdk::{Kinds, Provider};
 
 pub use address::{Address, AddressSpec};
+pub use dns_record::{DnsRecord, DnsRecordSpec};
 pub use link::{Link, LinkSpec};
 pub use nftables::{Nftables, NftablesSpec};
 pub use route::{Route, RouteSpec};
@@ -31,7 +34,8 @@ pub struct Network;
 impl Provider for Network {
     const NAME: &'static str = "network";
     const VERSION: &'static str = env!("CARGO_PKG_VERSION");
-    const SUMMARY: &'static str = "Links, addresses, routes, rules, settings, nftables and WireGuard of a machine";
+    const SUMMARY: &'static str =
+        "Links, addresses, routes, rules, settings, nftables and WireGuard of a machine; records of DNS servers";
 
     fn kinds() -> Kinds {
         Kinds::new()
@@ -42,6 +46,7 @@ impl Provider for Network {
             .with::<Sysctl>()
             .with::<Nftables>()
             .with::<Wireguard>()
+            .with::<DnsRecord>()
     }
 }
 

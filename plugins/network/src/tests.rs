@@ -128,3 +128,43 @@ fn of_wireguard_all_peers_are_meant_and_one_that_was_heard_of_is_where_it_is() {
     );
     assert_eq!((&set["private_key"]["mac"], set.get("exactly")), (&json!("12"), None));
 }
+
+#[test]
+fn records_are_spelled_in_full_and_put_as_one() {
+    let machine = Machine::new();
+    let spec = json!({"zone": "Example.com", "name": "www", "type": "a", "values": ["192.0.2.2", "192.0.2.1"]});
+    let done = effects(&machine, "network.dns-record/www", spec);
+    let set =
+        r#"{"zone":"example.com.","name":"www.example.com.","type":"A","ttl":3600,"values":["192.0.2.1","192.0.2.2"]}"#;
+    assert_eq!(done, [format!("put-records {set}")]);
+    assert!(machine.object("rrset:example.com./www.example.com./A").is_some());
+}
+
+#[test]
+fn an_alias_beside_other_records_is_refused() {
+    let machine = Machine::new();
+    let record =
+        |kind: &str, value: &str| json!({"zone": "example.com", "name": "www", "type": kind, "values": [value]});
+    effects(&machine, "network.dns-record/a", record("A", "192.0.2.1"));
+    let alias = declared("network.dns-record/alias", record("CNAME", "web.example.com."));
+    let error = machine.converge::<Network>(&[alias]).unwrap_err();
+    assert!(error.message.contains("has records of type A, beside which a CNAME cannot be"), "{error:?}");
+}
+
+#[test]
+fn what_no_zone_can_hold_is_found_without_a_server() {
+    let at_zone = |name: &str, kind: &str, values: Value| json!({"zone": "example.com", "name": name, "type": kind, "values": values});
+    for (spec, field) in [
+        (at_zone("@", "SOA", json!(["x"])), "/type"),
+        (at_zone("www", "NAPTR", json!(["x"])), "/type"),
+        (at_zone("@", "NS", json!(["ns1.example.com."])), "/name"),
+        (at_zone("@", "CNAME", json!(["web.example.com."])), "/type"),
+        (at_zone("www", "CNAME", json!(["a.example.", "b.example."])), "/values"),
+        (at_zone("www", "A", json!([])), "/values"),
+        (at_zone("www.example.org.", "A", json!(["192.0.2.1"])), "/name"),
+        (json!({"zone": "exam ple", "name": "www", "type": "A", "values": ["192.0.2.1"]}), "/zone"),
+    ] {
+        let checked = checked("network.dns-record/x", spec.clone());
+        assert!(checked.diagnostics.iter().any(|remark| remark.field.as_deref() == Some(field)), "{spec}: {checked:?}");
+    }
+}

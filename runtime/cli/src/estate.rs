@@ -11,6 +11,7 @@ use tidelock_model::error::{Blame, Fault};
 use tidelock_model::grant::{Grant, GrantDecl, glob, within};
 use tidelock_model::name::Name;
 use tidelock_model::port::{Target, Targets};
+use tidelock_target::dns::{DnsLimits, DnsServer};
 use tidelock_target::sql::{Limits as SqlLimits, Server};
 use tidelock_target::{GuardHelper, Machine, MachineOptions};
 
@@ -24,6 +25,8 @@ pub(crate) enum Opened {
     Machine(Arc<Machine>),
     /// A database server.
     Server(TargetKind, Server),
+    /// A DNS server.
+    Dns(DnsServer),
 }
 
 impl Opened {
@@ -32,6 +35,7 @@ impl Opened {
         match self {
             Self::Machine(machine) => Eyes::on_machine(machine),
             Self::Server(kind, server) => Eyes::on_server(kind, server),
+            Self::Dns(server) => Eyes::on_dns(server),
         }
     }
 
@@ -40,6 +44,7 @@ impl Opened {
         match self {
             Self::Machine(machine) => machine,
             Self::Server(_, server) => Arc::new(server),
+            Self::Dns(server) => Arc::new(server),
         }
     }
 }
@@ -96,6 +101,10 @@ impl Estate {
                 self.refuse_own(name, &file)?;
                 let grants = self.grants(name, Path::new("/"))?;
                 Opened::Server(decl.kind, Server::sqlite(name, file, grants, SqlLimits::default()))
+            }
+            TargetKind::Dns => {
+                let grants = self.grants(name, Path::new("/"))?;
+                Opened::Dns(DnsServer::new(name, decl.dns(), grants, DnsLimits::default())?)
             }
         };
         opened.insert(name.clone(), target.clone());

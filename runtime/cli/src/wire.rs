@@ -106,7 +106,7 @@ impl Watch for Watching {
         match self.estate.open(&lane.target) {
             Ok(Opened::Machine(machine)) => self.watches.watch(lane, &machine, identities),
             // A server tells nobody of its changes; what cannot be opened is said by the look.
-            Ok(Opened::Server(..)) | Err(_) => self.watches.forget(lane),
+            Ok(Opened::Server(..) | Opened::Dns(_)) | Err(_) => self.watches.forget(lane),
         }
     }
 

@@ -16,6 +16,7 @@ pub(crate) mod provider {
             "../../wit/sql",
             "../../wit/netlink",
             "../../wit/nft",
+            "../../wit/dns",
             "../../wit/provider",
         ],
         world: "tidelock:provider/provider-plugin",
@@ -28,6 +29,8 @@ pub(crate) mod provider {
             "tidelock:netlink/propose@0.1.0": async | trappable,
             "tidelock:nft/read@0.1.0": async | trappable,
             "tidelock:nft/propose@0.1.0": async | trappable,
+            "tidelock:dns/read@0.1.0": async | trappable,
+            "tidelock:dns/propose@0.1.0": async | trappable,
             default: trappable,
         },
         exports: { default: async },
@@ -48,6 +51,7 @@ pub(crate) mod discover {
             "../../wit/sql",
             "../../wit/netlink",
             "../../wit/nft",
+            "../../wit/dns",
             "../../wit/provider",
         ],
         inline: "
@@ -78,5 +82,5 @@ pub(crate) mod renderer {
 
 /// Interfaces that both worlds share, and those of targets.
 pub(crate) use provider::tidelock::sql::{propose as sql_propose, read as sql_read};
+pub(crate) use provider::tidelock::{dns, netlink, nft};
 pub(crate) use provider::tidelock::{log::log, machine::propose, machine::read, types::types};
-pub(crate) use provider::tidelock::{netlink, nft};

@@ -7,11 +7,13 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use tidelock_model::config::TargetKind;
+use tidelock_model::dns::{Rrset, RrsetName};
 use tidelock_model::error::{Blame, Fault};
 use tidelock_model::grant::Grant;
 use tidelock_model::name::Name;
 use tidelock_model::network::{Object, ObjectName, Table};
 use tidelock_model::sql::{Dialect, SqlEffect};
+use tidelock_target::dns::{DnsServer, Found};
 use tidelock_target::sql::guard::Judged;
 use tidelock_target::sql::{Answer, Facts, Server, SqlFault};
 use tidelock_target::{Ended, Machine, Network, Stat};
@@ -27,6 +29,7 @@ pub struct Eyes {
     machine: Option<Arc<dyn MachineReads>>,
     sql: Option<Arc<dyn SqlReads>>,
     network: Option<Arc<dyn NetworkReads>>,
+    dns: Option<Arc<dyn DnsReads>>,
 }
 
 impl Eyes {
@@ -34,13 +37,26 @@ impl Eyes {
     #[must_use]
     pub fn on_machine(machine: Arc<Machine>) -> Self {
         let network = Some(Arc::new(machine.network().clone()) as Arc<dyn NetworkReads>);
-        Self { kind: TargetKind::Machine, grants: machine.grants(), machine: Some(machine), sql: None, network }
+        let grants = machine.grants();
+        Self { network, machine: Some(machine), ..Self::blind(TargetKind::Machine, grants) }
     }
 
     /// Eyes on a database server.
     #[must_use]
     pub fn on_server(kind: TargetKind, server: Server) -> Self {
-        Self { kind, grants: server.grants(), machine: None, sql: Some(Arc::new(server)), network: None }
+        let grants = server.grants();
+        Self { sql: Some(Arc::new(server)), ..Self::blind(kind, grants) }
+    }
+
+    /// Eyes on a DNS server.
+    #[must_use]
+    pub fn on_dns(server: DnsServer) -> Self {
+        let grants = server.grants();
+        Self { dns: Some(Arc::new(server)), ..Self::blind(TargetKind::Dns, grants) }
+    }
+
+    fn blind(kind: TargetKind, grants: Arc<BTreeMap<String, Grant>>) -> Self {
+        Self { kind, grants, machine: None, sql: None, network: None, dns: None }
     }
 
     /// What a plugin may do on the target; `None` where nothing was granted to it.
@@ -63,15 +79,30 @@ impl Eyes {
         self.network.as_ref().ok_or_else(|| self.lacks("network of its own"))
     }
 
-    /// Whether the target has what an interface of a capability reads or writes.
-    pub(crate) fn serve(&self, import: &str) -> Result<(), Fault> {
-        match import.split_once('/').map(|(package, _)| package) {
-            Some("tidelock:machine") => self.machine().map(drop),
-            Some("tidelock:sql") => self.sql().map(drop),
-            Some("tidelock:netlink" | "tidelock:nft") => self.network().map(drop),
-            // The others are about no target.
-            _ => Ok(()),
+    /// Records of zones.
+    pub(crate) fn dns(&self) -> Result<&Arc<dyn DnsReads>, Fault> {
+        self.dns.as_ref().ok_or_else(|| self.lacks("zones"))
+    }
+
+    /// Whether the target has what one of some interfaces reads or writes. A plugin may have kinds
+    /// for several types of targets; of those that are for another type each call says so.
+    pub(crate) fn serve<'i>(&self, imports: impl IntoIterator<Item = &'i str>) -> Result<(), Fault> {
+        let mut lacks = Ok(());
+        for import in imports {
+            let served = match import.split_once('/').map(|(package, _)| package) {
+                Some("tidelock:machine") => self.machine().map(drop),
+                Some("tidelock:sql") => self.sql().map(drop),
+                Some("tidelock:netlink" | "tidelock:nft") => self.network().map(drop),
+                Some("tidelock:dns") => self.dns().map(drop),
+                // The others are about no target.
+                _ => continue,
+            };
+            match served {
+                Ok(()) => return Ok(()),
+                Err(fault) => lacks = Err(fault),
+            }
         }
+        lacks
     }
 
     fn lacks(&self, what: &str) -> Fault {
@@ -168,5 +199,22 @@ impl NetworkReads for Network {
     }
     fn normalise(&self, family: &str, name: &str, text: &str) -> Result<Table, Fault> {
         Network::normalise(self, family, name, text)
+    }
+}
+
+/// The reads of a DNS server. See [`DnsServer`].
+#[async_trait]
+pub(crate) trait DnsReads: Send + Sync {
+    async fn look(&self, names: &[RrsetName]) -> Vec<Result<Found, Fault>>;
+    fn normalise(&self, set: Rrset) -> Result<Rrset, Fault>;
+}
+
+#[async_trait]
+impl DnsReads for DnsServer {
+    async fn look(&self, names: &[RrsetName]) -> Vec<Result<Found, Fault>> {
+        DnsServer::look(self, names).await
+    }
+    fn normalise(&self, set: Rrset) -> Result<Rrset, Fault> {
+        DnsServer::normalise(self, set)
     }
 }

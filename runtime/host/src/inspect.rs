@@ -101,6 +101,16 @@ const SERVED: &[Served] = &[
         Some(Role::Provider),
         Some("propose whole `tables` of nftables within the same grant; you see each before it is performed"),
     ),
+    served(
+        "tidelock:dns/read",
+        Some(Role::Provider),
+        Some("look at the `records` that you grant, in the zones of the DNS servers that you grant"),
+    ),
+    served(
+        "tidelock:dns/propose",
+        Some(Role::Provider),
+        Some("propose updates of records within the same grant; you see each before it is performed"),
+    ),
 ];
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

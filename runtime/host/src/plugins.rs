@@ -67,12 +67,11 @@ impl Plugins for PluginRoom {
     async fn provider(&self, name: &str, target: &Name) -> Result<Arc<dyn Provider>, Fault> {
         let plugin = self.accepted(name, Role::Provider)?;
         let eyes = (self.eyes)(target)?;
-        for permission in &plugin.facts.permissions {
-            eyes.serve(&permission.import).map_err(|mut fault| {
-                fault.message = format!("plugin {name} cannot work on {target}: {}", fault.message);
-                fault
-            })?;
-        }
+        let imports = plugin.facts.permissions.iter().map(|permission| permission.import.as_str());
+        eyes.serve(imports).map_err(|mut fault| {
+            fault.message = format!("plugin {name} cannot work on {target}: {}", fault.message);
+            fault
+        })?;
         let Linked::Provider(pre, discovering) = self.host.linked(&plugin).await? else {
             return Err(Fault::new("panic", Blame::Host, format!("{name} was linked in another role")));
         };

@@ -4,6 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
+use crate::dns::{DnsEffect, Rrset, RrsetName};
 use crate::name::{Identity, ResourceRef};
 use crate::network::{NetworkEffect, Object, ObjectName};
 use crate::sql::{Look, SqlEffect};
@@ -105,6 +106,8 @@ pub enum EffectBody {
     Sql(Box<SqlEffect>),
     /// Writes an object of a network.
     Network(NetworkEffect),
+    /// Writes records of a DNS server.
+    Dns(DnsEffect),
 }
 
 /// What is at a path, without the inode's number and times: two targets in the same
@@ -169,6 +172,13 @@ pub enum Precondition {
         /// What was there; `None` for nothing.
         object: Option<Object>,
     },
+    /// What a zone holds. Goes to the server with the update, which it refuses if that has changed.
+    Records {
+        /// What is called so.
+        rrset: RrsetName,
+        /// What was there; `None` for nothing.
+        records: Option<Rrset>,
+    },
 }
 
 impl Precondition {
@@ -179,6 +189,7 @@ impl Precondition {
             Self::Path { path, .. } => Some(Identity::of_path(path)),
             Self::Rows { .. } => None,
             Self::Network { network, .. } => Some(Identity::new(network.to_string())),
+            Self::Records { rrset, .. } => Some(Identity::new(rrset.to_string())),
         }
     }
 
@@ -187,8 +198,7 @@ impl Precondition {
     pub fn path(&self) -> Option<(&str, &PathState)> {
         match self {
             Self::Path { path, state } => Some((path, state)),
-            Self::Rows { .. } => None,
-            Self::Network { .. } => None,
+            Self::Rows { .. } | Self::Network { .. } | Self::Records { .. } => None,
         }
     }
 
@@ -199,6 +209,7 @@ impl Precondition {
             Self::Path { state, .. } => *state != PathState::Absent,
             Self::Rows { looks } => looks.iter().any(|look| look.count > 0),
             Self::Network { object, .. } => object.is_some(),
+            Self::Records { records, .. } => records.is_some(),
         }
     }
 }
@@ -239,6 +250,7 @@ impl EffectBody {
     pub fn object(&self) -> Option<Identity> {
         match self {
             Self::Network(effect) => Some(Identity::new(effect.object().to_string())),
+            Self::Dns(effect) => Some(Identity::new(effect.rrset().to_string())),
             other => other.path().map(Identity::of_path),
         }
     }
@@ -252,7 +264,7 @@ impl EffectBody {
             | Self::MakeDirectory { path, .. }
             | Self::Link { path, .. }
             | Self::Remove { path, .. } => Some(path),
-            Self::Exec { .. } | Self::Sql(_) | Self::Network(_) => None,
+            Self::Exec { .. } | Self::Sql(_) | Self::Network(_) | Self::Dns(_) => None,
         }
     }
 
@@ -268,6 +280,7 @@ impl EffectBody {
             Self::Exec { .. } => "exec",
             Self::Sql(_) => "sql",
             Self::Network(effect) => effect.word(),
+            Self::Dns(effect) => effect.word(),
         }
     }
 
@@ -319,6 +332,7 @@ impl EffectBody {
             }
             Self::Sql(statement) => statement.summary(),
             Self::Network(effect) => effect.summary(),
+            Self::Dns(effect) => effect.summary(),
         }
     }
 
@@ -337,6 +351,7 @@ impl EffectBody {
             Self::Sql(statement) => statement.destructive(),
             Self::SetAttributes { .. } | Self::MakeDirectory { .. } | Self::Exec { .. } => false,
             Self::Network(effect) => effect.destructive(),
+            Self::Dns(effect) => effect.destructive(),
         }
     }
 
@@ -349,6 +364,10 @@ impl EffectBody {
             Precondition::Rows { .. } => None,
             Precondition::Network { object, .. } => match self {
                 Self::Network(effect) => effect.inverse(object.as_ref()).map(Self::Network),
+                _ => None,
+            },
+            Precondition::Records { records, .. } => match self {
+                Self::Dns(effect) => effect.inverse(records.as_ref()).map(Self::Dns),
                 _ => None,
             },
         }

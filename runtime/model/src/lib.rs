@@ -18,6 +18,7 @@ pub mod check;
 pub mod config;
 pub mod desired;
 pub mod digest;
+pub mod dns;
 pub mod effect;
 pub mod error;
 pub mod event;

@@ -5,6 +5,7 @@
 //! changes a system goes through [`tidelock_model::port::Target::perform`].
 
 mod check;
+pub mod dns;
 pub mod machine;
 pub mod network;
 pub mod sql;

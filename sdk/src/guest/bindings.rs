@@ -12,6 +12,7 @@ pub mod provider {
             "../wit/sql",
             "../wit/netlink",
             "../wit/nft",
+            "../wit/dns",
             "../wit/provider",
         ],
         pub_export_macro: true,

@@ -2,6 +2,7 @@
 //! wasm32 only; nothing here decides anything.
 
 pub mod bindings;
+mod dns;
 pub(crate) mod host;
 mod network;
 mod panic;

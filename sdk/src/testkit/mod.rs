@@ -7,6 +7,7 @@
 //! that use [`sql`](crate::sql). [`Tree`] holds a module and renders it.
 
 mod circle;
+mod dns;
 pub(crate) mod host;
 mod machine;
 mod network;

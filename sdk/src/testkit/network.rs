@@ -29,7 +29,7 @@ impl Machine {
         self.objects.borrow().get(name).cloned()
     }
 
-    fn look_objects(&self, names: &[String]) -> Vec<Seen> {
+    pub(super) fn look_objects(&self, names: &[String]) -> Vec<Seen> {
         let mut seen = self.seen_objects.borrow_mut();
         names
             .iter()

@@ -1,6 +1,7 @@
 //! Proposals as they were recorded, and what performing them does to the fake.
 
 use super::machine::{Machine, Node};
+use crate::effect::dns;
 use crate::effect::network;
 use crate::effect::{Attributes, Common, Exec, Link, MakeDirectory, PutFile, Remove, SetAttributes};
 use crate::error::Error;
@@ -33,6 +34,8 @@ pub enum Body {
     RemoveObject(network::RemoveObject),
     ReplaceTable(network::ReplaceTable),
     RemoveTable(network::RemoveTable),
+    PutRecords(dns::PutRecords),
+    RemoveRecords(dns::RemoveRecords),
     Sql(super::sql::Statement),
 }
 
@@ -57,6 +60,8 @@ impl Body {
             Self::RemoveObject(remove) => format!("remove {}", remove.name),
             Self::ReplaceTable(table) => format!("replace-table {}", table.name),
             Self::RemoveTable(table) => format!("remove-table {}", table.name),
+            Self::PutRecords(put) => format!("put-records {}", put.set),
+            Self::RemoveRecords(remove) => format!("remove {}", remove.name),
             Self::Sql(statement) => statement.text.clone(),
         }
     }
@@ -117,7 +122,10 @@ impl Machine {
             Body::SetSysctl(set) => self.put_named("sysctl", &set.object)?,
             Body::SetWireguard(set) => self.put_named("wireguard", &set.object)?,
             Body::ReplaceTable(table) => self.put_object(&table.name, table.ruleset.clone().into()),
-            Body::RemoveObject(network::RemoveObject { name }) | Body::RemoveTable(network::RemoveTable { name }) => {
+            Body::PutRecords(put) => self.put_set(&put.set)?,
+            Body::RemoveObject(network::RemoveObject { name })
+            | Body::RemoveTable(network::RemoveTable { name })
+            | Body::RemoveRecords(dns::RemoveRecords { name }) => {
                 self.objects.borrow_mut().remove(name);
             }
             Body::Sql(statement) => self.run_statement(statement)?,

@@ -16,6 +16,7 @@ use tidelock_model::name::Name;
 use tidelock_model::plugin::Role;
 use tidelock_model::port::Want;
 use tidelock_model::revision::Signature;
+use tidelock_target::dns::ZoneFacts;
 use tidelock_target::sql::{Facts, SqlFault};
 
 use crate::config::{Loaded, OwnPaths};
@@ -192,8 +193,10 @@ fn targets(report: &mut Report, loaded: &Loaded) -> Result<(), CliError> {
             Ok(target) => match wire::block_on(asked(target))? {
                 Ok((fingerprint, facts)) => {
                     report.ok("target", format!("{name} is {fingerprint}"));
-                    if let Some(facts) = facts {
-                        database(report, name, &loaded.config.targets[name], &facts);
+                    match facts {
+                        Asked::Database(facts) => database(report, name, &loaded.config.targets[name], &facts),
+                        Asked::Zones(zones) => zones_of(report, name, zones),
+                        Asked::Nothing => {}
                     }
                 }
                 Err(fault) => report.fail("target", fault),
@@ -203,15 +206,42 @@ fn targets(report: &mut Report, loaded: &Loaded) -> Result<(), CliError> {
     Ok(())
 }
 
-/// Who a target is, and what a database server says of itself: in one go, as sessions end with
-/// the runtime that they were begun in.
-async fn asked(target: Opened) -> Result<(String, Option<Facts>), Fault> {
+/// What a target says of itself besides who it is.
+enum Asked {
+    Nothing,
+    Database(Facts),
+    Zones(Vec<Result<ZoneFacts, Fault>>),
+}
+
+/// Who a target is, and what a server says of itself: in one go, as sessions end with the
+/// runtime that they were begun in.
+async fn asked(target: Opened) -> Result<(String, Asked), Fault> {
     let fingerprint = target.clone().hands().fingerprint().await?;
     let facts = match target {
-        Opened::Server(_, server) => Some(server.facts().await.map_err(SqlFault::whole)?),
-        Opened::Machine(_) => None,
+        Opened::Server(_, server) => Asked::Database(server.facts().await.map_err(SqlFault::whole)?),
+        Opened::Dns(server) => Asked::Zones(server.facts().await),
+        Opened::Machine(_) => Asked::Nothing,
     };
     Ok((fingerprint, facts))
+}
+
+/// Whether the key of a DNS server may do what is asked of it, zone by zone.
+fn zones_of(report: &mut Report, name: &Name, zones: Vec<Result<ZoneFacts, Fault>>) {
+    for zone in zones {
+        match zone {
+            Err(fault) => report.fail("zone", fault),
+            Ok(ZoneFacts { zone, serial, transfers: true }) => {
+                report.ok("zone", format!("{name}: {zone} has the serial {serial}, takes updates and gives transfers"));
+            }
+            Ok(ZoneFacts { zone, serial, transfers: false }) => {
+                let says = format!(
+                    "{name}: {zone} has the serial {serial}, takes updates and gives no transfers: records are asked \
+                     for one by one, and what may come of a wildcard cannot be told"
+                );
+                report.warn("zone", says, "let the key have transfers: `acl` in knot, `allow-transfer` in BIND");
+            }
+        }
+    }
 }
 
 /// Who we are on a database server, and whether others can read along.

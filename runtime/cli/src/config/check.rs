@@ -8,6 +8,7 @@ use jiff::SignedDuration;
 use tidelock_model::config::{
     Config, OneOrMany, SecretDecl, ServerDecl, SourceDecl, TargetDecl, TargetKind, WebhookDecl,
 };
+use tidelock_model::dns::absolute;
 use tidelock_model::grant::{Grant, glob};
 
 use super::gate;
@@ -86,11 +87,13 @@ pub(super) fn check(file: &File<'_>, config: &Config) -> Result<(), CliError> {
                     message if message.contains(".exec_read:") => "exec_read",
                     message if message.contains(".exec:") => "exec",
                     message if message.contains(".privileges:") => "privileges",
+                    message if message.contains(".records:") => "records",
                     _ if decl.paths.is_empty() => "sql",
                     _ => "paths",
                 };
                 let hint = match key {
                     "exec_read" => r#"write it as: exec_read = [["/usr/bin/systemctl", "is-enabled", "nginx"]]"#,
+                    "records" => r#"write it as: records = ["www.example.com A,AAAA"]"#,
                     "sql" => r#"write it as: sql = ["role:app_*"]"#,
                     "privileges" => r#"write it as: privileges = ["createrole", "pg_monitor"]"#,
                     "exec" => r#"write it as: exec = [["/usr/sbin/nginx", "-t"]]"#,
@@ -107,7 +110,28 @@ pub(super) fn check(file: &File<'_>, config: &Config) -> Result<(), CliError> {
 /// Fields that a target of another type has.
 fn check_target(file: &File<'_>, name: &str, target: &TargetDecl) -> Result<(), CliError> {
     let server = target.server();
+    let dns = target.kind == TargetKind::Dns;
+    // Of what a database server has, a DNS server has where it is.
+    let reached = ServerDecl { host: server.host.clone(), port: server.port, ..ServerDecl::default() };
     let (field, message, hint) = match target.kind {
+        _ if !dns && !target.zones.is_empty() => ("zones", "is no DNS server, and has zones", "type = \"dns\""),
+        _ if !dns && target.key.is_some() => ("key", "is no DNS server, and has a key", "type = \"dns\""),
+        _ if dns && (server != reached || target.root.is_some() || target.netns.is_some()) => {
+            ("type", "is a DNS server, and has more than a host, a port, zones and a key", "type = \"postgres\"")
+        }
+        _ if dns && server.host.all().len() != 1 => {
+            ("type", "is a DNS server, and needs one host: the primary of its zones", "host = \"192.0.2.53\"")
+        }
+        _ if dns && target.zones.is_empty() => {
+            ("type", "is a DNS server without zones that may be touched", "zones = [\"example.com\"]")
+        }
+        _ if dns && target.key.is_none() => (
+            "type",
+            "is a DNS server without a key: anybody could answer for it",
+            "key = { name = \"tidelock\", secret = { file = \"tsig.secret\" } }",
+        ),
+        _ if dns && target.file.is_some() => ("file", "is no database in a file, and names one", "type = \"sqlite\""),
+        _ if dns => return check_zones(file, name, target),
         _ if !target.is_server() && server != ServerDecl::default() => {
             ("type", "is no database server, and says how to reach one", "type = \"postgres\"")
         }
@@ -141,6 +165,22 @@ fn check_target(file: &File<'_>, name: &str, target: &TargetDecl) -> Result<(), 
     };
     let message = format!("[targets.{name}] {message}");
     Err(file.wrong(&["targets", name, field], message, Some(format!("write it as: {hint}"))))
+}
+
+fn check_zones(file: &File<'_>, name: &str, target: &TargetDecl) -> Result<(), CliError> {
+    for (i, zone) in target.zones.iter().enumerate() {
+        if let Err(why) = absolute(zone) {
+            let hint = r#"write it as: zones = ["example.com"]"#;
+            return Err(file.wrong(&["targets", name, "zones", &i.to_string()], why, Some(hint.to_owned())));
+        }
+    }
+    match target.key.as_ref().map(|key| absolute(&key.name)) {
+        Some(Err(why)) => {
+            let hint = r#"write it as: name = "tidelock""#;
+            Err(file.wrong(&["targets", name, "key", "name"], why, Some(hint.to_owned())))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn check_source(file: &File<'_>, name: &str, source: &SourceDecl) -> Result<(), CliError> {

@@ -57,8 +57,7 @@ impl OwnPaths {
             own.extend(files.chain(secret).map(|file| ("credentials", PathBuf::from(file))));
         }
         for target in loaded.config.targets.values() {
-            let mut server = target.server();
-            own.extend(server.files().map(|file| ("credentials", PathBuf::from(&*file))));
+            target.clone().each_file(|file| own.push(("credentials", PathBuf::from(&*file))));
         }
         own.extend(std::env::current_exe().ok().map(|exe| ("binary", exe)));
         let invoked = std::env::args_os().next().map(|name| invoked(&name, std::env::var_os("PATH")));

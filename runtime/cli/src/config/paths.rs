@@ -46,10 +46,7 @@ pub(super) fn make_absolute(config: &mut Config, dir: &Path) {
     for target in config.targets.values_mut() {
         maybe(&mut target.root);
         maybe(&mut target.file);
-        let mut server = target.server();
-        server.files().for_each(root);
-        server.sockets().for_each(root);
-        target.set_server(server);
+        target.each_file(root);
     }
 }
 

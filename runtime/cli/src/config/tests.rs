@@ -56,7 +56,7 @@ fn a_mistyped_key_of_a_grant() {
     3 | path = ["/etc/**"]
       | ^^^^ did you mean `paths`?
       |
-      = hint: [grants.server] takes: targets, paths, exec, exec_read, env, special_modes, databases, sql, privileges, links, addresses, routes, rules, sysctls, tables, wireguard
+      = hint: [grants.server] takes: targets, paths, exec, exec_read, env, special_modes, databases, sql, privileges, links, addresses, routes, rules, sysctls, tables, wireguard, records
     "#);
     assert_snapshot!(complaint("[[grants.server]]\ntargets = [\"*\"]\npath = [\"/etc/**\"]\n"), @r#"
     error: unknown key `path` in [grants.server]
@@ -65,7 +65,7 @@ fn a_mistyped_key_of_a_grant() {
     3 | path = ["/etc/**"]
       | ^^^^ did you mean `paths`?
       |
-      = hint: [grants.server] takes: targets, paths, exec, exec_read, env, special_modes, databases, sql, privileges, links, addresses, routes, rules, sysctls, tables, wireguard
+      = hint: [grants.server] takes: targets, paths, exec, exec_read, env, special_modes, databases, sql, privileges, links, addresses, routes, rules, sysctls, tables, wireguard, records
     "#);
 }
 
@@ -78,7 +78,7 @@ fn a_type_of_target_that_does_not_exist() {
     2 | type = "machin"
       |        ^^^^^^^^ did you mean "machine"?
       |
-      = hint: `targets.web-1.type` takes: machine, postgres, mysql, sqlite
+      = hint: `targets.web-1.type` takes: machine, postgres, mysql, sqlite, dns
     "#);
 }
 
@@ -437,4 +437,28 @@ fn in_ci_a_work_tree_does_not_bring_its_own_config() {
         assert!(find(None, Some("tidelock.toml".into()), &here, true).is_ok());
     }
     assert!(find(None, None, dir.path(), true).is_ok());
+}
+
+#[test]
+fn a_dns_server_says_where_it_is_what_it_may_touch_and_who_it_is() {
+    let whole = "[targets.ns]\ntype = \"dns\"\nhost = \"192.0.2.53\"\nzones = [\"example.com\"]\n\
+                 key = { name = \"tidelock\", secret = { file = \"tsig.secret\" } }\n";
+    let dir = written(&[("tidelock.toml", whole)]);
+    let loaded = load(&dir.path().join("tidelock.toml")).unwrap();
+    let own = OwnPaths::collect(&loaded).seen_from(dir.path());
+    assert!(own.iter().any(|own| own == "/tsig.secret"), "{own:?}");
+    for (line, instead, words) in [
+        ("host = \"192.0.2.53\"", "", "needs one host"),
+        ("host = \"192.0.2.53\"", "host = [\"a\", \"b\"]", "needs one host"),
+        ("zones = [\"example.com\"]", "", "without zones"),
+        ("zones = [\"example.com\"]", "zones = [\"exam ple\"]", "is no name"),
+        ("key = { name = \"tidelock\", secret = { file = \"tsig.secret\" } }", "", "without a key"),
+        ("name = \"tidelock\"", "name = \"\"", "is no name"),
+        ("name = \"tidelock\"", "name = \"tidelock\", algorithm = \"hmac-md5\"", "hmac-sha256"),
+        ("host = \"192.0.2.53\"", "host = \"192.0.2.53\"\nuser = \"x\"", "has more than a host"),
+        ("type = \"dns\"", "type = \"machine\"", "is no DNS server"),
+    ] {
+        let told = complaint(&whole.replace(line, instead));
+        assert!(told.contains(words), "{instead}: {told}");
+    }
 }

@@ -1,6 +1,8 @@
 //! What guests may ask of the host: one interface of `wit/` each, one file each.
 //! Every function goes through the [door](crate::door) before it does anything.
 
+mod dns_propose;
+mod dns_read;
 mod inputs_output;
 mod log;
 mod machine_propose;

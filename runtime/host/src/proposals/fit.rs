@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 use tidelock_model::digest::Digest;
+use tidelock_model::dns::DnsEffect;
 use tidelock_model::effect::{Attributes, EffectBody, PathState, Precondition};
 use tidelock_model::name::Identity;
 use tidelock_model::network::NetworkEffect;
@@ -50,7 +51,10 @@ pub(super) fn fits(body: &EffectBody, request: &StepRequest) -> Result<(), Strin
             command(argv, request)
         }
         EffectBody::Network(NetworkEffect::Put { object }) => spelled_out(object, request),
-        EffectBody::Remove { .. } | EffectBody::Network(NetworkEffect::Remove { .. }) => Ok(()),
+        EffectBody::Dns(DnsEffect::PutRecords { set, .. }) => spelled_out(set, request),
+        EffectBody::Remove { .. }
+        | EffectBody::Network(NetworkEffect::Remove { .. })
+        | EffectBody::Dns(DnsEffect::RemoveRecords { .. }) => Ok(()),
         EffectBody::Sql(statement) => sql(statement, request),
     }
 }
@@ -106,14 +110,12 @@ fn holds_text(spec: &Value, text: &str) -> bool {
 
 /// Each field that would be put must stand in the desired spec as it is, where a person can
 /// review it.
-fn spelled_out(object: &tidelock_model::network::Object, request: &StepRequest) -> Result<(), String> {
+fn spelled_out(object: &impl serde::Serialize, request: &StepRequest) -> Result<(), String> {
     let put = serde_json::to_value(object).map_err(|error| format!("it cannot be written: {error}"))?;
     let desired = request.desired.as_ref();
-    if let tidelock_model::network::Object::Wireguard(set) = object {
-        // Its secrets are among the fields that are compared.
-        if set.private_key.is_none() {
-            return Err("it has no `private_key`".into());
-        }
+    // Its secrets are among the fields that are compared.
+    if put.get("object").is_some_and(|kind| kind == "wireguard") && put.get("private_key").is_none_or(Value::is_null) {
+        return Err("it has no `private_key`".into());
     }
     for (field, value) in put.as_object().into_iter().flatten().filter(|(field, _)| *field != "object") {
         if desired.and_then(|spec| spec.get(field)) != Some(value) {

@@ -1,6 +1,7 @@
 //! The operator's config: `tidelock.toml`. Git says what; this says who may.
 
 mod daemon;
+mod dns;
 mod gate;
 mod http;
 mod secrets;
@@ -18,6 +19,7 @@ use crate::name::Name;
 use crate::secret::SecretName;
 
 pub use daemon::DaemonDecl;
+pub use dns::{DnsAlgorithm, DnsDecl, DnsKeyDecl};
 pub use gate::{GateDecl, Texts};
 pub use http::HttpDecl;
 pub use secrets::{DecryptDecl, SecretDecl};

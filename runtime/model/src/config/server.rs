@@ -82,7 +82,8 @@ impl Given {
 }
 
 impl Kept {
-    fn file(&mut self) -> Option<&mut String> {
+    /// The path of its file, where it is in one.
+    pub fn file(&mut self) -> Option<&mut String> {
         match self {
             Self::Env(_) => None,
             Self::File(path) => Some(path),

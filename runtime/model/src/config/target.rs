@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::dns::{DnsDecl, DnsKeyDecl};
 use super::server::{Given, Hosts, Kept, ReaderDecl, Require, ServerDecl, TlsDecl};
 
 /// `[targets.NAME]`.
@@ -33,9 +34,10 @@ pub struct TargetDecl {
     #[serde(default)]
     pub drift_every: Option<String>,
     /// For a database server: names or addresses, tried in turn; a path is a Unix socket.
+    /// For a DNS server: its one name or address.
     #[serde(default)]
     pub host: Hosts,
-    /// For a database server: its port.
+    /// For a server: its port.
     #[serde(default)]
     pub port: Option<u16>,
     /// For a database server: the database that is opened first.
@@ -60,6 +62,12 @@ pub struct TargetDecl {
     /// For a database server: how the connection is encrypted.
     #[serde(default)]
     pub tls: TlsDecl,
+    /// For a DNS server: the zones that may be looked at and written.
+    #[serde(default)]
+    pub zones: Vec<String>,
+    /// For a DNS server: the key that signs what is said to it.
+    #[serde(default)]
+    pub key: Option<DnsKeyDecl>,
 }
 
 impl TargetDecl {
@@ -76,6 +84,23 @@ impl TargetDecl {
             read: self.read.clone(),
             require: self.require,
             tls: self.tls.clone(),
+        }
+    }
+
+    /// What it says of a DNS server.
+    #[must_use]
+    pub fn dns(&self) -> DnsDecl {
+        DnsDecl { host: self.host.clone(), port: self.port, zones: self.zones.clone(), key: self.key.clone() }
+    }
+
+    /// Does something with every path of a file in what it says of a server.
+    pub fn each_file(&mut self, mut each: impl FnMut(&mut String)) {
+        let mut server = self.server();
+        server.files().for_each(&mut each);
+        server.sockets().for_each(&mut each);
+        self.set_server(server);
+        if let Some(file) = self.key.as_mut().and_then(|key| key.secret.file()) {
+            each(file);
         }
     }
 
@@ -106,6 +131,8 @@ pub enum TargetKind {
     Mysql,
     /// A SQLite database in a file.
     Sqlite,
+    /// A DNS server that takes updates.
+    Dns,
 }
 
 impl TargetKind {
@@ -117,6 +144,7 @@ impl TargetKind {
             Self::Postgres => "postgres",
             Self::Mysql => "mysql",
             Self::Sqlite => "sqlite",
+            Self::Dns => "dns",
         }
     }
 }

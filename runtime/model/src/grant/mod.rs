@@ -2,6 +2,7 @@
 //! system, and [`Grant`] over them.
 
 mod command;
+mod dns;
 mod network;
 mod path;
 mod sql;
@@ -9,6 +10,7 @@ mod sql;
 use globset::{GlobBuilder, GlobMatcher};
 use serde::{Deserialize, Serialize};
 
+use crate::dns::{DnsGrant, RrsetName};
 use crate::effect::EffectBody;
 use crate::error::{Blame, Fault};
 use crate::network::{NetworkGrant, ObjectName};
@@ -75,6 +77,10 @@ pub struct GrantDecl {
     /// Names, or globs of names, of WireGuard interfaces whose key and peers may be set.
     #[serde(default)]
     pub wireguard: Vec<String>,
+    /// On a DNS server: records that may be seen, put and removed, by name and types:
+    /// `www.example.com A,AAAA`, `*.example.com *`. `*` stops at dots, `**` does not.
+    #[serde(default)]
+    pub records: Vec<String>,
 }
 
 /// What a plugin wants to do.
@@ -97,6 +103,8 @@ pub enum Access<'a> {
     },
     /// Look at an object of a network.
     Network(&'a ObjectName),
+    /// Look at a set of records of a DNS server.
+    Records(&'a RrsetName),
 }
 
 /// The grants of one plugin on one target, and the paths that no grant opens.
@@ -113,6 +121,7 @@ pub struct Grant {
     sql: Vec<GlobMatcher>,
     privileges: Vec<String>,
     network: NetworkGrant,
+    dns: DnsGrant,
     /// Tidelock's own files: refused whatever `paths` says. Absolute, as the
     /// *target* sees them.
     own: Vec<String>,
@@ -133,6 +142,7 @@ impl Grant {
         for decl in decls {
             grant.special_modes |= decl.special_modes;
             grant.network.add(plugin, decl)?;
+            grant.dns.add(plugin, decl)?;
             for pattern in &decl.env {
                 grant.env.push(glob(pattern, false)?);
             }
@@ -185,6 +195,7 @@ impl Grant {
             Access::Database { maintenance: true, .. } => Ok(()),
             Access::Database { name, maintenance: false } => self.database(name, "look at"),
             Access::Network(object) => self.object(object, "look at"),
+            Access::Records(rrset) => self.records(rrset, "look at"),
         }
     }
 
@@ -212,6 +223,7 @@ impl Grant {
             }
             EffectBody::Sql(statement) => self.statement(statement),
             EffectBody::Network(effect) => self.network_effect(effect),
+            EffectBody::Dns(effect) => self.records(effect.rrset(), "write"),
             other => other.path().map_or(Ok(()), |path| self.decide(Access::Write(path))),
         }
     }

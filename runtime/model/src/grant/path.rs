@@ -41,7 +41,8 @@ impl Grant {
             | EffectBody::Remove { .. }
             | EffectBody::Exec { .. }
             | EffectBody::Sql(_)
-            | EffectBody::Network(_) => {
+            | EffectBody::Network(_)
+            | EffectBody::Dns(_) => {
                 return Ok(());
             }
         };

@@ -105,7 +105,7 @@ fn statements_are_granted_by_what_they_touch_and_where() {
 
 #[test]
 fn what_a_statement_takes_from_elsewhere_is_granted_too() {
-    use crate::sql::{Dialect, Granted, Grantee, Object, Part, Statement, Verb};
+    use crate::sql::{Act, Dialect, Granted, Grantee, Object, Part, SqlEffect, Statement, Verb};
     let decl = |privileges: &[&str], sql: &[&str]| GrantDecl {
         databases: vec!["shop*".into()],
         sql: sql.iter().map(ToString::to_string).collect(),

@@ -230,9 +230,12 @@ impl Target for Machine {
         blocking(move || preview::preview(&machine, &effect, content.as_deref())).await?
     }
 
-    async fn matches(&self, probe: &SecretProbe, value: &SecretValue) -> Result<Option<bool>, Fault> {
-        let (network, probe, value) = (self.network.clone(), probe.clone(), value.clone());
-        blocking(move || network.matches(&probe, &value)).await?
+    async fn matches(&self, asked: &[(&SecretProbe, &SecretValue)]) -> Vec<Result<Option<bool>, Fault>> {
+        let network = self.network.clone();
+        let asked: Vec<_> = asked.iter().map(|(probe, value)| ((*probe).clone(), (*value).clone())).collect();
+        let number = asked.len();
+        let answers = blocking(move || asked.iter().map(|(probe, value)| network.matches(probe, value)).collect());
+        answers.await.unwrap_or_else(|fault| (0..number).map(|_| Err(fault.clone())).collect())
     }
 
     async fn replaced(&self, effect: &Effect, max: u64) -> Result<Option<Vec<u8>>, Fault> {

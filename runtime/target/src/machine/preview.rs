@@ -43,7 +43,8 @@ pub(super) fn replaced_content(machine: &Machine, effect: &Effect, max: u64) -> 
         | EffectBody::MakeDirectory { .. }
         | EffectBody::Exec { .. }
         | EffectBody::Sql(_)
-        | EffectBody::Network(_) => false,
+        | EffectBody::Network(_)
+        | EffectBody::Dns(_) => false,
     };
     let granted = machine.grant(&effect.plugin).is_some_and(|grant| grant.decide(Access::Read(path)).is_ok());
     if !takes || !granted || *size > max {
@@ -104,7 +105,7 @@ pub(super) fn preview(machine: &Machine, effect: &Effect, content: Option<&[u8]>
             }
             lines.push_str(&format!("\n  for {timeout_ms} ms at most\n"));
         }
-        EffectBody::Sql(_) => return Err(not_here(effect)),
+        EffectBody::Sql(_) | EffectBody::Dns(_) => return Err(not_here(effect)),
         EffectBody::Network(network) => {
             let before = match &effect.precondition {
                 Some(Precondition::Network { object, .. }) => object.as_ref(),

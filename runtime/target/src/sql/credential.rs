@@ -16,7 +16,7 @@ const MAX: u64 = 64 << 10;
 ///
 /// # Errors
 /// It is not there, or others can read it.
-pub(super) fn secret(place: &Kept, base: &Path, what: &str) -> Result<String, Fault> {
+pub(crate) fn secret(place: &Kept, base: &Path, what: &str) -> Result<String, Fault> {
     if let Kept::File(file) = place {
         private(&base.join(file), what)?;
     }
@@ -61,7 +61,7 @@ fn kept(kept: &Kept, base: &Path, what: &str) -> Result<String, Fault> {
 }
 
 /// Reads a value that may be written out.
-pub(super) fn given(given: &Given, base: &Path, what: &str) -> Result<String, Fault> {
+pub(crate) fn given(given: &Given, base: &Path, what: &str) -> Result<String, Fault> {
     match given {
         Given::Literal(text) => Ok(text.clone()),
         Given::Kept(place) => kept(place, base, what),

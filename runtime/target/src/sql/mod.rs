@@ -4,7 +4,7 @@
 //! and `mariadb` speak to servers; `perform` is the only way to their functions that write.
 //! Credentials stay here. An error about signing in names host, port, database and user.
 
-mod credential;
+pub(crate) mod credential;
 pub mod guard;
 mod mariadb;
 mod perform;

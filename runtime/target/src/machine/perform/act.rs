@@ -35,7 +35,7 @@ impl Performer<'_> {
                 self.exec(argv, cwd.as_deref(), env, Duration::from_millis((*timeout_ms).into()))
             }
             EffectBody::PutFile { path, .. } => Err(fault("invalid", format!("{path} was not staged"))),
-            EffectBody::Sql(_) => Err(not_here(effect)),
+            EffectBody::Sql(_) | EffectBody::Dns(_) => Err(not_here(effect)),
             EffectBody::Network(network) => self.network_effect(work, index, effect, network),
         }
     }

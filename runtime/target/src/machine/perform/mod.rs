@@ -378,7 +378,7 @@ impl<'m> Performer<'m> {
         match &effect.precondition {
             Some(Precondition::Path { path, .. }) => grant.decide(Access::Read(path))?,
             Some(Precondition::Network { network, .. }) => grant.decide(Access::Network(network))?,
-            Some(Precondition::Rows { .. }) | None => {}
+            Some(Precondition::Rows { .. } | Precondition::Records { .. }) | None => {}
         }
         Ok(grant)
     }

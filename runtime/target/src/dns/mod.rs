@@ -1,0 +1,253 @@
+//! A DNS server: what its zones hold, and updates of them.
+//!
+//! Start at [`DnsServer`]. `wire` speaks to the server and is the only module that believes an
+//! answer, `look` shows what is there, `update` is the only one that writes, and `text` knows
+//! how records are spelled. The key stays here: no answer, error or plan holds anything of it.
+
+mod look;
+mod text;
+mod update;
+mod wire;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use base64::Engine as _;
+use hickory_proto::op::ResponseCode;
+use hickory_proto::rr::{RData, RecordType as WireType, TSigner};
+use tidelock_model::config::DnsDecl;
+use tidelock_model::dns::{DnsEffect, Rrset, RrsetName, absolute};
+use tidelock_model::effect::{Effect, EffectBody, Precondition};
+use tidelock_model::error::{Blame, Fault};
+use tidelock_model::grant::Grant;
+use tidelock_model::name::Name;
+use tidelock_model::plan::{Group, Preview};
+use tidelock_model::port::{Blobs, Target, Until};
+use tidelock_model::run::Outcome;
+
+pub use self::look::Found;
+use self::wire::{Session, question, refusal};
+use crate::sql::credential;
+
+/// The port of the DNS (RFC 1035, 4.2).
+const PORT: u16 = 53;
+
+/// Bounds of what is asked. Times are milliseconds, sizes bytes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DnsLimits {
+    /// Connecting.
+    pub connect_ms: u32,
+    /// One answer.
+    pub answer_ms: u32,
+    /// A zone's transfer.
+    pub transfer_ms: u32,
+    /// Records of a zone.
+    pub records: usize,
+    /// A zone as it is sent.
+    pub bytes: usize,
+}
+
+impl Default for DnsLimits {
+    fn default() -> Self {
+        Self { connect_ms: 5_000, answer_ms: 10_000, transfer_ms: 30_000, records: 1_000_000, bytes: 64 << 20 }
+    }
+}
+
+/// What a server says of one zone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ZoneFacts {
+    /// The zone.
+    pub zone: String,
+    /// Its serial number.
+    pub serial: u32,
+    /// Whether the key is let have a transfer of it.
+    pub transfers: bool,
+}
+
+/// A DNS server with the grants on it. Cheap to clone; holds nothing open.
+#[derive(Clone)]
+pub struct DnsServer {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    name: Name,
+    decl: DnsDecl,
+    /// In the one spelling of names.
+    zones: Vec<String>,
+    grants: Arc<BTreeMap<String, Grant>>,
+    limits: DnsLimits,
+    /// One `perform` at a time.
+    performing: tokio::sync::Mutex<()>,
+}
+
+impl DnsServer {
+    /// Takes a server. Nothing is connected yet. Paths in the declaration are absolute.
+    ///
+    /// # Errors
+    /// A zone's name that is none.
+    pub fn new(name: &Name, decl: DnsDecl, grants: Vec<Grant>, limits: DnsLimits) -> Result<Self, Fault> {
+        let zones = decl.zones.iter().map(|zone| absolute(zone)).collect::<Result<_, String>>();
+        let zones = zones.map_err(|why| fault("invalid", format!("[targets.{name}] zones: {why}")))?;
+        let grants = Arc::new(grants.into_iter().map(|grant| (grant.plugin().to_owned(), grant)).collect());
+        let inner = Inner { name: name.clone(), decl, zones, grants, limits, performing: tokio::sync::Mutex::new(()) };
+        Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// All grants on it, by plugin.
+    #[must_use]
+    pub fn grants(&self) -> Arc<BTreeMap<String, Grant>> {
+        Arc::clone(&self.inner.grants)
+    }
+
+    /// What is there under each name. The caller has decided on the grants.
+    pub async fn look(&self, names: &[RrsetName]) -> Vec<Result<Found, Fault>> {
+        look::look(&self.inner, names).await
+    }
+
+    /// A set in the one spelling. Asks nobody.
+    ///
+    /// # Errors
+    /// Its zone is none of this target, or a value is none of its type; with the field.
+    pub fn normalise(&self, set: Rrset) -> Result<Rrset, Fault> {
+        self.inner.serves(&set.zone)?;
+        text::normalise(set)
+    }
+
+    /// What the server says of each zone, and whether it takes updates of it.
+    pub async fn facts(&self) -> Vec<Result<ZoneFacts, Fault>> {
+        let mut all = Vec::with_capacity(self.inner.zones.len());
+        for zone in &self.inner.zones {
+            all.push(self.inner.facts(zone).await);
+        }
+        all
+    }
+}
+
+impl Inner {
+    /// Who it is, for errors.
+    fn whom(&self) -> String {
+        format!("the DNS server of target {}", self.name)
+    }
+
+    fn port(&self) -> u16 {
+        self.decl.port.unwrap_or(PORT)
+    }
+
+    fn host(&self) -> Result<String, Fault> {
+        let Some(host) = self.decl.host.all().first() else {
+            return Err(fault("invalid", format!("target {} names no host", self.name))
+                .hint(format!("add to [targets.{}]:\n\nhost = \"192.0.2.53\"", self.name)));
+        };
+        credential::given(host, Path::new("/"), "host")
+    }
+
+    /// What signs, with the secret as it is now.
+    fn signer(&self) -> Result<TSigner, Fault> {
+        let Some(key) = &self.decl.key else {
+            return Err(fault("invalid", format!("target {} names no key", self.name)).hint(format!(
+                "add to [targets.{}]:\n\nkey = {{ name = \"tidelock\", secret = {{ file = \"tsig.secret\" }} }}",
+                self.name
+            )));
+        };
+        let secret = credential::secret(&key.secret, Path::new("/"), "key")?;
+        // The error would hold a part of it.
+        let secret = base64::engine::general_purpose::STANDARD.decode(secret.trim()).map_err(|_| {
+            fault("auth", format!("the key of target {} is no base64", self.name))
+                .hint("the secret alone belongs there, as `tsig-keygen` prints it between the quotes")
+        })?;
+        if secret.is_empty() {
+            return Err(fault("auth", format!("the key of target {} is empty", self.name)));
+        }
+        wire::signer(&key.name, key.algorithm, secret)
+    }
+
+    /// Whether a zone may be looked at and written here, whatever a grant says.
+    fn serves(&self, zone: &str) -> Result<(), Fault> {
+        if self.zones.iter().any(|ours| ours == zone) {
+            return Ok(());
+        }
+        let listed: Vec<String> = self.zones.iter().map(|zone| format!("{zone:?}")).collect();
+        let message = format!("the zone {zone} is none that target {} may touch", self.name);
+        Err(fault("denied", message).hint(format!(
+            "add it in tidelock.toml:\n\n[targets.{}]\nzones = [{}]",
+            self.name,
+            listed.into_iter().chain([format!("{zone:?}")]).collect::<Vec<_>>().join(", ")
+        )))
+    }
+
+    async fn facts(&self, zone: &str) -> Result<ZoneFacts, Fault> {
+        let (serial, _) = self.start(zone).await?;
+        update::may_update(self, zone).await?;
+        let transfers = look::may_transfer(self, zone).await?;
+        Ok(ZoneFacts { zone: zone.to_owned(), serial, transfers })
+    }
+
+    /// The serial number of a zone, and the name of its primary.
+    async fn start(&self, zone: &str) -> Result<(u32, String), Fault> {
+        let mut session = Session::open(self).await?;
+        let answer = session.ask(question(zone, WireType::SOA)?).await.map_err(|trouble| trouble.fault)?;
+        if answer.response_code != ResponseCode::NoError {
+            return Err(refusal(&self.whom(), answer.response_code, true));
+        }
+        let soa = answer.answers.iter().find_map(|record| match &record.data {
+            RData::SOA(soa) if text::is(&record.name, zone) => Some((soa.serial, text::named(&soa.mname))),
+            _ => None,
+        });
+        match soa {
+            Some(soa) if answer.authoritative => Ok(soa),
+            _ => Err(fault("invalid", format!("{} does not serve the zone {zone} as its own", self.whom()))
+                .hint("name the primary of the zone in `host`")),
+        }
+    }
+}
+
+#[async_trait]
+impl Target for DnsServer {
+    async fn fingerprint(&self) -> Result<String, Fault> {
+        let Some(zone) = self.inner.zones.first() else {
+            return Err(fault("invalid", format!("target {} names no zone", self.inner.name)));
+        };
+        let (_, primary) = self.inner.start(zone).await?;
+        Ok(format!("dns:{zone} of {primary}"))
+    }
+
+    async fn preview(&self, effect: &Effect, _: &dyn Blobs) -> Result<Preview, Fault> {
+        let EffectBody::Dns(body) = &effect.body else {
+            return Err(fault("invalid", format!("`{}` is not for a DNS server", effect.body.summary())));
+        };
+        let before = match &effect.precondition {
+            Some(Precondition::Records { records, .. }) => records.as_ref(),
+            _ => None,
+        };
+        let after = match body {
+            DnsEffect::PutRecords { set, .. } => Some(set),
+            DnsEffect::RemoveRecords { .. } => None,
+        };
+        let lines = |set: Option<&Rrset>| set.map(|set| set.lines().collect::<Vec<_>>()).unwrap_or_default();
+        let (before, after) = (lines(before), lines(after));
+        let gone = before.iter().filter(|line| !after.contains(line)).map(|line| format!("-{line}\n"));
+        let new = after.iter().filter(|line| !before.contains(line)).map(|line| format!("+{line}\n"));
+        Ok(Preview { text: gone.chain(new).collect(), cut: false })
+    }
+
+    async fn replaced(&self, _: &Effect, _: u64) -> Result<Option<Vec<u8>>, Fault> {
+        Ok(None)
+    }
+
+    async fn perform(&self, run: &str, groups: &[Group], _: &dyn Blobs, until: &Until) -> Vec<Outcome> {
+        update::perform(self, run, groups, until).await
+    }
+
+    async fn sweep(&self, _: &[Effect]) -> Result<usize, Fault> {
+        // Nothing is left beside anything: an update is done as a whole or not at all.
+        Ok(0)
+    }
+}
+
+/// A fault that the target, or what was said of it, is to blame for.
+fn fault(code: &str, message: impl Into<String>) -> Fault {
+    Fault::new(code, Blame::Target, message)
+}

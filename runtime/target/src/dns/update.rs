@@ -1,0 +1,341 @@
+//! Performing: a group of effects is one update of its zone, which the server does as a whole or
+//! not at all (RFC 2136). What was seen when it was planned goes with it as prerequisites, so
+//! that what somebody changed since is not overwritten.
+//!
+//! Groups that follow each other go together in one update as long as it is small. A server
+//! that refuses such a one has done nothing of it, and gets each group by itself.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use hickory_proto::op::{Message, OpCode, ResponseCode};
+use hickory_proto::rr::{DNSClass, Name, RData, Record, RecordType as WireType};
+use tidelock_model::dns::{DnsEffect, RecordType, Rrset, RrsetName};
+use tidelock_model::effect::{Effect, EffectBody, Precondition};
+use tidelock_model::error::Fault;
+use tidelock_model::plan::Group;
+use tidelock_model::port::Until;
+use tidelock_model::run::{EffectEnd, Outcome};
+
+use super::wire::{Session, question, refusal};
+use super::{DnsServer, Inner, fault, text};
+
+/// Groups in one update.
+const TOGETHER: usize = 64;
+/// What the records of one update of several groups may take, in bytes: far below the 64 KiB of
+/// a message.
+const BYTES: usize = 24 << 10;
+
+/// A group, ready to be sent.
+struct Job {
+    size: usize,
+    ready: Result<Update, (usize, Fault)>,
+}
+
+/// What is sent of a group.
+#[derive(Clone)]
+struct Update {
+    zone: String,
+    /// What the first effect is about, for errors.
+    about: String,
+    prerequisites: Vec<Record>,
+    updates: Vec<Record>,
+    bytes: usize,
+}
+
+/// Whether further groups may be begun.
+struct Right {
+    given_up: Arc<AtomicBool>,
+    until: Until,
+}
+
+impl Right {
+    fn is_over(&self) -> bool {
+        self.given_up.load(Ordering::Acquire) || self.until.is_over(crate::uptime())
+    }
+}
+
+/// Says that nobody waits any more, when the future is dropped.
+struct Waiting(Arc<AtomicBool>);
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Release);
+    }
+}
+
+/// See [`tidelock_model::port::Target::perform`].
+pub(super) async fn perform(server: &DnsServer, run: &str, groups: &[Group], until: &Until) -> Vec<Outcome> {
+    let jobs: Vec<Job> = groups
+        .iter()
+        .map(|group| {
+            let effects: Vec<&Effect> = group.effects.iter().map(|planned| &planned.effect).collect();
+            Job { size: effects.len(), ready: prepare(&server.inner, &effects) }
+        })
+        .collect();
+    let sizes: Vec<usize> = jobs.iter().map(|job| job.size).collect();
+    let given_up = Arc::new(AtomicBool::new(false));
+    let _waiting = Waiting(Arc::clone(&given_up));
+    let right = Right { given_up, until: until.clone() };
+    let inner = Arc::clone(&server.inner);
+    // In a task of its own: what was begun ends, also where nobody waits for it.
+    let work = tokio::spawn(async move { all(&inner, jobs, &right).await });
+    let ends = work.await.unwrap_or_else(|error| {
+        let why = format!("the task that performed it ended early: {error}");
+        sizes.iter().map(|size| vec![EffectEnd::Unknown { why: why.clone() }; *size]).collect()
+    });
+    groups.iter().zip(ends).map(|(group, effects)| Outcome { run: run.to_owned(), group: group.id, effects }).collect()
+}
+
+async fn all(server: &Inner, jobs: Vec<Job>, right: &Right) -> Vec<Vec<EffectEnd>> {
+    let _one = server.performing.lock().await;
+    let mut line = Line { server, session: None };
+    let mut ends: Vec<Vec<EffectEnd>> = Vec::with_capacity(jobs.len());
+    let mut at = 0;
+    while at < jobs.len() {
+        let first = match &jobs[at].ready {
+            Ok(update) => update,
+            Err((effect, fault)) => {
+                ends.push(failed_at(jobs[at].size, *effect, fault));
+                at += 1;
+                continue;
+            }
+        };
+        let together = jobs[at..].iter().take(TOGETHER).map_while(|job| job.ready.as_ref().ok());
+        let mut bytes = 0;
+        let batch: Vec<&Update> = together
+            .take_while(|update| {
+                bytes += update.bytes;
+                update.zone == first.zone && bytes <= BYTES
+            })
+            .collect();
+        // One that is larger than that goes by itself.
+        let batch = if batch.is_empty() { vec![first] } else { batch };
+        let sizes: Vec<usize> = jobs[at..at + batch.len()].iter().map(|job| job.size).collect();
+        at += batch.len();
+        ends.extend(line.send_all(&batch, &sizes, right).await);
+    }
+    ends
+}
+
+/// A connection, opened when it is needed and anew when it broke.
+struct Line<'s> {
+    server: &'s Inner,
+    session: Option<Session>,
+}
+
+impl Line<'_> {
+    async fn send_all(&mut self, batch: &[&Update], sizes: &[usize], right: &Right) -> Vec<Vec<EffectEnd>> {
+        let all = |end: &EffectEnd| sizes.iter().map(|size| ends(*size, end)).collect::<Vec<_>>();
+        if right.is_over() {
+            return all(&EffectEnd::NotReached);
+        }
+        match self.send(batch).await {
+            Sent::Done => all(&EffectEnd::Done),
+            Sent::Unknown(why) => all(&EffectEnd::Unknown { why }),
+            Sent::Failed(fault) if batch.len() == 1 => all(&EffectEnd::Failed { fault }),
+            // Where nothing of it was sent, nothing of it goes better by itself.
+            Sent::Failed(fault) if fault.code == "unreachable" || fault.code == "auth" => {
+                all(&EffectEnd::Failed { fault })
+            }
+            Sent::Failed(_) => {
+                let mut each = Vec::with_capacity(batch.len());
+                for (update, size) in batch.iter().zip(sizes) {
+                    let end = match right.is_over() {
+                        true => EffectEnd::NotReached,
+                        false => self.send(&[update]).await.end(),
+                    };
+                    each.push(ends(*size, &end));
+                }
+                each
+            }
+        }
+    }
+
+    async fn send(&mut self, batch: &[&Update]) -> Sent {
+        let message = match message(batch) {
+            Ok(message) => message,
+            Err(fault) => return Sent::Failed(fault),
+        };
+        let session = match &mut self.session {
+            Some(session) => session,
+            none => match Session::open(self.server).await {
+                Ok(session) => none.insert(session),
+                Err(fault) => return Sent::Failed(fault),
+            },
+        };
+        match session.ask(message).await {
+            Ok(answer) => match answer.response_code {
+                ResponseCode::NoError => Sent::Done,
+                code => Sent::Failed(refused(self.server, batch, code)),
+            },
+            Err(trouble) => {
+                self.session = None;
+                if trouble.unknown { Sent::Unknown(trouble.fault.to_string()) } else { Sent::Failed(trouble.fault) }
+            }
+        }
+    }
+}
+
+/// What came of one update.
+enum Sent {
+    Done,
+    Failed(Fault),
+    Unknown(String),
+}
+
+impl Sent {
+    fn end(self) -> EffectEnd {
+        match self {
+            Self::Done => EffectEnd::Done,
+            Self::Failed(fault) => EffectEnd::Failed { fault },
+            Self::Unknown(why) => EffectEnd::Unknown { why },
+        }
+    }
+}
+
+fn refused(server: &Inner, batch: &[&Update], code: ResponseCode) -> Fault {
+    let about = batch.first().map_or("", |update| update.about.as_str());
+    let prerequisite = match code {
+        ResponseCode::YXDomain => "YXDOMAIN",
+        ResponseCode::YXRRSet => "YXRRSET",
+        ResponseCode::NXDomain => "NXDOMAIN",
+        ResponseCode::NXRRSet => "NXRRSET",
+        other => return refusal(&server.whom(), other, true),
+    };
+    let message =
+        format!("what {about} relied on has changed since the plan was made, says the server ({prerequisite})");
+    fault("changed", message).retryable().hint("plan again")
+}
+
+/// One effect's end is that of its group.
+fn ends(size: usize, end: &EffectEnd) -> Vec<EffectEnd> {
+    match end {
+        EffectEnd::Failed { fault } => failed_at(size, 0, fault),
+        other => vec![other.clone(); size],
+    }
+}
+
+fn failed_at(size: usize, at: usize, fault: &Fault) -> Vec<EffectEnd> {
+    (0..size)
+        .map(|i| if i == at { EffectEnd::Failed { fault: fault.clone() } } else { EffectEnd::NotReached })
+        .collect()
+}
+
+/// A group as an update, once each grant said yes again.
+fn prepare(server: &Inner, effects: &[&Effect]) -> Result<Update, (usize, Fault)> {
+    let mut parts = Vec::with_capacity(effects.len());
+    for (i, effect) in effects.iter().enumerate() {
+        parts.push(granted(server, effect).map_err(|fault| (i, fault))?);
+    }
+    let Some((first, _)) = parts.first() else {
+        return Err((0, fault("invalid", "a group without effects")));
+    };
+    let (zone, about) = (first.rrset().zone.clone(), effects[0].identity.to_string());
+    let mut update = Update { zone, about, prerequisites: vec![], updates: vec![], bytes: 0 };
+    for (i, (effect, before)) in parts.iter().enumerate() {
+        if effect.rrset().zone != update.zone {
+            return Err((i, fault("invalid", "effects of one group are about several zones")));
+        }
+        add(&mut update, effect, *before, &parts).map_err(|why| (i, fault("invalid", why)))?;
+    }
+    Ok(update)
+}
+
+type Part<'e> = (&'e DnsEffect, Option<&'e Rrset>);
+
+fn granted<'e>(server: &Inner, effect: &'e Effect) -> Result<Part<'e>, Fault> {
+    let EffectBody::Dns(body) = &effect.body else {
+        return Err(fault("invalid", format!("`{}` is not for a DNS server", effect.body.summary())));
+    };
+    let Some(grant) = server.grants.get(&effect.plugin) else {
+        let message = format!("plugin {} has no grant on target {}", effect.plugin, server.name);
+        return Err(fault("denied", message));
+    };
+    grant.decide_effect(&effect.body)?;
+    server.serves(&body.rrset().zone)?;
+    match &effect.precondition {
+        Some(Precondition::Records { rrset, records }) if rrset == body.rrset() => Ok((body, records.as_ref())),
+        // Without one it could overwrite what nobody looked at.
+        _ => Err(fault("invalid", format!("{} rests on no look at what is there", effect.body.summary()))),
+    }
+}
+
+/// What one effect adds to an update.
+fn add(update: &mut Update, effect: &DnsEffect, before: Option<&Rrset>, all: &[Part<'_>]) -> Result<(), String> {
+    let rrset = effect.rrset();
+    let name = text::host(&rrset.name)?;
+    let kind = text::wire(rrset.kind);
+    match before {
+        // Exactly these values are there (RFC 2136, 2.4.2), their time to live left out of account.
+        Some(before) => {
+            for value in &before.values {
+                update.prerequisites.push(Record::from_rdata(name.clone(), 0, text::read(rrset.kind, value)?));
+            }
+        }
+        None => update.prerequisites.push(empty(&name, DNSClass::NONE, kind)),
+    }
+    if let DnsEffect::PutRecords { set, .. } = effect {
+        // A server passes over what cannot be beside an alias without a word (RFC 2136, 3.4.2.2).
+        let goes = |other: &RrsetName| other.name == rrset.name && other != rrset;
+        let makes_room = all.iter().any(|(other, _)| other.destructive() && goes(other.rrset()));
+        match rrset.kind {
+            _ if makes_room => {}
+            RecordType::Cname if before.is_none() => {
+                update.prerequisites.push(empty(&name, DNSClass::NONE, WireType::ANY));
+            }
+            RecordType::Cname => {}
+            _ => update.prerequisites.push(empty(&name, DNSClass::NONE, WireType::CNAME)),
+        }
+        if before.is_some() {
+            update.updates.push(empty(&name, DNSClass::ANY, kind));
+        }
+        for value in &set.values {
+            update.updates.push(Record::from_rdata(name.clone(), set.ttl, text::read(set.kind, value)?));
+        }
+    } else {
+        update.updates.push(empty(&name, DNSClass::ANY, kind));
+    }
+    // As texts they are no shorter than on the wire but for names, which are counted anew each time.
+    let values = |set: &Rrset| set.values.iter().map(|value| value.len() + name.len() + 16).sum::<usize>();
+    let put = if let DnsEffect::PutRecords { set, .. } = effect { values(set) } else { 0 };
+    update.bytes += before.map_or(0, values) + put + 3 * (name.len() + 16);
+    Ok(())
+}
+
+/// A record that stands for a whole set, or for all that a name has.
+fn empty(name: &Name, class: DNSClass, kind: WireType) -> Record {
+    let mut record = Record::update0(name.clone(), 0, kind);
+    record.dns_class = class;
+    record
+}
+
+fn message(batch: &[&Update]) -> Result<Message, Fault> {
+    let zone = batch.first().map_or(".", |update| update.zone.as_str());
+    let mut message = question(zone, WireType::SOA)?;
+    message.metadata.op_code = OpCode::Update;
+    // Removals first: what makes room in a zone is done before what needs it.
+    for update in batch {
+        message.add_answers(update.prerequisites.iter().cloned());
+        message.add_authorities(update.updates.iter().filter(|record| is_removal(record)).cloned());
+    }
+    for update in batch {
+        message.add_authorities(update.updates.iter().filter(|record| !is_removal(record)).cloned());
+    }
+    Ok(message)
+}
+
+fn is_removal(record: &Record) -> bool {
+    matches!(record.data, RData::Update0(_))
+}
+
+/// Whether an update of a zone is let to this key: one that changes nothing is sent.
+pub(super) async fn may_update(server: &Inner, zone: &str) -> Result<(), Fault> {
+    let mut message = question(zone, WireType::SOA)?;
+    message.metadata.op_code = OpCode::Update;
+    let answer = Session::open(server).await?.ask(message).await.map_err(|trouble| trouble.fault)?;
+    match answer.response_code {
+        ResponseCode::NoError => Ok(()),
+        code => Err(refusal(&server.whom(), code, true)),
+    }
+}

@@ -1,0 +1,3 @@
+//! DNS servers, as the target sees them.
+
+mod hostile;
