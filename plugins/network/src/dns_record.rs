@@ -152,7 +152,8 @@ impl Kind for DnsRecord {
                 let mut all = propose.all_changes().iter();
                 all.any(|other| other.action == Action::Delete && beside_it(&other.identity, of))
             };
-            if let Some(Records::Found { beside, .. }) = machine.dns().look(&[change.identity.clone()])?.pop()
+            if let Some(Records::Found { beside, .. }) =
+                machine.dns().look(std::slice::from_ref(&change.identity))?.pop()
                 && let Some(other) = beside.iter().find(|of| !goes(of))
             {
                 let message = format!("{name} has records of type {other}, beside which a {kind} cannot be");

@@ -70,7 +70,7 @@ pub struct RouteSpec {
 /// One of several next hops.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Hop {
+pub(crate) struct Hop {
     /// Its address.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     via: Option<String>,

@@ -42,7 +42,7 @@ pub struct WireguardSpec {
 /// A peer.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct PeerSpec {
+pub(crate) struct PeerSpec {
     /// A key that both sides know beside their own: `{ $secret: vpn/psk }`, or `none`.
     #[serde(default)]
     preshared_key: Preshared,

@@ -52,6 +52,8 @@ impl Opened {
 /// The targets of the config, each opened once, with all grants on it.
 pub(crate) struct Estate {
     config: Config,
+    /// Where the config is: what an environment variable or a file says of a socket starts there.
+    folder: PathBuf,
     own: OwnPaths,
     guards: Option<GuardHelper>,
     opened: Mutex<BTreeMap<Name, Opened>>,
@@ -65,7 +67,8 @@ impl Estate {
             program,
             words: vec![GUARD.to_owned()],
         });
-        Self { config: loaded.config.clone(), own: OwnPaths::collect(loaded), guards, opened: Mutex::default() }
+        let folder = loaded.dir().to_owned();
+        Self { config: loaded.config.clone(), folder, own: OwnPaths::collect(loaded), guards, opened: Mutex::default() }
     }
 
     /// A target by name, opened when it is first asked for.
@@ -87,13 +90,12 @@ impl Estate {
             }
             TargetKind::Postgres => {
                 let grants = self.grants(name, Path::new("/"))?;
-                // Paths of the config are absolute by now.
-                let server = Server::postgres(name, decl.server(), PathBuf::from("/"), grants, SqlLimits::default());
+                let server = Server::postgres(name, decl.server(), self.folder.clone(), grants, SqlLimits::default());
                 Opened::Server(decl.kind, server)
             }
             TargetKind::Mysql => {
                 let grants = self.grants(name, Path::new("/"))?;
-                let server = Server::mysql(name, decl.server(), PathBuf::from("/"), grants, SqlLimits::default());
+                let server = Server::mysql(name, decl.server(), self.folder.clone(), grants, SqlLimits::default());
                 Opened::Server(decl.kind, server)
             }
             TargetKind::Sqlite => {

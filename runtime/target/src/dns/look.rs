@@ -240,12 +240,11 @@ impl Asker<'_> {
             let kind = if told.alias { RecordType::Cname } else { name.kind };
             if let Some(wildcard) = self.wildcard_above(name, kind).await? {
                 let message = format!(
-                    "{} {kind} may be there by itself or come of {wildcard}, and only a transfer tells which",
-                    name.name
+                    "{} {kind} may be there by itself or come of {wildcard}, and only a transfer tells which: let the \
+                     key have transfers of {}",
+                    name.name, name.zone
                 );
-                return Ok(Err(
-                    fault("ambiguous", message).hint(format!("let the key have transfers of {}", name.zone))
-                ));
+                return Ok(Err(fault("ambiguous", message)));
             }
         }
         let mut here = BTreeSet::new();

@@ -2,7 +2,7 @@
 //! identity `do:WORD`, says which. `honest` is a small file provider.
 
 wit_bindgen::generate!({
-    path: ["../../../wit/types", "../../../wit/log", "../../../wit/machine", "../../../wit/sql", "../../../wit/netlink", "../../../wit/nft", "../../../wit/provider", "../wit"],
+    path: ["../../../wit/types", "../../../wit/log", "../../../wit/machine", "../../../wit/sql", "../../../wit/netlink", "../../../wit/nft", "../../../wit/dns", "../../../wit/provider", "../wit"],
     world: "tidelock:hostile/hostile-provider",
     generate_all,
 });

@@ -2,7 +2,7 @@
 //! (`ask:DATABASE|QUERY`), and proposes what the spec of a change says.
 
 wit_bindgen::generate!({
-    path: ["../../../wit/types", "../../../wit/log", "../../../wit/machine", "../../../wit/sql", "../../../wit/netlink", "../../../wit/nft", "../../../wit/provider"],
+    path: ["../../../wit/types", "../../../wit/log", "../../../wit/machine", "../../../wit/sql", "../../../wit/netlink", "../../../wit/nft", "../../../wit/dns", "../../../wit/provider"],
     world: "tidelock:provider/provider-plugin",
     generate_all,
 });
