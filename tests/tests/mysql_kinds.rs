@@ -119,7 +119,7 @@ fn everything_in_one_first_commit_is_one_reviewed_plan() {
         .says("GRANT SHOW VIEW ON `my\\_s%`.* TO `staff`")
         .says("there is no table or.ders in my_shop yet")
         .says("one by one");
-    site.tidelock(["apply", "--yes"]).run().ok();
+    site.tidelock(["apply", "--yes"]).run().exit(4).says("what is granted on it follows once it is there");
     site.by_hand(MADE);
     site.apply();
     let grants = site.by_hand("SHOW GRANTS FOR web@'%'");

@@ -71,7 +71,8 @@ fn what_somebody_confirms_stays() {
 #[test]
 fn a_guard_holds_up_its_own_target_alone() {
     let (router, second) = (Netns::new(), Netns::new());
-    let site = router::site(&[("router", &router), ("second", &second)], GRANT, "[router, second]", "");
+    let site =
+        router::site(&[("router", &router), ("second", &second)], GRANT, "[router, second]", "rollout: { first: 2 }\n");
     for target in ["router", "second"] {
         put_on(&site, target, "link", "a", "{ name: br1, type: bridge }");
     }

@@ -227,7 +227,7 @@ fn what_cannot_be_is_refused_in_words() {
         &grant("g", "{ role: a, database: postgres, schema: public, on: table, names: [later], privileges: [SELECT] }"),
     );
     site.commit("A table that is not there yet");
-    site.tidelock(["apply", "--yes"]).run().ok();
+    site.tidelock(["apply", "--yes"]).run().exit(4).says("there is no table later");
     let _ = site.tidelock(["plan"]).run().says("there is no table later in public of postgres yet");
     site.by_hand("postgres", "CREATE TABLE later (i int)");
     site.apply();

@@ -82,7 +82,7 @@ fn a_secret_reaches_its_file_and_nothing_else() {
 fn values_come_from_the_environment_and_from_commands_too() {
     let site = site("[secrets.\"app/db\"]\nenv = \"APP_DB\"\n");
     let missing = site.tidelock(["plan"]).run().exit(1);
-    let _ = missing.says("web/app.yaml:6").says("secret app/db").says("APP_DB is not set");
+    let _ = missing.says("web/app.yaml:5").says("secret app/db").says("APP_DB is not set");
     site.tidelock(["apply", "--yes"]).env("APP_DB", FIRST).run().ok();
     assert!(site.on_machine("srv/app.env").unwrap().contains(FIRST));
 
@@ -99,7 +99,7 @@ fn a_stack_has_the_secrets_that_the_operator_allows_and_no_others() {
     site.world().secret("secrets/db", FIRST);
     configure(&site, FILE, "\"other/*\"");
     let denied = site.tidelock(["plan"]).run().exit(1);
-    let _ = denied.says("the secret app/db is not allowed").says("secrets = [\"app/db\"]").says("web/app.yaml:6");
+    let _ = denied.says("the secret app/db is not allowed").says("secrets = [\"app/db\"]").says("web/app.yaml:5");
 
     configure(&site, "", "\"app/*\"");
     let _ =
@@ -111,9 +111,9 @@ fn a_stack_has_the_secrets_that_the_operator_allows_and_no_others() {
         ("{ $parts: [3] }", "a content is"),
     ] {
         site.repo().write("web/app.yaml", resource(content)).commit("Wrong");
-        let _ = site.tidelock(["plan"]).run().exit(1).says(words).says("web/app.yaml:6");
+        let _ = site.tidelock(["plan"]).run().exit(1).says(words).says("web/app.yaml:5");
     }
-    let elsewhere = resource("x").replace("\"0600\"", "{ $secret: app/db }");
+    let elsewhere = resource("x").replace("  content", "  mode: { $secret: app/db }\n  content");
     site.repo().write("web/app.yaml", elsewhere).commit("A secret mode");
     let _ = site.tidelock(["plan"]).run().exit(1).says("may only stand in a field that takes secrets");
     assert_eq!(site.on_machine("srv/app.env"), None);

@@ -46,8 +46,8 @@ fn within(version: u32) -> String {
     let routines = |class: &str, kinds: &str| {
         format!(
             "SELECT '{class}' AS class, n.nspname::text AS schema, p.proname || '(' || coalesce((SELECT \
-             string_agg(format_type(t.type, NULL), ', ' ORDER BY t.place) \
-             FROM unnest(p.proargtypes) WITH ORDINALITY AS t (type, place)), '') || ')' AS name, p.proacl AS acl, \
+             string_agg(format_type(args.type, NULL), ', ' ORDER BY args.place) \
+             FROM unnest(p.proargtypes) WITH ORDINALITY AS args (type, place)), '') || ')' AS name, p.proacl AS acl, \
              acldefault('f', p.proowner) AS dacl, '' AS col FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace \
              WHERE p.prokind IN ({kinds}) AND p.proacl IS NOT NULL AND {ours} AND {}",
             brought("pg_proc", "p.oid")

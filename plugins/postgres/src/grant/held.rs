@@ -139,8 +139,8 @@ fn objects(class: Class) -> (String, String) {
         );
         let named = format!(
             "SELECT '{word}' AS class, n.nspname::text AS schema, p.proname || '(' || coalesce((SELECT \
-             string_agg(format_type(t.type, NULL), ', ' ORDER BY t.place) \
-             FROM unnest(p.proargtypes) WITH ORDINALITY AS t (type, place)), '') || ')' AS name"
+             string_agg(format_type(args.type, NULL), ', ' ORDER BY args.place) \
+             FROM unnest(p.proargtypes) WITH ORDINALITY AS args (type, place)), '') || ')' AS name"
         );
         (
             format!("{named}, coalesce(p.proacl, acldefault('f', p.proowner)) AS acl, '' AS col {from}"),
