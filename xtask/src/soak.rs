@@ -30,7 +30,8 @@ pub(crate) fn soak(workspace: &Workspace, options: &Options) -> Result<()> {
     test::binary(workspace)?;
     let mut cargo = workspace.cargo();
     cargo.args(["test", "--workspace", "--locked"]);
-    cargo.args(["soak", "postgres_killed", "postgres_writers"].iter().flat_map(|test| ["--test", test]));
+    cargo
+        .args(["soak", "mysql_killed", "postgres_killed", "postgres_writers"].iter().flat_map(|test| ["--test", test]));
     cargo.args(["--", "--nocapture", "--test-threads=1"]);
     cargo.env("TIDELOCK_SOAK_DATABASE_KILLS", options.database_kills.to_string());
     cargo.env("TIDELOCK_SOAK_WRITERS", options.writers.to_string());

@@ -122,18 +122,12 @@ async fn under_a_lease_that_is_over_nothing_is_begun() {
     assert_eq!(bed.postgres.psql("postgres", "SELECT count(*) FROM pg_roles WHERE rolname = 'late'"), "0");
 }
 
+/// Rounds of four writers; `TIDELOCK_SOAK_WRITERS` says another number.
+const ROUNDS: usize = 10;
+
 #[tokio::test]
 async fn several_writers_take_turns() {
-    writers(10).await;
-}
-
-#[tokio::test]
-#[ignore = "a hundred rounds, for when the lock is changed"]
-async fn several_writers_take_turns_a_hundred_times() {
-    writers(100).await;
-}
-
-async fn writers(rounds: usize) {
+    let rounds = std::env::var("TIDELOCK_SOAK_WRITERS").ok().and_then(|text| text.parse().ok()).unwrap_or(ROUNDS);
     let bed = Bed::new();
     bed.postgres.psql("postgres", "CREATE ROLE r; CREATE TABLE public.t (a int)");
     // Four targets of one server, as four installations of Tidelock would have.
