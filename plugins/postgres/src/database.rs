@@ -170,7 +170,7 @@ impl Kind for Database {
     }
 
     fn steps(change: &Change<DatabaseSpec>, machine: &Machine<'_>, propose: &Proposals<'_>) -> Result<Step, Error> {
-        if let Some(waits) = crate::renames::first::<Database>(change, propose) {
+        if let Some(waits) = crate::renames::first::<Database>(change, machine, propose)? {
             return Ok(waits);
         }
         if change.action == Action::Delete {

@@ -191,7 +191,7 @@ impl Kind for DefaultPrivileges {
         machine: &Machine<'_>,
         propose: &Proposals<'_>,
     ) -> Result<Step, Error> {
-        if let Some(waits) = crate::renames::first::<DefaultPrivileges>(change, propose) {
+        if let Some(waits) = crate::renames::first::<DefaultPrivileges>(change, machine, propose)? {
             return Ok(waits);
         }
         let last = change.last_applied();

@@ -103,7 +103,7 @@ impl Kind for Extension {
     }
 
     fn steps(change: &Change<ExtensionSpec>, machine: &Machine<'_>, propose: &Proposals<'_>) -> Result<Step, Error> {
-        if let Some(waits) = crate::renames::first::<Extension>(change, propose) {
+        if let Some(waits) = crate::renames::first::<Extension>(change, machine, propose)? {
             return Ok(waits);
         }
         let parts = identity::parts(&change.identity);

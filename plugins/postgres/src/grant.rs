@@ -225,7 +225,7 @@ impl Kind for Grant {
     }
 
     fn steps(change: &Change<GrantSpec>, machine: &Machine<'_>, propose: &Proposals<'_>) -> Result<Step, Error> {
-        if let Some(waits) = crate::renames::first::<Grant>(change, propose) {
+        if let Some(waits) = crate::renames::first::<Grant>(change, machine, propose)? {
             return Ok(waits);
         }
         steps::steps(change, machine, propose)
@@ -274,15 +274,15 @@ fn look(place: &Place<'_>, held: &Held, there: bool) -> Result<Observation, Erro
         let mut objects = Map::new();
         let mut exactly = Map::new();
         let mut any = false;
-        let meant = |object: &String| one.as_ref().is_none_or(|one| one == object);
-        for object in held.objects(class, schema).into_iter().filter(meant) {
-            let set = held.of(role, class, schema, &object);
-            any |= manages(&format!("/objects/{}", tidelock_sdk::spec::escape(&object)), set);
+        let meant = |object: &&String| one.as_ref().is_none_or(|one| one == *object);
+        for object in held.objects(class, schema).iter().filter(meant) {
+            let set = held.of(role, class, schema, object);
+            any |= manages(&format!("/objects/{}", tidelock_sdk::spec::escape(object)), set);
             if !set.is_empty() {
                 objects.insert(object.clone(), privileges::fields(set));
             }
             if place.subject.manages("/exactly") {
-                exactly.insert(object, json!(set));
+                exactly.insert(object.clone(), json!(set));
             }
         }
         observed["objects"] = Json::Object(objects);

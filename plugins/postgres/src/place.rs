@@ -76,7 +76,7 @@ pub(crate) fn by_database<'h>(
 pub(crate) fn opened<'h>(machine: &'h Machine<'_>, database: &str) -> Result<Option<Database<'h>>, Error> {
     let server = Server::of(machine);
     let databases = databases(server)?;
-    match databases.by_key::<String>("datname")?.get(database) {
+    match databases.find("datname", database)? {
         None => Ok(None),
         Some(row) if !row.get::<bool>("datallowconn")? => Err(refuses(database)),
         Some(_) => Ok(Some(server.database(database)?)),

@@ -219,7 +219,7 @@ impl Kind for Role {
     }
 
     fn steps(change: &Change<RoleSpec>, machine: &Machine<'_>, propose: &Proposals<'_>) -> Result<Step, Error> {
-        if let Some(waits) = crate::renames::first::<Role>(change, propose) {
+        if let Some(waits) = crate::renames::first::<Role>(change, machine, propose)? {
             return Ok(waits);
         }
         steps::steps(change, machine, propose)

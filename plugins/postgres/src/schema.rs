@@ -106,7 +106,7 @@ impl Kind for Schema {
     }
 
     fn steps(change: &Change<SchemaSpec>, machine: &Machine<'_>, propose: &Proposals<'_>) -> Result<Step, Error> {
-        if let Some(waits) = crate::renames::first::<Schema>(change, propose) {
+        if let Some(waits) = crate::renames::first::<Schema>(change, machine, propose)? {
             return Ok(waits);
         }
         let parts = identity::parts(&change.identity);

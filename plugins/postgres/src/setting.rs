@@ -151,8 +151,8 @@ impl Kind for Setting {
         subjects.iter().map(look).collect()
     }
 
-    fn steps(change: &Change<SettingSpec>, _: &Machine<'_>, propose: &Proposals<'_>) -> Result<Step, Error> {
-        if let Some(waits) = crate::renames::first::<Setting>(change, propose) {
+    fn steps(change: &Change<SettingSpec>, machine: &Machine<'_>, propose: &Proposals<'_>) -> Result<Step, Error> {
+        if let Some(waits) = crate::renames::first::<Setting>(change, machine, propose)? {
             return Ok(waits);
         }
         let (whose, name) = whose(&change.identity)?;

@@ -21,7 +21,19 @@ struct Kept {
     facts: RefCell<Option<Facts>>,
     connections: RefCell<BTreeMap<Option<String>, Rc<SqlConnection>>>,
     answers: RefCell<BTreeMap<String, Rc<Rows>>>,
-    read: RefCell<BTreeMap<(String, TypeId), Rc<dyn Any>>>,
+    made: RefCell<BTreeMap<(String, TypeId), Rc<dyn Any>>>,
+}
+
+impl Kept {
+    fn once<T: 'static>(&self, name: String, make: impl FnOnce() -> Result<T, Error>) -> Result<Rc<T>, Error> {
+        let key = (name, TypeId::of::<T>());
+        if let Some(made) = self.made.borrow().get(&key).cloned().and_then(|made| made.downcast().ok()) {
+            return Ok(made);
+        }
+        let made = Rc::new(make()?);
+        self.made.borrow_mut().insert(key, Rc::<T>::clone(&made));
+        Ok(made)
+    }
 }
 
 /// The target of the call as a database server.
@@ -69,6 +81,16 @@ impl<'h> Server<'h> {
     /// As [`Server::database`].
     pub fn home(self) -> Result<Database<'h>, Failure> {
         self.open(None)
+    }
+
+    /// Makes something, once per call for the same name and type: what is worked out from all
+    /// changes of the call costs as much for each of them otherwise.
+    ///
+    /// # Errors
+    /// What `make` finds.
+    pub fn once<T: 'static>(self, name: &str, make: impl FnOnce() -> Result<T, Error>) -> Result<Rc<T>, Error> {
+        let kept = self.kept()?;
+        kept.once(name.to_owned(), make)
     }
 
     fn open(self, name: Option<&str>) -> Result<Database<'h>, Failure> {
@@ -122,13 +144,7 @@ impl Database<'_> {
         parameters: &[Value],
         read: impl FnOnce(&Rc<Rows>) -> Result<T, Error>,
     ) -> Result<Rc<T>, Error> {
-        let key = (self.key(sql, parameters), TypeId::of::<T>());
-        if let Some(made) = self.kept.read.borrow().get(&key).cloned().and_then(|made| made.downcast().ok()) {
-            return Ok(made);
-        }
-        let made = Rc::new(read(&self.query(sql, parameters)?)?);
-        self.kept.read.borrow_mut().insert(key, Rc::<T>::clone(&made));
-        Ok(made)
+        self.kept.once(self.key(sql, parameters), || read(&self.query(sql, parameters)?))
     }
 
     fn key(&self, sql: &str, parameters: &[Value]) -> String {
@@ -141,6 +157,8 @@ pub struct Rows {
     columns: Rc<Vec<String>>,
     rows: Vec<Row>,
     port: SqlRows,
+    /// Where the rows are, by a column and its value.
+    places: RefCell<BTreeMap<String, BTreeMap<String, usize>>>,
 }
 
 impl Rows {
@@ -150,7 +168,7 @@ impl Rows {
         loop {
             let page = port.next(PAGE)?;
             if page.is_empty() {
-                return Ok(Self { columns, rows, port });
+                return Ok(Self { columns, rows, port, places: RefCell::default() });
             }
             rows.extend(page.into_iter().map(|values| Row { columns: Rc::clone(&columns), values }));
         }
@@ -185,6 +203,20 @@ impl Rows {
     /// There is no such column, or a value is of another type.
     pub fn by_key<K: FromValue + Ord>(&self, column: &str) -> Result<BTreeMap<K, &Row>, Error> {
         self.rows.iter().map(|row| Ok((row.get(column)?, row))).collect()
+    }
+
+    /// The row whose column holds a text; of several, the last. However often it is asked, the
+    /// rows are gone through once.
+    ///
+    /// # Errors
+    /// There is no such column, or a value is no text.
+    pub fn find(&self, column: &str, value: &str) -> Result<Option<&Row>, Error> {
+        let mut places = self.places.borrow_mut();
+        if !places.contains_key(column) {
+            let each = self.rows.iter().enumerate().map(|(at, row)| Ok((row.get(column)?, at)));
+            places.insert(column.to_owned(), each.collect::<Result<_, Error>>()?);
+        }
+        Ok(places.get(column).and_then(|places| places.get(value)).map(|at| &self.rows[*at]))
     }
 
     /// A token that stands for the rows whose first columns are `key`, and for there being

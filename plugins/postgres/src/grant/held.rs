@@ -12,11 +12,13 @@ use crate::privileges::{self, Class, Set};
 pub(super) struct Held {
     rows: Rc<Rows>,
     sets: BTreeMap<(String, String, String, String), Set>,
-    objects: BTreeMap<(String, String), Vec<String>>,
+    /// By class, and by the schema they lie in; a schema by its own name.
+    objects: BTreeMap<(String, String), BTreeSet<String>>,
     schemas: BTreeSet<String>,
 }
 
 static NOTHING: Set = Set::new();
+static NONE: BTreeSet<String> = BTreeSet::new();
 
 impl Held {
     /// Privileges on databases.
@@ -32,17 +34,16 @@ impl Held {
         classes: &BTreeSet<Class>,
         grantees: &BTreeSet<String>,
         schemas: &BTreeSet<String>,
-    ) -> Result<Rc<Self>, Error> {
+    ) -> Result<Self, Error> {
         let list = |set: &BTreeSet<String>| Value::Texts(set.iter().cloned().collect());
         let (acls, names): (Vec<String>, Vec<String>) = classes.iter().map(|class| objects(*class)).unzip();
         let held = held(
             &acls.join(" UNION ALL "),
             "o.schema = ANY($1::text[] || ARRAY['']) AND coalesce(g.rolname::text, 'public') = ANY($2::text[])",
         );
-        database.query_as(&held, &[list(schemas), list(grantees)], |rows| {
-            let names = database.query(&names.join(" UNION ALL "), &[list(schemas)])?;
-            Self::read(rows, Some(&names))
-        })
+        let rows = database.query(&held, &[list(schemas), list(grantees)])?;
+        let names = database.query(&names.join(" UNION ALL "), &[list(schemas)])?;
+        Self::read(&rows, Some(&names))
     }
 
     fn read(rows: &Rc<Rows>, names: Option<&Rows>) -> Result<Self, Error> {
@@ -62,12 +63,9 @@ impl Held {
             }
             // Of a class without objects there is a row without a name.
             if !name.is_empty() {
-                out.objects.entry((class, schema)).or_default().push(name);
+                let within = if class == "schema" { name.clone() } else { schema };
+                out.objects.entry((class, within)).or_default().insert(name);
             }
-        }
-        for list in out.objects.values_mut() {
-            list.sort();
-            list.dedup();
         }
         Ok(out)
     }
@@ -79,11 +77,10 @@ impl Held {
         self.sets.get(&key).unwrap_or(&NOTHING)
     }
 
-    /// The objects of a class, in a schema where they lie in one.
-    pub(super) fn objects(&self, class: Class, schema: &str) -> Vec<String> {
-        let within = if class.in_schema() { schema } else { "" };
-        let all = self.objects.get(&(class.word().to_owned(), within.to_owned())).cloned().unwrap_or_default();
-        if class == Class::Schema { all.into_iter().filter(|name| name == schema).collect() } else { all }
+    /// The objects of a class, in a schema where they lie in one; of schemas that one.
+    pub(super) fn objects(&self, class: Class, schema: &str) -> &BTreeSet<String> {
+        let within = if class.in_schema() || class == Class::Schema { schema } else { "" };
+        self.objects.get(&(class.word().to_owned(), within.to_owned())).unwrap_or(&NONE)
     }
 
     /// Whether a schema is there.

@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use tidelock_sdk::effect::Effect;
 use tidelock_sdk::sql::statement::Grant as GrantStatement;
-use tidelock_sdk::sql::{Grantee, Privilege, Server, grant, identity, revoke};
+use tidelock_sdk::sql::{Database, Grantee, Privilege, Server, grant, identity, revoke};
 use tidelock_sdk::{Action, Change, Error, Machine, Proposals, Step};
 
 use super::held::Held;
@@ -30,7 +30,8 @@ pub(super) fn steps(change: &Change<GrantSpec>, machine: &Machine<'_>, propose: 
     let empty = Set::new();
     let held = held.as_deref();
     let of = |object: &str| held.map_or(&empty, |held| held.of(spec.role.as_str(), spec.on, schema, object));
-    let there = held.map(|held| held.objects(spec.on, schema)).unwrap_or_default();
+    let none = BTreeSet::new();
+    let there = held.map_or(&none, |held| held.objects(spec.on, schema));
     if spec.all {
         let each = || there.iter().map(|object| of(object));
         let anywhere: Set = each().flatten().cloned().collect();
@@ -44,7 +45,7 @@ pub(super) fn steps(change: &Change<GrantSpec>, machine: &Machine<'_>, propose: 
         return add(spec, None, &found, propose).map(|()| Step::Proposed);
     }
     let mut names: BTreeSet<String> = if gone { BTreeSet::new() } else { spec.objects().into_iter().collect() };
-    if let Some(missing) = names.iter().find(|name| looked_for(spec.on) && !there.contains(name)) {
+    if let Some(missing) = names.iter().find(|name| looked_for(spec.on) && !there.contains(*name)) {
         return Ok(waits(spec, missing));
     }
     let listed = names.clone();
@@ -66,28 +67,25 @@ fn held(spec: &GrantSpec, machine: &Machine<'_>, propose: &Proposals<'_>) -> Res
         return Held::on_databases(machine).map(Some);
     }
     let Some(database) = opened(machine, spec.database.as_str())? else { return Ok(None) };
-    // Asked for all grants of the call, which so share the answer.
+    // One question for all grants of the call.
+    let name = format!("grants {}", spec.database);
+    Server::of(machine).once(&name, || asked(spec.database.as_str(), &database, propose)).map(Some)
+}
+
+/// What the grantees of all changes hold in a database.
+fn asked(name: &str, database: &Database<'_>, propose: &Proposals<'_>) -> Result<Held, Error> {
     let kind = change_kind();
-    let own = identity::part(spec.database.as_str());
-    let (mut grantees, mut words, mut places) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
-    // Each grant looks at each, so parts are read once all are known.
-    for other in propose.all_changes().iter().filter(|other| other.kind == kind) {
-        let mut parts = other.identity.split_once(':').map_or("", |(_, parts)| parts).split('/');
+    let (mut classes, mut grantees, mut schemas) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
+    for change in propose.all_changes().iter().filter(|change| change.kind == kind) {
+        let mut parts = identity::parts(&change.identity).into_iter();
         let (Some(role), Some(within), Some(class)) = (parts.next(), parts.next(), parts.next()) else { continue };
-        if within == own && class != "database" {
+        if within == name && class != Class::Database.word() {
             grantees.insert(role);
-            words.insert(class);
-            places.extend(parts.next());
+            classes.extend(Class::of_word(&class));
+            schemas.extend(parts.next());
         }
     }
-    let mut classes: BTreeSet<Class> =
-        words.into_iter().filter_map(|word| Class::of_word(&identity::plain(word))).collect();
-    let mut grantees: BTreeSet<String> = grantees.into_iter().map(identity::plain).collect();
-    let mut schemas: BTreeSet<String> = places.into_iter().map(identity::plain).collect();
-    classes.insert(spec.on);
-    grantees.insert(spec.role.to_string());
-    schemas.extend(spec.schema.iter().map(Name::to_string));
-    Held::within(&database, &classes, &grantees, &schemas).map(Some)
+    Held::within(database, &classes, &grantees, &schemas)
 }
 
 /// What the server grants by itself on something that is not there yet: it is taken back in the

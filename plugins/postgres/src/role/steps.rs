@@ -19,11 +19,10 @@ pub(super) fn steps(change: &Change<RoleSpec>, machine: &Machine<'_>, propose: &
     let spec = change.wanted()?;
     let name = spec.name.as_str();
     let rows = roles(machine)?;
-    let known = rows.by_key::<String>("rolname")?;
     let catalog = Catalog::of(machine)?;
-    let mut there = known.get(name).copied();
+    let mut there = rows.find("rolname", name)?;
     if let (None, Some(old)) = (there, &spec.renamed_from)
-        && let Some(row) = known.get(old.as_str())
+        && let Some(row) = rows.find("rolname", old.as_str())?
     {
         let seen = rows.seen(&[Value::from(old.as_str())])?;
         propose.add(rename("role", [old.as_str()], name).seen(seen).together(ROLES))?;
