@@ -85,6 +85,20 @@ fn a_guard_holds_up_its_own_target_alone() {
     site.converged();
 }
 
+#[test]
+fn a_target_that_is_out_of_reach_holds_up_no_other_and_nobodys_word() {
+    let (site, space) = site("");
+    // The first of all by its name.
+    let config = site.world().read("tidelock.toml") + "\n[targets.a-gone]\ntype = \"machine\"\nroot = \"nowhere\"\n";
+    site.world().write("tidelock.toml", config);
+    cut(&site);
+    site.tidelock(["apply", "--yes", "--confirm-within", "60s"]).run().exit(5).says("goes back at");
+    let after = space.picture();
+    site.tidelock(["confirm"]).run().ok().says("Confirmed");
+    site.converged();
+    assert_eq!(space.picture(), after);
+}
+
 /// The process that stands guard for a site.
 fn guard_of(site: &Site) -> Option<i32> {
     let folder = site.world().path("guards").display().to_string();

@@ -10,7 +10,7 @@ use tidelock_model::config::{Config, TargetKind};
 use tidelock_model::error::{Blame, Fault};
 use tidelock_model::grant::{Grant, GrantDecl, glob, within};
 use tidelock_model::name::Name;
-use tidelock_model::port::{Target, Targets};
+use tidelock_model::port::{Guarded, Target, Targets};
 use tidelock_target::dns::{DnsLimits, DnsServer};
 use tidelock_target::sql::{Limits as SqlLimits, Server};
 use tidelock_target::{GuardHelper, Machine, MachineOptions};
@@ -160,6 +160,14 @@ pub(crate) fn any_matches(patterns: &[String], target: &Name) -> Result<bool, Fa
 impl Targets for Estate {
     fn target(&self, name: &Name) -> Result<Arc<dyn Target>, Fault> {
         Ok(self.open(name)?.hands())
+    }
+
+    fn guards(&self) -> Result<Vec<Guarded>, Fault> {
+        self.guards.as_ref().map_or(Ok(vec![]), GuardHelper::listed)
+    }
+
+    fn confirm(&self, guard: &str) -> Result<bool, Fault> {
+        self.guards.as_ref().map_or(Ok(false), |helper| helper.confirm(guard))
     }
 }
 

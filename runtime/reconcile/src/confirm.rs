@@ -4,9 +4,6 @@
 //! the proof and the checks (`settle`), or by a person (`confirm`). Until then nobody else
 //! works on the target, and what was taken back is not tried again by the loop (`waits`).
 
-use std::collections::BTreeMap;
-
-use tidelock_model::config::TargetKind;
 use tidelock_model::digest::Digest;
 use tidelock_model::effect::EffectBody;
 use tidelock_model::event::RunEvent;
@@ -54,25 +51,17 @@ fn tried(change: &Change) -> Digest {
 
 /// What lanes wait for because of guards: one that stands on their target, and one that took
 /// back what they would try again. A person's later yes ends the second.
-pub(crate) async fn waits(
+pub(crate) fn waits(
     runtime: &Runtime,
     plan: &Plan,
     lanes: &[Lane],
     approvals: &[Approval],
 ) -> Result<Vec<(Lane, Wait)>, RunError> {
     let mut waits = Vec::new();
-    let mut known: BTreeMap<_, Vec<Guarded>> = BTreeMap::new();
+    let guards = runtime.targets.guards()?;
     for lane in lanes {
-        let guards = match known.get(&lane.target) {
-            Some(guards) => guards,
-            None => {
-                let guards = runtime.targets.target(&lane.target)?.guards()?;
-                known.entry(lane.target.clone()).or_insert(guards)
-            }
-        };
-        for Guarded { guard, state, why } in guards {
+        for Guarded { guard, state, why } in &guards {
             let wait = match state {
-                // The folder of guards is the machine's, and this one is another target's.
                 GuardState::Armed | GuardState::Gone if guard.lane.target != lane.target => continue,
                 GuardState::Armed | GuardState::Gone => {
                     let message = format!(
@@ -102,13 +91,11 @@ pub(crate) async fn waits(
     Ok(waits)
 }
 
-/// The lanes whose guards are gone: killed, or with their machine. Guards are the system's,
-/// so any of its targets tells of all.
+/// The guards that are gone: killed, or with their machine.
 pub(crate) fn deserted(runtime: &Runtime) -> Result<Vec<Guarded>, RunError> {
-    let machine = runtime.config.targets.iter().find(|(_, decl)| decl.kind == TargetKind::Machine);
-    let Some((name, _)) = machine else { return Ok(vec![]) };
-    let guards = runtime.targets.target(name)?.guards()?;
-    Ok(guards.into_iter().filter(|guarded| guarded.state == GuardState::Gone).collect())
+    let mut guards = runtime.targets.guards()?;
+    guards.retain(|guarded| guarded.state == GuardState::Gone);
+    Ok(guards)
 }
 
 /// Does on these targets what guards should have done that are gone, before anybody looks at
@@ -137,15 +124,14 @@ pub(crate) async fn settle(
     id: &str,
     why: Option<&str>,
 ) -> Result<Option<String>, RunError> {
-    let target = runtime.targets.target(&lane.target)?;
     let why = match why {
-        None if target.confirm(id)? => {
+        None if runtime.targets.confirm(id)? => {
             runtime.emit(Some(run), Some(lane), &RunEvent::Confirmed { who: None })?;
             return Ok(None);
         }
         None => "all was well, and that came too late for the guard".to_owned(),
         Some(why) => {
-            target.call_back(id, why).await?;
+            runtime.targets.target(&lane.target)?.call_back(id, why).await?;
             why.to_owned()
         }
     };
@@ -156,30 +142,24 @@ pub(crate) async fn settle(
 /// What waits for somebody's word.
 ///
 /// # Errors
-/// A target cannot be reached.
+/// The guards cannot be read.
 pub fn unconfirmed(runtime: &Runtime, scope: &Scope) -> Result<Vec<Guarded>, RunError> {
-    let mut open: Vec<Guarded> = Vec::new();
-    for name in runtime.config.targets.keys() {
-        for guarded in runtime.targets.target(name)?.guards()? {
-            let lane = &guarded.guard.lane;
-            let stands = matches!(guarded.state, GuardState::Armed | GuardState::Gone);
-            if stands && lane.target == *name && scope.covers(lane) {
-                open.push(guarded);
-            }
-        }
-    }
+    let mut open = runtime.targets.guards()?;
+    open.retain(|Guarded { guard, state, .. }| {
+        matches!(state, GuardState::Armed | GuardState::Gone) && scope.covers(&guard.lane)
+    });
     Ok(open)
 }
 
 /// Confirms what a person applied with a time to confirm it. Gives what was confirmed.
 ///
 /// # Errors
-/// A target cannot be reached; the store cannot be written.
+/// A guard cannot be told; the store cannot be written.
 pub fn confirm(runtime: &Runtime, scope: &Scope, who: &str) -> Result<Vec<Guarded>, RunError> {
     let mut confirmed = Vec::new();
     for guarded in unconfirmed(runtime, scope)? {
         let Guarded { guard, .. } = &guarded;
-        if runtime.targets.target(&guard.lane.target)?.confirm(&guard.id)? {
+        if runtime.targets.confirm(&guard.id)? {
             runtime.emit(Some(&guard.id), Some(&guard.lane), &RunEvent::Confirmed { who: Some(who.to_owned()) })?;
             confirmed.push(guarded);
         }

@@ -161,23 +161,6 @@ pub trait Target: Send + Sync {
         Err(no_guards())
     }
 
-    /// The guards that stand on this system, whichever target they are for, those that are gone,
-    /// and those that took something back since the last guard of their lane was armed.
-    ///
-    /// # Errors
-    /// They cannot be read.
-    fn guards(&self) -> Result<Vec<Guarded>, Fault> {
-        Ok(vec![])
-    }
-
-    /// Tells a guard that all is well. Says whether it was in time.
-    ///
-    /// # Errors
-    /// The guard cannot be told.
-    fn confirm(&self, _id: &str) -> Result<bool, Fault> {
-        Err(no_guards())
-    }
-
     /// Has a guard take everything back now, and returns once that is done.
     ///
     /// # Errors
@@ -209,4 +192,22 @@ pub trait Targets: Send + Sync {
     /// # Errors
     /// Unknown, or a grant that cannot be read.
     fn target(&self, name: &Name) -> Result<Arc<dyn Target>, Fault>;
+
+    /// The guards that stand on this system, whichever target they are for, those that are gone,
+    /// and those that took something back since the last guard of their lane was armed. Opens no
+    /// target: one that is out of reach hides the guards of none.
+    ///
+    /// # Errors
+    /// They cannot be read.
+    fn guards(&self) -> Result<Vec<Guarded>, Fault> {
+        Ok(vec![])
+    }
+
+    /// Tells a guard that all is well. Says whether it was in time. Opens no target.
+    ///
+    /// # Errors
+    /// The guard cannot be told.
+    fn confirm(&self, _guard: &str) -> Result<bool, Fault> {
+        Err(no_guards())
+    }
 }

@@ -119,7 +119,7 @@ pub(super) async fn pass(
     let late = holds::late(runtime, &plan, &through)?;
     through.retain(|lane| late.iter().all(|(held, _)| held != lane));
     held.waits.extend(late);
-    let guarded = confirm::waits(runtime, &plan, &through, &approvals).await?;
+    let guarded = confirm::waits(runtime, &plan, &through, &approvals)?;
     through.retain(|lane| guarded.iter().all(|(held, _)| held != lane));
     held.waits.extend(guarded);
     tell(runtime, &decision, &held)?;

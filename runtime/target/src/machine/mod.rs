@@ -217,6 +217,25 @@ pub(crate) fn check(argv: &[String], timeout: Duration) -> Result<(), Fault> {
     command::run(Order { argv, env: &[], root: "/", start, timeout, looks: true, cancel: None, output })?.check(argv)
 }
 
+/// Guards are the system's, and asked without any of its targets.
+impl GuardHelper {
+    /// See [`tidelock_model::port::Targets::guards`].
+    ///
+    /// # Errors
+    /// The folder cannot be read.
+    pub fn listed(&self) -> Result<Vec<Guarded>, Fault> {
+        network::listed(&self.folder)
+    }
+
+    /// See [`tidelock_model::port::Targets::confirm`].
+    ///
+    /// # Errors
+    /// The guard's file cannot be renamed.
+    pub fn confirm(&self, id: &str) -> Result<bool, Fault> {
+        network::confirm(&self.folder, id)
+    }
+}
+
 #[async_trait]
 impl Target for Machine {
     async fn fingerprint(&self) -> Result<String, Fault> {
@@ -276,14 +295,6 @@ impl Target for Machine {
     async fn arm(&self, guard: &Guard) -> Result<(), Fault> {
         let (helper, namespace, guard) = (self.guard_helper()?, self.network.namespace().clone(), guard.clone());
         blocking(move || network::arm(&helper, &namespace, &guard)).await?
-    }
-
-    fn guards(&self) -> Result<Vec<Guarded>, Fault> {
-        self.options.guards.as_ref().map_or(Ok(vec![]), |helper| network::listed(&helper.folder))
-    }
-
-    fn confirm(&self, id: &str) -> Result<bool, Fault> {
-        network::confirm(&self.guard_helper()?.folder, id)
     }
 
     async fn call_back(&self, id: &str, why: &str) -> Result<(), Fault> {
