@@ -12,7 +12,7 @@ use tidelock_model::event::RunEvent;
 use tidelock_model::inventory::InventoryEntry;
 use tidelock_model::name::{Address, Lane};
 use tidelock_model::plan::{Action, Cause, Change, Group, Plan};
-use tidelock_model::port::Settled;
+use tidelock_model::port::{Settled, Target};
 use tidelock_model::run::{EffectEnd, Intent, IntentChange, Outcome};
 use tidelock_model::stack::confirm_ms;
 use tidelock_plan::Ledger;
@@ -153,7 +153,8 @@ fn ledger_only(
     Ok(())
 }
 
-/// Performs a lane's groups in waves: each wave holds groups that depend on none of each other.
+/// Performs a lane's groups. A target that cannot go on is its own lanes' failure: what others
+/// did is recorded all the same.
 #[tracing::instrument(name = "apply", skip_all, fields(lane = %lane))]
 async fn groups(
     runtime: &Runtime,
@@ -165,26 +166,71 @@ async fn groups(
     performed: &mut Performed,
 ) -> Result<(), RunError> {
     let plan = approved.plan();
-    let groups: Vec<&Group> = plan.groups.iter().filter(|group| group.lane == *lane).collect();
-    let effects = groups.iter().map(|group| group.effects.len()).sum();
+    let mut open: Vec<&Group> = plan.groups.iter().filter(|group| group.lane == *lane).collect();
+    let effects = open.iter().map(|group| group.effects.len()).sum();
     let run = performed.runs.id(lane).to_owned();
-    runtime.emit(Some(&run), Some(lane), &RunEvent::ApplyBegan { groups: groups.len(), effects })?;
-    let changes = by_group(plan, lane);
-    let target = runtime.targets.target(&lane.target)?;
+    runtime.emit(Some(&run), Some(lane), &RunEvent::ApplyBegan { groups: open.len(), effects })?;
     // What cannot be read was refused with the stack.
     let of_stack = confirm.and_then(|text| confirm_ms(text).ok());
-    if effects > 0
-        && let Some(guard) = confirm::arm(runtime, plan, lane, &run, target.as_ref(), of_stack).await?
-    {
-        performed.guarded.insert(lane.clone(), guard);
+    let went = async {
+        let target = runtime.targets.target(&lane.target)?;
+        if effects > 0
+            && let Some(guard) = confirm::arm(runtime, plan, lane, &run, target.as_ref(), of_stack).await?
+        {
+            performed.guarded.insert(lane.clone(), guard);
+        }
+        waves(runtime, leases, approved, target.as_ref(), blobs, &mut open, performed).await
+    };
+    let went = went.await;
+    match went {
+        Err(RunError::Fault(fault)) if !open.is_empty() => given_up(runtime, plan, lane, &fault, &open, performed),
+        went => went,
     }
-    let mut open: Vec<&Group> = groups;
+}
+
+/// What is still open of a lane whose target cannot go on was not begun: the first of it failed
+/// by that, the rest was not tried.
+fn given_up(
+    runtime: &Runtime,
+    plan: &Plan,
+    lane: &Lane,
+    fault: &Fault,
+    open: &[&Group],
+    performed: &mut Performed,
+) -> Result<(), RunError> {
+    let changes = by_group(plan, lane);
+    let mut left = open.iter().flat_map(|group| changes.get(&group.id).into_iter().flatten());
+    if let Some(change) = left.next() {
+        performed.failures.push((change.address.clone(), fault.clone()));
+        ended(runtime, performed, lane, change, "failed", Some(fault.message.clone()))?;
+    }
+    for change in left {
+        ended(runtime, performed, lane, change, "skipped", Some(fault.message.clone()))?;
+    }
+    Ok(())
+}
+
+/// Performs what is `open` of one lane in waves: each wave holds groups that depend on none of
+/// each other. What came of a group, or why it was not begun, is told before it is open no more.
+async fn waves(
+    runtime: &Runtime,
+    leases: &Leases,
+    approved: &ApprovedPlan,
+    target: &dyn Target,
+    blobs: &BlobSet,
+    open: &mut Vec<&Group>,
+    performed: &mut Performed,
+) -> Result<(), RunError> {
+    let plan = approved.plan();
+    let Some(lane) = open.first().copied().map(|group| &group.lane) else { return Ok(()) };
+    let lease = leases.of(lane)?;
+    let run = performed.runs.id(lane).to_owned();
+    let changes = by_group(plan, lane);
     let mut good: BTreeSet<u32> = BTreeSet::new();
     let mut bad: BTreeMap<u32, String> = BTreeMap::new();
     while !open.is_empty() {
-        let (ready, rest): (Vec<&Group>, Vec<&Group>) =
-            open.into_iter().partition(|group| group.after.iter().all(|id| good.contains(id) || bad.contains_key(id)));
-        open = rest;
+        let told = |group: &&Group| group.after.iter().all(|id| good.contains(id) || bad.contains_key(id));
+        let ready: Vec<&Group> = open.iter().copied().filter(told).collect();
         if ready.is_empty() {
             let ids: Vec<String> = open.iter().map(|group| group.id.to_string()).collect();
             let message = format!("groups {} wait for each other", ids.join(", "));
@@ -210,8 +256,7 @@ async fn groups(
             }
             let intents: Vec<Intent> =
                 batch.iter().map(|group| intent(&run, group, &changes, approved.ledger())).collect();
-            undo::keep(runtime, target.as_ref(), &batch, &plan.secret_identities(lane)).await?;
-            let lease = leases.of(lane)?;
+            undo::keep(runtime, target, &batch, &plan.secret_identities(lane)).await?;
             leases.renew_when_due(runtime)?;
             runtime.store.put_intents(lease, &intents)?;
             let owned: Vec<Group> = batch.iter().copied().cloned().collect();
@@ -234,6 +279,7 @@ async fn groups(
                 }
             }
         }
+        open.retain(|group| !good.contains(&group.id) && !bad.contains_key(&group.id));
     }
     Ok(())
 }

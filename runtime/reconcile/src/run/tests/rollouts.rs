@@ -11,7 +11,7 @@ use tidelock_model::name::{Lane, Name};
 use tidelock_model::port::Filter;
 use tidelock_model::run::{RunEnd, Status};
 
-use super::world::{Fleet, Machine, World, name};
+use super::world::{Fleet, Machine, Meanwhile, World, name};
 use crate::Runtime;
 
 /// A world of targets t0, t1, ... with the stack `web` on all of them, applied once.
@@ -106,6 +106,28 @@ async fn the_first_failure_stops_the_rest_and_mending_it_goes_on() {
     fleet.mended("t1");
     assert_eq!(world.apply(true).await.unwrap().end, RunEnd::Done);
     assert_eq!(fleet.with("two").len(), 6);
+}
+
+#[tokio::test]
+async fn a_target_that_goes_away_is_the_failure_of_its_own_lanes() {
+    let (world, fleet) = fleet(3, "rollout: { first: 3 }\n").await;
+    world.resource("a.json", "a", "/etc/a", "two", "");
+    world.resource("b.json", "b", "/etc/b", "two", "");
+    let goes = Meanwhile(|| {
+        fleet.gone.lock().unwrap().insert(name("t1"));
+    });
+    let applied = world.apply_by(&goes).await.unwrap();
+    assert_eq!((applied.end, applied.runs.len()), (RunEnd::Partly, 3));
+    assert_eq!(fleet.with("two"), ["t0", "t2"]);
+    let failures: Vec<String> =
+        applied.failures.iter().map(|(of, fault)| format!("{}: {}", of.target, fault.message)).collect();
+    assert_eq!((failures, applied.skipped.len()), (vec!["t1: target t1 is gone".to_owned()], 1));
+    assert!(applied.runs.iter().all(|run| run.ended.is_some()), "what each did is recorded");
+    assert_eq!([lane_of(&world, "t0").0, lane_of(&world, "t1").0], [Status::Converged, Status::Failed]);
+
+    fleet.gone.lock().unwrap().clear();
+    assert_eq!(world.apply(true).await.unwrap().end, RunEnd::Done);
+    assert_eq!(fleet.with("two").len(), 3);
 }
 
 #[tokio::test]

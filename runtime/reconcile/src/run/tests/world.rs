@@ -126,6 +126,11 @@ impl World {
         crate::apply(&self.runtime, &everything(), "tester", Caller::Once(&Says(yes)), None).await
     }
 
+    /// Applies with the word of somebody else.
+    pub(super) async fn apply_by(&self, approver: &dyn Approver) -> Result<Applied, RunError> {
+        crate::apply(&self.runtime, &everything(), "tester", Caller::Once(approver), None).await
+    }
+
     /// Plans another revision than the one in force.
     pub(super) async fn plan_rev(&self, rev: &str) -> Result<Plan, RunError> {
         let selection = Selection { want: Want::Rev(rev.to_owned()), ..everything() };
@@ -181,6 +186,17 @@ pub(super) struct Says(pub(super) bool);
 impl Approver for Says {
     async fn approve(&self, _: &Plan, _: &[Lane]) -> Option<Yes> {
         self.0.then(|| Yes { who: "tester".into(), how: "--yes".into(), comment: None })
+    }
+}
+
+/// Says yes, once something else was done: what happens while a person reads.
+pub(super) struct Meanwhile<F>(pub(super) F);
+
+#[async_trait]
+impl<F: Fn() + Send + Sync> Approver for Meanwhile<F> {
+    async fn approve(&self, _: &Plan, _: &[Lane]) -> Option<Yes> {
+        (self.0)();
+        Some(Yes { who: "tester".into(), how: "--yes".into(), comment: None })
     }
 }
 
@@ -550,15 +566,20 @@ impl Checker for FakeChecks {
     }
 }
 
-/// Several machines, each a target of its own. Looking at one that hangs never ends.
+/// Several machines, each a target of its own. Looking at one that hangs never ends, and one that
+/// is gone is not had at all.
 #[derive(Default)]
 pub(super) struct Fleet {
     pub(super) machines: BTreeMap<Name, Arc<Machine>>,
     pub(super) hanging: Mutex<BTreeSet<Name>>,
+    pub(super) gone: Mutex<BTreeSet<Name>>,
 }
 
 impl Targets for Fleet {
     fn target(&self, name: &Name) -> Result<Arc<dyn Target>, Fault> {
+        if self.gone.lock().unwrap().contains(name) {
+            return Err(Fault::new("root", Blame::Target, format!("target {name} is gone")));
+        }
         Ok(self.machines[name].clone())
     }
 }
