@@ -156,6 +156,8 @@ pub struct Driver {
     flush_at: Timestamp,
     tidy_at: Timestamp,
     guards_at: Timestamp,
+    /// Guards that are known to be gone, by their ids.
+    gone: BTreeSet<String>,
     /// Whether nothing more is begun.
     draining: bool,
     pulse: watch::Sender<Pulse>,
@@ -199,6 +201,7 @@ impl Driver {
             flush_at: now,
             tidy_at: now,
             guards_at: now,
+            gone: BTreeSet::new(),
             draining: false,
             pulse,
         };
@@ -495,16 +498,20 @@ impl Driver {
     }
 
     /// Wakes the lanes of targets whose guard is gone: their passes take back what it watched over.
+    /// Once for each guard: a pass that cannot is tried again as after any other failure.
     fn guards(&mut self, now: Timestamp) {
         self.guards_at = later(now, BEAT_MS);
-        match confirm::deserted(&self.runtime) {
-            Ok(gone) => {
-                for one in gone {
-                    self.schedule.wake_lanes(|lane| lane.target == one.guard.lane.target, now);
-                }
+        let gone = match confirm::deserted(&self.runtime) {
+            Ok(gone) => gone,
+            Err(error) => {
+                tracing::warn!(%error, "guards cannot be looked for");
+                return;
             }
-            Err(error) => tracing::warn!(%error, "guards cannot be looked for"),
+        };
+        for one in gone.iter().filter(|one| !self.gone.contains(&one.guard.id)) {
+            self.schedule.wake_lanes(|lane| lane.target == one.guard.lane.target, now);
         }
+        self.gone = gone.into_iter().map(|one| one.guard.id).collect();
     }
 
     fn say(&self, lane: Option<&Lane>, event: &RunEvent) {

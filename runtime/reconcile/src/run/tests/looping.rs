@@ -9,7 +9,7 @@ use tidelock_model::digest::Digest;
 use tidelock_model::event::RunEvent;
 use tidelock_model::hold::Scope;
 use tidelock_model::name::{Lane, Name};
-use tidelock_model::port::{Filter, Source};
+use tidelock_model::port::{Filter, Guard, GuardState, Guarded, Source};
 use tidelock_model::run::{PassEnd, Status};
 use tokio::task::JoinHandle;
 
@@ -138,6 +138,29 @@ async fn a_commit_reaches_every_lane_by_one_question_to_the_server() {
     let asked = it.remote.asked.load(Ordering::SeqCst);
     assert!((2..=3).contains(&asked), "asked {asked} times in 95 s");
     assert_eq!(it.remote.opened.load(Ordering::SeqCst), 0, "what a poll brought is kept open for all lanes");
+    it.drained().await;
+}
+
+#[tokio::test]
+async fn a_guard_that_is_gone_wakes_its_target_once_and_what_fails_then_waits_its_time() {
+    let it = Loop::over(2, APPLY);
+    it.pass(MINUTE).await;
+    let guard = Guard {
+        id: "a-run".into(),
+        lane: lane("t1"),
+        within_ms: 1,
+        until: jiff::Timestamp::UNIX_EPOCH,
+        effects: vec![],
+        tried: vec![],
+    };
+    // The fakes have none of their own, so nobody can stand in for it.
+    *it.fleet.guards.lock().unwrap() = vec![Guarded { guard, state: GuardState::Gone, why: String::new() }];
+    it.pass(10 * SECOND).await;
+    assert_eq!((it.status("t0"), it.status("t1")), (Status::Converged, Status::Failed), "it is woken");
+    let before = it.handle.pulse().failed;
+    it.pass(HOUR).await;
+    let tries = it.handle.pulse().failed - before;
+    assert!((5..30).contains(&tries), "tried {tries} times in an hour");
     it.drained().await;
 }
 

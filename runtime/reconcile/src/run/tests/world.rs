@@ -20,7 +20,7 @@ use tidelock_model::observation::{Observation, Readiness, Subject};
 use tidelock_model::plan::{Action, Group, Plan, Preview};
 use tidelock_model::plugin::PluginRef;
 use tidelock_model::port::{
-    Blobs, Checker, Clock, Declared, Fetched, Listener, PluginError, Plugins, Provider, RenderInputs, Rendered,
+    Blobs, Checker, Clock, Declared, Fetched, Guarded, Listener, PluginError, Plugins, Provider, RenderInputs, Rendered,
     Renderer, Source, SourceError, StepAnswer, StepRequest, Target, Targets, Tree, TreeEntry, Until, Want,
 };
 use tidelock_model::reads::{Question, Read, answer};
@@ -573,6 +573,7 @@ pub(super) struct Fleet {
     pub(super) machines: BTreeMap<Name, Arc<Machine>>,
     pub(super) hanging: Mutex<BTreeSet<Name>>,
     pub(super) gone: Mutex<BTreeSet<Name>>,
+    pub(super) guards: Mutex<Vec<Guarded>>,
 }
 
 impl Targets for Fleet {
@@ -581,6 +582,10 @@ impl Targets for Fleet {
             return Err(Fault::new("root", Blame::Target, format!("target {name} is gone")));
         }
         Ok(self.machines[name].clone())
+    }
+
+    fn guards(&self) -> Result<Vec<Guarded>, Fault> {
+        Ok(self.guards.lock().unwrap().clone())
     }
 }
 
