@@ -50,16 +50,33 @@ impl Server {
             Way::Ssh(_) => false,
         }
     }
+
+    /// Its host and port.
+    pub(crate) fn place(&self) -> Option<(String, u16)> {
+        match &self.way {
+            Way::Http { tls } => place(&self.url, if *tls { 443 } else { 80 }),
+            Way::Ssh(address) => Some((address.host.clone(), address.port.unwrap_or(22))),
+            Way::Git => place(&self.url, 9418),
+        }
+    }
+}
+
+/// The host and the port of a URL without credentials, by what is written; `usual` is the port of
+/// one that names none. An IPv6 address is without its brackets.
+pub(crate) fn place(url: &str, usual: u16) -> Option<(String, u16)> {
+    let place = url.split_once("://").map_or(url, |(_, rest)| rest).split('/').next().unwrap_or_default();
+    let (host, port) = match place.strip_prefix('[').and_then(|inner| inner.split_once(']')) {
+        Some((host, rest)) => (host, rest.strip_prefix(':')),
+        None => place.split_once(':').map_or((place, None), |(host, port)| (host, Some(port))),
+    };
+    let port = port.map_or(Some(usual), |port| port.parse().ok())?;
+    (!host.is_empty()).then(|| (host.to_owned(), port))
 }
 
 /// Whether a URL's host is this machine, by what is written.
 pub(crate) fn is_loopback(url: &str) -> bool {
-    let host = url.split_once("://").map_or(url, |(_, rest)| rest).split('/').next().unwrap_or_default();
-    let host = match host.strip_prefix('[') {
-        Some(rest) => rest.split(']').next().unwrap_or_default(),
-        None => host.split(':').next().unwrap_or_default(),
-    };
-    host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
+    let here = |host: &str| host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback());
+    place(url, 0).is_some_and(|(host, _)| host == "localhost" || here(&host))
 }
 
 impl Location {

@@ -7,6 +7,7 @@ use tidelock_model::config::SourceDecl;
 use tidelock_model::port::SourceError;
 
 use crate::credentials;
+use crate::location::{Location, Way, place};
 use crate::wire::Proxy;
 
 /// The word for "as the environment says".
@@ -59,6 +60,19 @@ pub(crate) fn resolve(decl: &SourceDecl, base: &Path, tls: bool) -> Result<Optio
     }
 }
 
+/// The host and port that are connected to for a source: the proxy's that the config names, else
+/// the server's. `None` where the environment names one: which hosts it leaves out is for curl's
+/// rules to say.
+pub(crate) fn connected_to(decl: &SourceDecl, location: &Location) -> Option<(String, u16)> {
+    let Location::Server(server) = location else { return None };
+    let tls = matches!(server.way, Way::Http { tls: true });
+    match decl.proxy.as_deref() {
+        Some(FROM_ENVIRONMENT) if from_environment(tls, |name| std::env::var(name).ok()).is_some() => None,
+        None | Some(FROM_ENVIRONMENT) => server.place(),
+        Some(url) => place(url, if url.starts_with("https://") { 443 } else { 80 }),
+    }
+}
+
 /// As curl reads the environment. `HTTP_PROXY` is passed over: where a web server starts
 /// programs, a client of it decides what that says.
 fn from_environment(tls: bool, variable: impl Fn(&str) -> Option<String>) -> Option<Proxy> {
@@ -87,6 +101,34 @@ mod tests {
         }
         let error = check("http://bot:hunter2@proxy").unwrap_err();
         assert!(!format!("{error:?}").contains("hunter2"));
+    }
+
+    #[test]
+    fn what_is_connected_to_is_the_proxy_or_the_server_however_it_is_written() {
+        let told = |url: &str, proxy: Option<&str>| {
+            let decl = SourceDecl { url: url.into(), proxy: proxy.map(str::to_owned), ..SourceDecl::default() };
+            let location = Location::parse(url, Path::new("/etc/tidelock")).unwrap();
+            connected_to(&decl, &location).map(|(host, port)| format!("{host} {port}"))
+        };
+        for (url, place) in [
+            ("https://git.example.com/infra.git", "git.example.com 443"),
+            ("HTTPS://git.example.com/infra.git", "git.example.com 443"),
+            ("http://127.0.0.1:8080/infra.git", "127.0.0.1 8080"),
+            ("https://[2001:db8::1]:7/x", "2001:db8::1 7"),
+            ("ssh://git@host/x", "host 22"),
+            ("git+ssh://git@host:2222/x", "host 2222"),
+            ("git@host.example.com:infra.git", "host.example.com 22"),
+            ("git@[2001:db8::1]:infra.git", "2001:db8::1 22"),
+            ("git://h/x", "h 9418"),
+        ] {
+            assert_eq!(told(url, None).as_deref(), Some(place), "{url}");
+        }
+        for here in ["infra", "/srv/git/infra", "./a:b", "file:///srv/infra"] {
+            assert_eq!(told(here, None), None, "{here}");
+        }
+        let proxied = |proxy: &str| told("https://git.example.com/x", Some(proxy));
+        assert_eq!(proxied("http://proxy:3128").as_deref(), Some("proxy 3128"));
+        assert_eq!(proxied("https://proxy/").as_deref(), Some("proxy 443"));
     }
 
     #[test]

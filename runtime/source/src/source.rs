@@ -22,7 +22,7 @@ use crate::repository::{Commit, Repository, private_ref};
 use crate::tree::{Committed, Rules, Worktree, count_uncommitted};
 use crate::wanted::Wanted;
 use crate::watch::FetchHelper;
-use crate::{declared, fault, signature};
+use crate::{declared, fault, proxy, signature};
 
 use server::Brought;
 
@@ -105,6 +105,10 @@ impl Source for GitSource {
         tokio::task::spawn_blocking(move || inner.descends(tip, base))
             .await
             .map_err(|error| fault::ours(format!("the look at the history was cut short: {error}")))?
+    }
+
+    fn server(&self) -> Option<(String, u16)> {
+        proxy::connected_to(&self.inner.decl, &self.inner.location)
     }
 }
 

@@ -70,40 +70,6 @@ pub struct SourceDecl {
     pub limits: SourceLimits,
 }
 
-impl SourceDecl {
-    /// The host and port that are connected to for it: its proxy's, else its server's. `None`
-    /// for a repository of this machine, and for a proxy that the environment names.
-    #[must_use]
-    pub fn server(&self) -> Option<(String, u16)> {
-        let proxy = self.proxy.as_deref().filter(|_| self.url.starts_with("http"));
-        let url = proxy.unwrap_or(&self.url);
-        let (usual, rest) = match url.split_once("://") {
-            Some(("https", rest)) => (443, rest),
-            Some(("http", rest)) => (80, rest),
-            Some(("ssh", rest)) => (22, rest),
-            Some(("git", rest)) => (9418, rest),
-            Some(("file", _)) => return None,
-            Some((_, rest)) if proxy.is_some() => (1080, rest),
-            Some(_) => return None,
-            None if proxy.is_some() => (1080, url.split_once(':').map(|_| url)?),
-            // `user@host:path`: a colon before any slash.
-            None => {
-                let (host, _) = url.split_once(':').filter(|(host, _)| !host.contains('/'))?;
-                let host = host.rsplit_once('@').map_or(host, |(_, host)| host);
-                return Some((host.to_owned(), 22));
-            }
-        };
-        let place = rest.split(['/', '?', '#']).next().unwrap_or_default();
-        let place = place.rsplit_once('@').map_or(place, |(_, place)| place);
-        let (host, port) = match place.strip_prefix('[').and_then(|inner| inner.split_once(']')) {
-            Some((host, rest)) => (host, rest.strip_prefix(':')),
-            None => place.split_once(':').map_or((place, None), |(host, port)| (host, Some(port))),
-        };
-        let port = port.map_or(Some(usual), |port| port.parse().ok())?;
-        (!host.is_empty()).then(|| (host.to_owned(), port))
-    }
-}
-
 /// `[sources.NAME.limits]`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -197,35 +163,4 @@ pub struct AllowDecl {
 
 fn everything() -> String {
     "**".to_owned()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn servers_are_told_from_addresses() {
-        let server = |url: &str, proxy: Option<&str>| {
-            let mut decl = serde_json::json!({ "url": url });
-            if let Some(proxy) = proxy {
-                decl["proxy"] = proxy.into();
-            }
-            serde_json::from_value::<SourceDecl>(decl).unwrap().server().map(|(host, port)| format!("{host} {port}"))
-        };
-        for (url, told) in [
-            ("https://git.example.com/infra.git", "git.example.com 443"),
-            ("http://user@127.0.0.1:8080/infra.git", "127.0.0.1 8080"),
-            ("https://[2001:db8::1]:7/x", "2001:db8::1 7"),
-            ("ssh://git@host/x", "host 22"),
-            ("git@host.example.com:infra.git", "host.example.com 22"),
-            ("git://h/x", "h 9418"),
-        ] {
-            assert_eq!(server(url, None).as_deref(), Some(told), "{url}");
-        }
-        for here in ["infra", "/srv/git/infra", "./a:b", "file:///srv/infra"] {
-            assert_eq!(server(here, None), None, "{here}");
-        }
-        assert_eq!(server("https://git.example.com/x", Some("http://proxy:3128")).as_deref(), Some("proxy 3128"));
-        assert_eq!(server("https://git.example.com/x", Some("env")), None);
-    }
 }

@@ -163,4 +163,9 @@ pub trait Source: Send + Sync {
     /// # Errors
     /// The history cannot be read.
     async fn descends(&self, tip: &str, base: &str) -> Result<bool, SourceError>;
+
+    /// The host and port that are connected to for it: its proxy's, else its server's; an IPv6
+    /// address without brackets. `None` for a repository of this machine, and for a proxy that
+    /// the environment names.
+    fn server(&self) -> Option<(String, u16)>;
 }

@@ -79,6 +79,10 @@ impl Source for Revisions {
     async fn descends(&self, tip: &str, base: &str) -> Result<bool, SourceError> {
         self.source.descends(tip, base).await
     }
+
+    fn server(&self) -> Option<(String, u16)> {
+        self.source.server()
+    }
 }
 
 /// The sources of a runtime, each with its revisions kept open.

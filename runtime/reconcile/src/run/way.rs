@@ -5,7 +5,6 @@
 use std::collections::BTreeMap;
 
 use tidelock_model::check::Probe;
-use tidelock_model::config::Config;
 use tidelock_model::effect::Effect;
 use tidelock_model::name::{Lane, Name};
 use tidelock_model::plan::{Plan, Wait};
@@ -19,14 +18,14 @@ use crate::runtime::Runtime;
 const ANSWER: (u64, usize) = (3_000, 3);
 
 /// The servers of sources, by source: host and port.
-fn servers(config: &Config) -> BTreeMap<&Name, (String, u16)> {
-    config.sources.iter().filter_map(|(name, decl)| Some((name, decl.server()?))).collect()
+fn servers(runtime: &Runtime) -> BTreeMap<&Name, (String, u16)> {
+    runtime.sources.iter().filter_map(|(name, source)| Some((name, source.server()?))).collect()
 }
 
 /// Writes into a plan what of it touches the way to a source, and that it waits for commit-confirm
 /// where there is none.
 pub(super) async fn put(runtime: &Runtime, plan: &mut Plan, lanes: &[PlannedLane]) -> Result<(), RunError> {
-    let servers = servers(&runtime.config);
+    let servers = servers(runtime);
     if servers.is_empty() {
         return Ok(());
     }
@@ -69,7 +68,7 @@ pub(super) async fn cut_off(runtime: &Runtime, leases: &Leases, plan: &Plan, lan
     if plan.lanes.iter().all(|part| part.lane != *lane || part.cuts.is_empty()) {
         return None;
     }
-    for (source, (host, port)) in servers(&runtime.config) {
+    for (source, (host, port)) in servers(runtime) {
         let host = if host.contains(':') { format!("[{host}]") } else { host };
         let probe = Probe::Tcp(format!("{host}:{port}"));
         let mut answer = Ok(());

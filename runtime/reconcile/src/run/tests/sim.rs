@@ -149,4 +149,8 @@ impl Source for Remote {
     async fn descends(&self, tip: &str, base: &str) -> Result<bool, SourceError> {
         self.source.descends(tip, base).await
     }
+
+    fn server(&self) -> Option<(String, u16)> {
+        self.source.server()
+    }
 }

@@ -270,6 +270,10 @@ impl Source for FakeSource {
         let at = |id: &str| history.iter().position(|(known, _)| known == id);
         Ok(at(base).is_some_and(|base| at(tip).is_some_and(|tip| base <= tip)))
     }
+
+    fn server(&self) -> Option<(String, u16)> {
+        Some(("git.example.com".into(), 443))
+    }
 }
 
 /// Files in the root alone.
