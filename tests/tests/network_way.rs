@@ -138,3 +138,20 @@ fn a_plan_that_may_cut_the_way_to_git_says_so_and_needs_a_way_back() {
         site.repo().remove(&format!("net/{name}.yaml"));
     }
 }
+
+#[test]
+fn a_server_whose_way_a_plan_does_not_touch_is_not_asked() {
+    let world = World::new();
+    let site = &world.site;
+    // On the operator's own machine, and nobody listens there.
+    let config = site.world().read("tidelock.toml");
+    let other = "[sources.other]\nurl = \"git://10.0.1.2:9/other\"\ninsecure = true\n";
+    site.world().write("tidelock.toml", format!("{config}\n{other}"));
+    router::stack(site, "router", "confirm: 60s\n");
+    filter(site, "accept");
+    site.repo().commit("Leave it open");
+    let plan = world.tidelock(&["plan", "--source", "infra"]).ok();
+    let _ = plan.says("may cut the way to Git: infra (10.0.2.2)").never_says("other (");
+    let _ = world.tidelock(&["apply", "--yes", "--source", "infra"]).ok();
+    assert!(world.router.picture().contains("policy accept"));
+}

@@ -1,6 +1,7 @@
 //! Plans: immutable values that can be printed, compared, stored and checked.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -251,9 +252,9 @@ pub struct LanePlan {
     pub unchanged: usize,
     /// Why it waits, as far as the plan itself says.
     pub waits: Vec<Wait>,
-    /// Effects that may cut the way to Git, each with the source.
+    /// Effects that may cut the way to Git. A look at where packets go now; no digest covers it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub cuts: Vec<String>,
+    pub cuts: Vec<Cut>,
     /// The pin that keeps its stack at an older revision, where there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pinned: Option<Pin>,
@@ -266,6 +267,23 @@ pub struct LanePlan {
     /// Whether somebody asked for all that the lane owns to be removed.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub destroys: bool,
+}
+
+/// An effect that may cut the way to Git.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cut {
+    /// The source.
+    pub source: Name,
+    /// The host that is connected to for it.
+    pub server: String,
+    /// The effect, in one line.
+    pub effect: String,
+}
+
+impl fmt::Display for Cut {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({}): {}", self.source, self.server, self.effect)
+    }
 }
 
 /// Numbers of a plan.

@@ -4,6 +4,7 @@
 //! **Invariant.** Of what is on a target, only what the base wants there is shown. Of
 //! everything else the plan says that it exists, and neither what it holds nor whether that
 //! is equal to what the revision wants: else a commit could ask for any file, or guess at it.
+//! Nor does it say what lies on the way to Git: a commit can name any link and address.
 
 use std::collections::BTreeSet;
 
@@ -13,6 +14,7 @@ use tidelock_model::name::{Identity, Name};
 use tidelock_model::plan::{Action, Change, Group, Plan};
 
 use crate::assemble;
+use crate::report::CUTS;
 
 /// What stands in the place of what is not shown.
 const WITHHELD: &str = "exists; what is there is not shown, since the base does not want it";
@@ -42,6 +44,8 @@ pub fn against(mut plan: Plan, base: Option<&Plan>, shown: &BTreeSet<(Name, Iden
     }
     // The digests cover what is withheld, and could be guessed at. Nothing is approved by these.
     for part in &mut plan.lanes {
+        part.cuts.clear();
+        part.waits.retain(|wait| wait.code != CUTS);
         let changes: Vec<&Change> = plan.changes.iter().filter(|change| change.address.lane() == part.lane).collect();
         let text = serde_json::to_value(changes).map(|value| canonical(&value)).unwrap_or_default();
         part.digest = Digest::of(text.as_bytes());
@@ -75,7 +79,10 @@ fn withhold(change: &mut Change, groups: &mut [Group]) {
 
 #[cfg(test)]
 mod tests {
+    use tidelock_model::plan::Cut;
+
     use super::*;
+    use crate::cuts_the_way;
     use crate::tests::example::{Example, lane, path};
 
     /// A lane that would take over `/etc/shadow` as it is, and create `/etc/new`.
@@ -102,6 +109,18 @@ mod tests {
         let shown = [(lane("web").target, path("/etc/shadow"))].into();
         let owned = against(plan, None, &shown);
         assert!(serde_json::to_string(&owned).unwrap().contains("0640"), "the base wants it there");
+    }
+
+    #[test]
+    fn what_lies_on_the_way_to_git_is_not_told() {
+        let mut plan = hostile();
+        let cut = Cut { source: lane("web").source, server: "git".into(), effect: "remove link:eth3".into() };
+        let wait = cuts_the_way(&plan.lanes[0].lane);
+        plan.lanes[0].waits.push(wait);
+        plan.lanes[0].cuts.push(cut);
+        let others = plan.lanes[0].waits.len() - 1;
+        let told = against(plan, None, &BTreeSet::new());
+        assert_eq!((told.lanes[0].cuts.len(), told.lanes[0].waits.len()), (0, others));
     }
 
     #[test]

@@ -46,4 +46,4 @@ pub use draft::{Draft, draft};
 pub use input::LaneInput;
 pub use ledger::{Ledger, LedgerLine};
 pub use part::{LanePart, lane_plan};
-pub use report::REPORTS;
+pub use report::{REPORTS, cuts_the_way};

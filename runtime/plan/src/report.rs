@@ -23,6 +23,9 @@ pub(crate) const REJECTED: &str = "rejected";
 /// The code of a wait for people whom the operator's rules name.
 pub(crate) const APPROVALS: &str = "approvals";
 
+/// The code of a wait of what may cut the way to Git, and has no way back.
+pub(crate) const CUTS: &str = "cuts-the-way";
+
 /// Whether Git or the operator has to change something before the lane can go on.
 #[must_use]
 pub fn refuses(wait: &Wait) -> bool {
@@ -49,6 +52,14 @@ pub fn holds_up(wait: &Wait) -> bool {
 
 fn wait(code: &str, message: String, hint: impl Into<Option<String>>, approvable: bool) -> Wait {
     Wait { hint: hint.into(), approvable, ..Wait::new(code, message) }
+}
+
+/// Something of the lane may cut the way to Git, and there is no way back.
+#[must_use]
+pub fn cuts_the_way(lane: &Lane) -> Wait {
+    let hint = "`confirm: 30s` in its stack.yaml, or `tidelock apply --confirm-within 60s`";
+    let message = format!("{lane} may cut the way to Git, and nothing would take it back");
+    wait(CUTS, message, hint.to_owned(), false)
 }
 
 pub(crate) fn empty_render(lane: &Lane, owned: usize) -> Wait {

@@ -264,7 +264,7 @@ fn cuts(plan: &Plan, style: &Style) -> String {
     for part in &plan.lanes {
         for cut in &part.cuts {
             let lane = if plan.lanes.len() > 1 { format!("{}: ", part.lane) } else { String::new() };
-            let line = format!("may cut the way to Git: {lane}{}", plain(cut, 1_000));
+            let line = format!("may cut the way to Git: {lane}{}", plain(&cut.to_string(), 1_000));
             out.push_str(&format!("{}\n", style.paint(Ink::Red, &line)));
         }
     }

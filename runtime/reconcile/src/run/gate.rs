@@ -7,7 +7,7 @@ use tidelock_model::digest::Digest;
 use tidelock_model::event::RunEvent;
 use tidelock_model::grant::glob;
 use tidelock_model::name::{Lane, Name};
-use tidelock_model::plan::{Plan, Wait};
+use tidelock_model::plan::{LanePlan, Plan, Wait};
 use tidelock_model::run::{Approval, Status};
 use tidelock_model::stack::StackPolicy;
 use tidelock_plan::gate::{self, ApprovedPlan, Decision, LanePolicy, LaneVerdict, Policy};
@@ -272,6 +272,15 @@ pub(super) fn same_as_saved(saved: &Plan, now: &Plan) -> Result<(), RunError> {
         }
         return Err(RunError::Stale { why: why.join("; "), now: now.lanes.clone() });
     }
+    // Where packets go may be another by now. What a reviewer was not warned of is not what was reviewed.
+    let warned = |part: &LanePlan| {
+        let saved = saved.lanes.iter().find(|other| other.lane == part.lane);
+        saved.is_some_and(|saved| part.cuts.iter().all(|cut| saved.cuts.contains(cut)))
+    };
+    if let Some(part) = now.lanes.iter().find(|part| !warned(part)) {
+        let why = format!("{} may cut the way to Git, which it did not say", part.lane);
+        return Err(RunError::Stale { why, now: now.lanes.clone() });
+    }
     let bare = |plan: &Plan| {
         let groups: Vec<_> = plan.groups.iter().map(|g| (g.id, &g.lane, g.atomic, &g.after)).collect();
         // Prose too: a reviewer reads it, and it follows from the rest.
@@ -289,6 +298,7 @@ pub(super) fn same_as_saved(saved: &Plan, now: &Plan) -> Result<(), RunError> {
             lane.waits.retain(|wait| gate::refuses(wait) || !gate::holds_up(wait));
             lane.pinned = None;
             lane.batch = None;
+            lane.cuts.clear();
         }
         format!("{groups:?}{effects:?}{changes:?}{lanes:?}")
     };

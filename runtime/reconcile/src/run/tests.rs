@@ -87,6 +87,30 @@ async fn what_leaves_git_is_pruned_and_what_is_renamed_moves() {
 }
 
 #[tokio::test]
+async fn what_touches_the_way_to_git_needs_a_way_back_and_is_no_news_to_a_saved_plan() {
+    let mut world = settled().await;
+    world.resource("a.json", "a", "/etc/a", "new", "");
+    let calm = world.plan().await.unwrap();
+    *world.machine.on_the_way.lock().unwrap() = true;
+    let plan = world.plan().await.unwrap();
+    let cuts: Vec<String> = plan.lanes[0].cuts.iter().map(ToString::to_string).collect();
+    assert_eq!(cuts, [format!("infra (git.example.com): put file /etc/a ({})", Digest::of(b"new").short())]);
+    let applied = world.apply(true).await.unwrap();
+    assert_eq!((applied.end, applied.waits[0].1.code.as_str()), (RunEnd::Waiting, "cuts-the-way"));
+    assert!(world.performed().is_empty());
+
+    // With a way back it goes on, and a saved plan that did not warn of it is not what was reviewed.
+    world.runtime.confirm_within_ms = Some(1_000);
+    assert!(matches!(world.apply_saved(&calm).await, Err(RunError::Stale { why, .. }) if why.contains("cut the way")));
+    assert_eq!(world.apply_saved(&plan).await.unwrap().end, RunEnd::Done);
+    // One that warned of what is on no way any more is as good.
+    world.resource("a.json", "a", "/etc/a", "newer", "");
+    let plan = world.plan().await.unwrap();
+    *world.machine.on_the_way.lock().unwrap() = false;
+    assert_eq!(world.apply_saved(&plan).await.unwrap().end, RunEnd::Done);
+}
+
+#[tokio::test]
 async fn an_empty_render_does_not_delete_everything() {
     let world = settled().await;
     world.remove("a.json");

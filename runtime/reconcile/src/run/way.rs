@@ -6,8 +6,9 @@ use std::collections::BTreeMap;
 
 use tidelock_model::check::Probe;
 use tidelock_model::effect::Effect;
+use tidelock_model::error::{Diagnostic, Fault, Severity};
 use tidelock_model::name::{Lane, Name};
-use tidelock_model::plan::{Plan, Wait};
+use tidelock_model::plan::{Cut, Plan};
 
 use super::leases::Leases;
 use super::plan::PlannedLane;
@@ -23,52 +24,52 @@ fn servers(runtime: &Runtime) -> BTreeMap<&Name, (String, u16)> {
 }
 
 /// Writes into a plan what of it touches the way to a source, and that it waits for commit-confirm
-/// where there is none.
+/// where there is none. Where that cannot be told, the plan says so.
 pub(super) async fn put(runtime: &Runtime, plan: &mut Plan, lanes: &[PlannedLane]) -> Result<(), RunError> {
     let servers = servers(runtime);
-    if servers.is_empty() {
-        return Ok(());
-    }
     for part in &mut plan.lanes {
         let groups = plan.groups.iter().filter(|group| group.lane == part.lane);
         let effects: Vec<Effect> =
             groups.flat_map(|group| &group.effects).map(|planned| planned.effect.clone()).collect();
-        if effects.is_empty() {
+        if effects.is_empty() || servers.is_empty() {
             continue;
         }
         let target = runtime.targets.target(&part.lane.target)?;
         for (source, (host, port)) in &servers {
             let touched = match target.touched(&effects, host, *port).await {
                 Ok(touched) => touched,
-                Err(fault) => {
-                    tracing::warn!(%fault, lane = %part.lane, %source, "whether the plan touches the way to Git is not known");
+                Err(Fault { message, .. }) => {
+                    let message =
+                        format!("{}: whether this touches the way to {source} cannot be told: {message}", part.lane);
+                    plan.warnings.push(Diagnostic { severity: Severity::Warning, ..Diagnostic::error(message, None) });
                     continue;
                 }
             };
-            for effect in touched.into_iter().filter_map(|place| effects.get(place)) {
-                part.cuts.push(format!("{source} ({host}): {}", effect.body.summary()));
-            }
+            let touched = touched.into_iter().filter_map(|place| effects.get(place));
+            part.cuts.extend(touched.map(|effect| Cut {
+                source: (*source).clone(),
+                server: host.clone(),
+                effect: effect.body.summary(),
+            }));
         }
         let of_stack = lanes.iter().find(|lane| lane.rendered.desired.lane == part.lane);
         let confirms = runtime.confirm_within_ms.is_some()
             || of_stack.is_some_and(|lane| lane.rendered.desired.stack.decl.confirm.is_some());
         if !part.cuts.is_empty() && !confirms {
-            let message = format!("{} may cut the way to Git, and nothing would take it back", part.lane);
-            part.waits.push(
-                Wait::new("cuts-the-way", message)
-                    .hint("`confirm: 30s` in its stack.yaml, or `tidelock apply --confirm-within 60s`"),
-            );
+            part.waits.push(tidelock_plan::cuts_the_way(&part.lane));
         }
     }
     Ok(())
 }
 
-/// Why a plan that touched the way to Git is not confirmed: a server does not answer any more.
+/// Why a plan that touched the way to Git is not confirmed: a server whose way it touched does not
+/// answer any more.
 pub(super) async fn cut_off(runtime: &Runtime, leases: &Leases, plan: &Plan, lane: &Lane) -> Option<String> {
-    if plan.lanes.iter().all(|part| part.lane != *lane || part.cuts.is_empty()) {
-        return None;
-    }
+    let part = plan.lanes.iter().find(|part| part.lane == *lane)?;
     for (source, (host, port)) in servers(runtime) {
+        if part.cuts.iter().all(|cut| cut.source != *source) {
+            continue;
+        }
         let host = if host.contains(':') { format!("[{host}]") } else { host };
         let probe = Probe::Tcp(format!("{host}:{port}"));
         let mut answer = Ok(());

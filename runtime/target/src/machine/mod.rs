@@ -280,8 +280,9 @@ impl Target for Machine {
         }
         let (namespace, host) = (self.network.namespace().clone(), host.to_owned());
         blocking(move || {
-            // A name that is not known leads nowhere now.
-            let servers: Vec<_> = (host.as_str(), port).to_socket_addrs().into_iter().flatten().collect();
+            let servers = (host.as_str(), port).to_socket_addrs();
+            let unknown = |error| fault::fault("unreachable", format!("{host} has no address: {error}"));
+            let servers = servers.map_err(unknown)?;
             let effects: Vec<&NetworkEffect> = places.iter().map(|(_, effect)| effect).collect();
             let mut touched = BTreeSet::new();
             for server in servers {
