@@ -288,6 +288,7 @@ fn as_json(applied: &Applied) -> serde_json::Value {
         "unchecked": applied.unchecked.iter().map(|(lane, why)| json!({ "lane": lane, "why": why })).collect::<Vec<_>>(),
         "deferred": applied.deferred.iter().map(|(address, why)| json!({ "address": address, "why": why })).collect::<Vec<_>>(),
         "waits": applied.waits.iter().map(|(lane, wait)| json!({ "lane": lane, "wait": wait })).collect::<Vec<_>>(),
+        "cut_short": applied.cut_short,
         "plan": applied.plan,
     })
 }
@@ -301,12 +302,7 @@ fn report(context: &Context, args: &Args, applied: &Applied, was_shown: bool) ->
     let mut text = String::from("\n");
     for (address, fault) in &applied.failures {
         text.push_str(&format!("{} {address}: {}\n", paint.bad("failed"), one_line(&fault.message)));
-        if let Some(hint) = &fault.hint {
-            text.push_str(&format!(
-                "  hint: {}\n",
-                tidelock_model::error::tame(hint, 4096).replace('\n', "\n        ")
-            ));
-        }
+        text.push_str(&hinted(fault.hint.as_deref()));
     }
     for (address, why) in &applied.skipped {
         text.push_str(&format!("{} {address}: {}\n", paint.warn("skipped"), one_line(why)));
@@ -319,6 +315,12 @@ fn report(context: &Context, args: &Args, applied: &Applied, was_shown: bool) ->
     }
     for (lane, why) in &applied.unchecked {
         text.push_str(&format!("{} {lane}: {}\n", paint.bad("check failed"), one_line(why)));
+    }
+    for problem in &applied.cut_short {
+        let place = problem.place.as_ref().map(|place| format!("{}:{}: ", one_line(&place.file), place.line));
+        let place = place.unwrap_or_default();
+        text.push_str(&format!("{} {place}{}\n", paint.bad("cut short"), one_line(&problem.message)));
+        text.push_str(&hinted(problem.hint.as_deref()));
     }
     let counts = applied.runs.iter().fold(RunCounts::default(), |sum, run| RunCounts {
         done: sum.done + run.counts.done,
@@ -347,6 +349,11 @@ fn report(context: &Context, args: &Args, applied: &Applied, was_shown: bool) ->
         text.push_str(&waiting(applied, counts.done > 0, &again()));
     }
     out.text(&text)
+}
+
+fn hinted(hint: Option<&str>) -> String {
+    let lines = hint.map(|hint| tidelock_model::error::tame(hint, 4096).replace('\n', "\n        "));
+    lines.map(|lines| format!("  hint: {lines}\n")).unwrap_or_default()
 }
 
 fn waiting(applied: &Applied, partly: bool, again: &str) -> String {

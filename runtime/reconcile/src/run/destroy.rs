@@ -67,7 +67,11 @@ pub async fn destroy(
         let lanes = leaving(runtime, &names, only.as_ref(), &selection.targets, &fetched).await?;
         let in_git: BTreeSet<Lane> =
             names.iter().flat_map(|name| wanted(runtime, &lanes.stacks, name, &fetched)).collect();
-        let more = pass(runtime, &fetched, lanes, who, caller, None, &mut given).await?;
+        let more = match (pass(runtime, &fetched, lanes, who, caller, None, &mut given).await, &applied) {
+            (Ok(more), _) => more,
+            (Err(error), Some(before)) => return Ok(ended::cut_short(before.clone(), error)),
+            (Err(error), None) => return Err(error),
+        };
         if more.runs.iter().any(|run| run.counts.done > 0) || matches!(more.end, RunEnd::Done | RunEnd::Nothing) {
             for part in &more.plan.lanes {
                 close(runtime, &part.lane, in_git.contains(&part.lane), who)?;

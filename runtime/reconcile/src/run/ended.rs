@@ -2,11 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use tidelock_model::error::{Diagnostic, Fault};
 use tidelock_model::name::{Address, Lane};
 use tidelock_model::plan::{Action, Plan};
 use tidelock_model::run::{Run, RunEnd};
 
-use super::Applied;
+use super::{Applied, INTERRUPTED};
 use super::gate::Held;
 use super::record::not_performed;
 use crate::error::RunError;
@@ -33,6 +34,7 @@ pub(super) fn together(
         unchecked: vec![],
         waits: vec![],
         deferred: vec![],
+        cut_short: vec![],
     });
     for part in &plan.lanes {
         let through = performed && applied.plan.lanes.iter().any(|done| done.lane == part.lane);
@@ -68,6 +70,23 @@ pub(super) fn further(before: Applied, more: Applied, open: &BTreeSet<Lane>) -> 
         }
     }
     all.end = ended(&all, refused);
+    all
+}
+
+/// No further pass can be made: what those before it did stands, and is told with the reason.
+pub(super) fn cut_short(before: Applied, error: RunError) -> Applied {
+    let mut all = before;
+    let interrupted = matches!(&error, RunError::Fault(fault) if fault.code == INTERRUPTED);
+    all.end = match all.end {
+        RunEnd::Failed => RunEnd::Failed,
+        _ if interrupted => RunEnd::Interrupted,
+        _ => RunEnd::Partly,
+    };
+    all.cut_short = match error {
+        RunError::Rejected(problems) => problems,
+        RunError::Fault(Fault { message, hint, .. }) => vec![Diagnostic { hint, ..Diagnostic::error(message, None) }],
+        error => vec![Diagnostic::error(error.to_string(), None)],
+    };
     all
 }
 

@@ -27,7 +27,7 @@ mod way;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use tidelock_model::error::{Blame, Fault};
+use tidelock_model::error::{Blame, Diagnostic, Fault};
 use tidelock_model::name::{Address, Lane};
 use tidelock_model::plan::{Plan, Wait};
 use tidelock_model::port::Fetched;
@@ -46,6 +46,9 @@ pub(crate) use render::kinds_of;
 pub use render::{render, values};
 pub(crate) use runs::{run_at, run_at_nothing};
 pub(crate) use source::enforce;
+
+/// The code of a fault that somebody's wish to end is.
+const INTERRUPTED: &str = "interrupted";
 
 /// After an apply, something is not as the plan said.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -77,6 +80,8 @@ pub struct Applied {
     pub waits: Vec<(Lane, Wait)>,
     /// Changes that could not be planned yet when it ended, and why.
     pub deferred: Vec<(Address, String)>,
+    /// Why it ended before a further pass, where one was due.
+    pub cut_short: Vec<Diagnostic>,
 }
 
 /// Plans: what would be done, and nothing else.
@@ -121,8 +126,10 @@ pub async fn apply(
         while !(behind.is_empty() && rest.is_empty()) {
             given.ask_anew(rest.keys());
             let open: BTreeSet<Lane> = behind.iter().chain(rest.keys()).cloned().collect();
-            let lanes = source::lanes(runtime, selection, &fetched).await?.only(&open);
-            let more = pass(runtime, &fetched, lanes, who, caller, None, &mut given).await?;
+            let more = match further(runtime, selection, &fetched, &open, who, caller, &mut given).await {
+                Ok(more) => more,
+                Err(error) => return Ok(ended::cut_short(applied, error)),
+            };
             let left = rollout::to_go_on(&more);
             // Nobody got there: what is left waits for something else.
             let stuck = rest.is_empty() && left.len() >= behind.len();
@@ -135,6 +142,28 @@ pub async fn apply(
         }
     }
     Ok(applied)
+}
+
+/// A further pass of an apply, over the lanes that are still open.
+async fn further(
+    runtime: &Runtime,
+    selection: &Selection,
+    fetched: &Fetched,
+    open: &BTreeSet<Lane>,
+    who: &str,
+    caller: Caller<'_>,
+    given: &mut gate::Given,
+) -> Result<Applied, RunError> {
+    if runtime.interrupt.asked() {
+        return Err(ended_early().into());
+    }
+    let lanes = source::lanes(runtime, selection, fetched).await?.only(open);
+    pass(runtime, fetched, lanes, who, caller, None, given).await
+}
+
+/// Somebody asked for an end before the next thing was begun.
+fn ended_early() -> Fault {
+    Fault::new(INTERRUPTED, Blame::Host, "ended early, as somebody asked; nothing further was begun")
 }
 
 /// One pass of an apply over some lanes of a revision.
@@ -166,7 +195,7 @@ async fn pass(
     let proven = match &approved {
         Some(approved) => {
             let Some(_in_hand) = runtime.interrupt.begin() else {
-                return Err(Fault::new("interrupted", Blame::Host, "ended before anything was begun").into());
+                return Err(ended_early().into());
             };
             let written = watched::written(approved.approved.plan());
             watched::leave(runtime, &written).await;

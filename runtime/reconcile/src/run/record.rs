@@ -274,5 +274,6 @@ pub(super) fn finish(
         unchecked: vec![],
         waits: vec![],
         deferred: vec![],
+        cut_short: vec![],
     })
 }

@@ -7,7 +7,7 @@ use tidelock_model::name::Lane;
 use tidelock_model::plan::Plan;
 use tidelock_model::run::{RunEnd, Status};
 
-use super::world::{World, everything, lane};
+use super::world::{Meanwhile, World, everything, lane};
 use crate::runtime::{Approver, Caller, Yes};
 
 /// A world of three files, of which each can be looked at once the one before is there.
@@ -51,6 +51,16 @@ async fn what_became_known_on_the_way_takes_a_yes_of_its_own() {
     assert_eq!(applied.end, RunEnd::Waiting);
     assert!(applied.waits.iter().all(|(_, wait)| wait.approvable), "{:?}", applied.waits);
     assert_eq!(world.on_machine(), ["/etc/a", "/etc/b"]);
+}
+
+#[tokio::test]
+async fn a_further_pass_that_cannot_be_made_hides_nothing_of_what_was_done() {
+    let world = chain();
+    let fails = Meanwhile(|| *world.machine.standby.lock().unwrap() = true);
+    let applied = world.apply_by(&fails).await.unwrap();
+    assert_eq!((applied.end, applied.runs.len(), applied.deferred.len()), (RunEnd::Partly, 1, 2));
+    assert_eq!(applied.cut_short[0].message, "it only copies another server");
+    assert_eq!(world.on_machine(), ["/etc/a"]);
 }
 
 #[tokio::test]

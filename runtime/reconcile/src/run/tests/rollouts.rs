@@ -131,6 +131,17 @@ async fn a_target_that_goes_away_is_the_failure_of_its_own_lanes() {
 }
 
 #[tokio::test]
+async fn whoever_ends_it_between_two_batches_is_told_what_was_done() {
+    let (world, fleet) = fleet(3, "rollout: { first: 1, then: 1 }\n").await;
+    world.resource("a.json", "a", "/etc/a", "two", "");
+    *fleet.machines[&name("t0")].interrupts.lock().unwrap() = Some(world.runtime.interrupt.clone());
+    let applied = world.apply(true).await.unwrap();
+    assert_eq!((applied.end, applied.runs.len(), applied.cut_short.len()), (RunEnd::Interrupted, 1, 1));
+    assert_eq!(fleet.with("two"), ["t0"]);
+    assert_eq!(lane_of(&world, "t0").0, Status::Converged);
+}
+
+#[tokio::test]
 async fn a_new_revision_is_not_held_up_by_failures_of_the_old() {
     let (world, fleet) = fleet(4, "").await;
     world.resource("a.json", "a", "/etc/a", "two", "");

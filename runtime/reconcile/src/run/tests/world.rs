@@ -58,6 +58,8 @@ pub(super) struct Machine {
     pub(super) dies: Mutex<bool>,
     /// Effects that were performed.
     pub(super) performed: Mutex<Vec<String>>,
+    /// Somebody wishes for an end while it is written.
+    pub(super) interrupts: Mutex<Option<crate::Interrupt>>,
     /// Whether what is done there touches the way to Git.
     pub(super) on_the_way: Mutex<bool>,
     /// What was ever put there.
@@ -513,6 +515,9 @@ impl Target for Machine {
 
     async fn perform(&self, run: &str, groups: &[Group], blobs: &dyn Blobs, _: &Until) -> Vec<Outcome> {
         assert!(!*self.dies.lock().unwrap(), "the process dies here");
+        if let Some(interrupt) = &*self.interrupts.lock().unwrap() {
+            let _ = interrupt.ask();
+        }
         groups
             .iter()
             .map(|group| {
