@@ -123,8 +123,9 @@ pub(crate) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
     }
     if args.confirm_within.is_some() && !applied.runs.is_empty() {
         let scope = Scope { source: Some(applied.plan.source.clone()), ..Scope::default() };
-        let open = tidelock_reconcile::unconfirmed(&runtime, &scope)?;
-        for one in open.iter().filter(|one| applied.runs.iter().any(|run| run.id == one.guard.id)) {
+        let mut open = tidelock_reconcile::unconfirmed(&runtime, &scope)?;
+        open.retain(|one| applied.runs.iter().any(|run| run.id == one.guard.id));
+        for one in &open {
             let until = one.guard.until.strftime("%H:%M:%S UTC");
             let command = context.command(&["confirm"]);
             context
