@@ -12,6 +12,7 @@ use tidelock_model::run::{Approval, Status};
 use tidelock_model::stack::StackPolicy;
 use tidelock_plan::gate::{self, ApprovedPlan, Decision, LanePolicy, LaneVerdict, Policy};
 
+use super::leases::Leases;
 use super::plan::{Pass, PlannedLane};
 use super::{rules, shown};
 use crate::error::RunError;
@@ -61,9 +62,11 @@ pub(super) struct ApprovedPass {
 }
 
 /// Takes a plan through the gate, asking the caller where its yes is enough. In the loop
-/// nobody is asked: what was approved beforehand, and the policies, decide.
+/// nobody is asked: what was approved beforehand, and the policies, decide. However long a person
+/// reads, the lanes stay theirs.
 pub(super) async fn pass(
     runtime: &Runtime,
+    leases: &Leases,
     pass: Pass,
     caller: Caller<'_>,
     given: &mut Given,
@@ -90,7 +93,10 @@ pub(super) async fn pass(
         let askable = if open.iter().all(said) { vec![] } else { open };
         let (ask, mut unasked) = askable.into_iter().partition(|lane| !given.asked || given.anew.contains(lane));
         let ask: Vec<Lane> = ask;
-        let yes = if ask.is_empty() { None } else { approver.approve(&plan, &ask).await };
+        let yes = match ask.is_empty() {
+            true => None,
+            false => leases.kept_while(runtime, approver.approve(&plan, &ask)).await,
+        };
         given.asked = true;
         if let Some(yes) = yes {
             // Whose yes it was is known for every change, asked for by a rule or not.

@@ -105,8 +105,9 @@ impl Leases {
                 done = &mut work => return done,
                 () = runtime.clock.sleep(runtime.lease_ms / 3) => {}
             }
-            // What is under way ends all the same; what comes after it asks for the lease itself.
-            if let Err(error) = self.renew(runtime) {
+            // What is under way ends all the same; what comes after it asks for the lease itself. Of
+            // several that wait at once, one renews them for all.
+            if let Err(error) = self.renew_when_due(runtime) {
                 tracing::warn!(%error, "a lease was not renewed");
             }
         }

@@ -191,7 +191,7 @@ async fn pass(
     }
     let blobs: BlobSet = pass.blobs.clone();
     let checks = check::Checks::of(&pass);
-    let (whole, gate::Passed { approved, held }) = gate::pass(runtime, pass, caller, given).await?;
+    let (whole, gate::Passed { approved, held }) = gate::pass(runtime, &leases, pass, caller, given).await?;
     let proven = match &approved {
         Some(approved) => {
             let Some(_in_hand) = runtime.interrupt.begin() else {
@@ -203,7 +203,8 @@ async fn pass(
             // Before it is proved: what changes from now on is seen by that, or told.
             watched::add(runtime, written).await;
             let performed = performed?;
-            Some(prove::prove(runtime, approved, performed).await?)
+            // A kind may take its time to settle.
+            Some(leases.kept_while(runtime, prove::prove(runtime, approved, performed)).await?)
         }
         None => None,
     };

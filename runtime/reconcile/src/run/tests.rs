@@ -8,6 +8,8 @@ mod deferred;
 mod destroy;
 #[path = "tests/holds.rs"]
 mod holds;
+#[path = "tests/leases.rs"]
+mod leases;
 #[path = "tests/looping.rs"]
 mod looping;
 #[path = "tests/pins.rs"]
