@@ -20,6 +20,25 @@ use crate::error::CliError;
 /// A lease that is shorter is refused, in ms.
 const SHORTEST_LEASE_MS: u64 = 1_000;
 
+/// The keys of a grant, and how each is written.
+static GRANTS: [(&str, &str); 15] = [
+    ("paths", r#"["/etc/**"]"#),
+    ("exec", r#"[["/usr/sbin/nginx", "-t"]]"#),
+    ("exec_read", r#"[["/usr/bin/systemctl", "is-enabled", "nginx"]]"#),
+    ("env", r#"["LANG"]"#),
+    ("databases", r#"["app_*"]"#),
+    ("sql", r#"["role:app_*"]"#),
+    ("privileges", r#"["createrole", "pg_monitor"]"#),
+    ("links", r#"["veth*"]"#),
+    ("addresses", r#"["10.0.0.0/8"]"#),
+    ("routes", r#"["10.0.0.0/8"]"#),
+    ("rules", r#"["1000-1999"]"#),
+    ("sysctls", r#"["net.ipv4.*"]"#),
+    ("tables", r#"["inet filter"]"#),
+    ("wireguard", r#"["wg*"]"#),
+    ("records", r#"["www.example.com A,AAAA"]"#),
+];
+
 /// How long a lease lasts without being renewed where the config does not say, in ms.
 const LEASE_MS: u64 = 60_000;
 
@@ -83,23 +102,9 @@ pub(super) fn check(file: &File<'_>, config: &Config) -> Result<(), CliError> {
             };
             check_globs(file, &at("targets"), &decl.targets, false)?;
             if let Err(fault) = Grant::new(plugin, "", [decl], vec![]) {
-                let key = match &fault.message {
-                    message if message.contains(".exec_read:") => "exec_read",
-                    message if message.contains(".exec:") => "exec",
-                    message if message.contains(".privileges:") => "privileges",
-                    message if message.contains(".records:") => "records",
-                    _ if decl.paths.is_empty() => "sql",
-                    _ => "paths",
-                };
-                let hint = match key {
-                    "exec_read" => r#"write it as: exec_read = [["/usr/bin/systemctl", "is-enabled", "nginx"]]"#,
-                    "records" => r#"write it as: records = ["www.example.com A,AAAA"]"#,
-                    "sql" => r#"write it as: sql = ["role:app_*"]"#,
-                    "privileges" => r#"write it as: privileges = ["createrole", "pg_monitor"]"#,
-                    "exec" => r#"write it as: exec = [["/usr/sbin/nginx", "-t"]]"#,
-                    _ => r#"write it as: paths = ["/etc/**"]"#,
-                };
-                return Err(file.wrong(&at(key), fault.message, Some(hint.to_owned())));
+                let known = GRANTS.iter().copied().find(|(key, _)| fault.field.as_deref() == Some(*key));
+                let (key, value) = known.unwrap_or(GRANTS[0]);
+                return Err(file.wrong(&at(key), fault.message, Some(format!("write it as: {key} = {value}"))));
             }
         }
     }

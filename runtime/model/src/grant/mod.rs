@@ -131,7 +131,7 @@ impl Grant {
     /// Joins what was granted to a plugin on a target. `own` are paths that stay shut.
     ///
     /// # Errors
-    /// A pattern that cannot be read, or a path pattern that is not absolute.
+    /// A pattern that cannot be read, or a path pattern that is not absolute; `field` is the key.
     pub fn new<'a>(
         plugin: &str,
         target: &str,
@@ -144,34 +144,36 @@ impl Grant {
             grant.network.add(plugin, decl)?;
             grant.dns.add(plugin, decl)?;
             for pattern in &decl.env {
-                grant.env.push(glob(pattern, false)?);
+                grant.env.push(glob(pattern, false).map_err(about("env"))?);
             }
             for pattern in &decl.databases {
-                grant.databases.push(glob(pattern, false)?);
+                grant.databases.push(glob(pattern, false).map_err(about("databases"))?);
             }
             for pattern in &decl.sql {
-                grant.sql.push(glob(pattern, true)?);
+                grant.sql.push(glob(pattern, true).map_err(about("sql"))?);
             }
             for name in &decl.privileges {
                 if !is_privilege(name) {
                     return Err(invalid(format!(
                         "grants.{plugin}.privileges: {name:?} is neither superuser, replication, bypassrls or createrole \
                          nor a role of the server's own, such as pg_monitor"
-                    )));
+                    ))
+                    .at("privileges"));
                 }
                 grant.privileges.push(name.clone());
             }
             for pattern in &decl.paths {
                 if !pattern.starts_with('/') {
-                    return Err(invalid(format!("grants.{plugin}.paths: {pattern:?} is not absolute")));
+                    return Err(invalid(format!("grants.{plugin}.paths: {pattern:?} is not absolute")).at("paths"));
                 }
-                grant.paths.push(glob(pattern, true)?);
+                grant.paths.push(glob(pattern, true).map_err(about("paths"))?);
             }
             for argv in &decl.exec {
-                grant.exec.push(command_pattern(&format!("grants.{plugin}.exec"), argv)?);
+                grant.exec.push(command_pattern(&format!("grants.{plugin}.exec"), argv).map_err(about("exec"))?);
             }
             for argv in &decl.exec_read {
-                grant.exec_read.push(command_pattern(&format!("grants.{plugin}.exec_read"), argv)?);
+                let pattern = command_pattern(&format!("grants.{plugin}.exec_read"), argv);
+                grant.exec_read.push(pattern.map_err(about("exec_read"))?);
             }
         }
         Ok(grant)
@@ -252,6 +254,11 @@ pub fn glob(pattern: &str, path: bool) -> Result<GlobMatcher, Fault> {
 
 fn invalid(message: String) -> Fault {
     Fault::new("invalid", Blame::Target, message)
+}
+
+/// Adds to a fault the key of `[grants.NAME]` that it is about.
+pub(crate) fn about(key: &'static str) -> impl Fn(Fault) -> Fault {
+    move |fault| fault.at(key)
 }
 
 /// A text as TOML writes it. JSON's strings are strings of TOML too.

@@ -4,7 +4,7 @@ use globset::GlobMatcher;
 
 use super::{ObjectName, Prefix};
 use crate::error::{Blame, Fault};
-use crate::grant::{GrantDecl, glob};
+use crate::grant::{GrantDecl, about, glob};
 
 /// The grants on a network.
 #[derive(Debug, Clone, Default)]
@@ -22,12 +22,13 @@ impl NetworkGrant {
     /// Adds what a declaration gives.
     ///
     /// # Errors
-    /// A pattern that cannot be read, with its key.
+    /// A pattern that cannot be read; `field` is its key.
     pub(crate) fn add(&mut self, plugin: &str, decl: &GrantDecl) -> Result<(), Fault> {
-        let bad =
-            |key: &str, why: String| Fault::new("invalid", Blame::Target, format!("grants.{plugin}.{key}: {why}"));
+        let bad = |key: &str, why: String| {
+            Fault::new("invalid", Blame::Target, format!("grants.{plugin}.{key}: {why}")).at(key)
+        };
         for pattern in &decl.links {
-            self.links.push((pattern.clone(), glob(pattern, false)?));
+            self.links.push((pattern.clone(), glob(pattern, false).map_err(about("links"))?));
         }
         for (key, texts, into) in
             [("addresses", &decl.addresses, &mut self.addresses), ("routes", &decl.routes, &mut self.routes)]
@@ -48,16 +49,17 @@ impl NetworkGrant {
             self.rules.push((from, to));
         }
         for pattern in &decl.sysctls {
-            self.sysctls.push(glob(&turned(pattern), true)?);
+            self.sysctls.push(glob(&turned(pattern), true).map_err(about("sysctls"))?);
         }
         for pattern in &decl.wireguard {
-            self.wireguard.push(glob(pattern, false)?);
+            self.wireguard.push(glob(pattern, false).map_err(about("wireguard"))?);
         }
         for text in &decl.tables {
             let [family, name] = text.split_whitespace().collect::<Vec<_>>()[..] else {
                 return Err(bad("tables", format!("{text:?} is not a family and a name, such as `inet filter`")));
             };
-            self.tables.push((glob(family, false)?, glob(name, false)?));
+            let one = |pattern| glob(pattern, false).map_err(about("tables"));
+            self.tables.push((one(family)?, one(name)?));
         }
         Ok(())
     }
