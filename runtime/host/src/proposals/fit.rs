@@ -5,7 +5,7 @@ use tidelock_model::digest::Digest;
 use tidelock_model::dns::DnsEffect;
 use tidelock_model::effect::{Attributes, EffectBody, PathState, Precondition};
 use tidelock_model::name::Identity;
-use tidelock_model::network::NetworkEffect;
+use tidelock_model::network::{NetworkEffect, Object};
 use tidelock_model::plan::Action;
 use tidelock_model::port::StepRequest;
 use tidelock_model::sql::{Act, SqlEffect, Verb, covers};
@@ -49,6 +49,10 @@ pub(super) fn fits(body: &EffectBody, request: &StepRequest) -> Result<(), Strin
                 return Err("the name of a variable is empty or holds `=`, or one holds a NUL".into());
             }
             command(argv, request)
+        }
+        EffectBody::Network(NetworkEffect::Put { object: Object::Wireguard(set) }) if set.private_key.is_none() => {
+            // Its secrets are among the fields that are compared.
+            Err("it has no `private_key`".into())
         }
         EffectBody::Network(NetworkEffect::Put { object }) => spelled_out(object, request),
         EffectBody::Dns(DnsEffect::PutRecords { set, .. }) => spelled_out(set, request),
@@ -113,10 +117,6 @@ fn holds_text(spec: &Value, text: &str) -> bool {
 fn spelled_out(object: &impl serde::Serialize, request: &StepRequest) -> Result<(), String> {
     let put = serde_json::to_value(object).map_err(|error| format!("it cannot be written: {error}"))?;
     let desired = request.desired.as_ref();
-    // Its secrets are among the fields that are compared.
-    if put.get("object").is_some_and(|kind| kind == "wireguard") && put.get("private_key").is_none_or(Value::is_null) {
-        return Err("it has no `private_key`".into());
-    }
     for (field, value) in put.as_object().into_iter().flatten().filter(|(field, _)| *field != "object") {
         if desired.and_then(|spec| spec.get(field)) != Some(value) {
             return Err(format!("its field `{field}` is not as the desired spec says"));
