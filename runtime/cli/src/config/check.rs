@@ -152,6 +152,9 @@ fn check_target(file: &File<'_>, name: &str, target: &TargetDecl) -> Result<(), 
         _ if target.is_server() && target.root.is_some() => {
             ("root", "is a database server, and has a root", "type = \"machine\"")
         }
+        _ if target.is_server() && target.netns.is_some() => {
+            ("netns", "is a database server, and has a netns", "type = \"machine\"")
+        }
         _ if target.is_server() && server.host.all().is_empty() => {
             ("type", "is a database server without a host", "host = \"db.example.com\"")
         }

@@ -46,7 +46,7 @@ pub(super) fn make_absolute(config: &mut Config, dir: &Path) {
     for target in config.targets.values_mut() {
         maybe(&mut target.root);
         maybe(&mut target.file);
-        target.each_file(root);
+        target.each_path(root);
     }
 }
 

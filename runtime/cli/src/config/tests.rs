@@ -487,3 +487,15 @@ fn a_mistake_in_a_grant_is_shown_at_its_key_with_how_that_is_written() {
         assert!(told.contains(&format!("write it as: {key} = [")), "{told}");
     }
 }
+
+#[test]
+fn the_folder_of_a_servers_socket_is_not_ours() {
+    let text = "[targets.db]\ntype = \"postgres\"\nhost = \"run/pg\"\nuser = \"tidelock\"\npassword = { file = \"db.password\" }\n";
+    let dir = written(&[("tidelock.toml", text)]);
+    let loaded = load(&dir.path().join("tidelock.toml")).unwrap();
+    let own = OwnPaths::collect(&loaded).seen_from(dir.path());
+    assert!(own.iter().any(|own| own == "/db.password"), "{own:?}");
+    assert!(!own.iter().any(|own| own.starts_with("/run")), "{own:?}");
+    let told = complaint(&text.replace("host", "netns = \"east\"\nhost"));
+    assert!(told.contains("is a database server, and has a netns"), "{told}");
+}

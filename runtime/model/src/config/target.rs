@@ -93,11 +93,19 @@ impl TargetDecl {
         DnsDecl { host: self.host.clone(), port: self.port, zones: self.zones.clone(), key: self.key.clone() }
     }
 
-    /// Does something with every path of a file in what it says of a server.
+    /// Does something with every path in what it says of a server: of our own files about it, and
+    /// of the server's sockets.
+    pub fn each_path(&mut self, mut each: impl FnMut(&mut String)) {
+        self.each_file(&mut each);
+        let mut server = self.server();
+        server.sockets().for_each(each);
+        self.set_server(server);
+    }
+
+    /// Does something with the path of every file of our own in what it says of a server.
     pub fn each_file(&mut self, mut each: impl FnMut(&mut String)) {
         let mut server = self.server();
         server.files().for_each(&mut each);
-        server.sockets().for_each(&mut each);
         self.set_server(server);
         if let Some(file) = self.key.as_mut().and_then(|key| key.secret.file()) {
             each(file);
