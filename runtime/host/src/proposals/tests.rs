@@ -250,8 +250,7 @@ fn effects_and_another_answer_contradict_each_other() {
 fn a_wireguard_interface_is_set_with_its_key() {
     use tidelock_model::network::{NetworkEffect, Object};
     let spec = json!({"link": "wg0", "private_key": {"$secret": "vpn/key"}, "peers": {}});
-    let request =
-        StepRequest { identity: Identity::new("wireguard:wg0"), desired: Some(spec.clone()), ..request() };
+    let request = StepRequest { identity: Identity::new("wireguard:wg0"), desired: Some(spec.clone()), ..request() };
     let fits = |set: serde_json::Value| {
         let object = Object::Wireguard(serde_json::from_value(set).unwrap());
         super::fit::fits(&EffectBody::Network(NetworkEffect::Put { object }), &request)

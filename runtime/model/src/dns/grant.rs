@@ -18,9 +18,8 @@ impl DnsGrant {
     /// # Errors
     /// A pattern that cannot be read; `field` is its key.
     pub(crate) fn add(&mut self, plugin: &str, decl: &GrantDecl) -> Result<(), Fault> {
-        let bad = |why: String| {
-            Fault::new("invalid", Blame::Target, format!("grants.{plugin}.records: {why}")).at("records")
-        };
+        let bad =
+            |why: String| Fault::new("invalid", Blame::Target, format!("grants.{plugin}.records: {why}")).at("records");
         for text in &decl.records {
             let [name, types] = text.split_whitespace().collect::<Vec<_>>()[..] else {
                 let why = format!("{text:?} is not a name and its types, such as `www.example.com A,AAAA`");

@@ -7,9 +7,9 @@ use tidelock_model::name::{Address, Lane};
 use tidelock_model::plan::{Action, Plan};
 use tidelock_model::run::{Run, RunEnd};
 
-use super::{Applied, INTERRUPTED};
 use super::gate::Held;
 use super::record::not_performed;
+use super::{Applied, INTERRUPTED};
 use crate::error::RunError;
 use crate::runtime::Runtime;
 

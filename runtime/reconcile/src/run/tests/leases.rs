@@ -40,7 +40,7 @@ struct Reader {
 #[async_trait]
 impl Approver for Reader {
     async fn approve(&self, plan: &Plan, lanes: &[Lane]) -> Option<Yes> {
-        tokio::time::sleep(Duration::from_millis(600)).await;
+        tokio::time::sleep(Duration::from_millis(2_000)).await;
         let taken = self.store.lease(&format!("lane:{}", lane()), "daemon", 60_000);
         *self.daemon.lock().unwrap() = Some(taken.map_or_else(|error| error.code, |_| "taken".to_owned()));
         Says(true).approve(plan, lanes).await
@@ -51,7 +51,7 @@ impl Approver for Reader {
 async fn a_person_may_read_for_longer_than_a_lease_lasts() {
     let mut world = World::new();
     world.runtime.clock = Arc::new(OnTheWall(Instant::now()));
-    world.runtime.lease_ms = 200;
+    world.runtime.lease_ms = 900;
     world.resource("a.json", "a", "/etc/a", "one", "");
     let reader = Reader { store: world.runtime.store.clone(), daemon: Mutex::default() };
     let applied = world.apply_by(&reader).await.unwrap();

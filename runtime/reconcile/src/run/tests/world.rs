@@ -20,8 +20,8 @@ use tidelock_model::observation::{Observation, Readiness, Subject};
 use tidelock_model::plan::{Action, Group, Plan, Preview};
 use tidelock_model::plugin::PluginRef;
 use tidelock_model::port::{
-    Blobs, Checker, Clock, Declared, Fetched, Guarded, Listener, PluginError, Plugins, Provider, RenderInputs, Rendered,
-    Renderer, Source, SourceError, StepAnswer, StepRequest, Target, Targets, Tree, TreeEntry, Until, Want,
+    Blobs, Checker, Clock, Declared, Fetched, Guarded, Listener, PluginError, Plugins, Provider, RenderInputs,
+    Rendered, Renderer, Source, SourceError, StepAnswer, StepRequest, Target, Targets, Tree, TreeEntry, Until, Want,
 };
 use tidelock_model::reads::{Question, Read, answer};
 use tidelock_model::resource::RenderedDoc;
