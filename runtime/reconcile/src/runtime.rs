@@ -12,6 +12,7 @@ use tidelock_model::port::{
     Checker, Clock, Listener, Plugins, Secrets, Source, Store, StoreError, Targets, Want, Watch,
 };
 
+use crate::driver::LANES_AT_ONCE;
 use crate::interrupt::Interrupt;
 use crate::select::Siblings;
 
@@ -53,6 +54,11 @@ pub struct Runtime {
 }
 
 impl Runtime {
+    /// How many targets are worked on at once.
+    pub(crate) fn at_once(&self) -> usize {
+        self.config.daemon.lanes_at_once.map_or(LANES_AT_ONCE, usize::from)
+    }
+
     /// Stores an event, then tells the listener. The one way in which a pass speaks.
     pub(crate) fn emit(&self, run: Option<&str>, lane: Option<&Lane>, event: &RunEvent) -> Result<(), StoreError> {
         let said_by_each_look = matches!(event, RunEvent::Observed { .. } | RunEvent::Rendered { cached: true, .. });

@@ -23,7 +23,6 @@ use super::leases::Leases;
 use super::runs::Runs;
 use crate::confirm;
 use crate::contents::BlobSet;
-use crate::driver::LANES_AT_ONCE;
 use crate::error::RunError;
 use crate::holds;
 use crate::runtime::Runtime;
@@ -79,11 +78,10 @@ pub(super) async fn perform(
     blobs: &BlobSet,
     who: &str,
 ) -> Result<Performed, RunError> {
-    let at_once = runtime.config.daemon.lanes_at_once.map_or(LANES_AT_ONCE, usize::from);
     let runs = Runs::begin(runtime, &pass.approved, who)?;
     let work = runs.by_target().into_values().map(|runs| on_target(runtime, leases, pass, blobs, runs));
     // One that cannot go on leaves the others to their end: what was begun is settled.
-    let ends: Vec<Result<Performed, RunError>> = stream::iter(work).buffered(at_once).collect().await;
+    let ends: Vec<Result<Performed, RunError>> = stream::iter(work).buffered(runtime.at_once()).collect().await;
     let mut all = Performed::of(Runs::default());
     for end in ends {
         all.add(end?);

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use futures::{StreamExt as _, stream};
 use tidelock_model::check::{Probe, filled, not_allowed};
 use tidelock_model::config::Config;
 use tidelock_model::error::{Diagnostic, Place};
@@ -83,33 +84,50 @@ impl Checks {
     }
 
     /// Asks in each lane that is `meant`: where something was performed, and where there was
-    /// nothing to do but the checks have not held at this revision yet. Gives back those in which
-    /// one does not hold, and why.
+    /// nothing to do but the checks have not held at this revision yet; several lanes at once.
+    /// Gives back those in which one does not hold, and why.
     pub(super) async fn ask<'m>(
         self,
         runtime: &Runtime,
         leases: &Leases,
         meant: impl Fn(&Lane) -> Meant<'m>,
     ) -> Result<BTreeMap<Lane, String>, RunError> {
-        let mut failing = BTreeMap::new();
+        let mut asking = Vec::new();
         for (lane, checks, held) in &self.0 {
             let run = match meant(lane) {
                 Meant::Performed(run) => Some(run),
                 Meant::Nothing if !held => None,
                 Meant::Nothing | Meant::Not => continue,
             };
-            for check in checks {
-                let why = leases.kept_while(runtime, asked(runtime, check)).await;
-                let event = RunEvent::Checked { check: check.probe.to_string(), why: why.clone() };
-                runtime.emit(run, Some(lane), &event)?;
-                if let Some(why) = why {
-                    failing.insert(lane.clone(), format!("check {}: {why}", check.probe));
-                    break;
-                }
-            }
+            asking.push(in_lane(runtime, leases, lane, checks, run));
+        }
+        let answers: Vec<Result<Option<(Lane, String)>, RunError>> =
+            stream::iter(asking).buffered(runtime.at_once()).collect().await;
+        let mut failing = BTreeMap::new();
+        for answer in answers {
+            failing.extend(answer?);
         }
         Ok(failing)
     }
+}
+
+/// Asks the checks of one lane, in order, until one does not hold; gives that, and why.
+async fn in_lane(
+    runtime: &Runtime,
+    leases: &Leases,
+    lane: &Lane,
+    checks: &[Check],
+    run: Option<&str>,
+) -> Result<Option<(Lane, String)>, RunError> {
+    for check in checks {
+        let why = leases.kept_while(runtime, asked(runtime, check)).await;
+        let event = RunEvent::Checked { check: check.probe.to_string(), why: why.clone() };
+        runtime.emit(run, Some(lane), &event)?;
+        if let Some(why) = why {
+            return Ok(Some((lane.clone(), format!("check {}: {why}", check.probe))));
+        }
+    }
+    Ok(None)
 }
 
 /// Whether the checks of a lane are to be asked.

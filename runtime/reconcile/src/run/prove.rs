@@ -3,10 +3,11 @@
 
 use std::collections::BTreeMap;
 
+use futures::{StreamExt as _, stream};
 use serde_json::Value;
 use tidelock_model::event::RunEvent;
 use tidelock_model::kind::{FieldInfo, KindInfo, covers};
-use tidelock_model::name::Identity;
+use tidelock_model::name::{Identity, Name};
 use tidelock_model::observation::{Observation, Readiness, Subject, commands};
 use tidelock_model::plan::{Action, Change, FieldChange};
 
@@ -25,11 +26,31 @@ pub(super) struct Proven {
     pub(super) mismatches: Vec<Mismatch>,
 }
 
-/// Looks again at what was done, and compares it with what the plan said would be.
-/// A kind with a settle time is looked at until the time is up.
+/// Looks again at what was done, and compares it with what the plan said would be. A kind with a
+/// settle time is looked at until the time is up; several targets at once, as they were written.
 pub(super) async fn prove(runtime: &Runtime, pass: &ApprovedPass, performed: Performed) -> Result<Proven, RunError> {
-    let mut mismatches = Vec::new();
+    let mut targets: BTreeMap<&Name, Vec<&PlannedLane>> = BTreeMap::new();
     for lane in &pass.lanes {
+        targets.entry(&lane.rendered.desired.lane.target).or_default().push(lane);
+    }
+    let proofs: Vec<_> = targets.into_values().map(|lanes| on_target(runtime, pass, lanes, &performed)).collect();
+    let proofs: Vec<Result<Vec<Mismatch>, RunError>> = stream::iter(proofs).buffered(runtime.at_once()).collect().await;
+    let mut mismatches = Vec::new();
+    for proof in proofs {
+        mismatches.extend(proof?);
+    }
+    Ok(Proven { performed, mismatches })
+}
+
+/// Proves what was done in the lanes of one target, one after the other.
+async fn on_target(
+    runtime: &Runtime,
+    pass: &ApprovedPass,
+    lanes: Vec<&PlannedLane>,
+    performed: &Performed,
+) -> Result<Vec<Mismatch>, RunError> {
+    let mut mismatches = Vec::new();
+    for lane in lanes {
         let key = &lane.rendered.desired.lane;
         let plan = pass.approved.plan();
         let mut open: Vec<&Change> = plan
@@ -60,7 +81,7 @@ pub(super) async fn prove(runtime: &Runtime, pass: &ApprovedPass, performed: Per
             pause = (pause * 2).min(2_000);
         }
     }
-    Ok(Proven { performed, mismatches })
+    Ok(mismatches)
 }
 
 /// The changes that are not as planned, and how.

@@ -15,7 +15,13 @@ use super::world::{Says, World, lane};
 use crate::runtime::{Approver, Yes};
 
 /// The clock on the wall.
-struct OnTheWall(Instant);
+pub(super) struct OnTheWall(Instant);
+
+impl OnTheWall {
+    pub(super) fn new() -> Arc<Self> {
+        Arc::new(Self(Instant::now()))
+    }
+}
 
 impl Clock for OnTheWall {
     fn now(&self) -> Timestamp {
@@ -50,7 +56,7 @@ impl Approver for Reader {
 #[tokio::test]
 async fn a_person_may_read_for_longer_than_a_lease_lasts() {
     let mut world = World::new();
-    world.runtime.clock = Arc::new(OnTheWall(Instant::now()));
+    world.runtime.clock = OnTheWall::new();
     world.runtime.lease_ms = 900;
     world.resource("a.json", "a", "/etc/a", "one", "");
     let reader = Reader { store: world.runtime.store.clone(), daemon: Mutex::default() };

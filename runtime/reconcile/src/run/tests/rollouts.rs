@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::json;
 use tidelock_model::digest::Digest;
@@ -11,6 +12,7 @@ use tidelock_model::name::{Lane, Name};
 use tidelock_model::port::Filter;
 use tidelock_model::run::{RunEnd, Status};
 
+use super::leases::OnTheWall;
 use super::world::{Fleet, Machine, Meanwhile, World, name};
 use crate::Runtime;
 
@@ -106,6 +108,20 @@ async fn the_first_failure_stops_the_rest_and_mending_it_goes_on() {
     fleet.mended("t1");
     assert_eq!(world.apply(true).await.unwrap().end, RunEnd::Done);
     assert_eq!(fleet.with("two").len(), 6);
+}
+
+#[tokio::test]
+async fn several_targets_are_written_and_checked_at_once() {
+    let (mut world, fleet) = fleet(3, "rollout: { first: 3 }\nchecks: [{ tcp: '{target}:80' }]\n").await;
+    world.runtime.clock = OnTheWall::new();
+    let all = || Some(Arc::new(tokio::sync::Barrier::new(3)));
+    let writing = all();
+    fleet.machines.values().for_each(|machine| machine.meets.lock().unwrap().clone_from(&writing));
+    *world.checks.meet.lock().unwrap() = all();
+    world.resource("a.json", "a", "/etc/a", "two", "");
+    let applied = tokio::time::timeout(Duration::from_secs(20), world.apply(true)).await;
+    let applied = applied.expect("each waits for the others").unwrap();
+    assert_eq!((applied.end, fleet.with("two").len()), (RunEnd::Done, 3));
 }
 
 #[tokio::test]

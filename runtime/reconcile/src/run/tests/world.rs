@@ -58,6 +58,8 @@ pub(super) struct Machine {
     pub(super) dies: Mutex<bool>,
     /// Effects that were performed.
     pub(super) performed: Mutex<Vec<String>>,
+    /// It is written once that many others are.
+    pub(super) meets: Mutex<Option<Arc<tokio::sync::Barrier>>>,
     /// Somebody wishes for an end while it is written.
     pub(super) interrupts: Mutex<Option<crate::Interrupt>>,
     /// Whether what is done there touches the way to Git.
@@ -515,6 +517,10 @@ impl Target for Machine {
 
     async fn perform(&self, run: &str, groups: &[Group], blobs: &dyn Blobs, _: &Until) -> Vec<Outcome> {
         assert!(!*self.dies.lock().unwrap(), "the process dies here");
+        let meets = self.meets.lock().unwrap().clone();
+        if let Some(others) = meets {
+            others.wait().await;
+        }
         if let Some(interrupt) = &*self.interrupts.lock().unwrap() {
             let _ = interrupt.ask();
         }
@@ -566,6 +572,8 @@ impl Machine {
 /// Checks by their words: those that fail, and what was asked.
 #[derive(Default)]
 pub(super) struct FakeChecks {
+    /// Each answers once that many others are asked.
+    pub(super) meet: Mutex<Option<Arc<tokio::sync::Barrier>>>,
     pub(super) failing: Mutex<BTreeSet<String>>,
     pub(super) asked: Mutex<Vec<String>>,
 }
@@ -575,6 +583,10 @@ impl Checker for FakeChecks {
     async fn ask(&self, probe: &Probe, _: u64) -> Result<(), Fault> {
         let probe = probe.to_string();
         self.asked.lock().unwrap().push(probe.clone());
+        let meet = self.meet.lock().unwrap().clone();
+        if let Some(others) = meet {
+            others.wait().await;
+        }
         if self.failing.lock().unwrap().contains(&probe) {
             return Err(Fault::new("check", Blame::Target, "it answers 503"));
         }
