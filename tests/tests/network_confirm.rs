@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use tidelock_tests::dice::count;
 use tidelock_tests::netns::Netns;
 use tidelock_tests::router::{self, GRANT, put, put_on};
 use tidelock_tests::{Daemon, Site};
@@ -173,13 +174,13 @@ fn said(site: &Site, command: &[&str], text: &str) {
     }
 }
 
-/// Repetitions of the soak; a few of them are a test. `TIDELOCK_KILLS` says another number.
-const KILLS: u32 = 6;
+/// Repetitions; `TIDELOCK_SOAK_GUARD_KILLS` says another number.
+const KILLS: u64 = 6;
 
 #[test]
 #[expect(clippy::print_stderr, reason = "what a long run is made for")]
 fn a_kill_at_any_moment_leaves_the_old_network_or_the_new_one() {
-    let kills = std::env::var("TIDELOCK_KILLS").ok().and_then(|text| text.parse().ok()).unwrap_or(KILLS);
+    let kills = count("TIDELOCK_SOAK_GUARD_KILLS", KILLS);
     let (site, space) = site("confirm: 3s\n");
     let old = space.picture();
     cut(&site);

@@ -3,14 +3,15 @@
 use std::time::Duration;
 
 use tidelock_tests::Daemon;
+use tidelock_tests::dice::count;
 use tidelock_tests::netns::Netns;
 use tidelock_tests::router::{self, GRANT, firewall, put};
 
 /// An upper bound for machines that are busy; a look comes once an hour.
 const SOON: Duration = Duration::from_secs(10);
 
-/// Rounds of the changes by hand; `TIDELOCK_HEALS` says another number.
-const ROUNDS: usize = 1;
+/// Rounds of the changes by hand; `TIDELOCK_SOAK_HEALS` says another number.
+const ROUNDS: u64 = 1;
 
 #[test]
 #[expect(clippy::print_stderr, reason = "what a long run is made for")]
@@ -27,7 +28,7 @@ fn what_somebody_changes_by_hand_is_heard_and_healed_at_once() {
     let before = space.picture();
     let daemon = Daemon::start(&site);
     std::thread::sleep(Duration::from_secs(2));
-    let rounds = std::env::var("TIDELOCK_HEALS").ok().and_then(|text| text.parse().ok()).unwrap_or(ROUNDS);
+    let rounds = usize::try_from(count("TIDELOCK_SOAK_HEALS", ROUNDS)).unwrap();
     let mut took = Vec::new();
     let by_hand = [
         &["ip", "link", "set", "br0", "mtu", "1500"][..],

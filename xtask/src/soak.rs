@@ -5,6 +5,10 @@ use anyhow::Result;
 use crate::workspace::Workspace;
 use crate::{process, test, wasm_std};
 
+/// The suites that have long forms: all that read a `TIDELOCK_SOAK_` variable.
+const SUITES: [&str; 7] =
+    ["soak", "mysql_killed", "network_confirm", "network_watched", "postgres_killed", "postgres_writers", "sql"];
+
 /// How long.
 #[derive(clap::Args)]
 pub(crate) struct Options {
@@ -20,6 +24,12 @@ pub(crate) struct Options {
     /// How often four writers apply at once to one database server
     #[arg(long, default_value_t = 100)]
     writers: u64,
+    /// How often an apply to a network is killed that a guard watches over
+    #[arg(long, default_value_t = 100)]
+    guard_kills: u64,
+    /// How often each change by hand to a watched network is healed
+    #[arg(long, default_value_t = 20)]
+    heals: u64,
     /// Runs the same random moments again
     #[arg(long)]
     seed: Option<u64>,
@@ -30,11 +40,12 @@ pub(crate) fn soak(workspace: &Workspace, options: &Options) -> Result<()> {
     test::binary(workspace)?;
     let mut cargo = workspace.cargo();
     cargo.args(["test", "--workspace", "--locked"]);
-    cargo
-        .args(["soak", "mysql_killed", "postgres_killed", "postgres_writers"].iter().flat_map(|test| ["--test", test]));
+    cargo.args(SUITES.iter().flat_map(|test| ["--test", test]));
     cargo.args(["--", "--nocapture", "--test-threads=1"]);
     cargo.env("TIDELOCK_SOAK_DATABASE_KILLS", options.database_kills.to_string());
     cargo.env("TIDELOCK_SOAK_WRITERS", options.writers.to_string());
+    cargo.env("TIDELOCK_SOAK_GUARD_KILLS", options.guard_kills.to_string());
+    cargo.env("TIDELOCK_SOAK_HEALS", options.heals.to_string());
     cargo.env("TIDELOCK_SOAK_KILLS", options.kills.to_string());
     cargo.env("TIDELOCK_SOAK_SECONDS", options.seconds.to_string());
     if let Some(seed) = options.seed {
@@ -42,4 +53,28 @@ pub(crate) fn soak(workspace: &Workspace, options: &Options) -> Result<()> {
     }
     wasm_std::ensure(workspace)?.configure(&mut cargo);
     process::run(workspace.embedding(&mut cargo))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::SUITES;
+
+    #[test]
+    fn what_has_a_long_form_is_run() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+        let mut left_out = Vec::new();
+        for (folder, suite) in [("tests/tests", None), ("runtime/target/tests/sql", Some("sql"))] {
+            for file in std::fs::read_dir(root.join(folder)).unwrap().map(|entry| entry.unwrap().path()) {
+                let name = file.file_stem().unwrap().to_string_lossy().into_owned();
+                let suite = suite.unwrap_or(&name);
+                let reads = std::fs::read_to_string(&file).is_ok_and(|text| text.contains("TIDELOCK_SOAK_"));
+                if reads && !SUITES.contains(&suite) {
+                    left_out.push(file);
+                }
+            }
+        }
+        assert!(left_out.is_empty(), "no soak runs {left_out:?}");
+    }
 }
