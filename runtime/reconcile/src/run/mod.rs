@@ -27,6 +27,7 @@ mod way;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use futures::{StreamExt as _, stream};
 use tidelock_model::error::{Blame, Diagnostic, Fault};
 use tidelock_model::name::{Address, Lane};
 use tidelock_model::plan::{Plan, Wait};
@@ -219,8 +220,8 @@ async fn pass(
     ended::together(runtime, whole, done, held, unchecked, who)
 }
 
-/// Tells the guards what came of their lanes. One that took its lane back is why that lane is
-/// not as the plan said.
+/// Tells the guards what came of their lanes, at once: none runs out of time while another is told.
+/// One that took its lane back is why that lane is not as the plan said.
 async fn confirmed(
     runtime: &Runtime,
     leases: &Leases,
@@ -232,23 +233,37 @@ async fn confirmed(
     if runtime.confirm_within_ms.is_some() {
         return Ok(());
     }
-    let performed = &proven.performed;
-    for (lane, guard) in &performed.guarded {
-        let of = |address: &Address| address.stack == lane.stack && address.target == lane.target;
-        let failed = performed.failures.iter().find(|(address, _)| of(address)).map(|(_, fault)| fault.message.clone());
-        let unlike = || proven.mismatches.iter().find(|one| of(&one.address)).map(|one| one.why.clone());
-        let why = failed
-            .or_else(unlike)
-            .or_else(|| unchecked.get(lane).cloned())
-            .or_else(|| performed.early.get(lane).cloned());
-        let why = match why {
-            Some(why) => Some(why),
-            None => way::cut_off(runtime, leases, plan, lane).await,
-        };
-        let told = crate::confirm::settle(runtime, lane, performed.runs.id(lane), guard, why.as_deref());
-        if let Some(why) = leases.kept_while(runtime, told).await? {
-            unchecked.insert(lane.clone(), format!("taken back: {why}"));
-        }
+    let guarded = proven.performed.guarded.iter();
+    let telling: Vec<_> =
+        guarded.map(|(lane, guard)| told(runtime, leases, plan, proven, unchecked.get(lane), lane, guard)).collect();
+    let ends: Vec<Result<Option<(Lane, String)>, RunError>> =
+        stream::iter(telling).buffered(runtime.at_once()).collect().await;
+    for end in ends {
+        unchecked.extend(end?);
     }
     Ok(())
+}
+
+/// Tells the guard of one lane; gives why that was taken back, where it was.
+async fn told(
+    runtime: &Runtime,
+    leases: &Leases,
+    plan: &Plan,
+    proven: &prove::Proven,
+    unchecked: Option<&String>,
+    lane: &Lane,
+    guard: &str,
+) -> Result<Option<(Lane, String)>, RunError> {
+    let performed = &proven.performed;
+    let of = |address: &Address| address.lane() == *lane;
+    let failed = performed.failures.iter().find(|(address, _)| of(address)).map(|(_, fault)| fault.message.clone());
+    let unlike = || proven.mismatches.iter().find(|one| of(&one.address)).map(|one| one.why.clone());
+    let why = failed.or_else(unlike).or_else(|| unchecked.cloned()).or_else(|| performed.early.get(lane).cloned());
+    let why = match why {
+        Some(why) => Some(why),
+        None => way::cut_off(runtime, leases, plan, lane).await,
+    };
+    let told = crate::confirm::settle(runtime, lane, performed.runs.id(lane), guard, why.as_deref());
+    let back = leases.kept_while(runtime, told).await?;
+    Ok(back.map(|why| (lane.clone(), format!("taken back: {why}"))))
 }
