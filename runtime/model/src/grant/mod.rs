@@ -230,12 +230,18 @@ impl Grant {
         }
     }
 
+    /// What is not granted, with the lines that would grant that and nothing else.
     fn denied(&self, message: String, key: &str, value: &str) -> Fault {
+        self.denied_but_by(message, key, &globset::escape(value))
+    }
+
+    /// The same where what would grant it is a pattern.
+    fn denied_but_by(&self, message: String, key: &str, pattern: &str) -> Fault {
         Fault::new("denied", Blame::Target, message).hint(format!(
             "grant it in tidelock.toml:\n\n[grants.{}]\ntargets = [{}]\n{key} = [{}]",
             self.plugin,
             quoted(&self.target),
-            quoted(&globset::escape(value))
+            quoted(pattern)
         ))
     }
 }

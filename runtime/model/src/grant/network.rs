@@ -1,7 +1,7 @@
 //! Networks: which objects may be seen and written.
 
-use super::{Grant, quoted};
-use crate::error::{Blame, Fault};
+use super::Grant;
+use crate::error::Fault;
 use crate::network::{NetworkEffect, ObjectName};
 
 impl Grant {
@@ -16,12 +16,7 @@ impl Grant {
 
     pub(super) fn object(&self, object: &ObjectName, verb: &str) -> Result<(), Fault> {
         let Err((key, value)) = self.network.opens(object) else { return Ok(()) };
-        let (plugin, target) = (&self.plugin, &self.target);
-        Err(Fault::new("denied", Blame::Target, format!("plugin {plugin} may not {verb} {object} on target {target}"))
-            .hint(format!(
-                "grant it in tidelock.toml:\n\n[grants.{plugin}]\ntargets = [{}]\n{key} = [{}]",
-                quoted(target),
-                quoted(&value)
-            )))
+        let message = format!("plugin {} may not {verb} {object} on target {}", self.plugin, self.target);
+        Err(self.denied_but_by(message, key, &value))
     }
 }

@@ -18,17 +18,8 @@ impl Grant {
         if self.paths.iter().any(|pattern| pattern.is_match(path)) {
             return Ok(());
         }
-        Err(Fault::new(
-            "denied",
-            Blame::Target,
-            format!("plugin {} may not {verb} {path} on target {}", self.plugin, self.target),
-        )
-        .hint(format!(
-            "grant it in tidelock.toml:\n\n[grants.{}]\ntargets = [{}]\npaths = [{}]",
-            self.plugin,
-            quoted(&self.target),
-            quoted(&globset::escape(path))
-        )))
+        let message = format!("plugin {} may not {verb} {path} on target {}", self.plugin, self.target);
+        Err(self.denied(message, "paths", path))
     }
 
     /// A file that runs with its owner's rights is a grant of its own.

@@ -2,7 +2,7 @@
 
 use globset::GlobMatcher;
 
-use super::{Grant, quoted};
+use super::Grant;
 use crate::error::Fault;
 use crate::name::Identity;
 use crate::sql::{Act, SqlEffect};
@@ -82,10 +82,6 @@ impl Grant {
             "plugin {} may not grant anything on all databases like {like} on target {}",
             self.plugin, self.target
         );
-        Err(self.denied(message, "databases", "").hint(format!(
-            "grant it in tidelock.toml:\n\n[grants.{}]\ntargets = [{}]\ndatabases = [\"*\"]",
-            self.plugin,
-            quoted(&self.target)
-        )))
+        Err(self.denied_but_by(message, "databases", "*"))
     }
 }
