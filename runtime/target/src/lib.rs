@@ -8,6 +8,7 @@ mod check;
 pub mod dns;
 pub mod machine;
 pub mod network;
+mod right;
 pub mod sql;
 
 pub use check::Checks;

@@ -6,7 +6,6 @@
 //! that refuses such a one has done nothing of it, and gets each group by itself.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use hickory_proto::op::{Message, OpCode, ResponseCode};
 use hickory_proto::rr::{DNSClass, Name, RData, Record, RecordType as WireType};
@@ -19,6 +18,7 @@ use tidelock_model::run::{EffectEnd, Outcome};
 
 use super::wire::{Session, question, refusal};
 use super::{DnsServer, Inner, fault, text};
+use crate::right::Right;
 
 /// Groups in one update.
 const TOGETHER: usize = 64;
@@ -43,27 +43,6 @@ struct Update {
     bytes: usize,
 }
 
-/// Whether further groups may be begun.
-struct Right {
-    given_up: Arc<AtomicBool>,
-    until: Until,
-}
-
-impl Right {
-    fn is_over(&self) -> bool {
-        self.given_up.load(Ordering::Acquire) || self.until.is_over(crate::uptime())
-    }
-}
-
-/// Says that nobody waits any more, when the future is dropped.
-struct Waiting(Arc<AtomicBool>);
-
-impl Drop for Waiting {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Release);
-    }
-}
-
 /// See [`tidelock_model::port::Target::perform`].
 pub(super) async fn perform(server: &DnsServer, run: &str, groups: &[Group], until: &Until) -> Vec<Outcome> {
     let jobs: Vec<Job> = groups
@@ -74,9 +53,7 @@ pub(super) async fn perform(server: &DnsServer, run: &str, groups: &[Group], unt
         })
         .collect();
     let sizes: Vec<usize> = jobs.iter().map(|job| job.size).collect();
-    let given_up = Arc::new(AtomicBool::new(false));
-    let _waiting = Waiting(Arc::clone(&given_up));
-    let right = Right { given_up, until: until.clone() };
+    let (right, _waiting) = Right::under(until);
     let inner = Arc::clone(&server.inner);
     // In a task of its own: what was begun ends, also where nobody waits for it.
     let work = tokio::spawn(async move { all(&inner, jobs, &right).await });

@@ -33,11 +33,12 @@ use tidelock_model::sql::{Dialect, SqlEffect};
 
 use self::guard::{Judged, judge};
 use self::mariadb::MariaDb;
-use self::perform::{Ready, Right};
+use self::perform::Ready;
 use self::postgres::Postgres;
 use self::sqlite::Sqlite;
 use self::value::fault;
 pub use self::value::{Answer, Column, SqlFault, Value};
+use crate::right::Right;
 
 /// Bounds of what is asked and done. Times are milliseconds, sizes bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -3,9 +3,6 @@
 //! All of it runs in a task of its own. When nobody waits for the answer any more, no further
 //! group is begun; what was begun ends.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-
 use tidelock_model::effect::{Effect, EffectBody};
 use tidelock_model::error::{Blame, Fault};
 use tidelock_model::plan::Group;
@@ -16,6 +13,7 @@ use tidelock_model::sql::{Dialect, Piece, SecretForm, SqlEffect};
 
 use super::value::fault;
 use super::{Server, Turn, mariadb, postgres};
+use crate::right::Right;
 
 /// An effect with its statement as the server gets it.
 pub(super) struct Ready<'e> {
@@ -38,29 +36,6 @@ struct Job {
     statements: Vec<Result<String, Fault>>,
 }
 
-/// Whether further effects may be begun, and what was done in a transaction confirmed.
-#[derive(Clone)]
-pub(super) struct Right {
-    given_up: Arc<AtomicBool>,
-    until: Until,
-}
-
-impl Right {
-    /// Nobody waits for the answer, or the lease is over and somebody else may be at work.
-    pub(super) fn is_over(&self) -> bool {
-        self.given_up.load(Ordering::Acquire) || self.until.is_over(crate::uptime())
-    }
-}
-
-/// Says that nobody waits any more, when the future is dropped.
-struct Waiting(Arc<AtomicBool>);
-
-impl Drop for Waiting {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Release);
-    }
-}
-
 /// See [`tidelock_model::port::Target::perform`].
 pub(super) async fn perform(
     server: &Server,
@@ -79,10 +54,8 @@ pub(super) async fn perform(
         jobs.push(Job { effects, statements });
     }
     let sizes: Vec<usize> = jobs.iter().map(|job| job.effects.len()).collect();
-    let given_up = Arc::new(AtomicBool::new(false));
-    let _waiting = Waiting(Arc::clone(&given_up));
     let server = server.clone();
-    let right = Right { given_up, until: until.clone() };
+    let (right, _waiting) = Right::under(until);
     let work = tokio::spawn(async move { all(&server, &jobs, &right).await });
     let ends = work.await.unwrap_or_else(|error| {
         let why = format!("the task that performed it ended early: {error}");

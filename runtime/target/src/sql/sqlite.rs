@@ -16,9 +16,10 @@ use tidelock_model::run::EffectEnd;
 use tidelock_model::sql::{Dialect, Look};
 
 use super::guard::{Judged, judge};
-use super::perform::{Ready, Right, changed};
+use super::perform::{Ready, changed};
 use super::value::{Answer, Column, SqlFault, Value, fault};
 use super::{Facts, Limits};
+use crate::right::Right;
 
 /// The longest text of SQLite's that is kept.
 const MAX: usize = 2_000;

@@ -18,7 +18,6 @@ mod undo;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use tidelock_model::digest::Digest;
 use tidelock_model::effect::{Effect, EffectBody, PathState, Precondition};
@@ -38,6 +37,7 @@ use super::fault::fault;
 use super::folder::Opened;
 use super::look::Looker;
 use crate::network::{Keys, Session};
+use crate::right::Right;
 
 /// Contents on their way to the thread that writes.
 const CONTENTS_AHEAD: usize = 8;
@@ -58,33 +58,6 @@ struct Job {
 /// A content, and the group and effect that it is for.
 type Delivery = (usize, usize, Result<Vec<u8>, Fault>);
 
-/// Says that nobody waits any more, when the future is dropped.
-struct Waiting(Arc<AtomicBool>);
-
-impl Drop for Waiting {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Release);
-    }
-}
-
-/// The right to begin effects.
-struct Right {
-    given_up: Arc<AtomicBool>,
-    until: Until,
-}
-
-impl Right {
-    /// Whether nothing further may be begun.
-    fn is_over(&self) -> bool {
-        self.given_up.load(Ordering::Acquire) || self.is_anothers()
-    }
-
-    /// Whether somebody else may be at work on the target: then nothing is taken back either.
-    fn is_anothers(&self) -> bool {
-        self.until.is_over(crate::uptime())
-    }
-}
-
 /// See [`tidelock_model::port::Target::perform`].
 pub(super) async fn perform(
     machine: &Machine,
@@ -102,10 +75,8 @@ pub(super) async fn perform(
         })
         .collect();
     let (sender, receiver) = mpsc::channel(CONTENTS_AHEAD);
-    let given_up = Arc::new(AtomicBool::new(false));
-    let _waiting = Waiting(Arc::clone(&given_up));
     let machine = machine.clone();
-    let right = Right { given_up, until: until.clone() };
+    let (right, _waiting) = Right::under(until);
     let keys = keys(groups, blobs);
     let worker = tokio::task::spawn_blocking(move || Performer::perform(&machine, &jobs, receiver, keys, &right));
     deliver(groups, blobs, sender).await;

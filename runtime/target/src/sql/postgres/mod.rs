@@ -19,10 +19,11 @@ use tidelock_model::sql::{Dialect, SqlEffect};
 
 use self::connect::{Pool, Session};
 use super::guard::Judged;
-use super::perform::{Ready, Right};
+use super::perform::Ready;
 use super::session::{Purpose, plain_part};
 use super::value::{Answer, SqlFault, fault};
 use super::{Facts, Limits};
+use crate::right::Right;
 
 /// A PostgreSQL server.
 pub(super) struct Postgres {

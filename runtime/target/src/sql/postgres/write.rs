@@ -13,9 +13,10 @@ use super::connect::{Pool, Session};
 use super::error::{of, passes};
 use super::own::{Own, touched};
 use super::read::{ask, ask_within};
+use crate::right::Right;
 use crate::sql::Limits;
 use crate::sql::guard::{Judged, judge};
-use crate::sql::perform::{Ready, Right, changed};
+use crate::sql::perform::{Ready, changed};
 use crate::sql::session::{Purpose, TRIES, WAIT};
 use crate::sql::value::{Answer, SqlFault, fault};
 
