@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use tidelock_model::error::{Blame, Fault, tame};
 use tidelock_model::event::RunEvent;
-use tidelock_model::grant::{Access, Grant};
+use tidelock_model::grant::{Access, Grant, ungranted};
 use tidelock_model::limits::Limits;
 use tidelock_model::port::Listener;
 
@@ -128,7 +128,7 @@ impl Door {
     pub(crate) fn decide(&mut self, grant: Option<&Grant>, target: &str, access: Access<'_>) -> Result<(), Fault> {
         let verdict = match grant {
             Some(grant) => grant.decide(access),
-            None => Err(no_grant(&self.plugin, target)),
+            None => Err(ungranted(&self.plugin, target, |nothing| nothing.decide(access))),
         };
         verdict.map_err(tamed).inspect_err(|fault| self.denied(fault))
     }
@@ -243,13 +243,6 @@ impl Door {
     fn event(&self, event: &RunEvent) {
         self.listener.event(None, None, event);
     }
-}
-
-/// The refusal of a plugin that was granted nothing on a target.
-pub(crate) fn no_grant(plugin: &str, target: &str) -> Fault {
-    Fault::new("denied", Blame::Target, format!("plugin {plugin} has no grant on target {target}")).hint(format!(
-        "grant it in tidelock.toml:\n\n[grants.{plugin}]\ntargets = [\"{target}\"]\npaths = [\"/etc/app/**\"]"
-    ))
 }
 
 /// A fault that quotes what a guest gave, made fit for a terminal.

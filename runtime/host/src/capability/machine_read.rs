@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tidelock_model::effect::{PathState, Precondition, shown};
 use tidelock_model::error::{Blame, Fault};
-use tidelock_model::grant::Access;
+use tidelock_model::grant::{Access, ungranted};
 use tidelock_target::Stat;
 use wasmtime::Result;
 
@@ -12,7 +12,6 @@ use crate::bindings::read::{Ended, Entry, Host, Kind, Looked};
 use crate::bindings::types::Error;
 use crate::call::{CallState, Desk};
 use crate::convert::to_guest;
-use crate::door::no_grant;
 use crate::eyes::MachineReads;
 use crate::provider::Pass;
 
@@ -131,7 +130,7 @@ impl CallState {
         if pass.eyes.grant(&self.door.plugin).is_some() {
             return Ok(());
         }
-        let fault = no_grant(&self.door.plugin, pass.target.as_str());
+        let fault = ungranted(&self.door.plugin, pass.target.as_str(), |_| Ok(()));
         self.door.denied(&fault);
         Err(fault)
     }

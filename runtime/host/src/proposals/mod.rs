@@ -11,7 +11,7 @@ use std::future::Future;
 
 use tidelock_model::effect::{AfterCrash, Effect, EffectBody, PathState, Precondition};
 use tidelock_model::error::Fault;
-use tidelock_model::grant::Grant;
+use tidelock_model::grant::{Grant, ungranted};
 use tidelock_model::name::Identity;
 use tidelock_model::port::{StepAnswer, StepRequest};
 
@@ -112,7 +112,7 @@ impl Proposals {
         let together = together.map_err(|what| broken(slot, &format!("it has {what}")))?;
         let granted = match grant {
             Some(grant) => grant.decide_effect(&body),
-            None => Err(door::no_grant(plugin, target)),
+            None => Err(ungranted(plugin, target, |nothing| nothing.decide_effect(&body))),
         };
         if let Err(fault) = granted.map_err(door::tamed) {
             slot.refused.get_or_insert_with(|| fault.clone());

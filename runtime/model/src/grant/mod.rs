@@ -246,6 +246,18 @@ impl Grant {
     }
 }
 
+/// The refusal of a plugin that was granted nothing on a target, with the lines that would grant
+/// what it wants: `wanted` asks a grant that opens nothing.
+#[must_use]
+pub fn ungranted(plugin: &str, target: &str, wanted: impl FnOnce(&Grant) -> Result<(), Fault>) -> Fault {
+    let nothing = Grant { plugin: plugin.to_owned(), target: target.to_owned(), ..Grant::default() };
+    let hint = wanted(&nothing)
+        .err()
+        .and_then(|fault| fault.hint)
+        .unwrap_or_else(|| format!("grant it in tidelock.toml:\n\n[grants.{plugin}]\ntargets = [{}]", quoted(target)));
+    Fault::new("denied", Blame::Target, format!("plugin {plugin} has no grant on target {target}")).hint(hint)
+}
+
 /// Compiles a pattern. With `path`, `*` stops at slashes.
 ///
 /// # Errors

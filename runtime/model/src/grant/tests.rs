@@ -267,3 +267,13 @@ fn commands_match_word_by_word() {
         assert!(grant.decide(Access::Exec(&argv(bad))).is_err(), "{bad:?}");
     }
 }
+
+#[test]
+fn a_plugin_that_was_granted_nothing_is_told_the_lines_for_what_it_wants() {
+    let fault = ungranted("server", "web-1", |nothing| nothing.decide(Access::Write("/etc/motd")));
+    assert_eq!((fault.code.as_str(), fault.message.as_str()), ("denied", "plugin server has no grant on target web-1"));
+    let hint = fault.hint.unwrap();
+    assert!(hint.ends_with("[grants.server]\ntargets = [\"web-1\"]\npaths = [\"/etc/motd\"]"), "{hint}");
+    let any = ungranted("server", "web-1", |_| Ok(())).hint.unwrap();
+    assert!(any.ends_with("[grants.server]\ntargets = [\"web-1\"]"), "{any}");
+}

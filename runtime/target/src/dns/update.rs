@@ -12,6 +12,7 @@ use hickory_proto::rr::{DNSClass, Name, RData, Record, RecordType as WireType};
 use tidelock_model::dns::{DnsEffect, RecordType, Rrset, RrsetName};
 use tidelock_model::effect::{Effect, EffectBody, Precondition};
 use tidelock_model::error::Fault;
+use tidelock_model::grant::ungranted;
 use tidelock_model::plan::Group;
 use tidelock_model::port::Until;
 use tidelock_model::run::{EffectEnd, Outcome};
@@ -226,8 +227,8 @@ fn granted<'e>(server: &Inner, effect: &'e Effect) -> Result<Part<'e>, Fault> {
         return Err(fault("invalid", format!("`{}` is not for a DNS server", effect.body.summary())));
     };
     let Some(grant) = server.grants.get(&effect.plugin) else {
-        let message = format!("plugin {} has no grant on target {}", effect.plugin, server.name);
-        return Err(fault("denied", message));
+        let target = server.name.as_str();
+        return Err(ungranted(&effect.plugin, target, |nothing| nothing.decide_effect(&effect.body)));
     };
     grant.decide_effect(&effect.body)?;
     server.serves(&body.rrset().zone)?;

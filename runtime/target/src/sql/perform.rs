@@ -5,6 +5,7 @@
 
 use tidelock_model::effect::{Effect, EffectBody};
 use tidelock_model::error::{Blame, Fault};
+use tidelock_model::grant::ungranted;
 use tidelock_model::plan::Group;
 use tidelock_model::port::{Blobs, Until};
 use tidelock_model::run::{EffectEnd, Outcome};
@@ -153,8 +154,8 @@ fn prepare(server: &Server, effect: &Effect, blobs: &dyn Blobs) -> Result<String
         return Err(fault("invalid", format!("`{}` is not for a database server", effect.body.summary())));
     };
     let Some(grant) = server.inner.grants.get(&effect.plugin) else {
-        let message = format!("plugin {} has no grant on target {}", effect.plugin, server.inner.name);
-        return Err(fault("denied", message));
+        let target = server.inner.name.as_str();
+        return Err(ungranted(&effect.plugin, target, |nothing| nothing.decide_effect(&effect.body)));
     };
     grant.decide_effect(&effect.body)?;
     let pieces =

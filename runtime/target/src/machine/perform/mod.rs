@@ -22,7 +22,7 @@ use std::sync::Arc;
 use tidelock_model::digest::Digest;
 use tidelock_model::effect::{Effect, EffectBody, PathState, Precondition};
 use tidelock_model::error::{Blame, Fault, tame};
-use tidelock_model::grant::{Access, Grant};
+use tidelock_model::grant::{Access, Grant, ungranted};
 use tidelock_model::network::ObjectName;
 use tidelock_model::plan::Group;
 use tidelock_model::port::{Blobs, Until};
@@ -341,9 +341,8 @@ impl<'m> Performer<'m> {
 
     fn grant(&self, effect: &Effect) -> Result<&'m Grant, Fault> {
         let grant = self.machine.grant(&effect.plugin).ok_or_else(|| {
-            let (plugin, target) = (&effect.plugin, self.machine.name());
-            fault("denied", format!("plugin {plugin} was granted nothing on target {target}"))
-                .hint(format!("grant it in tidelock.toml:\n\n[grants.{plugin}]\ntargets = [\"{target}\"]"))
+            let target = self.machine.name().as_str();
+            ungranted(&effect.plugin, target, |nothing| nothing.decide_effect(&effect.body))
         })?;
         grant.decide_effect(&effect.body)?;
         match &effect.precondition {
