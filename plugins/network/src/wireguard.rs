@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use tidelock_sdk::effect::network::{remove_object, set_wireguard};
 use tidelock_sdk::schemars::{self, JsonSchema};
 use tidelock_sdk::serde_json::{Map, Value};
+use tidelock_sdk::spec::escape;
 use tidelock_sdk::sql::Secret;
 use tidelock_sdk::{
     Action, Change, Diagnostic, Error, Field, Kind, Machine, Observation, Present, Proposals, Readiness, SecretProbe,
@@ -121,7 +122,7 @@ impl Kind for Wireguard {
         let mut remarks = Vec::new();
         let mut taken: BTreeMap<String, &str> = BTreeMap::new();
         for (key, peer) in &spec.peers {
-            let at = |field: &str| format!("/peers/{}{field}", escaped(key));
+            let at = |field: &str| format!("/peers/{}{field}", escape(key));
             if !is_key(key) {
                 let why = format!("{key:?} is no public key: 44 characters of base64, as `wg pubkey` prints");
                 remarks.push(Diagnostic::error(why).at(at("")));
@@ -152,7 +153,7 @@ impl Kind for Wireguard {
 
     fn normalise(mut spec: WireguardSpec, _machine: &Machine<'_>) -> Result<WireguardSpec, Error> {
         for (key, peer) in &mut spec.peers {
-            let at = |field: &str| format!("/peers/{}/{field}", escaped(key));
+            let at = |field: &str| format!("/peers/{}/{field}", escape(key));
             for text in &mut peer.allowed_ips {
                 *text = prefix(text, false).map_err(|why| bad(&at("allowed_ips"), why))?;
             }
@@ -202,7 +203,7 @@ fn observation(subject: &Subject, seen: Seen) -> Observation {
         _ => Map::new(),
     };
     for (key, peer) in &mut peers {
-        let at = |field: &str| format!("/peers/{}/{field}", escaped(key));
+        let at = |field: &str| format!("/peers/{}/{field}", escape(key));
         let Some(peer) = peer.as_object_mut() else { continue };
         peer.shift_remove("heard");
         if peer.get("preshared_key").and_then(Value::as_str) == Some("hidden") {
@@ -231,11 +232,6 @@ fn observation(subject: &Subject, seen: Seen) -> Observation {
 fn order(text: &str) -> Option<(std::net::IpAddr, u8)> {
     let (address, length) = text.split_once('/')?;
     Some((address.parse().ok()?, length.parse().ok()?))
-}
-
-/// A key as a part of a JSON pointer: base64 has slashes.
-fn escaped(key: &str) -> String {
-    key.replace('~', "~0").replace('/', "~1")
 }
 
 fn is_key(text: &str) -> bool {

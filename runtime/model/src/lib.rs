@@ -32,6 +32,7 @@ pub mod network;
 pub mod observation;
 pub mod plan;
 pub mod plugin;
+pub mod pointer;
 pub mod port;
 pub mod reads;
 pub mod resource;

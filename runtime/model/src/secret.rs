@@ -10,6 +10,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
+use crate::pointer;
+
 /// The key under which a spec names a secret.
 pub const KEY: &str = "$secret";
 /// The key under which the host adds a keyed digest of the value.
@@ -162,8 +164,7 @@ pub fn refs(spec: &Value) -> Vec<(String, SecretRef)> {
         match value {
             Value::Object(map) => {
                 for (key, value) in map {
-                    let key = key.replace('~', "~0").replace('/', "~1");
-                    walk(value, &format!("{at}/{key}"), out);
+                    walk(value, &pointer::push(at, key), out);
                 }
             }
             Value::Array(items) => {

@@ -8,9 +8,8 @@ use std::collections::BTreeMap;
 use serde_json::{Number, Value};
 use tidelock_model::kind::{FieldInfo, KindInfo, Roles};
 use tidelock_model::plan::FieldChange;
+use tidelock_model::pointer;
 use tidelock_model::secret::SecretRef;
-
-use crate::pointer;
 
 /// What stands where a sensitive value would. A digest of a short password can be
 /// guessed, so not even that is shown.

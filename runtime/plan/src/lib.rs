@@ -28,7 +28,6 @@ mod item;
 mod ledger;
 pub mod observe;
 mod part;
-mod pointer;
 mod prune;
 mod report;
 pub mod rollout;

@@ -11,10 +11,10 @@ use tidelock_model::inventory::InventoryEntry;
 use tidelock_model::kind::KindInfo;
 use tidelock_model::name::{Identity, Kind};
 use tidelock_model::observation::{Subject, commands};
+use tidelock_model::pointer;
 
 use crate::diff::{covering, missing_defaults};
 use crate::input::is_of;
-use crate::pointer;
 
 /// What to look at: the desired resources and what the lane owns, once each, sorted
 /// by identity. `inventory` is all of the target's.

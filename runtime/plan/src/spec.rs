@@ -7,9 +7,9 @@ use serde_json::{Map, Value};
 use tidelock_model::digest::Digest;
 use tidelock_model::kind::KindInfo;
 use tidelock_model::observation::SecretProbe;
+use tidelock_model::pointer;
 
 use crate::diff::{covering, missing_defaults, withheld};
-use crate::pointer;
 
 /// The desired spec with defaults filled in and what is ignored taken from `observed`.
 pub(crate) fn effective(spec: &Value, observed: Option<&Value>, info: Option<&KindInfo>, ignore: &[String]) -> Value {

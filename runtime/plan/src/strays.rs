@@ -8,9 +8,9 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 use tidelock_model::kind::KindInfo;
 use tidelock_model::name::Identity;
+use tidelock_model::pointer;
 
 use crate::input::Index;
-use crate::pointer;
 
 /// Every identity that somebody speaks for, and what lies above them.
 pub(crate) struct Spoken {

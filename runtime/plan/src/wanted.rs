@@ -10,13 +10,13 @@ use tidelock_model::inventory::{InventoryEntry, Origin as Became};
 use tidelock_model::name::Address;
 use tidelock_model::observation::{Observation, Readiness};
 use tidelock_model::plan::{Action, Cause};
+use tidelock_model::pointer;
 use tidelock_model::secret;
 
 use crate::check::unseen;
 use crate::diff::{self, covering, same};
 use crate::input::Index;
 use crate::item::{Item, Origin};
-use crate::pointer;
 use crate::spec::{comparable, effective, sensitive, shown, shown_before};
 use crate::strays::{Spoken, sift};
 

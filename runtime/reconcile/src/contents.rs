@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use tidelock_model::digest::Digest;
 use tidelock_model::error::{Blame, Diagnostic, Fault, Place};
 use tidelock_model::kind::{KindInfo, covers};
+use tidelock_model::pointer;
 use tidelock_model::port::{Blobs, Store, Tree};
 use tidelock_model::secret::{self, SecretName, SecretRef, SecretValue};
 use tidelock_model::stack::resolve;
@@ -75,7 +76,7 @@ impl BlobSet {
         let mut problems: Vec<Diagnostic> = Vec::new();
         let mut withheld = BTreeMap::new();
         for field in info.fields.iter().filter(|field| field.roles.content) {
-            for pointer in expand(spec, &field.path) {
+            for pointer in pointer::matching(spec, &field.path) {
                 let Some(value) = spec.pointer_mut(&pointer) else { continue };
                 let recipe = (!secret::refs(value).is_empty()).then(|| Digest::of_json(&secret::without_macs(value)));
                 match self.resolve(value, dir) {
@@ -99,7 +100,7 @@ impl BlobSet {
             }
         }
         for field in info.fields.iter().filter(|field| field.roles.text) {
-            for pointer in expand(spec, &field.path) {
+            for pointer in pointer::matching(spec, &field.path) {
                 let Some(value) = spec.pointer_mut(&pointer) else { continue };
                 match self.text(value, dir) {
                     Ok(Some(text)) => *value = Value::String(text),
@@ -248,33 +249,10 @@ impl Blobs for BlobSet {
     }
 }
 
-/// The pointers of a spec that a field's pattern stands for.
-pub(crate) fn expand(spec: &Value, pattern: &str) -> Vec<String> {
-    let mut found = vec![(String::new(), spec)];
-    for part in pattern.split('/').skip(1) {
-        let mut next = Vec::new();
-        for (pointer, value) in found {
-            match (part, value) {
-                ("*", Value::Array(items)) => {
-                    next.extend(items.iter().enumerate().map(|(i, item)| (format!("{pointer}/{i}"), item)));
-                }
-                (key, Value::Object(map)) => {
-                    let plain = key.replace("~1", "/").replace("~0", "~");
-                    next.extend(map.get(&plain).map(|value| (format!("{pointer}/{key}"), value)));
-                }
-                _ => {}
-            }
-        }
-        found = next;
-    }
-    found.into_iter().map(|(pointer, _)| pointer).collect()
-}
-
 fn reserved(value: &Value, pointer: &mut String, found: &mut Vec<(String, String)>) {
     let mut step = |part: &str, value: &Value| {
         let length = pointer.len();
-        pointer.push('/');
-        pointer.push_str(part);
+        pointer::step(pointer, part);
         reserved(value, pointer, found);
         pointer.truncate(length);
     };
@@ -303,17 +281,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn patterns_find_their_pointers() {
-        let spec = json!({"files": [{"content": 1}, {"other": 2}, {"content": 3}], "content": 4});
-        assert_eq!(expand(&spec, "/content"), ["/content"]);
-        assert_eq!(expand(&spec, "/files/*/content"), ["/files/0/content", "/files/2/content"]);
-        assert_eq!(expand(&spec, "/none"), Vec::<String>::new());
-    }
-
-    #[test]
     fn dollar_keys_are_found_wherever_they_hide() {
         let mut found = Vec::new();
         reserved(&json!({"a": [{"$secret": "x"}]}), &mut String::new(), &mut found);
         assert_eq!(found, [("/a/0".to_owned(), "$secret".to_owned())]);
+        found.clear();
+        reserved(&json!({"a/b": {"$ref": "x"}}), &mut String::new(), &mut found);
+        assert_eq!(found, [("/a~1b".to_owned(), "$ref".to_owned())]);
     }
 }

@@ -10,6 +10,7 @@ use tidelock_model::digest::Digest;
 use tidelock_model::error::{Blame, Diagnostic, Fault};
 use tidelock_model::grant::glob;
 use tidelock_model::observation::{Observation, SecretProbe};
+use tidelock_model::pointer;
 use tidelock_model::port::{Fetched, Target};
 use tidelock_model::resource::Resource;
 use tidelock_model::secret::{self, SecretName, SecretRef, SecretValue};
@@ -107,7 +108,7 @@ fn find(value: &Value, at: String, found: &mut Vec<(String, Value)>) {
         Value::Object(map) if map.contains_key(secret::KEY) => found.push((at, value.clone())),
         Value::Object(map) => {
             for (key, value) in map {
-                find(value, format!("{at}/{}", key.replace('~', "~0").replace('/', "~1")), found);
+                find(value, pointer::push(&at, key), found);
             }
         }
         Value::Array(items) => {
@@ -158,8 +159,8 @@ pub(crate) async fn compare(target: &dyn Target, desired: &Desired, blobs: &Blob
     for ((resource, at, secret, ..), answer) in asked.into_iter().zip(answers) {
         let Some(Observation::Present { observed, unknown, .. }) = seen.get_mut(&resource.identity) else { continue };
         match answer {
-            Ok(Some(true)) => put(observed, &at, secret.write()),
-            Ok(Some(false)) => put(observed, &at, secret.another()),
+            Ok(Some(true)) => pointer::set(observed, &at, secret.write()),
+            Ok(Some(false)) => pointer::set(observed, &at, secret.another()),
             Ok(None) => unknown.push(at),
             Err(fault) => {
                 tracing::warn!(%fault, resource = %resource.id, "a secret could not be compared");
@@ -167,23 +168,6 @@ pub(crate) async fn compare(target: &dyn Target, desired: &Desired, blobs: &Blob
             }
         }
     }
-}
-
-/// Puts a value at a pointer, making the maps on the way.
-fn put(root: &mut Value, pointer: &str, value: Value) {
-    let mut at = root;
-    for part in pointer.split('/').skip(1) {
-        let part = part.replace("~1", "/").replace("~0", "~");
-        at = match at {
-            Value::Object(map) => map.entry(part).or_insert_with(|| Value::Object(serde_json::Map::new())),
-            Value::Array(items) => match part.parse::<usize>().ok().and_then(|i| items.get_mut(i)) {
-                Some(item) => item,
-                None => return,
-            },
-            _ => return,
-        };
-    }
-    *at = value;
 }
 
 /// A secret of a resource that is not as the plan said; `None` where all are.

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use serde_json::{Map, Value};
 use tidelock_model::error::{Diagnostic, Place};
+use tidelock_model::pointer;
 use tidelock_model::port::Tree;
 use tidelock_model::stack::{Stack, resolve};
 
@@ -140,7 +141,7 @@ fn leaves(value: &Value) -> Vec<(String, &Value)> {
     while let Some((pointer, value)) = open.pop() {
         match value {
             Value::Object(map) if !map.is_empty() => {
-                let below = map.iter().map(|(key, value)| (format!("{pointer}/{}", escaped(key)), value));
+                let below = map.iter().map(|(key, value)| (pointer::push(&pointer, key), value));
                 open.extend(below);
             }
             Value::Object(_) if pointer.is_empty() => {}
@@ -148,11 +149,6 @@ fn leaves(value: &Value) -> Vec<(String, &Value)> {
         }
     }
     found
-}
-
-/// A key as part of a JSON pointer.
-fn escaped(key: &str) -> String {
-    key.replace('~', "~0").replace('/', "~1")
 }
 
 /// Notes which file set each leaf, as [`merge`] lets it win.
@@ -169,8 +165,7 @@ fn note(value: &Value, file: &str, pointer: &mut String, set_by: &mut BTreeMap<S
             set_by.remove(pointer.as_str());
             for (key, value) in map {
                 let length = pointer.len();
-                pointer.push('/');
-                pointer.push_str(&escaped(key));
+                pointer::step(pointer, key);
                 note(value, file, pointer, set_by);
                 pointer.truncate(length);
             }

@@ -12,12 +12,13 @@ use tidelock_model::inventory::InventoryEntry;
 use tidelock_model::kind::KindInfo;
 use tidelock_model::name::{Kind, Lane};
 use tidelock_model::plugin::PluginRef;
+use tidelock_model::pointer;
 use tidelock_model::port::{Declared, Fetched, Provider, RenderInputs, Rendered, Renderer};
 use tidelock_model::reads::{Question, answer};
 use tidelock_model::resource::Resource;
 
 use super::module::{self, Module};
-use crate::contents::{BlobSet, expand};
+use crate::contents::BlobSet;
 use crate::error::RunError;
 use crate::read::values::{Layers, layers};
 use crate::read::{nearest, resource};
@@ -375,7 +376,7 @@ fn complete(
 
 fn fill(spec: &mut Value, path: &str, default: &Value) {
     let Some((parent, key)) = path.rsplit_once('/') else { return };
-    for pointer in expand(spec, parent) {
+    for pointer in pointer::matching(spec, parent) {
         if let Some(Value::Object(map)) = spec.pointer_mut(&pointer) {
             map.entry(key).or_insert_with(|| default.clone());
         }

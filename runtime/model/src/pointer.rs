@@ -1,33 +1,42 @@
-//! JSON pointers: the one place that knows how they are spelled and walked.
+//! JSON pointers (RFC 6901): the one place that knows how they are spelled and walked.
 //!
-//! Must not interpret what it finds: roles of fields are the business of `diff`.
+//! Must not interpret what it finds: roles of fields are the business of whoever asks.
 
 use serde_json::{Map, Value};
-use tidelock_model::kind::covers;
 
-/// A pointer one step further down.
-pub(crate) fn push(base: &str, key: &str) -> String {
-    let mut out = String::with_capacity(base.len() + key.len() + 1);
-    out.push_str(base);
-    out.push('/');
+use crate::kind::covers;
+
+/// Goes one step further down with a pointer.
+pub fn step(pointer: &mut String, key: &str) {
+    pointer.push('/');
     for c in key.chars() {
         match c {
-            '~' => out.push_str("~0"),
-            '/' => out.push_str("~1"),
-            c => out.push(c),
+            '~' => pointer.push_str("~0"),
+            '/' => pointer.push_str("~1"),
+            c => pointer.push(c),
         }
     }
+}
+
+/// A pointer one step further down.
+#[must_use]
+pub fn push(base: &str, key: &str) -> String {
+    let mut out = String::with_capacity(base.len() + key.len() + 1);
+    out.push_str(base);
+    step(&mut out, key);
     out
 }
 
 /// Whether a pattern names exactly this pointer, not something above it.
-pub(crate) fn names(pattern: &str, pointer: &str) -> bool {
+#[must_use]
+pub fn names(pattern: &str, pointer: &str) -> bool {
     depth(pattern) == depth(pointer) && covers(pattern, pointer)
 }
 
 /// Whether any of the patterns covers the pointer. An empty pattern covers nothing:
 /// it would cover everything, which nobody means.
-pub(crate) fn covered(patterns: &[String], pointer: &str) -> bool {
+#[must_use]
+pub fn covered(patterns: &[String], pointer: &str) -> bool {
     patterns.iter().any(|pattern| !pattern.is_empty() && covers(pattern, pointer))
 }
 
@@ -41,7 +50,7 @@ fn parts(pointer: &str) -> impl Iterator<Item = String> + '_ {
 
 /// Puts a value at a pointer. Objects on the way are made; a way through a list that
 /// does not exist, or through a scalar, is left alone.
-pub(crate) fn set(root: &mut Value, pointer: &str, value: Value) {
+pub fn set(root: &mut Value, pointer: &str, value: Value) {
     let mut at = root;
     let mut parts = parts(pointer).peekable();
     while let Some(part) = parts.next() {
@@ -66,7 +75,7 @@ pub(crate) fn set(root: &mut Value, pointer: &str, value: Value) {
 }
 
 /// Takes away what is at a pointer into objects.
-pub(crate) fn remove(root: &mut Value, pointer: &str) {
+pub fn remove(root: &mut Value, pointer: &str) {
     let Some((parent, _)) = pointer.rsplit_once('/') else { return };
     let Some(last) = parts(pointer).last() else { return };
     if let Some(Value::Object(map)) = root.pointer_mut(parent) {
@@ -75,7 +84,8 @@ pub(crate) fn remove(root: &mut Value, pointer: &str) {
 }
 
 /// Concrete pointers of a value that a pattern names.
-pub(crate) fn matching(value: &Value, pattern: &str) -> Vec<String> {
+#[must_use]
+pub fn matching(value: &Value, pattern: &str) -> Vec<String> {
     let mut found = vec![String::new()];
     for part in pattern.split('/').skip(1) {
         let mut next = Vec::new();
@@ -100,7 +110,8 @@ pub(crate) fn matching(value: &Value, pattern: &str) -> Vec<String> {
 
 /// Pointers of all leaves. Lists and empty objects are leaves, and so is whatever
 /// `whole` says is looked at in one piece.
-pub(crate) fn leaves(value: &Value, whole: &dyn Fn(&str) -> bool) -> Vec<String> {
+#[must_use]
+pub fn leaves(value: &Value, whole: &dyn Fn(&str) -> bool) -> Vec<String> {
     fn walk(value: &Value, at: String, whole: &dyn Fn(&str) -> bool, out: &mut Vec<String>) {
         match value {
             Value::Object(map) if at.is_empty() || (!map.is_empty() && !whole(&at)) => {
@@ -139,11 +150,19 @@ mod tests {
         assert_eq!(matching(&value, "/members/*/p"), ["/members/0/p", "/members/2/p"]);
         assert_eq!(matching(&value, "/o/*"), ["/o/a"]);
         assert!(matching(&value, "/none").is_empty());
+        assert_eq!(matching(&json!({"a/b": {"c": 1}}), "/a~1b/c"), ["/a~1b/c"]);
     }
 
     #[test]
     fn an_empty_pattern_covers_nothing() {
         assert!(!covered(&[String::new()], "/mode"));
         assert!(names("/a/*", "/a/b") && !names("/a", "/a/b"));
+    }
+
+    #[test]
+    fn keys_are_spelled_as_they_are_read() {
+        let value = json!({"a~1/b": {"": 1}});
+        assert_eq!(value.pointer(&push(&push("", "a~1/b"), "")), Some(&json!(1)));
+        assert_eq!(leaves(&value, &|_| false), ["/a~01~1b/"]);
     }
 }
