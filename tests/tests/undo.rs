@@ -52,6 +52,18 @@ fn a_person_lets_it_follow_git_again() {
 }
 
 #[test]
+fn what_is_kept_as_it_was_is_not_released_behind_its_back() {
+    let site = twice();
+    site.tidelock(["undo", "a", "--reason", "it is slow", "--yes"]).run().ok();
+    let refused = site.tidelock(["release", "a", "--yes"]).run().exit(64).says("took back what run");
+    let _ = refused.says("it is slow").says("tidelock undo infra:web:server.file/a@local --end");
+    let _ = site.tidelock(["status"]).run().ok().says("undone:");
+    site.tidelock(["undo", "a", "--end"]).run().ok();
+    site.tidelock(["release", "a", "--yes"]).run().ok();
+    let _ = site.tidelock(["status"]).run().ok().says("let be:").never_says("undone:");
+}
+
+#[test]
 fn a_take_over_gives_back_what_was_there_before() {
     let site = Site::with_files([("a", "ours\n"), ("b", "ours\n")]);
     site.world().write("machine/srv/a", "theirs\n");

@@ -9,7 +9,7 @@ use tidelock_model::name::{Address, Identity};
 use tidelock_model::plan::Action;
 use tidelock_model::port::Want;
 
-use super::{Apart, no, said};
+use super::{Apart, no, said, same};
 use crate::error::RunError;
 use crate::runtime::{Runtime, Selection};
 
@@ -39,7 +39,8 @@ pub(super) fn let_be(
 /// and nobody looks at it until a person ends that or it leaves Git.
 ///
 /// # Errors
-/// It is not one resource that is meant, Git does not ask for it, or the store cannot be written.
+/// It is not one resource that is meant, it is kept as it was, Git does not ask for it, or the store
+/// cannot be written.
 pub async fn release(
     runtime: &Runtime,
     entry: &InventoryEntry,
@@ -47,6 +48,12 @@ pub async fn release(
     who: &str,
 ) -> Result<Undo, RunError> {
     let address = &entry.address;
+    let kept = |undo: &Undo| !undo.let_be && same(undo, address, &entry.identity);
+    if let Some(undo) = runtime.store.undos()?.into_iter().find(kept) {
+        // Else it would be forgotten without a word what it was kept as.
+        let hint = format!("first let it follow Git again: `tidelock {} {address} --end`", undo.verb());
+        return Err(no(format!("{undo}"), hint));
+    }
     let selection = Selection {
         source: Some(address.source.clone()),
         stacks: vec![address.stack.to_string()],
