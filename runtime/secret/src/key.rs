@@ -68,6 +68,9 @@ fn read_or_make(path: &Path) -> io::Result<Zeroizing<[u8; 32]>> {
             let linked =
                 file.write_all(&key[..]).and_then(|()| file.sync_all()).and_then(|()| fs::hard_link(&staged, path));
             fs::remove_file(&staged)?;
+            // A name is durable once its folder is: else a power cut could leave digests in the store
+            // that no key gives any more.
+            let linked = linked.and_then(|()| File::open(folder(path))?.sync_all());
             match linked {
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => read_or_make(path),
                 Err(error) => Err(error),
@@ -76,6 +79,11 @@ fn read_or_make(path: &Path) -> io::Result<Zeroizing<[u8; 32]>> {
         }
         Err(error) => Err(error),
     }
+}
+
+/// The folder that a file is in.
+fn folder(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 #[cfg(test)]
