@@ -31,9 +31,8 @@ fn runtime() -> BTreeMap<String, BTreeSet<String>> {
 fn allowed(room: &str) -> Option<&'static [&'static str]> {
     Some(match room {
         "tidelock-model" | "tidelock-sdk" => &[],
-        "tidelock-plan" | "tidelock-secret" | "tidelock-source" | "tidelock-target" | "tidelock-store" => {
-            &["tidelock-model"]
-        }
+        "tidelock-plan" | "tidelock-secret" | "tidelock-store" => &["tidelock-model"],
+        "tidelock-source" | "tidelock-target" => &["tidelock-model", "tidelock-secret"],
         "tidelock-host" => &["tidelock-model", "tidelock-target"],
         "tidelock-reconcile" => &["tidelock-model", "tidelock-plan"],
         "tidelock-server" => &["tidelock-model", "tidelock-plan", "tidelock-reconcile"],

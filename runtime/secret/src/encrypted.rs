@@ -11,7 +11,7 @@ use tidelock_model::name::Name;
 use tidelock_model::port::Tree;
 use tidelock_model::secret::{SecretName, SecretValue};
 
-use crate::{MAX_VALUE, unreadable, value};
+use crate::{MAX_VALUE, private, refused, unreadable, value};
 
 /// Reads and opens a file of the source. The value is taken byte for byte.
 pub(crate) fn read(
@@ -56,15 +56,10 @@ fn open(name: &SecretName, identities: &Path, encrypted: &[u8]) -> Result<Secret
 }
 
 fn identities_in(name: &SecretName, path: &Path) -> Result<Vec<Box<dyn age::Identity + Send + Sync>>, Fault> {
-    use std::os::unix::fs::PermissionsExt as _;
-    let cannot = |error: std::io::Error| unreadable(name, format_args!("{}: {error}", path.display()));
-    let mode = std::fs::metadata(path).map_err(cannot)?.permissions().mode();
-    if mode & 0o077 != 0 {
-        let message = format!("{} is open to others (mode {:04o})", path.display(), mode & 0o7777);
-        return Err(unreadable(name, message).hint(format!("chmod 600 {}", path.display())));
-    }
-    let file = IdentityFile::from_file(path.display().to_string()).map_err(cannot)?;
-    file.into_identities().map_err(|error| unreadable(name, format_args!("{}: {error}", path.display())))
+    let cannot = |error: &dyn std::fmt::Display| unreadable(name, format_args!("{}: {error}", path.display()));
+    let bytes = private::read(path, MAX_VALUE).map_err(|why| refused(name, &why))?;
+    let file = IdentityFile::from_buffer(bytes.as_slice()).map_err(|error| cannot(&error))?;
+    file.into_identities().map_err(|error| cannot(&error))
 }
 
 #[cfg(test)]
@@ -113,7 +108,7 @@ mod tests {
         assert!(opened(&keys, &damaged).unwrap_err().message.contains("damaged"));
         assert!(opened(&keys, b"password: hunter2").unwrap_err().message.contains("no file that age opens"));
         assert!(opened(&keys, b"").is_err());
-        std::fs::set_permissions(&keys.path, std::fs::Permissions::from_mode(0o640)).unwrap();
+        std::fs::set_permissions(&keys.path, std::fs::Permissions::from_mode(0o644)).unwrap();
         assert!(opened(&keys, &other).unwrap_err().message.contains("open to others"));
     }
 }

@@ -13,6 +13,8 @@ use tidelock_model::error::{Blame, Fault};
 use tidelock_model::secret::{SecretName, SecretValue};
 use zeroize::Zeroizing;
 
+use crate::private;
+
 /// Bytes of a digest that are kept: 128 bits, which nobody meets by chance.
 const MAC_SIZE: usize = 16;
 
@@ -50,16 +52,16 @@ impl Key {
 /// Reads the key, or makes one. Two processes that make one at once agree on the first.
 fn read_or_make(path: &Path) -> io::Result<Zeroizing<[u8; 32]>> {
     let mut key = Zeroizing::new([0; 32]);
-    match File::open(path) {
-        Ok(mut file) => {
-            let meta = file.metadata()?;
-            if !meta.is_file() || meta.mode() & 0o077 != 0 || meta.uid() != rustix::process::geteuid().as_raw() {
+    match private::open(path) {
+        Ok((mut file, meta)) => {
+            // It is no operator's: we made it, for ourselves alone.
+            if meta.mode() & 0o077 != 0 || meta.uid() != rustix::process::geteuid().as_raw() {
                 return Err(io::Error::other("it must be a file of ours that nobody else can read (mode 0600)"));
             }
             file.read_exact(&mut key[..])?;
             Ok(key)
         }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+        Err(refused) if refused.is_missing() => {
             getrandom::fill(&mut key[..]).map_err(io::Error::other)?;
             let mut name = [0; 8];
             getrandom::fill(&mut name).map_err(io::Error::other)?;
@@ -77,7 +79,7 @@ fn read_or_make(path: &Path) -> io::Result<Zeroizing<[u8; 32]>> {
                 Ok(()) => Ok(key),
             }
         }
-        Err(error) => Err(error),
+        Err(refused) => Err(io::Error::other(refused)),
     }
 }
 

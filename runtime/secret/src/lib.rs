@@ -1,5 +1,6 @@
 //! Where the values of secrets come from: `outside`, what the operator's config names, and
-//! `encrypted`, files of a source that the operator's key opens.
+//! `encrypted`, files of a source that the operator's key opens. `private` reads every file that
+//! holds one, here and for the rooms that sign in to servers.
 //!
 //! **Invariant.** No value leaves this crate but as a [`SecretValue`], and no error of ours
 //! holds anything of one; what a command complains about is its own. Nothing is kept from one
@@ -8,6 +9,7 @@
 mod encrypted;
 mod key;
 mod outside;
+pub mod private;
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
@@ -22,6 +24,7 @@ use tidelock_model::port::{Secrets, Tree};
 use tidelock_model::secret::{SecretName, SecretValue};
 
 use self::key::Key;
+use self::private::Refused;
 
 /// The longest value, in bytes: room for a certificate chain.
 const MAX_VALUE: usize = 1 << 20;
@@ -96,6 +99,11 @@ impl Secrets for OperatorSecrets {
 /// A fault of a secret's value: who must act is whoever keeps it.
 fn unreadable(name: &SecretName, why: impl std::fmt::Display) -> Fault {
     Fault::new("secret", Blame::Target, format!("the secret {name} cannot be read: {why}"))
+}
+
+/// A fault of the file that holds a value.
+fn refused(name: &SecretName, refused: &Refused) -> Fault {
+    unreadable(name, refused).hint(refused.hint())
 }
 
 /// A value within bounds.

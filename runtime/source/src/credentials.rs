@@ -2,17 +2,16 @@
 //! config itself, and go over plain http only where the operator says so. A file is one
 //! that others cannot read.
 
-use std::io::Read as _;
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use tidelock_model::config::AuthDecl;
 use tidelock_model::port::SourceError;
+use tidelock_secret::private;
 
-/// The longest secret that is read, in bytes.
-const MAX_SECRET: u64 = 64 << 10;
+/// The longest secret that is read, in bytes. A private key or a token is far below.
+const MAX_SECRET: usize = 64 << 10;
 
 /// The value of an `Authorization` header. Read anew for each fetch, so that a rotated
 /// secret counts from the next poll on.
@@ -85,7 +84,10 @@ pub fn secret(env: Option<&str>, file: Option<&str>, what: &str, base: &Path) ->
         }
         (None, Some(file)) => {
             let path = base.join(file);
-            (private_file(&path, what)?, path.display().to_string())
+            let text = private::read_text(&path, MAX_SECRET).map_err(|refused| {
+                SourceError::new("auth", format!("cannot read {what}_file: {refused}")).hint(refused.hint())
+            })?;
+            (text.to_string(), path.display().to_string())
         }
     };
     let text = text.trim_end_matches(['\r', '\n']);
@@ -94,27 +96,6 @@ pub fn secret(env: Option<&str>, file: Option<&str>, what: &str, base: &Path) ->
             .hint("one line that holds the secret alone is expected"));
     }
     Ok(Some(text.to_owned()))
-}
-
-/// Reads a secret's file. Its group may read it, since that is how secrets are handed to
-/// services; who may write it could have us sign in as somebody else.
-fn private_file(path: &Path, what: &str) -> Result<String, SourceError> {
-    let cannot = |error: std::io::Error| {
-        SourceError::new("auth", format!("cannot read {what}_file {}: {error}", path.display()))
-            .hint("put the secret there; it is read again at the next poll")
-    };
-    let mut file = std::fs::File::open(path).map_err(cannot)?;
-    let mode = file.metadata().map_err(cannot)?.permissions().mode();
-    if mode & 0o027 != 0 {
-        return Err(SourceError::new(
-            "auth",
-            format!("{what}_file {} is open to others (mode {:04o})", path.display(), mode & 0o7777),
-        )
-        .hint(format!("chmod 600 {}; where others may have read it, have a new {what} made", path.display())));
-    }
-    let mut text = String::new();
-    file.by_ref().take(MAX_SECRET).read_to_string(&mut text).map_err(cannot)?;
-    Ok(text)
 }
 
 #[cfg(test)]

@@ -34,8 +34,8 @@ pub(super) fn client(decl: &TlsDecl, base: &Path) -> Result<Option<ClientConfig>
         (Some(cert), Some(key)) => {
             let chain = certificates(cert, base)?;
             let file = path(key, base);
-            private(&file, "key")?;
-            let key = PrivateKeyDer::from_pem_file(&file)
+            let pem = private(&file, "key")?;
+            let key = PrivateKeyDer::from_pem_slice(pem.as_ref())
                 .map_err(|error| fault("tls", format!("{} holds no key: {error}", file.display())))?;
             let client = builder.with_client_auth_cert(chain, key);
             client.map(Some).map_err(|error| fault("tls", format!("the certificate of {cert} does not fit: {error}")))

@@ -179,7 +179,8 @@ fn ssl(decl: &TlsDecl, base: &Path) -> Result<Option<SslOpts>, Fault> {
         tls = tls.with_root_certs(vec![base.join(ca).into()]).with_disable_built_in_roots(true);
     }
     if let (Some(cert), Some(key)) = (&decl.cert, &decl.key) {
-        credential::private(&base.join(key), "key")?;
+        // The driver reads it again by itself.
+        drop(credential::private(&base.join(key), "key")?);
         tls = tls.with_client_identity(Some(ClientIdentity::new(base.join(cert).into(), base.join(key).into())));
     }
     Ok(Some(tls))
