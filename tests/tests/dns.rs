@@ -300,6 +300,26 @@ fn a_wrong_key_and_a_server_that_does_not_sign_are_named() {
     }
 }
 
+#[test]
+fn the_key_may_be_a_secret_of_the_operators() {
+    let site = site(Make::Knot);
+    site.put("www", "{ name: www, type: A, values: [192.0.2.1] }");
+    site.repo().commit("A name");
+    site.config(site.server().port(), "key = { name = \"tidelock\", secret = { secret = \"dns/tsig\" } }");
+    let ran = site.tidelock(["plan"]).run();
+    assert_ne!(ran.code, 0);
+    let _ = ran.says("the config says nothing of the secret dns/tsig").says("[secrets.\"dns/tsig\"]");
+    // Where no file but the password store's holds it.
+    std::fs::rename(site.world().path("tsig.secret"), site.world().path("store.secret")).unwrap();
+    let store = site.world().path("store.secret").display().to_string();
+    let declared = format!("\n[secrets.\"dns/tsig\"]\ncommand = [\"/bin/cat\", {store:?}]\n");
+    site.world().write("tidelock.toml", site.world().read("tidelock.toml") + &declared);
+    site.apply();
+    assert_eq!(site.server().dig("www.example.com", "A"), "www.example.com. 3600 in a 192.0.2.1");
+    let held = site.world().holding(site.server().secret(), &["server"]);
+    assert_eq!(held, [store]);
+}
+
 /// A server that says of every name that it is there, and signs nothing.
 fn impostor() -> u16 {
     use std::io::{Read as _, Write as _};

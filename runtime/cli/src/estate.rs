@@ -10,8 +10,8 @@ use tidelock_model::config::{Config, TargetKind};
 use tidelock_model::error::{Blame, Fault};
 use tidelock_model::grant::{Grant, GrantDecl, glob, within};
 use tidelock_model::name::Name;
-use tidelock_model::port::{Guarded, Target, Targets};
-use tidelock_target::dns::{DnsLimits, DnsServer};
+use tidelock_model::port::{Guarded, Secrets, Target, Targets};
+use tidelock_target::dns::{DnsOptions, DnsServer};
 use tidelock_target::sql::{Limits as SqlLimits, Server};
 use tidelock_target::{GuardHelper, Machine, MachineOptions};
 
@@ -56,19 +56,22 @@ pub(crate) struct Estate {
     folder: PathBuf,
     own: OwnPaths,
     guards: Option<GuardHelper>,
+    /// For what a target is signed in to with.
+    secrets: Arc<dyn Secrets>,
     opened: Mutex<BTreeMap<Name, Opened>>,
 }
 
 impl Estate {
     /// Opens none yet.
-    pub(crate) fn new(loaded: &Loaded) -> Self {
+    pub(crate) fn new(loaded: &Loaded, secrets: Arc<dyn Secrets>) -> Self {
         let guards = std::env::current_exe().ok().map(|program| GuardHelper {
             folder: loaded.guards(),
             program,
             words: vec![GUARD.to_owned()],
         });
         let folder = loaded.dir().to_owned();
-        Self { config: loaded.config.clone(), folder, own: OwnPaths::collect(loaded), guards, opened: Mutex::default() }
+        let (config, own) = (loaded.config.clone(), OwnPaths::collect(loaded));
+        Self { config, folder, own, guards, secrets, opened: Mutex::default() }
     }
 
     /// A target by name, opened when it is first asked for.
@@ -106,7 +109,8 @@ impl Estate {
             }
             TargetKind::Dns => {
                 let grants = self.grants(name, Path::new("/"))?;
-                Opened::Dns(DnsServer::new(name, decl.dns(), grants, DnsLimits::default())?)
+                let options = DnsOptions { secrets: Some(Arc::clone(&self.secrets)), ..DnsOptions::default() };
+                Opened::Dns(DnsServer::new(name, decl.dns(), grants, options)?)
             }
         };
         opened.insert(name.clone(), target.clone());
@@ -179,7 +183,8 @@ mod tests {
     fn estate(dir: &Path, config: &str) -> Estate {
         let file = dir.join("tidelock.toml");
         std::fs::write(&file, config).unwrap();
-        Estate::new(&crate::config::load(&file).unwrap())
+        let loaded = crate::config::load(&file).unwrap();
+        Estate::new(&loaded, crate::wire::secrets(&loaded))
     }
 
     #[test]

@@ -36,7 +36,8 @@ pub(crate) fn over(
     store: Arc<dyn Store>,
     watches: Option<&Arc<Watches>>,
 ) -> Result<Runtime, CliError> {
-    let estate = Arc::new(Estate::new(loaded));
+    let secrets = secrets(loaded);
+    let estate = Arc::new(Estate::new(loaded, Arc::clone(&secrets)));
     let heard = PluginEvents { store: Arc::clone(&store), listener: Arc::clone(&listener) };
     let plugins = plugins::room(loaded, &estate, Arc::new(heard))?;
     let watching = |watches: &Arc<Watches>| -> Arc<dyn Watch> {
@@ -49,7 +50,7 @@ pub(crate) fn over(
         sources: sources(loaded)?,
         plugins,
         targets: estate,
-        secrets: Some(secrets(loaded)),
+        secrets: Some(secrets),
         checks: Arc::new(Checks),
         store,
         clock: Arc::new(SystemClock),
@@ -76,7 +77,7 @@ pub(crate) fn sources(loaded: &Loaded) -> Result<BTreeMap<Name, Arc<dyn Source>>
 }
 
 /// Where the values of secrets come from, as the config says.
-fn secrets(loaded: &Loaded) -> Arc<dyn Secrets> {
+pub(crate) fn secrets(loaded: &Loaded) -> Arc<dyn Secrets> {
     let sources = loaded.config.sources.iter();
     let decrypt = sources.filter_map(|(name, source)| Some((name.clone(), source.decrypt.clone()?))).collect();
     Arc::new(OperatorSecrets::new(loaded.config.secrets.clone(), decrypt, loaded.secrets_key()))

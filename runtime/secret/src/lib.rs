@@ -91,6 +91,10 @@ impl Secrets for OperatorSecrets {
         }
     }
 
+    async fn own(&self, name: &SecretName) -> Result<SecretValue, Fault> {
+        self.outside(name).await
+    }
+
     fn mac(&self, name: &SecretName, value: &SecretValue) -> Result<String, Fault> {
         self.key.mac(name, value)
     }

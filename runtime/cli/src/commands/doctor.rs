@@ -183,7 +183,7 @@ fn listed(names: &BTreeSet<String>) -> String {
 }
 
 fn targets(report: &mut Report, loaded: &Loaded) -> Result<(), CliError> {
-    let estate = Estate::new(loaded);
+    let estate = Estate::new(loaded, wire::secrets(loaded));
     if loaded.config.targets.is_empty() {
         report.warn("targets", "the config declares none", "add:\n[targets.local]\ntype = \"machine\"");
     }

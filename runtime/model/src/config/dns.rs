@@ -3,7 +3,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::server::{Hosts, Kept};
+use super::server::Hosts;
+use crate::secret::SecretName;
 
 /// What `[targets.NAME]` says of a DNS server.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -28,7 +29,29 @@ pub struct DnsKeyDecl {
     #[serde(default)]
     pub algorithm: DnsAlgorithm,
     /// The key in base64, as `tsig-keygen` and `keymgr` print it. Never in the config itself.
-    pub secret: Kept,
+    pub secret: KeyPlace,
+}
+
+/// Where a key is kept: `{ env = "NAME" }`, `{ file = "path" }` or `{ secret = "NAME" }`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "lowercase")]
+pub enum KeyPlace {
+    /// In a variable of the environment.
+    Env(String),
+    /// In a file. Relative paths start at the config.
+    File(String),
+    /// Where `[secrets.NAME]` says, such as in what a command prints.
+    Secret(SecretName),
+}
+
+impl KeyPlace {
+    /// The path of its file, where it is in one.
+    pub fn file(&mut self) -> Option<&mut String> {
+        match self {
+            Self::File(path) => Some(path),
+            Self::Env(_) | Self::Secret(_) => None,
+        }
+    }
 }
 
 /// What a key signs with: those that RFC 8945 recommends or that are longer.

@@ -19,7 +19,7 @@ use crate::name::Name;
 use crate::secret::SecretName;
 
 pub use daemon::DaemonDecl;
-pub use dns::{DnsAlgorithm, DnsDecl, DnsKeyDecl};
+pub use dns::{DnsAlgorithm, DnsDecl, DnsKeyDecl, KeyPlace};
 pub use gate::{GateDecl, Texts};
 pub use http::HttpDecl;
 pub use secrets::{DecryptDecl, SecretDecl};

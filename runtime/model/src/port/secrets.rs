@@ -17,6 +17,12 @@ pub trait Secrets: Send + Sync {
     /// where it should be, and holds nothing of any value.
     async fn read(&self, source: &Name, tree: &dyn Tree, name: &SecretName) -> Result<SecretValue, Fault>;
 
+    /// A value that the config names (`[secrets.NAME]`), for Tidelock's own use: no stack has it.
+    ///
+    /// # Errors
+    /// As [`Secrets::read`].
+    async fn own(&self, name: &SecretName) -> Result<SecretValue, Fault>;
+
     /// A digest of a value by a key of this installation: 32 hexadecimal digits. Equal values
     /// of a name have equal ones, and without the key nobody can try values against it.
     ///

@@ -17,15 +17,16 @@ use async_trait::async_trait;
 use base64::Engine as _;
 use hickory_proto::op::ResponseCode;
 use hickory_proto::rr::{RData, RecordType as WireType, TSigner};
-use tidelock_model::config::DnsDecl;
+use tidelock_model::config::{DnsDecl, Kept, KeyPlace};
 use tidelock_model::dns::{DnsEffect, Rrset, RrsetName, absolute};
 use tidelock_model::effect::{Effect, EffectBody, Precondition};
 use tidelock_model::error::{Blame, Fault};
 use tidelock_model::grant::Grant;
 use tidelock_model::name::Name;
 use tidelock_model::plan::{Group, Preview};
-use tidelock_model::port::{Blobs, Target, Until};
+use tidelock_model::port::{Blobs, Secrets, Target, Until};
 use tidelock_model::run::Outcome;
+use tidelock_model::secret::SecretValue;
 
 pub use self::look::Found;
 use self::wire::{Session, question, refusal};
@@ -47,6 +48,15 @@ pub struct DnsLimits {
     pub records: usize,
     /// A zone as it is sent.
     pub bytes: usize,
+}
+
+/// What a server is opened with, besides what the config says of it.
+#[derive(Clone, Default)]
+pub struct DnsOptions {
+    /// Where a key comes from that the config keeps as a secret.
+    pub secrets: Option<Arc<dyn Secrets>>,
+    /// Bounds.
+    pub limits: DnsLimits,
 }
 
 impl Default for DnsLimits {
@@ -78,6 +88,7 @@ struct Inner {
     /// In the one spelling of names.
     zones: Vec<String>,
     grants: Arc<BTreeMap<String, Grant>>,
+    secrets: Option<Arc<dyn Secrets>>,
     limits: DnsLimits,
     /// One `perform` at a time.
     performing: tokio::sync::Mutex<()>,
@@ -88,11 +99,13 @@ impl DnsServer {
     ///
     /// # Errors
     /// A zone's name that is none.
-    pub fn new(name: &Name, decl: DnsDecl, grants: Vec<Grant>, limits: DnsLimits) -> Result<Self, Fault> {
+    pub fn new(name: &Name, decl: DnsDecl, grants: Vec<Grant>, options: DnsOptions) -> Result<Self, Fault> {
+        let DnsOptions { secrets, limits } = options;
         let zones = decl.zones.iter().map(|zone| absolute(zone)).collect::<Result<_, String>>();
         let zones = zones.map_err(|why| fault("invalid", format!("[targets.{name}] zones: {why}")))?;
         let grants = Arc::new(grants.into_iter().map(|grant| (grant.plugin().to_owned(), grant)).collect());
-        let inner = Inner { name: name.clone(), decl, zones, grants, limits, performing: tokio::sync::Mutex::new(()) };
+        let performing = tokio::sync::Mutex::new(());
+        let inner = Inner { name: name.clone(), decl, zones, grants, secrets, limits, performing };
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -145,16 +158,17 @@ impl Inner {
     }
 
     /// What signs, with the secret as it is now.
-    fn signer(&self) -> Result<TSigner, Fault> {
+    async fn signer(&self) -> Result<TSigner, Fault> {
         let Some(key) = &self.decl.key else {
             return Err(fault("invalid", format!("target {} names no key", self.name)).hint(format!(
                 "add to [targets.{}]:\n\nkey = {{ name = \"tidelock\", secret = {{ file = \"tsig.secret\" }} }}",
                 self.name
             )));
         };
-        let secret = credential::secret(&key.secret, Path::new("/"), "key")?;
+        let secret = self.secret(&key.secret).await?;
         // The error would hold a part of it.
-        let secret = base64::engine::general_purpose::STANDARD.decode(secret.trim()).map_err(|_| {
+        let text = std::str::from_utf8(secret.reveal()).unwrap_or_default().trim();
+        let secret = base64::engine::general_purpose::STANDARD.decode(text).map_err(|_| {
             fault("auth", format!("the key of target {} is no base64", self.name))
                 .hint("the secret alone belongs there, as `tsig-keygen` prints it between the quotes")
         })?;
@@ -162,6 +176,19 @@ impl Inner {
             return Err(fault("auth", format!("the key of target {} is empty", self.name)));
         }
         wire::signer(&key.name, key.algorithm, secret)
+    }
+
+    /// The key as it is kept.
+    async fn secret(&self, place: &KeyPlace) -> Result<SecretValue, Fault> {
+        let kept = match place {
+            KeyPlace::Env(name) => Kept::Env(name.clone()),
+            KeyPlace::File(path) => Kept::File(path.clone()),
+            KeyPlace::Secret(name) => {
+                let none = || fault("auth", format!("no secrets are served for the key of target {}", self.name));
+                return self.secrets.as_ref().ok_or_else(none)?.own(name).await;
+            }
+        };
+        credential::secret(&kept, Path::new("/"), "key").map(|text| SecretValue::new(text.into_bytes()))
     }
 
     /// Whether a zone may be looked at and written here, whatever a grant says.

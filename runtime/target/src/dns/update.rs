@@ -111,11 +111,9 @@ impl Line<'_> {
         match self.send(batch).await {
             Sent::Done => all(&EffectEnd::Done),
             Sent::Unknown(why) => all(&EffectEnd::Unknown { why }),
-            Sent::Failed(fault) if batch.len() == 1 => all(&EffectEnd::Failed { fault }),
             // Where nothing of it was sent, nothing of it goes better by itself.
-            Sent::Failed(fault) if fault.code == "unreachable" || fault.code == "auth" => {
-                all(&EffectEnd::Failed { fault })
-            }
+            Sent::Unsent(fault) => all(&EffectEnd::Failed { fault }),
+            Sent::Failed(fault) if batch.len() == 1 => all(&EffectEnd::Failed { fault }),
             Sent::Failed(_) => {
                 let mut each = Vec::with_capacity(batch.len());
                 for (update, size) in batch.iter().zip(sizes) {
@@ -139,7 +137,7 @@ impl Line<'_> {
             Some(session) => session,
             none => match Session::open(self.server).await {
                 Ok(session) => none.insert(session),
-                Err(fault) => return Sent::Failed(fault),
+                Err(fault) => return Sent::Unsent(fault),
             },
         };
         match session.ask(message).await {
@@ -149,7 +147,7 @@ impl Line<'_> {
             },
             Err(trouble) => {
                 self.session = None;
-                if trouble.unknown { Sent::Unknown(trouble.fault.to_string()) } else { Sent::Failed(trouble.fault) }
+                if trouble.unknown { Sent::Unknown(trouble.fault.to_string()) } else { Sent::Unsent(trouble.fault) }
             }
         }
     }
@@ -158,6 +156,8 @@ impl Line<'_> {
 /// What came of one update.
 enum Sent {
     Done,
+    /// The server did not look at it: it was not reached, or did not take the key.
+    Unsent(Fault),
     Failed(Fault),
     Unknown(String),
 }
@@ -166,7 +166,7 @@ impl Sent {
     fn end(self) -> EffectEnd {
         match self {
             Self::Done => EffectEnd::Done,
-            Self::Failed(fault) => EffectEnd::Failed { fault },
+            Self::Unsent(fault) | Self::Failed(fault) => EffectEnd::Failed { fault },
             Self::Unknown(why) => EffectEnd::Unknown { why },
         }
     }

@@ -42,7 +42,7 @@ impl Session {
     /// Connects. The key is read anew each time, so that a new one counts without a restart.
     pub(super) async fn open(server: &Inner) -> Result<Self, Fault> {
         let whom = server.whom();
-        let signer = server.signer()?;
+        let signer = server.signer().await?;
         let host = server.host()?;
         let unreachable = |why: String| {
             fault("unreachable", format!("{whom} cannot be reached: {why}"))

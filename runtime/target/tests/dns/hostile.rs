@@ -11,7 +11,7 @@ use hickory_proto::op::{Message, MessageType, OpCode, ResponseCode};
 use hickory_proto::rr::rdata::tsig::TsigAlgorithm;
 use hickory_proto::rr::rdata::{A, CNAME, SOA};
 use hickory_proto::rr::{Name, RData, Record, TSigResponseContext, TSigner};
-use tidelock_model::config::{DnsDecl, DnsKeyDecl, Given, Hosts, Kept};
+use tidelock_model::config::{DnsDecl, DnsKeyDecl, Given, Hosts, KeyPlace};
 use tidelock_model::dns::{DnsEffect, RecordType, Rrset, RrsetName};
 use tidelock_model::effect::{AfterCrash, Effect, EffectBody, Precondition};
 use tidelock_model::error::Fault;
@@ -21,7 +21,7 @@ use tidelock_model::plan::{Group, PlannedEffect, Preview};
 use tidelock_model::port::{Blobs, Target as _, Until};
 use tidelock_model::run::EffectEnd;
 use tidelock_model::secret::{SecretName, SecretValue};
-use tidelock_target::dns::{DnsLimits, DnsServer, Found};
+use tidelock_target::dns::{DnsLimits, DnsOptions, DnsServer, Found};
 
 const SECRET: &[u8] = b"thirty-two bytes of a test's key";
 
@@ -120,13 +120,14 @@ fn target(folder: &Path, port: u16) -> DnsServer {
         key: Some(DnsKeyDecl {
             name: "tidelock".into(),
             algorithm: Default::default(),
-            secret: Kept::File(file.display().to_string()),
+            secret: KeyPlace::File(file.display().to_string()),
         }),
     };
     let grant = GrantDecl { records: vec!["**.example.com *".into()], ..GrantDecl::default() };
     let grant = Grant::new("network", "ns", [&grant], vec![]).unwrap();
     let limits = DnsLimits { answer_ms: 500, transfer_ms: 2_000, records: 100, ..DnsLimits::default() };
-    DnsServer::new(&TargetName::new("ns").unwrap(), decl, vec![grant], limits).unwrap()
+    let options = DnsOptions { limits, ..DnsOptions::default() };
+    DnsServer::new(&TargetName::new("ns").unwrap(), decl, vec![grant], options).unwrap()
 }
 
 fn rrset() -> RrsetName {
