@@ -235,6 +235,17 @@ fn by_hand(port: u16, key: &str, lines: &str) {
     assert!(output.status.success(), "{lines}{}", String::from_utf8_lossy(&output.stderr));
 }
 
+/// Whether a message is an update (RFC 2136, 2.2) with records in its third section.
+fn is_update(message: &[u8]) -> bool {
+    message.len() > 12 && (message[2] >> 3) & 0xf == 5 && message[8..10] != [0, 0]
+}
+
+/// Whether a message is a question for addresses.
+fn is_question(message: &[u8]) -> bool {
+    let end = message.iter().skip(12).position(|byte| *byte == 0).map_or(0, |at| 12 + at);
+    message.len() > 12 && (message[2] >> 3) & 0xf == 0 && message.get(end + 1..end + 3) == Some(&[0, 1])
+}
+
 /// Stands before a server; does something once, in the moment before the first update that
 /// changes something is handed on.
 ///
@@ -242,6 +253,19 @@ fn by_hand(port: u16, key: &str, lines: &str) {
 /// No port is free.
 #[must_use]
 pub fn before_an_update(server: u16, act: impl FnOnce() + Send + 'static) -> u16 {
+    before(server, is_update, act)
+}
+
+/// The same in the moment before the first question for addresses.
+///
+/// # Panics
+/// As [`before_an_update`].
+#[must_use]
+pub fn before_a_question(server: u16, act: impl FnOnce() + Send + 'static) -> u16 {
+    before(server, is_question, act)
+}
+
+fn before(server: u16, which: fn(&[u8]) -> bool, act: impl FnOnce() + Send + 'static) -> u16 {
     let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a port");
     let port = listener.local_addr().expect("a port").port();
     std::thread::spawn(move || {
@@ -256,23 +280,26 @@ pub fn before_an_update(server: u16, act: impl FnOnce() + Send + 'static) -> u16
                 drop(back.shutdown(std::net::Shutdown::Write));
             });
             let act = Arc::clone(&act);
-            std::thread::spawn(move || hand_on(client, upstream, &act));
+            std::thread::spawn(move || hand_on(client, upstream, which, &act));
         }
     });
     port
 }
 
 /// Message by message, each with its length before it.
-fn hand_on(mut client: TcpStream, mut upstream: TcpStream, act: &Mutex<Option<impl FnOnce()>>) {
+fn hand_on(
+    mut client: TcpStream,
+    mut upstream: TcpStream,
+    which: fn(&[u8]) -> bool,
+    act: &Mutex<Option<impl FnOnce()>>,
+) {
     let mut length = [0; 2];
     while client.read_exact(&mut length).is_ok() {
         let mut message = vec![0; usize::from(u16::from_be_bytes(length))];
         if client.read_exact(&mut message).is_err() {
             return;
         }
-        // An update (RFC 2136, 2.2) with records in its third section.
-        let update = message.len() > 12 && (message[2] >> 3) & 0xf == 5 && message[8..10] != [0, 0];
-        let once = if update { act.lock().unwrap_or_else(PoisonError::into_inner).take() } else { None };
+        let once = if which(&message) { act.lock().unwrap_or_else(PoisonError::into_inner).take() } else { None };
         if let Some(act) = once {
             act();
         }

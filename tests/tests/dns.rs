@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 use std::time::Instant;
 
-use tidelock_tests::dns::{DnsServer, Make, before_an_update};
+use tidelock_tests::dns::{DnsServer, Make, before_a_question, before_an_update};
 use tidelock_tests::zones::Zones;
 
 fn site(make: Make) -> Zones {
@@ -155,6 +155,32 @@ fn what_somebody_changes_between_plan_and_update_is_not_overwritten() {
         site.server().by_hand("delete www.example.com A 192.0.2.68");
         site.apply();
         assert_eq!(site.server().dig("www.example.com", "A"), "", "{make:?}");
+    }
+}
+
+#[test]
+fn a_time_to_live_that_somebody_changes_between_plan_and_update_is_not_overwritten() {
+    for make in Make::BOTH {
+        let site = site(make);
+        site.put("www", "{ name: www, type: A, ttl: 300, values: [192.0.2.1] }");
+        site.put("calm", "{ name: calm, type: A, ttl: 300, values: [192.0.2.5] }");
+        site.repo().commit("Two names");
+        site.apply();
+        site.put("www", "{ name: www, type: A, ttl: 300, values: [192.0.2.2] }");
+        site.put("calm", "{ name: calm, type: A, ttl: 300, values: [192.0.2.6] }");
+        site.repo().commit("Other addresses");
+        let theirs = "delete www.example.com A\nadd www.example.com 77 A 192.0.2.1";
+        let port = before_a_question(site.server().port(), site.server().later(theirs));
+        site.config(port, "");
+        let ran = site.tidelock(["apply", "--yes"]).run();
+        assert_ne!(ran.code, 0, "{make:?}\n{}", ran.story());
+        let _ = ran.says("the time to live of").says("has changed since the plan was made: 300 s, and now 77 s");
+        assert_eq!(site.server().dig("www.example.com", "A"), "www.example.com. 77 in a 192.0.2.1", "{make:?}");
+        // The other group of the same update is done all the same.
+        assert_eq!(site.server().dig("calm.example.com", "A"), "calm.example.com. 300 in a 192.0.2.6");
+        site.config(site.server().port(), "");
+        site.apply();
+        assert_eq!(site.server().dig("www.example.com", "A"), "www.example.com. 300 in a 192.0.2.2");
     }
 }
 

@@ -1,6 +1,7 @@
 //! Performing: a group of effects is one update of its zone, which the server does as a whole or
 //! not at all (RFC 2136). What was seen when it was planned goes with it as prerequisites, so
-//! that what somebody changed since is not overwritten.
+//! that what somebody changed since is not overwritten. Times to live are no part of those: they
+//! are asked for in the moment before.
 //!
 //! Groups that follow each other go together in one update as long as it is small. A server
 //! that refuses such a one has done nothing of it, and gets each group by itself.
@@ -17,7 +18,7 @@ use tidelock_model::plan::Group;
 use tidelock_model::port::Until;
 use tidelock_model::run::{EffectEnd, Outcome};
 
-use super::wire::{Session, question, refusal};
+use super::wire::{Session, Trouble, question, refusal};
 use super::{DnsServer, Inner, fault, text};
 use crate::right::Right;
 
@@ -26,6 +27,8 @@ const TOGETHER: usize = 64;
 /// What the records of one update of several groups may take, in bytes: far below the 64 KiB of
 /// a message.
 const BYTES: usize = 24 << 10;
+/// Questions that are on their way at once: their bytes fit into what a connection holds anywhere.
+const QUESTIONS: usize = 64;
 
 /// A group, ready to be sent.
 struct Job {
@@ -40,6 +43,8 @@ struct Update {
     /// What the first effect is about, for errors.
     about: String,
     prerequisites: Vec<Record>,
+    /// Sets that were there, with their time to live in seconds.
+    ttls: Vec<(RrsetName, u32)>,
     updates: Vec<Record>,
     bytes: usize,
 }
@@ -140,6 +145,14 @@ impl Line<'_> {
                 Err(fault) => return Sent::Unsent(fault),
             },
         };
+        match other_ttl(session, batch).await {
+            Ok(None) => {}
+            Ok(Some(fault)) => return Sent::Failed(fault),
+            Err(trouble) => {
+                self.session = None;
+                return Sent::Unsent(trouble.fault);
+            }
+        }
         match session.ask(message).await {
             Ok(answer) => match answer.response_code {
                 ResponseCode::NoError => Sent::Done,
@@ -151,6 +164,31 @@ impl Line<'_> {
             }
         }
     }
+}
+
+/// The first set whose time to live is not what it was. Between this question and the update
+/// somebody may still change it: RFC 2136 has no prerequisite for that.
+async fn other_ttl(session: &mut Session, batch: &[&Update]) -> Result<Option<Fault>, Trouble> {
+    let known: Vec<&(RrsetName, u32)> = batch.iter().flat_map(|update| &update.ttls).collect();
+    for some in known.chunks(QUESTIONS) {
+        let questions: Result<Vec<Message>, Fault> =
+            some.iter().map(|(set, _)| question(&set.name, text::wire(set.kind))).collect();
+        for ((set, before), answer) in some.iter().zip(session.ask_all(questions?).await?) {
+            // What is delegated is told as a referral.
+            let told = answer.answers.iter().chain(&answer.authorities);
+            let of_set =
+                |record: &&Record| record.record_type() == text::wire(set.kind) && text::is(&record.name, &set.name);
+            // That it is not there any more is a matter of the prerequisites.
+            let Some(now) = told.filter(of_set).map(|record| record.ttl).min() else { continue };
+            if now != *before {
+                let message = format!(
+                    "the time to live of {set} has changed since the plan was made: {before} s, and now {now} s"
+                );
+                return Ok(Some(fault("changed", message).retryable().hint("plan again")));
+            }
+        }
+    }
+    Ok(None)
 }
 
 /// What came of one update.
@@ -210,7 +248,7 @@ fn prepare(server: &Inner, effects: &[&Effect]) -> Result<Update, (usize, Fault)
         return Err((0, fault("invalid", "a group without effects")));
     };
     let (zone, about) = (first.rrset().zone.clone(), effects[0].identity.to_string());
-    let mut update = Update { zone, about, prerequisites: vec![], updates: vec![], bytes: 0 };
+    let mut update = Update { zone, about, prerequisites: vec![], ttls: vec![], updates: vec![], bytes: 0 };
     for (i, (effect, before)) in parts.iter().enumerate() {
         if effect.rrset().zone != update.zone {
             return Err((i, fault("invalid", "effects of one group are about several zones")));
@@ -247,6 +285,7 @@ fn add(update: &mut Update, effect: &DnsEffect, before: Option<&Rrset>, all: &[P
     match before {
         // Exactly these values are there (RFC 2136, 2.4.2), their time to live left out of account.
         Some(before) => {
+            update.ttls.push((rrset.clone(), before.ttl));
             for value in &before.values {
                 update.prerequisites.push(Record::from_rdata(name.clone(), 0, text::read(rrset.kind, value)?));
             }

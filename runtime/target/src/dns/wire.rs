@@ -1,6 +1,7 @@
 //! Speaking to a server: one connection, every message signed, every answer verified before
 //! anything of it is believed. What is larger or slower than it may be ends the connection.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use hickory_proto::op::{Message, MessageType, OpCode, Query, ResponseCode};
@@ -74,6 +75,32 @@ impl Session {
         let lost = |fault: Fault| Trouble { fault, unknown: true };
         let bytes = self.receive().await.map_err(lost)?;
         self.believe(&question, &bytes, &mut verifier, true)
+    }
+
+    /// Asks several questions at once, and gives the verified answers in their order. A server may
+    /// answer in another one (RFC 7766, 6.2.1.1).
+    pub(super) async fn ask_all(&mut self, mut questions: Vec<Message>) -> Result<Vec<Message>, Trouble> {
+        let first = questions.first().map_or(0, |question| question.id);
+        let mut open = BTreeMap::new();
+        for (place, question) in questions.iter_mut().enumerate() {
+            // Drawn one by one, two might be equal.
+            question.metadata.id = first.wrapping_add(u16::try_from(place).unwrap_or(u16::MAX));
+            let verifier = self.send(question).await?;
+            open.insert(question.id, (place, verifier));
+        }
+        let mut answers = Vec::with_capacity(questions.len());
+        while !open.is_empty() {
+            let bytes = self.receive().await?;
+            let id = bytes.first_chunk().map(|id| u16::from_be_bytes(*id));
+            let Some((place, mut verifier)) = id.and_then(|id| open.remove(&id)) else {
+                return Err(
+                    fault("invalid", format!("{} gives an answer that belongs to no question", self.whom)).into()
+                );
+            };
+            answers.push((place, self.believe(&questions[place], &bytes, &mut verifier, true)?));
+        }
+        answers.sort_by_key(|(place, _)| *place);
+        Ok(answers.into_iter().map(|(_, answer)| answer).collect())
     }
 
     /// Signs and sends a question.
