@@ -20,6 +20,7 @@
 //! http          requests to a daemon that listens, and its figures
 //! router        routers in such namespaces, and what Git says of them
 //! netns         network namespaces, which may be broken
+//! guards        processes that take effects back unless somebody confirms
 //! fleet         a site with several machines and one stack on all of them
 //! dice          random numbers that can be had again
 //! daemon        a running `tidelock run`, and waiting for what it does
@@ -37,6 +38,7 @@ pub mod environment;
 pub mod fleet;
 pub mod git_daemon;
 pub mod git_http;
+pub mod guards;
 pub mod http;
 pub mod http_proxy;
 pub mod keys;

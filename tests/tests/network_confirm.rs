@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use tidelock_tests::dice::count;
+use tidelock_tests::guards;
 use tidelock_tests::netns::Netns;
 use tidelock_tests::router::{self, GRANT, put, put_on};
 use tidelock_tests::{Daemon, Site};
@@ -100,22 +101,6 @@ fn a_target_that_is_out_of_reach_holds_up_no_other_and_nobodys_word() {
     assert_eq!(space.picture(), after);
 }
 
-/// The process that stands guard for a site.
-fn guard_of(site: &Site) -> Option<i32> {
-    let folder = site.world().path("guards").display().to_string();
-    std::fs::read_dir("/proc").unwrap().flatten().find_map(|process| {
-        let words = std::fs::read(process.path().join("cmdline")).ok()?;
-        let words: Vec<_> = words.split(|byte| *byte == 0).map(String::from_utf8_lossy).collect();
-        let stands = words.get(1..3).is_some_and(|words| words[0] == "guard" && words[1] == folder);
-        if stands { process.file_name().to_str()?.parse().ok() } else { None }
-    })
-}
-
-fn kill(process: i32) {
-    let status = std::process::Command::new("kill").args(["-9", &process.to_string()]).status();
-    assert!(status.unwrap().success());
-}
-
 #[test]
 fn what_a_killed_guard_watched_over_goes_back_with_the_next_pass() {
     let (site, space) = site("");
@@ -126,7 +111,7 @@ fn what_a_killed_guard_watched_over_goes_back_with_the_next_pass() {
     // As long as it lives, nobody does its work.
     site.tidelock(["apply", "--yes"]).run();
     assert_eq!(space.picture(), after);
-    kill(guard_of(&site).expect("a guard stands"));
+    guards::kill(guards::standing(site.world()).expect("a guard stands"));
     let daemon = Daemon::start(&site);
     said(&site, &["events", "--limit", "1000"], "the guard that watched over it was gone");
     space.wait("the old network", Duration::from_secs(10), |space| space.picture() == before);
@@ -141,7 +126,7 @@ fn a_guard_that_is_killed_before_its_caller_asks_it_is_stood_in_for() {
     cut(&site);
     let mut child = site.tidelock(["apply", "--yes"]).spawn();
     space.wait("the new network", Duration::from_secs(20), |space| space.picture() != before);
-    kill(guard_of(&site).expect("a guard stands"));
+    guards::kill(guards::standing(site.world()).expect("a guard stands"));
     assert!(!child.wait().unwrap().success());
     assert_eq!(space.picture(), before);
 }

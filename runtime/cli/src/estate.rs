@@ -109,7 +109,8 @@ impl Estate {
             }
             TargetKind::Dns => {
                 let grants = self.grants(name, Path::new("/"))?;
-                let options = DnsOptions { secrets: Some(Arc::clone(&self.secrets)), ..DnsOptions::default() };
+                let secrets = Some(Arc::clone(&self.secrets));
+                let options = DnsOptions { secrets, guards: self.guards.clone(), ..DnsOptions::default() };
                 Opened::Dns(DnsServer::new(name, decl.dns(), grants, options)?)
             }
         };

@@ -6,6 +6,7 @@
 
 use tidelock_model::digest::Digest;
 use tidelock_model::effect::EffectBody;
+use tidelock_model::error::{Diagnostic, Severity};
 use tidelock_model::event::RunEvent;
 use tidelock_model::hold::Scope;
 use tidelock_model::name::Lane;
@@ -31,7 +32,7 @@ pub(crate) async fn arm(
     let Some(within_ms) = runtime.confirm_within_ms.or(of_stack) else { return Ok(None) };
     let groups = plan.groups.iter().filter(|group| group.lane == *lane);
     let effects: Vec<_> = groups.flat_map(|group| &group.effects).map(|planned| planned.effect.clone()).collect();
-    if !effects.iter().any(|effect| matches!(effect.body, EffectBody::Network(_))) {
+    if !effects.iter().any(|effect| is_guarded(&effect.body)) {
         return Ok(None);
     }
     let within = jiff::SignedDuration::from_millis(i64::try_from(within_ms).unwrap_or(i64::MAX));
@@ -41,6 +42,39 @@ pub(crate) async fn arm(
     target.arm(&guard).await?;
     runtime.emit(Some(run), Some(lane), &RunEvent::Guarded { until })?;
     Ok(Some(guard.id))
+}
+
+/// Whether a guard takes such an effect back.
+fn is_guarded(body: &EffectBody) -> bool {
+    matches!(body, EffectBody::Network(_) | EffectBody::Dns(_))
+}
+
+/// Says of lanes that are to be confirmed, by hand or because their stack says so (`confirms`), what
+/// of them goes back from here alone, and what does not.
+pub(crate) fn shown(runtime: &Runtime, plan: &mut Plan, confirms: impl Fn(&Lane) -> bool) {
+    let mut said = Vec::new();
+    for lane in plan.lanes.iter().map(|part| &part.lane) {
+        if runtime.confirm_within_ms.is_none() && !confirms(lane) {
+            continue;
+        }
+        let groups = plan.groups.iter().filter(|group| group.lane == *lane);
+        let effects: Vec<&EffectBody> =
+            groups.flat_map(|group| &group.effects).map(|planned| &planned.effect.body).collect();
+        let open: Vec<&EffectBody> = effects.iter().copied().filter(|body| !is_guarded(body)).collect();
+        if let Some(first) = open.first() {
+            let number =
+                if open.len() == 1 { "one effect stays".to_owned() } else { format!("{} effects stay", open.len()) };
+            said.push(format!("{lane}: {number} where nobody confirms, such as `{}`", first.summary()));
+        }
+        if effects.iter().any(|body| matches!(body, EffectBody::Dns(_))) {
+            said.push(format!(
+                "{lane}: where nobody confirms, records go back from this machine, over the way to the server; a DNS \
+                 server keeps no guard of its own"
+            ));
+        }
+    }
+    let warning = |text| Diagnostic { severity: Severity::Warning, ..Diagnostic::error(text, None) };
+    plan.warnings.extend(said.into_iter().map(warning));
 }
 
 /// What a change tries, however the target looked before.

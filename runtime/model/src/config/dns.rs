@@ -7,7 +7,7 @@ use super::server::Hosts;
 use crate::secret::SecretName;
 
 /// What `[targets.NAME]` says of a DNS server.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DnsDecl {
     /// Its name or address: the primary, which takes updates.
     pub host: Hosts,

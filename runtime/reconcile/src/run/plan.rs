@@ -101,6 +101,11 @@ pub(super) async fn pass(runtime: &Runtime, fetched: &Fetched, lanes: Lanes) -> 
     crate::holds::shown(runtime, &mut plan)?;
     lanes.pins.shown(&mut plan);
     way::put(runtime, &mut plan, &planned).await?;
+    let confirms = |lane: &Lane| {
+        let of_lane = planned.iter().find(|one| one.rendered.desired.lane == *lane);
+        of_lane.is_some_and(|one| one.rendered.desired.stack.decl.confirm.is_some())
+    };
+    crate::confirm::shown(runtime, &mut plan, confirms);
     let mut policy = gate::policy(runtime, &plan, &planned, &lanes.before)?;
     if lanes.destroys {
         destroy::put(runtime, &lanes, &plan, &mut policy).await?;

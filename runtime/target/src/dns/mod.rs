@@ -1,9 +1,10 @@
 //! A DNS server: what its zones hold, and updates of them.
 //!
 //! Start at [`DnsServer`]. `wire` speaks to the server and is the only module that believes an
-//! answer, `look` shows what is there, `update` is the only one that writes, and `text` knows
-//! how records are spelled. The key stays here: no answer, error or plan holds anything of it.
+//! answer, `look` shows what is there, `update` is the only one that writes, `back` takes updates
+//! back, and `text` knows how records are spelled. The key stays here: no answer, error or plan holds anything of it.
 
+mod back;
 mod look;
 mod text;
 mod update;
@@ -17,19 +18,22 @@ use async_trait::async_trait;
 use base64::Engine as _;
 use hickory_proto::op::ResponseCode;
 use hickory_proto::rr::{RData, RecordType as WireType, TSigner};
-use tidelock_model::config::{DnsDecl, Kept, KeyPlace};
+use tidelock_model::config::{DnsDecl, DnsKeyDecl, Kept, KeyPlace};
 use tidelock_model::dns::{DnsEffect, Rrset, RrsetName, absolute};
 use tidelock_model::effect::{Effect, EffectBody, Precondition};
 use tidelock_model::error::{Blame, Fault};
 use tidelock_model::grant::Grant;
 use tidelock_model::name::Name;
 use tidelock_model::plan::{Group, Preview};
-use tidelock_model::port::{Blobs, Secrets, Target, Until};
+use tidelock_model::port::{Blobs, Guard, Guarded, Secrets, Target, Until};
 use tidelock_model::run::Outcome;
 use tidelock_model::secret::SecretValue;
 
+pub(crate) use self::back::Names;
 pub use self::look::Found;
 use self::wire::{Session, question, refusal};
+use crate::blocking;
+use crate::network::{self, GuardHelper};
 use crate::sql::credential;
 
 /// The port of the DNS (RFC 1035, 4.2).
@@ -55,6 +59,10 @@ pub struct DnsLimits {
 pub struct DnsOptions {
     /// Where a key comes from that the config keeps as a secret.
     pub secrets: Option<Arc<dyn Secrets>>,
+    /// The key as it is kept, for whoever has no config: then none is read.
+    pub key: Option<SecretValue>,
+    /// How guards are started; without it there are none.
+    pub guards: Option<GuardHelper>,
     /// Bounds.
     pub limits: DnsLimits,
 }
@@ -89,6 +97,8 @@ struct Inner {
     zones: Vec<String>,
     grants: Arc<BTreeMap<String, Grant>>,
     secrets: Option<Arc<dyn Secrets>>,
+    key: Option<SecretValue>,
+    guards: Option<GuardHelper>,
     limits: DnsLimits,
     /// One `perform` at a time.
     performing: tokio::sync::Mutex<()>,
@@ -100,12 +110,12 @@ impl DnsServer {
     /// # Errors
     /// A zone's name that is none.
     pub fn new(name: &Name, decl: DnsDecl, grants: Vec<Grant>, options: DnsOptions) -> Result<Self, Fault> {
-        let DnsOptions { secrets, limits } = options;
+        let DnsOptions { secrets, key, guards, limits } = options;
         let zones = decl.zones.iter().map(|zone| absolute(zone)).collect::<Result<_, String>>();
         let zones = zones.map_err(|why| fault("invalid", format!("[targets.{name}] zones: {why}")))?;
         let grants = Arc::new(grants.into_iter().map(|grant| (grant.plugin().to_owned(), grant)).collect());
         let performing = tokio::sync::Mutex::new(());
-        let inner = Inner { name: name.clone(), decl, zones, grants, secrets, limits, performing };
+        let inner = Inner { name: name.clone(), decl, zones, grants, secrets, key, guards, limits, performing };
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -113,6 +123,11 @@ impl DnsServer {
     #[must_use]
     pub fn grants(&self) -> Arc<BTreeMap<String, Grant>> {
         Arc::clone(&self.inner.grants)
+    }
+
+    fn guard_helper(&self) -> Result<GuardHelper, Fault> {
+        let none = || fault("unsupported", format!("target {} has no guards", self.inner.name));
+        self.inner.guards.clone().ok_or_else(none)
     }
 
     /// What is there under each name. The caller has decided on the grants.
@@ -157,15 +172,19 @@ impl Inner {
         credential::given(host, Path::new("/"), "host")
     }
 
-    /// What signs, with the secret as it is now.
-    async fn signer(&self) -> Result<TSigner, Fault> {
-        let Some(key) = &self.decl.key else {
-            return Err(fault("invalid", format!("target {} names no key", self.name)).hint(format!(
+    fn key(&self) -> Result<&DnsKeyDecl, Fault> {
+        self.decl.key.as_ref().ok_or_else(|| {
+            fault("invalid", format!("target {} names no key", self.name)).hint(format!(
                 "add to [targets.{}]:\n\nkey = {{ name = \"tidelock\", secret = {{ file = \"tsig.secret\" }} }}",
                 self.name
-            )));
-        };
-        let secret = self.secret(&key.secret).await?;
+            ))
+        })
+    }
+
+    /// What signs, with the secret as it is now.
+    async fn signer(&self) -> Result<TSigner, Fault> {
+        let key = self.key()?;
+        let secret = self.secret().await?;
         // The error would hold a part of it.
         let text = std::str::from_utf8(secret.reveal()).unwrap_or_default().trim();
         let secret = base64::engine::general_purpose::STANDARD.decode(text).map_err(|_| {
@@ -179,8 +198,11 @@ impl Inner {
     }
 
     /// The key as it is kept.
-    async fn secret(&self, place: &KeyPlace) -> Result<SecretValue, Fault> {
-        let kept = match place {
+    async fn secret(&self) -> Result<SecretValue, Fault> {
+        if let Some(given) = &self.key {
+            return Ok(given.clone());
+        }
+        let kept = match &self.key()?.secret {
             KeyPlace::Env(name) => Kept::Env(name.clone()),
             KeyPlace::File(path) => Kept::File(path.clone()),
             KeyPlace::Secret(name) => {
@@ -266,6 +288,31 @@ impl Target for DnsServer {
 
     async fn perform(&self, run: &str, groups: &[Group], _: &dyn Blobs, until: &Until) -> Vec<Outcome> {
         update::perform(self, run, groups, until).await
+    }
+
+    async fn arm(&self, guard: &Guard) -> Result<(), Fault> {
+        let (helper, guard) = (self.guard_helper()?, guard.clone());
+        let names = Names::of(&self.inner.name, &self.inner.decl, &guard.effects);
+        let key = self.inner.secret().await?;
+        blocking(move || network::arm_names(&helper, names, &key, &guard)).await?
+    }
+
+    fn guards(&self) -> Result<Vec<Guarded>, Fault> {
+        self.inner.guards.as_ref().map_or(Ok(vec![]), |helper| network::listed(&helper.folder))
+    }
+
+    fn confirm(&self, id: &str) -> Result<bool, Fault> {
+        network::confirm(&self.guard_helper()?.folder, id)
+    }
+
+    async fn call_back(&self, id: &str, why: &str) -> Result<(), Fault> {
+        let (server, helper, id, why) = (self.clone(), self.guard_helper()?, id.to_owned(), why.to_owned());
+        blocking(move || network::call(&helper.folder, &id, &why, Some(&server))).await?
+    }
+
+    async fn relieve(&self, id: &str) -> Result<(), Fault> {
+        let (server, helper, id) = (self.clone(), self.guard_helper()?, id.to_owned());
+        blocking(move || network::relieve(&helper.folder, &id, Some(&server))).await?
     }
 
     async fn sweep(&self, _: &[Effect]) -> Result<usize, Fault> {

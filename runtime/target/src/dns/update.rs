@@ -31,9 +31,16 @@ const BYTES: usize = 24 << 10;
 const QUESTIONS: usize = 64;
 
 /// A group, ready to be sent.
-struct Job {
+pub(super) struct Job {
     size: usize,
     ready: Result<Update, (usize, Fault)>,
+}
+
+impl Job {
+    /// Effects that were granted, as one update.
+    pub(super) fn new(parts: &[Part<'_>], about: String) -> Self {
+        Self { size: parts.len(), ready: compose(parts, about) }
+    }
 }
 
 /// What is sent of a group.
@@ -70,7 +77,8 @@ pub(super) async fn perform(server: &DnsServer, run: &str, groups: &[Group], unt
     groups.iter().zip(ends).map(|(group, effects)| Outcome { run: run.to_owned(), group: group.id, effects }).collect()
 }
 
-async fn all(server: &Inner, jobs: Vec<Job>, right: &Right) -> Vec<Vec<EffectEnd>> {
+/// Sends jobs in their order. Gives what came of each effect of each.
+pub(super) async fn all(server: &Inner, jobs: Vec<Job>, right: &Right) -> Vec<Vec<EffectEnd>> {
     let _one = server.performing.lock().await;
     let mut line = Line { server, session: None };
     let mut ends: Vec<Vec<EffectEnd>> = Vec::with_capacity(jobs.len());
@@ -244,21 +252,26 @@ fn prepare(server: &Inner, effects: &[&Effect]) -> Result<Update, (usize, Fault)
     for (i, effect) in effects.iter().enumerate() {
         parts.push(granted(server, effect).map_err(|fault| (i, fault))?);
     }
+    compose(&parts, effects.first().map(|effect| effect.identity.to_string()).unwrap_or_default())
+}
+
+fn compose(parts: &[Part<'_>], about: String) -> Result<Update, (usize, Fault)> {
     let Some((first, _)) = parts.first() else {
         return Err((0, fault("invalid", "a group without effects")));
     };
-    let (zone, about) = (first.rrset().zone.clone(), effects[0].identity.to_string());
+    let zone = first.rrset().zone.clone();
     let mut update = Update { zone, about, prerequisites: vec![], ttls: vec![], updates: vec![], bytes: 0 };
     for (i, (effect, before)) in parts.iter().enumerate() {
         if effect.rrset().zone != update.zone {
             return Err((i, fault("invalid", "effects of one group are about several zones")));
         }
-        add(&mut update, effect, *before, &parts).map_err(|why| (i, fault("invalid", why)))?;
+        add(&mut update, effect, *before, parts).map_err(|why| (i, fault("invalid", why)))?;
     }
     Ok(update)
 }
 
-type Part<'e> = (&'e DnsEffect, Option<&'e Rrset>);
+/// An effect, and what it finds there.
+pub(super) type Part<'e> = (&'e DnsEffect, Option<&'e Rrset>);
 
 fn granted<'e>(server: &Inner, effect: &'e Effect) -> Result<Part<'e>, Fault> {
     let EffectBody::Dns(body) = &effect.body else {

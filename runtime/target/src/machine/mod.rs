@@ -29,7 +29,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tidelock_model::config::TargetDecl;
 use tidelock_model::effect::{Effect, EffectBody, PathState};
-use tidelock_model::error::{Blame, Fault};
+use tidelock_model::error::Fault;
 use tidelock_model::grant::Grant;
 use tidelock_model::name::Name;
 use tidelock_model::network::NetworkEffect;
@@ -43,6 +43,7 @@ pub use self::command::Ended;
 use self::command::Order;
 use self::folder::{Folder as _, Opened};
 pub use self::watch::Watches;
+use crate::blocking;
 use crate::network::{self, GuardHelper, Namespace, Network};
 
 /// How a machine is looked at and written. Sizes are bytes, times milliseconds.
@@ -200,14 +201,6 @@ impl Machine {
     }
 }
 
-/// Runs what may wait for a disk or a child away from the threads that serve others. It
-/// is not stopped when the future is dropped.
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Fault> {
-    tokio::task::spawn_blocking(work)
-        .await
-        .map_err(|error| Fault::new("panic", Blame::Host, format!("work on a target did not end: {error}")))
-}
-
 /// Runs a check's command: without further privileges, and with nothing of a target's.
 ///
 /// # Errors
@@ -300,12 +293,12 @@ impl Target for Machine {
 
     async fn call_back(&self, id: &str, why: &str) -> Result<(), Fault> {
         let (helper, id, why) = (self.guard_helper()?, id.to_owned(), why.to_owned());
-        blocking(move || network::call(&helper.folder, &id, &why)).await?
+        blocking(move || network::call(&helper.folder, &id, &why, None)).await?
     }
 
     async fn relieve(&self, id: &str) -> Result<(), Fault> {
         let (helper, id) = (self.guard_helper()?, id.to_owned());
-        blocking(move || network::relieve(&helper.folder, &id)).await?
+        blocking(move || network::relieve(&helper.folder, &id, None)).await?
     }
 
     async fn sweep(&self, effects: &[Effect]) -> Result<usize, Fault> {

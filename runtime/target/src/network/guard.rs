@@ -2,6 +2,9 @@
 //! time that all is well. It depends on nothing but itself: whoever armed it may be killed,
 //! or cut off by the very effects that it watches over.
 //!
+//! Over names on a DNS server it stands here, since a server keeps no process of ours: it outlives
+//! whoever armed it, and needs the way to the server.
+//!
 //! A guard is a file whose name says where it stands, and each step is one rename, so that
 //! of two who want to take it exactly one does: `ID.armed`, then `ID.confirmed`, or
 //! `ID.restoring` and `ID.restored`. The guard alone writes it, and holds a lock on it for as
@@ -20,10 +23,12 @@ use tidelock_model::effect::EffectBody;
 use tidelock_model::error::{Blame, Fault};
 use tidelock_model::network::{NetworkEffect, Object};
 use tidelock_model::port::{Guard, GuardState, Guarded};
+use tidelock_model::secret::SecretValue;
 
 use super::rtnetlink::Rtnetlink;
 use super::view::View;
 use super::{Namespace, Network, Session, fault};
+use crate::dns::{DnsServer, Names};
 
 /// How a guard is started, and where guards are kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,9 +51,53 @@ struct Order {
     inverses: Vec<NetworkEffect>,
     /// Addresses and routes as they were: what the effects swept away by themselves.
     there: Vec<Object>,
+    /// What takes updates of a DNS server back, where it stands over those.
+    #[serde(default)]
+    names: Option<Names>,
     /// Why it went back.
     #[serde(default)]
     why: Option<String>,
+}
+
+/// What a guard is told: what it writes down, and what it keeps in its memory alone.
+#[derive(Serialize, Deserialize)]
+struct Told {
+    order: Order,
+    /// The key of a DNS server, as it is kept.
+    #[serde(default)]
+    key: Option<String>,
+}
+
+/// What takes effects back.
+enum Hands<'s> {
+    /// On this system.
+    Here(Session, Namespace),
+    /// On a server.
+    Server(&'s DnsServer),
+}
+
+impl<'s> Hands<'s> {
+    /// What an order needs; `server` is the one that it is about.
+    fn of(order: &Order, server: Option<&'s DnsServer>) -> Result<Self, Fault> {
+        match (&order.names, server) {
+            (None, _) => {
+                let namespace = order.netns.as_deref().map_or(Ok(Namespace::own()), Namespace::named)?;
+                Ok(Self::Here(Session::begin(namespace.clone())?, namespace))
+            }
+            (Some(_), Some(server)) => Ok(Self::Server(server)),
+            (Some(_), None) => {
+                Err(fault("invalid", "a guard over names can be stood in for by their server's target alone"))
+            }
+        }
+    }
+
+    /// Brings back what was there; what could not be is said.
+    fn restore(&self, order: &Order) -> Vec<String> {
+        match self {
+            Self::Here(session, namespace) => restore(session, namespace, order),
+            Self::Server(server) => order.names.as_ref().map(|names| names.take_back(server)).unwrap_or_default(),
+        }
+    }
 }
 
 /// How often a guard looks whether it is still wanted.
@@ -67,7 +116,6 @@ const STANDS: &str = "armed";
 /// # Errors
 /// It could not be started.
 pub(crate) fn arm(helper: &GuardHelper, namespace: &Namespace, guard: &Guard) -> Result<(), Fault> {
-    let io = |error: std::io::Error| fault("io", format!("cannot arm a guard: {error}"));
     let mut inverses = Vec::new();
     for effect in guard.effects.iter().rev() {
         if let Some(EffectBody::Network(inverse)) = effect.inverse.as_deref() {
@@ -80,23 +128,40 @@ pub(crate) fn arm(helper: &GuardHelper, namespace: &Namespace, guard: &Guard) ->
         Ok(addresses.chain(view.all_routes()?.into_iter().map(Object::Route)).collect())
     })?;
     let netns = namespace.name().map(ToOwned::to_owned);
-    // What it was about is remembered; how it is taken back is said once.
-    let kept = Guard { effects: vec![], ..guard.clone() };
-    let order = Order { guard: kept, netns, inverses, there, why: None };
+    stand(helper, Order { guard: written(guard), netns, inverses, there, names: None, why: None }, None)
+}
+
+/// Arms a guard over names. The key passes through a pipe, and is written nowhere.
+///
+/// # Errors
+/// It could not be started.
+pub(crate) fn arm_names(helper: &GuardHelper, names: Names, key: &SecretValue, guard: &Guard) -> Result<(), Fault> {
+    let names = Some(names);
+    let order = Order { guard: written(guard), netns: None, inverses: vec![], there: vec![], names, why: None };
+    stand(helper, order, Some(String::from_utf8_lossy(key.reveal()).into_owned()))
+}
+
+/// What is written of a guard: what it was about is remembered; how it is taken back is said once.
+fn written(guard: &Guard) -> Guard {
+    Guard { effects: vec![], ..guard.clone() }
+}
+
+fn stand(helper: &GuardHelper, order: Order, key: Option<String>) -> Result<(), Fault> {
+    let io = |error: std::io::Error| fault("io", format!("cannot arm a guard: {error}"));
     fs::create_dir_all(&helper.folder).map_err(io)?;
     fs::set_permissions(&helper.folder, fs::Permissions::from_mode(0o700)).map_err(io)?;
     for old in listed(&helper.folder)? {
         // A new attempt stands in for what came of the last one.
-        if old.state == GuardState::Restored && old.guard.lane == guard.lane {
+        if old.state == GuardState::Restored && old.guard.lane == order.guard.lane {
             let _ = fs::remove_file(file(&helper.folder, &old.guard.id, "restored"));
         }
     }
-    start(helper, &order)
+    start(helper, &Told { order, key })
 }
 
-fn start(helper: &GuardHelper, order: &Order) -> Result<(), Fault> {
+fn start(helper: &GuardHelper, told: &Told) -> Result<(), Fault> {
     let io = |error: std::io::Error| fault("io", format!("cannot start a guard: {error}"));
-    let bytes = serde_json::to_vec(order).map_err(|error| io(error.into()))?;
+    let bytes = serde_json::to_vec(told).map_err(|error| io(error.into()))?;
     let mut child = Command::new(&helper.program)
         .args(&helper.words)
         .arg(&helper.folder)
@@ -133,13 +198,16 @@ fn start(helper: &GuardHelper, order: &Order) -> Result<(), Fault> {
 pub fn keep_guard(folder: &Path, order: impl Read, mut out: impl std::io::Write) -> Result<(), Fault> {
     // A session of its own: no signal to whoever started it reaches it.
     let _ = rustix::process::setsid();
-    let order: Order = serde_json::from_reader(order)
+    let Told { order, key } = serde_json::from_reader(order)
         .map_err(|error| fault("io", format!("whoever wanted a guard did not say for what: {error}")))?;
-    let namespace = order.netns.as_deref().map_or(Ok(Namespace::own()), Namespace::named)?;
     let id = order.guard.id.clone();
-    let session = Session::begin(namespace.clone())?;
-    for inverse in &order.inverses {
-        session.remember(inverse)?;
+    let key = SecretValue::new(key.unwrap_or_default().into_bytes());
+    let server = order.names.as_ref().map(|names| names.server(key)).transpose()?;
+    let hands = Hands::of(&order, server.as_ref())?;
+    if let Hands::Here(session, _) = &hands {
+        for inverse in &order.inverses {
+            session.remember(inverse)?;
+        }
     }
     let ends = Instant::now() + Duration::from_millis(order.guard.within_ms);
     let path = file(folder, &id, "armed");
@@ -160,19 +228,13 @@ pub fn keep_guard(folder: &Path, order: impl Read, mut out: impl std::io::Write)
             break;
         }
     }
-    take_back(folder, &session, &namespace, order, "nobody confirmed it in time")?;
+    take_back(folder, &hands, order, "nobody confirmed it in time")?;
     drop(alive);
     Ok(())
 }
 
 /// Takes everything back. The caller holds the guard's file.
-fn take_back(
-    folder: &Path,
-    session: &Session,
-    namespace: &Namespace,
-    mut order: Order,
-    otherwise: &str,
-) -> Result<(), Fault> {
+fn take_back(folder: &Path, hands: &Hands<'_>, mut order: Order, otherwise: &str) -> Result<(), Fault> {
     let id = order.guard.id.clone();
     let restoring = file(folder, &id, "restoring");
     match fs::rename(file(folder, &id, "armed"), &restoring) {
@@ -184,7 +246,7 @@ fn take_back(
     }
     let called = file(folder, &id, "called");
     let why = fs::read_to_string(&called).unwrap_or_else(|_| otherwise.to_owned());
-    let mut troubles = restore(session, namespace, &order);
+    let mut troubles = hands.restore(&order);
     troubles.dedup();
     order.why = Some(match troubles.is_empty() {
         true => why,
@@ -293,11 +355,11 @@ pub(crate) fn confirm(folder: &Path, id: &str) -> Result<bool, Fault> {
 }
 
 /// Calls a guard to take everything back now, and waits for it; where it is gone, that is done
-/// here. Blocking.
+/// here, on `server` where it stood over names. Blocking.
 ///
 /// # Errors
 /// It does not answer.
-pub(crate) fn call(folder: &Path, id: &str, why: &str) -> Result<(), Fault> {
+pub(crate) fn call(folder: &Path, id: &str, why: &str, server: Option<&DnsServer>) -> Result<(), Fault> {
     let io = |error: std::io::Error| fault("io", format!("cannot call the guard: {error}"));
     fs::write(file(folder, id, "called"), why).map_err(io)?;
     let ends = Instant::now() + PATIENCE;
@@ -305,7 +367,7 @@ pub(crate) fn call(folder: &Path, id: &str, why: &str) -> Result<(), Fault> {
         if file(folder, id, "restored").exists() {
             return Ok(());
         }
-        relieve(folder, id)?;
+        relieve(folder, id, server)?;
         std::thread::sleep(LOOK);
     }
     Err(Fault::new("timeout", Blame::Target, "the guard does not say that it took everything back"))
@@ -316,7 +378,7 @@ pub(crate) fn call(folder: &Path, id: &str, why: &str) -> Result<(), Fault> {
 ///
 /// # Errors
 /// As the guard's own.
-pub(crate) fn relieve(folder: &Path, id: &str) -> Result<(), Fault> {
+pub(crate) fn relieve(folder: &Path, id: &str, server: Option<&DnsServer>) -> Result<(), Fault> {
     for state in ["armed", "restoring"] {
         let path = file(folder, id, state);
         let Ok(held) = File::open(&path) else { continue };
@@ -329,9 +391,8 @@ pub(crate) fn relieve(folder: &Path, id: &str) -> Result<(), Fault> {
             Err(_) if !path.exists() => continue,
             Err(fault) => return Err(fault),
         };
-        let namespace = order.netns.as_deref().map_or(Ok(Namespace::own()), Namespace::named)?;
-        let session = Session::begin(namespace.clone())?;
-        return take_back(folder, &session, &namespace, order, "the guard that watched over it was gone");
+        let hands = Hands::of(&order, server)?;
+        return take_back(folder, &hands, order, "the guard that watched over it was gone");
     }
     Ok(())
 }

@@ -27,7 +27,7 @@ use tidelock_model::secret::SecretValue;
 
 pub(crate) use self::difference::difference;
 pub use self::guard::{GuardHelper, keep_guard};
-pub(crate) use self::guard::{arm, call, confirm, listed, relieve};
+pub(crate) use self::guard::{arm, arm_names, call, confirm, listed, relieve};
 pub use self::namespace::Namespace;
 use self::rtnetlink::Rtnetlink;
 pub use self::session::Session;

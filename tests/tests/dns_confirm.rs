@@ -1,0 +1,119 @@
+//! Commit-confirm over names: records that go back unless somebody says that all is well.
+
+use std::time::{Duration, Instant};
+
+use tidelock_tests::dns::{DnsServer, Make};
+use tidelock_tests::zones::Zones;
+use tidelock_tests::{Site, guards};
+
+/// A zone that is as Git says, and a commit that changes, removes and makes names, and lets one
+/// change places with an alias.
+fn site(make: Make) -> Zones {
+    let site = Zones::new(|folder| DnsServer::start(make, folder));
+    site.put("www", "{ name: www, type: A, ttl: 300, values: [192.0.2.1, 192.0.2.2] }");
+    site.put("shop", "{ name: shop, type: A, values: [192.0.2.3] }");
+    site.put("mail", "{ name: \"@\", type: MX, values: [10 mx1.example.org.] }");
+    site.repo().commit("A zone");
+    site.apply();
+    site.put("www", "{ name: www, type: A, ttl: 60, values: [192.0.2.66] }");
+    site.repo().remove("zones/shop.yaml");
+    site.put("alias", "{ name: shop, type: CNAME, values: [www.example.com.] }");
+    site.repo().remove("zones/mail.yaml");
+    site.put("new", "{ name: new, type: TXT, values: [text] }");
+    site.repo().commit("Another zone");
+    site
+}
+
+#[track_caller]
+fn wait_for(site: &Zones, zone: &str) {
+    let since = Instant::now();
+    while site.server().zone() != zone {
+        assert!(since.elapsed() < Duration::from_secs(15), "{}\nis not\n{zone}", site.server().zone());
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+#[test]
+fn names_that_nobody_confirms_go_back_by_themselves() {
+    for make in Make::BOTH {
+        let site = site(make);
+        let before = site.server().zone();
+        let ran = site.tidelock(["apply", "--yes", "--confirm-within", "3s"]).run().exit(5);
+        let _ = ran.says("records go back from this machine").says("goes back at").says("tidelock confirm");
+        let after = site.server().zone();
+        assert!(after.contains("shop.example.com. 3600 in cname www.example.com."), "{make:?}\n{after}");
+        // Whoever armed the guard is gone. The key is in its memory, and in no file of its own.
+        assert!(guards::standing(site.world()).is_some(), "{make:?}");
+        let held = site.world().holding(site.server().secret(), &["server"]);
+        assert_eq!(held, [site.world().path("tsig.secret").display().to_string()]);
+        let _ = site.tidelock(["apply", "--yes"]).run().exit(5).says("waits to be confirmed");
+        wait_for(&site, &before);
+        let _ = site.tidelock(["confirm"]).run().exit(1).says("nothing waits to be confirmed");
+        // A person applies it again, and says that all is well.
+        site.tidelock(["apply", "--yes", "--confirm-within", "60s"]).run().exit(5);
+        let _ = site.tidelock(["confirm", "zones"]).run().ok().says("Confirmed");
+        assert_eq!(site.server().zone(), after, "{make:?}");
+        site.converged();
+    }
+}
+
+#[test]
+fn a_check_that_fails_takes_names_back_at_once() {
+    for make in Make::BOTH {
+        let site = site(make);
+        let before = site.server().zone();
+        let config = site.world().read("tidelock.toml");
+        let allowed = "kinds = [\"network.*\"]\nchecks = { exec = [[\"/bin/false\"]] }\n";
+        site.world().write("tidelock.toml", config.replacen("kinds = [\"network.*\"]\n", allowed, 1));
+        let stack = std::fs::read_to_string(site.world().path("infra/zones/stack.yaml")).unwrap();
+        let checked = stack + "confirm: 10m\nchecks: [{ exec: [/bin/false], within: 1s }]\n";
+        site.repo().write("zones/stack.yaml", checked);
+        site.repo().commit("A check that fails");
+        let ran = site.tidelock(["apply", "--yes"]).run();
+        assert_ne!(ran.code, 0, "{make:?}\n{}", ran.story());
+        let _ = ran.says("taken back");
+        assert_eq!(site.server().zone(), before, "{make:?}");
+    }
+}
+
+#[test]
+fn what_somebody_changes_meanwhile_is_theirs_and_stays() {
+    for make in Make::BOTH {
+        let site = site(make);
+        let before = site.server().zone();
+        site.tidelock(["apply", "--yes", "--confirm-within", "3s"]).run().exit(5);
+        site.server().by_hand("delete www.example.com A\nadd www.example.com 60 A 192.0.2.99");
+        let theirs: String =
+            before.lines().filter(|line| !line.starts_with("www.example.com. ")).collect::<Vec<_>>().join("\n");
+        let rest = |zone: String| -> String {
+            zone.lines().filter(|line| !line.starts_with("www.example.com. ")).collect::<Vec<_>>().join("\n")
+        };
+        let since = Instant::now();
+        while rest(site.server().zone()) != theirs {
+            assert!(since.elapsed() < Duration::from_secs(15), "{make:?}\n{}", site.server().zone());
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        assert_eq!(site.server().dig("www.example.com", "A"), "www.example.com. 60 in a 192.0.2.99", "{make:?}");
+    }
+}
+
+#[test]
+fn names_that_a_killed_guard_watched_over_go_back_with_the_next_pass() {
+    let site = site(Make::Knot);
+    let before = site.server().zone();
+    site.tidelock(["apply", "--yes", "--confirm-within", "10m"]).run().exit(5);
+    assert_ne!(site.server().zone(), before);
+    guards::kill(guards::standing(site.world()).expect("a guard stands"));
+    // Before anything else: what is planned is then that which was taken back.
+    let _ = site.tidelock(["apply"]).run().exit(5);
+    assert_eq!(site.server().zone(), before);
+    let _ = site.tidelock(["events"]).run().ok().says("the guard that watched over it was gone");
+}
+
+#[test]
+fn what_no_guard_takes_back_is_named_in_the_plan() {
+    let site = Site::with_files([("a", "one\n"), ("b", "one\n")]);
+    let ran = site.tidelock(["apply", "--yes", "--confirm-within", "30s"]).run().ok();
+    let _ = ran.says("2 effects stay where nobody confirms, such as `").never_says("goes back at");
+    assert!(guards::standing(site.world()).is_none(), "there is nothing to stand over");
+}
