@@ -42,17 +42,28 @@ fn names_that_nobody_confirms_go_back_by_themselves() {
         let _ = ran.says("records go back from this machine").says("goes back at").says("tidelock confirm");
         let after = site.server().zone();
         assert!(after.contains("shop.example.com. 3600 in cname www.example.com."), "{make:?}\n{after}");
+        let _ = site
+            .tidelock(["status"])
+            .run()
+            .ok()
+            .says("awaiting confirmation")
+            .says("left, until")
+            .never_says("converged");
+        let _ = site.tidelock(["status", "--detailed-exitcode"]).run().exit(2);
+        let _ = site.tidelock(["why", "zones"]).run().ok().says("confirming:").says("tidelock confirm");
         // Whoever armed the guard is gone. The key is in its memory, and in no file of its own.
         assert!(guards::standing(site.world()).is_some(), "{make:?}");
         let held = site.world().holding(site.server().secret(), &["server"]);
         assert_eq!(held, [site.world().path("tsig.secret").display().to_string()]);
         let _ = site.tidelock(["apply", "--yes"]).run().exit(5).says("waits to be confirmed");
         wait_for(&site, &before);
+        let _ = site.tidelock(["status"]).run().ok().says("went back at").says("nobody confirmed it in time");
         let _ = site.tidelock(["confirm"]).run().exit(1).says("nothing waits to be confirmed");
         // A person applies it again, and says that all is well.
-        site.tidelock(["apply", "--yes", "--confirm-within", "60s"]).run().exit(5);
+        let _ = site.tidelock(["apply", "--yes", "--confirm-within", "60s"]).run().exit(5);
         let _ = site.tidelock(["confirm", "zones"]).run().ok().says("Confirmed");
         assert_eq!(site.server().zone(), after, "{make:?}");
+        let _ = site.tidelock(["status", "--detailed-exitcode"]).run().ok().says("converged");
         site.converged();
     }
 }
@@ -81,7 +92,7 @@ fn what_somebody_changes_meanwhile_is_theirs_and_stays() {
     for make in Make::BOTH {
         let site = site(make);
         let before = site.server().zone();
-        site.tidelock(["apply", "--yes", "--confirm-within", "3s"]).run().exit(5);
+        let _ = site.tidelock(["apply", "--yes", "--confirm-within", "3s"]).run().exit(5);
         site.server().by_hand("delete www.example.com A\nadd www.example.com 60 A 192.0.2.99");
         let theirs: String =
             before.lines().filter(|line| !line.starts_with("www.example.com. ")).collect::<Vec<_>>().join("\n");
@@ -101,7 +112,7 @@ fn what_somebody_changes_meanwhile_is_theirs_and_stays() {
 fn names_that_a_killed_guard_watched_over_go_back_with_the_next_pass() {
     let site = site(Make::Knot);
     let before = site.server().zone();
-    site.tidelock(["apply", "--yes", "--confirm-within", "10m"]).run().exit(5);
+    let _ = site.tidelock(["apply", "--yes", "--confirm-within", "10m"]).run().exit(5);
     assert_ne!(site.server().zone(), before);
     guards::kill(guards::standing(site.world()).expect("a guard stands"));
     // Before anything else: what is planned is then that which was taken back.

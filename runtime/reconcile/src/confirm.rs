@@ -4,6 +4,7 @@
 //! the proof and the checks (`settle`), or by a person (`confirm`). Until then nobody else
 //! works on the target, and what was taken back is not tried again by the loop (`waits`).
 
+use jiff::Timestamp;
 use tidelock_model::digest::Digest;
 use tidelock_model::effect::EffectBody;
 use tidelock_model::error::{Diagnostic, Severity};
@@ -11,8 +12,8 @@ use tidelock_model::event::RunEvent;
 use tidelock_model::hold::Scope;
 use tidelock_model::name::Lane;
 use tidelock_model::plan::{Change, Plan, Wait};
-use tidelock_model::port::{Guard, GuardState, Guarded, Target};
-use tidelock_model::run::Approval;
+use tidelock_model::port::{Guard, GuardState, Guarded, LaneRecord, Target};
+use tidelock_model::run::{Approval, Status};
 
 use crate::error::RunError;
 use crate::run::Leases;
@@ -36,7 +37,7 @@ pub(crate) async fn arm(
         return Ok(None);
     }
     let within = jiff::SignedDuration::from_millis(i64::try_from(within_ms).unwrap_or(i64::MAX));
-    let until = runtime.clock.now().checked_add(within).unwrap_or(jiff::Timestamp::MAX);
+    let until = runtime.clock.now().checked_add(within).unwrap_or(Timestamp::MAX);
     let tried = plan.changes_of(lane).map(tried).collect();
     let guard = Guard { id: run.to_owned(), lane: lane.clone(), within_ms, until, effects, tried };
     target.arm(&guard).await?;
@@ -94,7 +95,7 @@ pub(crate) fn waits(
     let mut waits = Vec::new();
     let guards = runtime.targets.guards()?;
     for lane in lanes {
-        for Guarded { guard, state, why } in &guards {
+        for Guarded { guard, state, why, .. } in &guards {
             let wait = match state {
                 GuardState::Armed | GuardState::Gone if guard.lane.target != lane.target => continue,
                 GuardState::Armed | GuardState::Gone => {
@@ -173,6 +174,39 @@ pub(crate) async fn settle(
     Ok(Some(why))
 }
 
+/// Tells how a lane stands that a guard waits over, or was taken back by one and not looked at
+/// since. What is known of it is what its last look found, and that was before.
+pub fn standing(record: &mut LaneRecord, guards: &[Guarded], now: Timestamp) -> Option<Wait> {
+    let Guarded { guard, state, why, written_ms } = guards.iter().find(|one| one.guard.lane == record.lane)?;
+    let (status, wait) = match state {
+        GuardState::Armed => {
+            let left = guard.until.duration_since(now).as_secs().max(0);
+            let message = format!(
+                "awaiting confirmation: {:#} left, until {}; else the target goes back",
+                jiff::SignedDuration::from_secs(left),
+                guard.until.strftime("%H:%M:%S UTC")
+            );
+            let wait = Wait::new("confirming", message).hint("`tidelock confirm`");
+            (Status::Waiting, Wait { until: Some(guard.until), ..wait })
+        }
+        GuardState::Gone => {
+            let message = "awaiting confirmation, and its guard is gone: the target goes back with the next pass";
+            (Status::Waiting, Wait::new("confirming", message).hint("`tidelock confirm`"))
+        }
+        GuardState::Restored => {
+            let at = Timestamp::from_millisecond(*written_ms).ok()?;
+            if record.status != Status::Converged || record.seen.is_some_and(|seen| seen >= at) {
+                return None;
+            }
+            let message = format!("the target went back at {}: {why}", at.strftime("%H:%M:%S UTC"));
+            (Status::Pending, Wait { since: Some(at), ..Wait::new("restored", message) })
+        }
+    };
+    (record.status, record.why) = (status, Some(wait.message.clone()));
+    record.waits.insert(0, wait.clone());
+    Some(wait)
+}
+
 /// What waits for somebody's word.
 ///
 /// # Errors
@@ -199,4 +233,42 @@ pub fn confirm(runtime: &Runtime, scope: &Scope, who: &str) -> Result<Vec<Guarde
         }
     }
     Ok(confirmed)
+}
+
+#[cfg(test)]
+mod tests {
+    use tidelock_model::name::Name;
+
+    use super::*;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(1_000 + second).unwrap()
+    }
+
+    /// A lane that converged at second 0, under a guard until second 60.
+    fn stands(state: GuardState, written: i64, seen: i64) -> (Status, Option<Wait>) {
+        let name = |text: &str| Name::new(text).unwrap();
+        let lane = Lane { source: name("infra"), stack: name("net"), target: name("router") };
+        let (effects, tried) = (vec![], vec![]);
+        let guard = Guard { id: "1".into(), lane: lane.clone(), within_ms: 60_000, until: at(60), effects, tried };
+        let guarded =
+            Guarded { guard, state, why: "nobody confirmed it".into(), written_ms: at(written).as_millisecond() };
+        let known = LaneRecord::unknown(lane);
+        let mut record = LaneRecord { status: Status::Converged, seen: Some(at(seen)), ..known };
+        let wait = standing(&mut record, &[guarded], at(10));
+        assert_eq!(record.waits.first(), wait.as_ref());
+        (record.status, wait)
+    }
+
+    #[test]
+    fn a_lane_under_a_guard_is_not_called_converged() {
+        let (status, wait) = stands(GuardState::Armed, 0, 0);
+        assert_eq!((status, wait.as_ref().and_then(|wait| wait.until)), (Status::Waiting, Some(at(60))));
+        assert!(wait.unwrap().message.starts_with("awaiting confirmation: 50s left, until 00:17:40 UTC"));
+        assert_eq!(stands(GuardState::Gone, 0, 0).0, Status::Waiting);
+        let (status, wait) = stands(GuardState::Restored, 5, 0);
+        assert_eq!(status, Status::Pending);
+        assert!(wait.unwrap().message.ends_with("nobody confirmed it"));
+        assert_eq!(stands(GuardState::Restored, 5, 7), (Status::Converged, None), "it was looked at since");
+    }
 }

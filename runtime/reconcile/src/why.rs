@@ -11,10 +11,11 @@ use tidelock_model::config::Config;
 use tidelock_model::hold::{Hold, Pin, Undo};
 use tidelock_model::name::{Address, Identity, Lane, Name};
 use tidelock_model::plan::{Action, Cause, Wait};
-use tidelock_model::port::{Filter, Holder, LaneRecord, Store};
+use tidelock_model::port::{Filter, Guarded, Holder, LaneRecord, Store};
 use tidelock_model::revision::{Revision, Stale};
 use tidelock_model::run::{HistoryLine, Status};
 
+use crate::confirm;
 use crate::error::RunError;
 use crate::recover::needs_a_person;
 use crate::select::{Pattern, patterns};
@@ -34,6 +35,8 @@ pub struct Asked<'a> {
     pub targets: &'a [String],
     /// Resources; their lanes alone are told of.
     pub resource: Option<Meant<'a>>,
+    /// The guards of this system.
+    pub guards: &'a [Guarded],
 }
 
 /// The answer.
@@ -118,8 +121,11 @@ pub fn why(store: &dyn Store, config: &Config, now: Timestamp, asked: Asked<'_>)
             None => Vec::new(),
         };
         if asked.resource.is_none() || !resources.is_empty() {
-            let told = known.lane(record)?;
-            lanes.push(LaneWhy { resources, ..told });
+            let mut guarded = record.clone();
+            let wait = confirm::standing(&mut guarded, asked.guards, now);
+            let mut told = known.lane(record)?;
+            told.reasons.splice(0..0, wait);
+            lanes.push(LaneWhy { resources, status: guarded.status, ..told });
         }
     }
     let daemon = known.holders.iter().find(|holder| holder.key == DAEMON).cloned();

@@ -13,7 +13,7 @@ pub mod sql;
 
 pub use check::Checks;
 pub use machine::{Ended, Machine, MachineOptions, Stat, Watches};
-pub use network::{GuardHelper, Namespace, Network, NetworkWatches, keep_guard};
+pub use network::{GuardHelper, Namespace, Network, NetworkWatches, guards_in, keep_guard};
 use tidelock_model::error::{Blame, Fault};
 
 /// How long the system has been up, in ms, with the time that it was suspended. Goes on while

@@ -1,4 +1,4 @@
-//! `tidelock status`: where every lane stands, from the store alone.
+//! `tidelock status`: where every lane stands, from the store and the guards of this system alone.
 
 mod health;
 mod narrow;
@@ -46,14 +46,18 @@ struct InForce {
 
 pub(crate) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
     let loaded = context.config()?;
-    let (mut sources, lanes, ways) = match context.store(&loaded)? {
+    let (mut sources, mut lanes, ways) = match context.store(&loaded)? {
         None => (loaded.config.sources.keys().map(never_fetched).collect(), vec![], InTheWay::default()),
         Some(store) => (in_force(&loaded, &store)?, store.lanes()?, InTheWay::of(&store)?),
     };
-    let nothing = lanes.is_empty();
+    let (nothing, now) = (lanes.is_empty(), Timestamp::now());
+    let guards = tidelock_target::guards_in(&loaded.guards())?;
+    for record in &mut lanes {
+        tidelock_reconcile::standing(record, &guards, now);
+    }
     let lanes = args.narrow.lanes(&loaded.config, lanes)?;
     sources.retain(|source| args.narrow.concerns(&source.name, &lanes));
-    let mut health = Health::of(&sources, &lanes, args.max_age, Timestamp::now());
+    let mut health = Health::of(&sources, &lanes, args.max_age, now);
     if nothing {
         health = health.max(Health::Unsettled(vec!["no stack was looked at yet".to_owned()]));
     }

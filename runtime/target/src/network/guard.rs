@@ -311,7 +311,7 @@ fn is_link_local(address: std::net::IpAddr) -> bool {
 ///
 /// # Errors
 /// The folder cannot be read.
-pub(crate) fn listed(folder: &Path) -> Result<Vec<Guarded>, Fault> {
+pub fn listed(folder: &Path) -> Result<Vec<Guarded>, Fault> {
     let io = |error: std::io::Error| fault("io", format!("cannot look for guards: {error}"));
     let entries = match fs::read_dir(folder) {
         Ok(entries) => entries,
@@ -328,7 +328,10 @@ pub(crate) fn listed(folder: &Path) -> Result<Vec<Guarded>, Fault> {
             _ => continue,
         };
         match read(&path) {
-            Ok(order) => guards.push(Guarded { guard: order.guard, state, why: order.why.unwrap_or_default() }),
+            Ok(order) => {
+                let (why, written_ms) = (order.why.unwrap_or_default(), written_at(&path));
+                guards.push(Guarded { guard: order.guard, state, why, written_ms });
+            }
             // It went on while we looked.
             Err(_) if !path.exists() => {}
             Err(fault) => return Err(fault),
@@ -336,6 +339,13 @@ pub(crate) fn listed(folder: &Path) -> Result<Vec<Guarded>, Fault> {
     }
     guards.sort_by(|a, b| a.guard.id.cmp(&b.guard.id));
     Ok(guards)
+}
+
+/// When a file was written, in ms since 1970.
+fn written_at(path: &Path) -> i64 {
+    let at = fs::metadata(path).and_then(|about| about.modified()).ok();
+    let since = at.and_then(|at| at.duration_since(std::time::UNIX_EPOCH).ok());
+    since.and_then(|since| i64::try_from(since.as_millis()).ok()).unwrap_or(0)
 }
 
 /// Tells a guard that all is well. Says whether it was in time.
