@@ -4,6 +4,19 @@
 //! a plugin uses end up in its import list. So there is no enum to match on here: one
 //! match over all of them would import them all.
 
+/// Which function of the host an effect goes to; `once` for what may be sent once for a change.
+macro_rules! proposable {
+    ($($body:ty => $call:ident $(, once: $once:literal)?);* $(;)?) => {$(
+        impl Proposable for $body {}
+        impl sealed::Send for $body {
+            $(const ONCE: bool = $once;)?
+            fn send(self, common: Common, port: ProposePort<'_>) -> Result<(), Error> {
+                port.$call(common, self)
+            }
+        }
+    )*};
+}
+
 pub mod dns;
 pub mod network;
 
@@ -333,24 +346,13 @@ mod sealed {
     }
 }
 
-macro_rules! proposable {
-    ($($body:ty => $call:ident, once: $once:literal);* $(;)?) => {$(
-        impl Proposable for $body {}
-        impl sealed::Send for $body {
-            const ONCE: bool = $once;
-            fn send(self, common: Common, port: ProposePort<'_>) -> Result<(), Error> {
-                port.$call(common, self)
-            }
-        }
-    )*};
-}
 proposable! {
-    PutFile => put_file, once: false;
-    SetAttributes => set_attributes, once: false;
-    MakeDirectory => make_directory, once: false;
-    Link => link, once: false;
-    Remove => remove, once: false;
-    Exec => exec, once: false;
+    PutFile => put_file;
+    SetAttributes => set_attributes;
+    MakeDirectory => make_directory;
+    Link => link;
+    Remove => remove;
+    Exec => exec;
     statement::Execute => sql_execute, once: true;
     statement::Rename => sql_rename, once: true;
     statement::Set => sql_set, once: true;

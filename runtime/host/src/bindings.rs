@@ -6,19 +6,28 @@
 //! at a target is `async`, since a disk or a command may keep it waiting.
 #![allow(unreachable_pub, missing_docs, clippy::all, reason = "generated code")]
 
+/// Bindings for a world of providers: all that they may know.
+macro_rules! for_providers {
+    ($($more:tt)*) => {
+        wasmtime::component::bindgen!({
+            path: [
+                "../../wit/types",
+                "../../wit/log",
+                "../../wit/machine",
+                "../../wit/sql",
+                "../../wit/netlink",
+                "../../wit/nft",
+                "../../wit/dns",
+                "../../wit/provider",
+            ],
+            $($more)*
+        });
+    };
+}
+
 /// The world of providers.
 pub(crate) mod provider {
-    wasmtime::component::bindgen!({
-        path: [
-            "../../wit/types",
-            "../../wit/log",
-            "../../wit/machine",
-            "../../wit/sql",
-            "../../wit/netlink",
-            "../../wit/nft",
-            "../../wit/dns",
-            "../../wit/provider",
-        ],
+    for_providers! {
         world: "tidelock:provider/provider-plugin",
         imports: {
             "tidelock:machine/read@0.1.0": async | trappable,
@@ -38,22 +47,12 @@ pub(crate) mod provider {
             "tidelock:sql/read.connection": crate::capability::Connection,
             "tidelock:sql/read.rows": crate::capability::Rows,
         },
-    });
+    }
 }
 
 /// What a provider may export besides.
 pub(crate) mod discover {
-    wasmtime::component::bindgen!({
-        path: [
-            "../../wit/types",
-            "../../wit/log",
-            "../../wit/machine",
-            "../../wit/sql",
-            "../../wit/netlink",
-            "../../wit/nft",
-            "../../wit/dns",
-            "../../wit/provider",
-        ],
+    for_providers! {
         inline: "
             package tidelock:discovering;
             world discovering {
@@ -63,7 +62,7 @@ pub(crate) mod discover {
         world: "tidelock:discovering/discovering",
         exports: { default: async },
         with: { "tidelock:types/types@0.1.0": super::provider::tidelock::types::types },
-    });
+    }
 }
 
 /// The world of renderers. Shares the types and the log with providers.

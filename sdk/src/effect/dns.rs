@@ -32,17 +32,7 @@ pub fn remove_records(name: impl Into<String>) -> Effect<RemoveRecords> {
     effect(RemoveRecords { name: name.into() }, AfterCrash::Observe)
 }
 
-macro_rules! proposable {
-    ($($body:ty => $call:ident),* $(,)?) => {$(
-        impl Proposable for $body {}
-        impl sealed::Send for $body {
-            fn send(self, common: Common, port: ProposePort<'_>) -> Result<(), Error> {
-                port.$call(common, self)
-            }
-        }
-    )*};
-}
 proposable! {
-    PutRecords => put_records,
-    RemoveRecords => remove_records,
+    PutRecords => put_records;
+    RemoveRecords => remove_records;
 }

@@ -78,24 +78,14 @@ pub fn remove_table(name: impl Into<String>) -> Effect<RemoveTable> {
     effect(RemoveTable { name: name.into() }, AfterCrash::Observe)
 }
 
-macro_rules! proposable {
-    ($($body:ty => $call:ident),* $(,)?) => {$(
-        impl Proposable for $body {}
-        impl sealed::Send for $body {
-            fn send(self, common: Common, port: ProposePort<'_>) -> Result<(), Error> {
-                port.$call(common, self)
-            }
-        }
-    )*};
-}
 proposable! {
-    PutLink => put_link,
-    PutAddress => put_address,
-    PutRoute => put_route,
-    PutRule => put_rule,
-    SetSysctl => set_sysctl,
-    SetWireguard => set_wireguard,
-    RemoveObject => remove_object,
-    ReplaceTable => replace_table,
-    RemoveTable => remove_table,
+    PutLink => put_link;
+    PutAddress => put_address;
+    PutRoute => put_route;
+    PutRule => put_rule;
+    SetSysctl => set_sysctl;
+    SetWireguard => set_wireguard;
+    RemoveObject => remove_object;
+    ReplaceTable => replace_table;
+    RemoveTable => remove_table;
 }
