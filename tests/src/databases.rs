@@ -1,10 +1,11 @@
 //! A small site of Tidelock whose target is a database server of its own.
 
+use std::ops::Deref;
+
 use crate::environment::TestEnvironment;
 use crate::mariadb::{self, MariaDb};
 use crate::postgres::Postgres;
-use crate::repo::Repo;
-use crate::tidelock::{Ran, Tidelock};
+use crate::served::{Served, source};
 
 /// The file of the stack `db` on a target.
 #[must_use]
@@ -25,22 +26,18 @@ pub fn config(server: &Postgres) -> String {
     source("pg", "postgres.*") + &target
 }
 
-/// What is said of the source.
-fn source(target: &str, kinds: &str) -> String {
-    format!(
-        "[sources.infra]\nurl = \"infra\"\n\n\
-         [[sources.infra.allow]]\ntargets = [{target:?}]\nkinds = [{kinds:?}]\nsecrets = [\"*\"]\n\n"
-    )
-}
-
 /// A server, a repository with the stack `db`, and the config between them.
 pub struct Databases<S = Postgres> {
-    // Ended before its folder goes.
-    server: S,
+    site: Served<S>,
     /// The name of the target.
     target: &'static str,
-    repo: Repo,
-    world: TestEnvironment,
+}
+
+impl<S> Deref for Databases<S> {
+    type Target = Served<S>;
+    fn deref(&self) -> &Served<S> {
+        &self.site
+    }
 }
 
 impl Databases {
@@ -56,21 +53,21 @@ impl Databases {
 
     /// Ends the server as [`Postgres::kill`] does.
     pub fn kill_server(&mut self) {
-        self.server.kill();
+        self.site.server_mut().kill();
     }
 
     /// Starts the server again with what its files say now.
     pub fn restart_server(&mut self) {
-        let before = self.server.port();
-        self.server.restart();
-        self.moved(before, self.server.port());
+        let before = self.server().port();
+        self.site.server_mut().restart();
+        self.moved(before, self.server().port());
     }
 
     /// Does something on the server by hand, statement by statement (`; ` stands between), and
     /// gives the last answer.
     #[track_caller]
     pub fn by_hand(&self, database: &str, sql: &str) -> String {
-        sql.split("; ").fold(String::new(), |_, statement| self.server.psql(database, statement))
+        sql.split("; ").fold(String::new(), |_, statement| self.server().psql(database, statement))
     }
 }
 
@@ -95,20 +92,20 @@ impl Databases<MariaDb> {
 
     /// Ends the server as [`MariaDb::kill`] does.
     pub fn kill_server(&mut self) {
-        self.server.kill();
+        self.site.server_mut().kill();
     }
 
     /// Starts the server again with what its files say now.
     pub fn restart_server(&mut self) {
-        let before = self.server.port();
-        self.server.restart();
-        self.moved(before, self.server.port());
+        let before = self.server().port();
+        self.site.server_mut().restart();
+        self.moved(before, self.server().port());
     }
 
     /// Does something on the server by hand, as root, and gives the answer.
     #[track_caller]
     pub fn by_hand(&self, sql: &str) -> String {
-        self.server.sql(sql)
+        self.server().sql(sql)
     }
 }
 
@@ -120,10 +117,7 @@ impl<S> Databases<S> {
         config: &str,
         files: impl IntoIterator<Item = (&'a str, &'a str)>,
     ) -> Self {
-        let repo = world.repo("infra");
-        world.write("tidelock.toml", config);
-        let site = Self { server, target, repo, world };
-        site.tidelock(["plugin", "accept", "--all"]).run().ok();
+        let site = Self { site: Served::new(world, server, config), target };
         site.stack("");
         for (name, text) in files {
             site.write(name, text);
@@ -135,59 +129,27 @@ impl<S> Databases<S> {
     /// Follows a server to another port: somebody else may have got the one that it had.
     fn moved(&self, before: u16, now: u16) {
         let port = |port: u16| format!("\nport = {port}\n");
-        let config = self.world.read("tidelock.toml").replace(&port(before), &port(now));
-        self.world.write("tidelock.toml", config);
+        let config = self.world().read("tidelock.toml").replace(&port(before), &port(now));
+        self.world().write("tidelock.toml", config);
     }
 
     /// Writes the stack's own file, with more lines.
     pub fn stack(&self, more: &str) {
-        self.repo.write("db/stack.yaml", stack(self.target) + more);
+        self.repo().write("db/stack.yaml", stack(self.target) + more);
     }
 
     /// Writes a file of the stack.
     pub fn write(&self, name: &str, text: &str) {
-        self.repo.write(&format!("db/{name}"), text);
+        self.repo().write(&format!("db/{name}"), text);
     }
 
     /// Removes a file of the stack.
     pub fn remove(&self, name: &str) {
-        self.repo.remove(&format!("db/{name}"));
+        self.repo().remove(&format!("db/{name}"));
     }
 
     /// Commits what was written.
     pub fn commit(&self, message: &str) {
-        self.repo.commit(message);
-    }
-
-    /// The server.
-    #[must_use]
-    pub fn server(&self) -> &S {
-        &self.server
-    }
-
-    /// The world around it.
-    #[must_use]
-    pub fn world(&self) -> &TestEnvironment {
-        &self.world
-    }
-
-    /// A call of the binary in the site's folder.
-    #[must_use]
-    pub fn tidelock<I: IntoIterator<Item: AsRef<str>>>(&self, arguments: I) -> Tidelock {
-        self.world.tidelock(arguments)
-    }
-
-    /// `apply --yes`, which must end well and leave nothing to do.
-    #[track_caller]
-    pub fn apply(&self) -> Ran {
-        let ran = self.tidelock(["apply", "--yes"]).run().ok();
-        self.converged();
-        ran
-    }
-
-    /// Asserts that there is nothing left to do.
-    #[track_caller]
-    pub fn converged(&self) {
-        self.tidelock(["plan", "--detailed-exitcode"]).run().ok();
+        self.repo().commit(message);
     }
 }

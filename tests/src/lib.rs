@@ -15,7 +15,8 @@
 //! mariadb       a MariaDB server of the tests' own
 //! postgres      a PostgreSQL server of the tests' own
 //! dns           a DNS server of the tests' own, knot or BIND
-//! zones         a site whose target is such a server
+//! served        a site whose target is a server of its own
+//! zones         such a site with a DNS server
 //! site          a repository, a machine, and the config between them
 //! http          requests to a daemon that listens, and its figures
 //! router        routers in such namespaces, and what Git says of them
@@ -50,6 +51,7 @@ pub mod redact;
 pub mod relay;
 pub mod repo;
 pub mod router;
+pub mod served;
 pub mod site;
 pub mod small_disk;
 pub mod ssh_server;
