@@ -9,6 +9,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use crate::netns::Netns;
 use crate::owned::free_port;
 
 /// The zone that it serves.
@@ -38,6 +39,8 @@ pub struct DnsServer {
     port: u16,
     secret: String,
     transfers: bool,
+    /// The network namespace that it runs in, where that is not ours.
+    space: Option<String>,
     server: Option<Child>,
 }
 
@@ -48,7 +51,7 @@ impl DnsServer {
     /// It is not installed, or does not start.
     #[must_use]
     pub fn start(make: Make, folder: &Path) -> Self {
-        Self::with(make, folder, true)
+        Self::with(make, folder, true, None)
     }
 
     /// The same where the key is let have updates alone, and no transfers.
@@ -57,10 +60,19 @@ impl DnsServer {
     /// As [`DnsServer::start`].
     #[must_use]
     pub fn without_transfers(make: Make, folder: &Path) -> Self {
-        Self::with(make, folder, false)
+        Self::with(make, folder, false, None)
     }
 
-    fn with(make: Make, folder: &Path, transfers: bool) -> Self {
+    /// One on a machine of its own: it has port 53 there, on every address that the machine gets.
+    ///
+    /// # Panics
+    /// As [`DnsServer::start`].
+    #[must_use]
+    pub fn on_machine(make: Make, folder: &Path, space: &Netns) -> Self {
+        Self::with(make, folder, true, Some(space.name().to_owned()))
+    }
+
+    fn with(make: Make, folder: &Path, transfers: bool, space: Option<String>) -> Self {
         fs::create_dir_all(folder).expect("a folder for the server");
         let folder = folder.canonicalize().expect("a folder for the server");
         let zone = format!(
@@ -70,9 +82,11 @@ impl DnsServer {
         fs::write(folder.join("example.com.zone"), zone).expect("a zone");
         let output = Command::new("openssl").args(["rand", "-base64", "32"]).output().expect("openssl");
         let secret = String::from_utf8(output.stdout).expect("text").trim().to_owned();
-        let mut server = Self { make, folder, port: 0, secret, transfers, server: None };
+        let mut server = Self { make, folder, port: 53, secret, transfers, space, server: None };
         for attempt in 1.. {
-            server.port = free_port();
+            if server.space.is_none() {
+                server.port = free_port();
+            }
             if server.run() {
                 break;
             }
@@ -85,11 +99,12 @@ impl DnsServer {
 
     fn run(&mut self) -> bool {
         let (folder, port, secret) = (self.folder.display(), self.port, &self.secret);
+        let (knots, binds) = if self.space.is_some() { ("0.0.0.0", "any") } else { ("127.0.0.1", "127.0.0.1") };
         let (file, conf, program, arguments) = match self.make {
             Make::Knot => {
                 let actions = if self.transfers { "update, transfer" } else { "update" };
                 let conf = format!(
-                    "server:\n  listen: 127.0.0.1@{port}\n  rundir: {folder}\ndatabase:\n  storage: {folder}\n\
+                    "server:\n  listen: {knots}@{port}\n  rundir: {folder}\ndatabase:\n  storage: {folder}\n\
                      log:\n  - target: stderr\n    any: info\n\
                      key:\n  - id: {KEY}\n    algorithm: hmac-sha256\n    secret: {secret}\n\
                      acl:\n  - id: {KEY}\n    key: {KEY}\n    action: [{actions}]\n\
@@ -100,7 +115,7 @@ impl DnsServer {
             Make::Bind => {
                 let transfers = if self.transfers { format!("key {KEY};") } else { "none;".to_owned() };
                 let conf = format!(
-                    "options {{ directory \"{folder}\"; listen-on port {port} {{ 127.0.0.1; }}; \
+                    "options {{ directory \"{folder}\"; listen-on port {port} {{ {binds}; }}; \
                      listen-on-v6 {{ none; }}; pid-file \"{folder}/named.pid\"; session-keyfile \"{folder}/session.key\"; \
                      recursion no; dnssec-validation no; }};\ncontrols {{ }};\n\
                      key \"{KEY}\" {{ algorithm hmac-sha256; secret \"{secret}\"; }};\n\
@@ -112,7 +127,7 @@ impl DnsServer {
         };
         fs::write(self.folder.join(file), conf).expect("its config");
         let log = fs::File::options().create(true).append(true).open(self.log_path()).expect("a log");
-        let mut command = Command::new(program);
+        let mut command = on(self.space.as_deref(), program);
         command.env_clear().env("PATH", "/usr/sbin:/usr/bin:/bin").current_dir(&self.folder);
         command.args(arguments).arg(self.folder.join(file));
         command.stdin(Stdio::null()).stdout(log.try_clone().expect("a log")).stderr(log);
@@ -122,7 +137,8 @@ impl DnsServer {
             if self.server.as_mut().is_none_or(|child| child.try_wait().is_ok_and(|ended| ended.is_some())) {
                 return false;
             }
-            if TcpStream::connect(("127.0.0.1", self.port)).is_ok() && self.dig(ZONE, "SOA").contains("ns1") {
+            let listens = self.space.is_some() || TcpStream::connect(("127.0.0.1", self.port)).is_ok();
+            if listens && self.dig(ZONE, "SOA").contains("ns1") {
                 return true;
             }
             std::thread::sleep(Duration::from_millis(50));
@@ -169,13 +185,13 @@ impl DnsServer {
     /// The server refuses it.
     #[track_caller]
     pub fn by_hand(&self, lines: &str) {
-        by_hand(self.port, &self.key(), lines);
+        by_hand(self.space.as_deref(), self.port, &self.key(), lines);
     }
 
     /// The same, to be done later by somebody who does not have the server.
     pub fn later(&self, lines: &str) -> impl FnOnce() + Send + 'static {
-        let (port, key, lines) = (self.port, self.key(), lines.to_owned());
-        move || by_hand(port, &key, &lines)
+        let (space, port, key, lines) = (self.space.clone(), self.port, self.key(), lines.to_owned());
+        move || by_hand(space.as_deref(), port, &key, &lines)
     }
 
     /// What it answers about one name and type, sorted.
@@ -183,7 +199,7 @@ impl DnsServer {
     pub fn dig(&self, name: &str, kind: &str) -> String {
         let port = self.port.to_string();
         let key = self.key();
-        let output = Command::new("dig")
+        let output = on(self.space.as_deref(), "dig")
             .args([
                 "+tcp",
                 "+noall",
@@ -220,11 +236,19 @@ impl Drop for DnsServer {
     }
 }
 
+/// A program where a server is, to be started.
+fn on(space: Option<&str>, program: &str) -> Command {
+    let Some(space) = space else { return Command::new(program) };
+    let mut command = Command::new("ip");
+    command.args(["netns", "exec", space, program]);
+    command
+}
+
 #[track_caller]
-fn by_hand(port: u16, key: &str, lines: &str) {
+fn by_hand(space: Option<&str>, port: u16, key: &str, lines: &str) {
     let lines: String = lines.lines().map(|line| format!("update {}\n", line.trim())).collect();
     let script = format!("server 127.0.0.1 {port}\nzone {ZONE}\n{lines}send\n");
-    let mut child = Command::new("nsupdate")
+    let mut child = on(space, "nsupdate")
         .args(["-v", "-y", key])
         .stdin(Stdio::piped())
         .stderr(Stdio::piped())

@@ -6,6 +6,8 @@ use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::netns::Netns;
+use crate::router;
+use crate::site::Site;
 
 static NEXT: AtomicU32 = AtomicU32::new(0);
 
@@ -41,6 +43,26 @@ fn wg(word: &str, input: &str) -> String {
     let out = child.wait_with_output().unwrap();
     assert!(out.status.success());
     String::from_utf8(out.stdout).unwrap().trim().to_owned()
+}
+
+/// What `network` may do on every target of such a site.
+#[must_use]
+pub fn granted() -> String {
+    router::GRANT.replacen("tables =", "wireguard = [\"tw*\"]\ntables =", 1)
+}
+
+/// A site with machines in namespaces and the stack `net` on those that `targets` names, which may
+/// have the secrets `vpn/*`: files in `secrets/`.
+#[must_use]
+pub fn site(machines: &[(&str, &Netns)], grant: &str, targets: &str) -> Site {
+    let site = router::site(machines, grant, targets, "");
+    let secrets: String = ["left", "right", "next", "psk"]
+        .map(|name| format!("[secrets.\"vpn/{name}\"]\nfile = \"secrets/{name}\"\n\n"))
+        .concat();
+    let config = site.world().read("tidelock.toml");
+    let config = config.replacen("kinds =", "secrets = [\"vpn/*\"]\nkinds =", 1) + &secrets;
+    site.world().write("tidelock.toml", config);
+    site
 }
 
 /// The interface in one namespace.

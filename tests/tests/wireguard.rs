@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use tidelock_tests::Site;
 use tidelock_tests::netns::Netns;
-use tidelock_tests::router::{self, GRANT, put_on};
-use tidelock_tests::tunnel::{Keys, Tunnel, preshared};
+use tidelock_tests::router::{GRANT, put_on};
+use tidelock_tests::tunnel::{self, Keys, Tunnel, granted, preshared};
 
 /// Until a tunnel carries packets: a handshake that is lost is tried again after 5 s.
 const SOON: Duration = Duration::from_secs(20);
@@ -25,22 +25,7 @@ fn cabled() -> [Netns; 2] {
 
 /// A site with both, which may have the secrets `vpn/*`.
 fn site(spaces: &[Netns; 2], grant: &str) -> Site {
-    site_of(&[("left", &spaces[0]), ("right", &spaces[1])], grant)
-}
-
-fn site_of(machines: &[(&str, &Netns)], grant: &str) -> Site {
-    let site = router::site(machines, grant, "\"*\"", "");
-    let config = fs::read_to_string(site.world().path("tidelock.toml")).unwrap();
-    let secrets: String = ["left", "right", "next", "psk"]
-        .map(|name| format!("[secrets.\"vpn/{name}\"]\nfile = \"secrets/{name}\"\n\n"))
-        .concat();
-    let config = config.replacen("kinds =", "secrets = [\"vpn/*\"]\nkinds =", 1) + &secrets;
-    site.world().write("tidelock.toml", config);
-    site
-}
-
-fn granted() -> String {
-    GRANT.replacen("tables =", "wireguard = [\"tw*\"]\ntables =", 1)
+    tunnel::site(&[("left", &spaces[0]), ("right", &spaces[1])], grant, "\"*\"")
 }
 
 /// One end: its interface, its address in the tunnel, and its peer.
@@ -182,78 +167,4 @@ fn what_is_not_granted_or_no_key_is_refused_and_says_nothing_of_the_key() {
     let _ = ran.says("the secret vpn/left: it is no key of WireGuard").never_says("hunter2");
     let shown = spaces[0].ended(&["wg", "show", tunnel.name(), "peers"]);
     assert!(shown.stdout.is_empty(), "nothing was set");
-}
-
-/// Two offices, each a host and its router, on both sides of a router that is neither's and that
-/// knows none of their networks: what they say to each other goes through a tunnel, or nowhere.
-#[test]
-fn two_offices_speak_through_a_tunnel_over_a_router_that_lets_nothing_else_pass() {
-    let names = ["left", "r1", "r2", "r3", "right"];
-    let spaces: Vec<Netns> = names.iter().map(|_| Netns::new()).collect();
-    let machines: Vec<(&str, &Netns)> = names.iter().copied().zip(&spaces).collect();
-    let site = site_of(&machines, &granted());
-    for pair in 0..4 {
-        spaces[pair].cable("east", &spaces[pair + 1], "west");
-    }
-    let tunnels = [Tunnel::new(&spaces[1]), Tunnel::new(&spaces[3])];
-    let keys = [Keys::new(), Keys::new()];
-    for (name, key) in [("left", &keys[0].private), ("right", &keys[1].private), ("psk", &preshared())] {
-        site.world().secret(&format!("secrets/{name}"), format!("{key}\n"));
-    }
-    // The cables are laid; all else is Git's.
-    for (i, name) in names.iter().enumerate() {
-        for (side, there, address) in
-            [("west", i > 0, format!("10.0.{i}.2/24")), ("east", i < 4, format!("10.0.{}.1/24", i + 1))]
-        {
-            if there {
-                put_on(&site, name, "link", side, &format!("{{ name: {side}, up: true }}"));
-                let address = format!("{{ link: {side}, address: {address} }}");
-                put_on(&site, name, "address", &format!("a-{side}"), &address);
-            }
-        }
-        if (1..=3).contains(&i) {
-            put_on(&site, name, "sysctl", "forward", "{ name: net.ipv4.ip_forward, value: \"1\" }");
-        }
-    }
-    put_on(&site, "left", "route", "out", "{ to: 10.0.0.0/8, via: 10.0.1.2 }");
-    put_on(&site, "right", "route", "out", "{ to: 10.0.0.0/8, via: 10.0.4.1 }");
-    let table = |rules: &str| {
-        let chain = "type filter hook forward priority 0; policy drop; ct state established accept;";
-        format!("{{ name: filter, ruleset: \"table inet filter {{ chain f {{ {chain} {rules} }}; }}\" }}")
-    };
-    put_on(&site, "r2", "nftables", "filter", &table("udp dport { 51821, 51822 } accept;"));
-    put_on(&site, "r1", "nftables", "filter", &table("iifname west icmp type echo-request accept;"));
-    for (router, tunnel, number, secret, peer, near, far, endpoint) in [
-        ("r1", &tunnels[0], 1, "left", &keys[1], "10.0.2.2", "10.0.3.0/24", "10.0.3.2"),
-        ("r3", &tunnels[1], 2, "right", &keys[0], "10.0.3.1", "10.0.2.0/24", "10.0.2.1"),
-    ] {
-        let (link, other, office) =
-            (tunnel.name(), 3 - number, if number == 1 { "10.0.4.0/24" } else { "10.0.1.0/24" });
-        put_on(&site, router, "route", "to-the-other", &format!("{{ to: {far}, via: {near} }}"));
-        put_on(&site, router, "link", "tunnel", &format!("{{ name: {link}, type: wireguard, up: true, mtu: 1380 }}"));
-        put_on(&site, router, "address", "tunnel-address", &format!("{{ link: {link}, address: 10.9.0.{number}/24 }}"));
-        put_on(&site, router, "route", "office", &format!("{{ to: {office}, via: 10.9.0.{other} }}"));
-        let peer = format!(
-            "\"{}\": {{ endpoint: \"{endpoint}:5182{other}\", allowed_ips: [10.9.0.{other}/32, {office}], \
-             preshared_key: {{ $secret: vpn/psk }} }}",
-            peer.public
-        );
-        let spec = format!(
-            "{{ link: {link}, private_key: {{ $secret: vpn/{secret} }}, listen_port: 5182{number}, peers: {{ {peer} }} }}"
-        );
-        put_on(&site, router, "wireguard", "vpn", &spec);
-    }
-    site.repo().commit("Two offices");
-    site.apply();
-    site.converged();
-    let (left, right) = (&spaces[0], &spaces[4]);
-    left.wait("left reaches right", SOON, |left| left.pings("10.0.4.2"));
-    assert!(!right.pings("10.0.1.1"), "only the left may begin");
-    assert!(!spaces[2].ended(&["ip", "route", "get", "10.0.4.2"]).status.success(), "in between nobody knows the way");
-    site.converged();
-    // Without the tunnel there is no way, and a commit brings it back.
-    tunnels[0].set(&["peer", &keys[1].public, "remove"]);
-    assert!(!left.pings("10.0.4.2"));
-    site.apply();
-    left.wait("left reaches right again", SOON, |left| left.pings("10.0.4.2"));
 }
