@@ -182,3 +182,32 @@ fn a_file_that_age_encrypted_stands_in_git_beside_the_stack() {
     site.repo().write("web/app.yaml", resource("{ $secret: ../other/db.age }")).commit("Of another stack");
     let _ = site.tidelock(["plan"]).run().exit(1).says("/other/db.age is not allowed");
 }
+
+#[test]
+fn a_ciphertext_that_was_copied_elsewhere_is_opened_by_nobody() {
+    let site = site("");
+    let keys = "[[sources.infra.decrypt]]\nage = \"secrets/prod.key\"\npaths = [\"/prod/**\"]\n\
+                [[sources.infra.decrypt]]\nage = \"secrets/dev.key\"\npaths = [\"/web/**\"]\n";
+    configure(&site, keys, "\"/**\"");
+    let [prod, dev] = ["prod", "dev"].map(|name| {
+        let key = age::x25519::Identity::generate();
+        let text = age::secrecy::ExposeSecret::expose_secret(&key.to_string()).to_owned();
+        site.world().secret(&format!("secrets/{name}.key"), format!("{text}\n"));
+        key
+    });
+    let encrypt = |value: &str, to: &age::x25519::Identity| age::encrypt(&to.to_public(), value.as_bytes()).unwrap();
+    let of_prod = encrypt(FIRST, &prod);
+    site.repo().write("prod/db.age", &of_prod).write("web/db.age", encrypt(SECOND, &dev));
+    site.repo().write("web/app.yaml", resource("{ $secret: ./db.age }")).commit("Each with its own");
+    site.apply();
+    assert_eq!(site.on_machine("srv/app.env").as_deref(), Some(SECOND));
+    // Somebody who may write to the folder of the one alone.
+    site.repo().write("web/db.age", &of_prod).commit("What is not mine");
+    let ran = site.tidelock(["apply", "--yes"]).run().exit(1);
+    let _ = ran.says("not encrypted to any of the keys").says("dev.key").never_says("prod.key").never_says(FIRST);
+    assert_eq!(site.on_machine("srv/app.env").as_deref(), Some(SECOND));
+    site.repo().write("elsewhere.age", &of_prod).write("web/app.yaml", resource("{ $secret: /elsewhere.age }"));
+    site.repo().commit("Where no key is for");
+    let ran = site.tidelock(["plan"]).run().exit(1).says("names no key for it");
+    let _ = ran.says("[[sources.infra.decrypt]]").never_says(FIRST);
+}

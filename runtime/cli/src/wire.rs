@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use tidelock_model::config::{OneOrMany, SourceDecl};
 use tidelock_model::event::RunEvent;
 use tidelock_model::name::{Identity, Lane, Name};
 use tidelock_model::port::{Clock, Listener, Secrets, Source, Store, Watch};
@@ -79,7 +80,8 @@ pub(crate) fn sources(loaded: &Loaded) -> Result<BTreeMap<Name, Arc<dyn Source>>
 /// Where the values of secrets come from, as the config says.
 pub(crate) fn secrets(loaded: &Loaded) -> Arc<dyn Secrets> {
     let sources = loaded.config.sources.iter();
-    let decrypt = sources.filter_map(|(name, source)| Some((name.clone(), source.decrypt.clone()?))).collect();
+    let keys = |source: &SourceDecl| source.decrypt.iter().flat_map(OneOrMany::iter).cloned().collect();
+    let decrypt = sources.map(|(name, source)| (name.clone(), keys(source))).collect();
     Arc::new(OperatorSecrets::new(loaded.config.secrets.clone(), decrypt, loaded.secrets_key()))
 }
 

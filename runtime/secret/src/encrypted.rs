@@ -7,24 +7,39 @@ use age::armor::ArmoredReader;
 use age::{DecryptError, Decryptor, IdentityFile};
 use tidelock_model::config::DecryptDecl;
 use tidelock_model::error::{Blame, Fault};
+use tidelock_model::grant::glob;
 use tidelock_model::name::Name;
 use tidelock_model::port::Tree;
 use tidelock_model::secret::{SecretName, SecretValue};
 
 use crate::{MAX_VALUE, private, refused, unreadable, value};
 
-/// Reads and opens a file of the source. The value is taken byte for byte.
+/// Reads and opens a file of the source, with the keys that are for its path. The value is taken
+/// byte for byte.
+///
+/// Whoever may write to one folder can put the ciphertext of another there: what binds it to its
+/// place is that the key of that place does not open it.
 pub(crate) fn read(
     source: &Name,
-    decl: Option<&DecryptDecl>,
+    keys: &[DecryptDecl],
     tree: &dyn Tree,
     name: &SecretName,
     path: &str,
 ) -> Result<SecretValue, Fault> {
-    let Some(identities) = decl.and_then(|decl| decl.age.as_deref()) else {
-        return Err(unreadable(name, format_args!("the config names no key for encrypted files of source {source}"))
-            .hint(format!("add to tidelock.toml:\n\n[sources.{source}.decrypt]\nage = \"age.key\"")));
-    };
+    let mut identities = Vec::new();
+    for key in keys {
+        if is_for(key, name)? {
+            identities.extend(key.age.as_deref().map(Path::new));
+        }
+    }
+    if identities.is_empty() {
+        let hint = match keys {
+            [] => format!("add to tidelock.toml:\n\n[sources.{source}.decrypt]\nage = \"age.key\""),
+            _ => format!("none of the `paths` in [[sources.{source}.decrypt]] covers it"),
+        };
+        let why = format_args!("the config names no key for it among the encrypted files of source {source}");
+        return Err(unreadable(name, why).hint(hint));
+    }
     let encrypted = match tree.read(path) {
         Ok(Some(encrypted)) => encrypted,
         Ok(None) => {
@@ -32,14 +47,28 @@ pub(crate) fn read(
         }
         Err(error) => return Err(unreadable(name, error.message)),
     };
-    open(name, Path::new(identities), &encrypted)
+    open(name, &identities, &encrypted)
 }
 
-fn open(name: &SecretName, identities: &Path, encrypted: &[u8]) -> Result<SecretValue, Fault> {
-    let keys = identities_in(name, identities)?;
+/// Whether a key is for a file. A name of a file is its path from the source's root.
+fn is_for(key: &DecryptDecl, name: &SecretName) -> Result<bool, Fault> {
+    for pattern in &key.paths {
+        if glob(pattern, true)?.is_match(name.as_str()) {
+            return Ok(true);
+        }
+    }
+    Ok(key.paths.is_empty())
+}
+
+fn open(name: &SecretName, identities: &[&Path], encrypted: &[u8]) -> Result<SecretValue, Fault> {
+    let mut keys = Vec::new();
+    for path in identities {
+        keys.extend(identities_in(name, path)?);
+    }
+    let listed = || identities.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ");
     let refuse = |error: DecryptError| match error {
         DecryptError::NoMatchingKeys => {
-            unreadable(name, format_args!("it is not encrypted to any of the keys in {}", identities.display()))
+            unreadable(name, format_args!("it is not encrypted to any of the keys in {}", listed()))
                 .hint("encrypt it anew, to the public key of this operator too: age -r age1... -o FILE")
         }
         error => unreadable(name, format_args!("it is no file that age opens: {error}")),
@@ -86,7 +115,7 @@ mod tests {
     }
 
     fn opened(keys: &Keys, encrypted: &[u8]) -> Result<Vec<u8>, Fault> {
-        open(&"/db.age".parse().unwrap(), &keys.path, encrypted).map(|value| value.reveal().to_vec())
+        open(&"/db.age".parse().unwrap(), &[&keys.path], encrypted).map(|value| value.reveal().to_vec())
     }
 
     #[test]
@@ -110,5 +139,15 @@ mod tests {
         assert!(opened(&keys, b"").is_err());
         std::fs::set_permissions(&keys.path, std::fs::Permissions::from_mode(0o644)).unwrap();
         assert!(opened(&keys, &other).unwrap_err().message.contains("open to others"));
+    }
+
+    #[test]
+    fn a_key_is_for_its_paths_and_without_any_for_all() {
+        let key = |paths: &[&str]| DecryptDecl { age: None, paths: paths.iter().map(ToString::to_string).collect() };
+        let is_for = |paths: &[&str], name: &str| is_for(&key(paths), &name.parse().unwrap()).unwrap();
+        assert!(is_for(&[], "/envs/dev/db.age"));
+        assert!(is_for(&["/keys/*", "/envs/prod/**"], "/envs/prod/a/db.age"));
+        assert!(!is_for(&["/envs/prod/**"], "/envs/dev/db.age"));
+        assert!(!is_for(&["/envs/*"], "/envs/prod/db.age"), "it stops at slashes");
     }
 }

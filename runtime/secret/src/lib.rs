@@ -34,7 +34,7 @@ const KEPT: Duration = Duration::from_secs(10);
 /// The secrets of an operator's config. Paths in it are absolute.
 pub struct OperatorSecrets {
     secrets: BTreeMap<SecretName, SecretDecl>,
-    decrypt: BTreeMap<Name, DecryptDecl>,
+    decrypt: BTreeMap<Name, Vec<DecryptDecl>>,
     key: Key,
     printed: Mutex<HashMap<SecretName, (Instant, SecretValue)>>,
 }
@@ -43,7 +43,11 @@ impl OperatorSecrets {
     /// Takes the config's words; reads nothing yet. `key` is the file of the key that values
     /// are digested by; it is made when it is first needed.
     #[must_use]
-    pub fn new(secrets: BTreeMap<SecretName, SecretDecl>, decrypt: BTreeMap<Name, DecryptDecl>, key: PathBuf) -> Self {
+    pub fn new(
+        secrets: BTreeMap<SecretName, SecretDecl>,
+        decrypt: BTreeMap<Name, Vec<DecryptDecl>>,
+        key: PathBuf,
+    ) -> Self {
         Self { secrets, decrypt, key: Key::new(key), printed: Mutex::default() }
     }
 
@@ -87,7 +91,10 @@ impl Secrets for OperatorSecrets {
                 Err(unreadable(name, "values inside an encrypted file are not served by this version")
                     .hint("encrypt the value alone with age, into a file of its own"))
             }
-            Some((path, None)) => encrypted::read(source, self.decrypt.get(source), tree, name, path),
+            Some((path, None)) => {
+                let keys = self.decrypt.get(source).map_or(&[][..], Vec::as_slice);
+                encrypted::read(source, keys, tree, name, path)
+            }
         }
     }
 

@@ -222,6 +222,19 @@ fn check_source(file: &File<'_>, name: &str, source: &SourceDecl) -> Result<(), 
         check_globs(file, &at("kinds"), &allow.kinds, false)?;
         check_globs(file, &at("secrets"), &allow.secrets, true)?;
     }
+    for (i, key) in source.decrypt.iter().flat_map(OneOrMany::iter).enumerate() {
+        let index = i.to_string();
+        let at = |field: &'static str| match source.decrypt {
+            Some(OneOrMany::Many(_)) => vec!["sources", name, "decrypt", &index, field],
+            _ => vec!["sources", name, "decrypt", field],
+        };
+        check_globs(file, &at("paths"), &key.paths, true)?;
+        if let Some(path) = key.paths.iter().find(|path| !path.starts_with('/')) {
+            let message = format!("{path:?} does not begin at the source's root");
+            let hint = format!("write it as: paths = [\"/{path}\"]");
+            return Err(file.wrong(&at("paths"), message, Some(hint)));
+        }
+    }
     Ok(())
 }
 

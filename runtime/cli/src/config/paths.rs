@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use tidelock_model::config::Config;
+use tidelock_model::config::{Config, OneOrMany};
 
 /// What a store's URL starts with.
 pub(super) const SQLITE: &str = "sqlite:";
@@ -22,9 +22,7 @@ pub(super) fn make_absolute(config: &mut Config, dir: &Path) {
             root(&mut source.url);
         }
         maybe(&mut source.ca);
-        if let Some(decrypt) = &mut source.decrypt {
-            maybe(&mut decrypt.age);
-        }
+        source.decrypt.iter_mut().flat_map(OneOrMany::iter_mut).for_each(|decrypt| maybe(&mut decrypt.age));
         if let Some(verify) = &mut source.verify {
             root(&mut verify.signers);
         }

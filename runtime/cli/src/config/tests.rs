@@ -499,3 +499,17 @@ fn the_folder_of_a_servers_socket_is_not_ours() {
     let told = complaint(&text.replace("host", "netns = \"east\"\nhost"));
     assert!(told.contains("is a database server, and has a netns"), "{told}");
 }
+
+#[test]
+fn a_key_of_encrypted_files_is_for_paths_from_the_root() {
+    let whole = "[sources.a]\nurl = \"a\"\n[[sources.a.decrypt]]\nage = \"prod.key\"\npaths = [\"/prod/**\"]\n\
+                 [[sources.a.decrypt]]\nage = \"dev.key\"\n";
+    let dir = written(&[("tidelock.toml", whole)]);
+    let own = OwnPaths::collect(&load(&dir.path().join("tidelock.toml")).unwrap()).seen_from(dir.path());
+    assert!(["/prod.key", "/dev.key"].iter().all(|key| own.iter().any(|own| own == key)), "{own:?}");
+    let told = complaint(&whole.replace("/prod/**", "prod/**"));
+    assert!(told.contains("does not begin at the source's root") && told.contains("paths = [\"/prod/**\"]"), "{told}");
+    let told =
+        complaint(&whole.replace("[[", "[").replace("]]", "]").replacen("[sources.a.decrypt]", "[sources.a.x]", 1));
+    assert!(told.contains("unknown key"), "{told}");
+}

@@ -112,6 +112,14 @@ impl<T> OneOrMany<T> {
             Self::Many(many) => many.iter(),
         }
     }
+
+    /// All of them, to be changed.
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut T> {
+        match self {
+            Self::One(one) => std::slice::from_mut(one).iter_mut(),
+            Self::Many(many) => many.iter_mut(),
+        }
+    }
 }
 
 /// `[store]`.

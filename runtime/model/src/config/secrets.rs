@@ -20,10 +20,14 @@ pub struct SecretDecl {
     pub exact: bool,
 }
 
-/// `[sources.NAME.decrypt]`: how encrypted files of a source are read.
+/// `[sources.NAME.decrypt]`: a key that opens encrypted files of a source. `[[sources.NAME.decrypt]]`
+/// is one of several, each for files of its own.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct DecryptDecl {
     /// File of age identities, as `age-keygen` writes it.
     pub age: Option<String>,
+    /// Patterns of the files that it opens, from the source's root: `/envs/prod/**`. Default all. A
+    /// ciphertext that was copied elsewhere is opened by the keys of that place alone.
+    pub paths: Vec<String>,
 }

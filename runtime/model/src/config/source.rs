@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::DecryptDecl;
+use super::{DecryptDecl, OneOrMany};
 use crate::check::CheckGrant;
 
 /// `[sources.NAME]`.
@@ -35,7 +35,7 @@ pub struct SourceDecl {
     pub auth: Option<AuthDecl>,
     /// How encrypted files in it are read. Default not at all.
     #[serde(default)]
-    pub decrypt: Option<DecryptDecl>,
+    pub decrypt: Option<OneOrMany<DecryptDecl>>,
     /// How its forge says that somebody has pushed. Without it no webhook is taken.
     #[serde(default)]
     pub webhook: Option<WebhookDecl>,
