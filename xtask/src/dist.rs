@@ -22,7 +22,7 @@ pub(crate) enum Profile {
 
 /// Builds the binary and returns its path.
 pub(crate) fn dist(workspace: &Workspace, profile: Profile) -> Result<PathBuf> {
-    packages::ensure()?;
+    packages::ensure(&[packages::BUILD])?;
     println!("Building the plugins");
     plugins::build(workspace)?;
     println!("Building the binary");

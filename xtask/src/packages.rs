@@ -1,4 +1,4 @@
-//! The system's packages that the tests and the demo need: the one list.
+//! The system's packages that a build and the tests need: the one list.
 
 use std::process::Command;
 
@@ -7,22 +7,23 @@ use anyhow::{Result, bail};
 use crate::process;
 
 /// A program, and the Debian package that has it.
-struct Need {
+pub(crate) struct Need {
     program: &'static str,
     package: &'static str,
     /// What we use it for, for the person who has to install it by hand.
     reason: &'static str,
 }
 
-const NEEDS: [Need; 17] = [
+/// What it takes to build Tidelock and to show it.
+pub(crate) const BUILD: &[Need] = &[
     Need { program: "cc", package: "gcc", reason: "compiles the embedded SQLite" },
-    Need { program: "git", package: "git", reason: "makes the repositories that tests fetch from, and serves them" },
+    Need { program: "git", package: "git", reason: "makes the repositories that are fetched from, and serves them" },
+];
+
+/// What the tests use beside it: real servers. Where apt starts one, tests do not need that.
+pub(crate) const TESTS: &[Need] = &[
     Need { program: "ssh-keygen", package: "openssh-client", reason: "makes keys and signs the commits of tests" },
-    Need {
-        program: "/usr/sbin/sshd",
-        package: "openssh-server",
-        reason: "is the SSH server that tests fetch from; where apt starts it, tests do not need that",
-    },
+    Need { program: "/usr/sbin/sshd", package: "openssh-server", reason: "is the SSH server that tests fetch from" },
     Need { program: "openssl", package: "openssl", reason: "makes the certificates of the tests' servers" },
     Need { program: "ip", package: "iproute2", reason: "makes the network namespaces of tests" },
     Need { program: "ping", package: "iputils-ping", reason: "sends the packets of tests" },
@@ -46,30 +47,18 @@ const NEEDS: [Need; 17] = [
     Need {
         program: "/usr/lib/postgresql/15/bin/postgres",
         package: "postgresql-15",
-        reason: "is the database server of tests; where apt starts one, tests do not need that",
+        reason: "is the database server of tests",
     },
-    Need {
-        program: "/usr/sbin/mariadbd",
-        package: "mariadb-server",
-        reason: "is the database server of tests; where apt starts one, tests do not need that",
-    },
-    Need {
-        program: "/usr/sbin/knotd",
-        package: "knot",
-        reason: "is a DNS server of tests; where apt starts it, tests do not need that",
-    },
-    Need {
-        program: "/usr/sbin/named",
-        package: "bind9",
-        reason: "is a DNS server of tests; where apt starts it, tests do not need that",
-    },
+    Need { program: "/usr/sbin/mariadbd", package: "mariadb-server", reason: "is the database server of tests" },
+    Need { program: "/usr/sbin/knotd", package: "knot", reason: "is a DNS server of tests" },
+    Need { program: "/usr/sbin/named", package: "bind9", reason: "is a DNS server of tests" },
     Need { program: "nsupdate", package: "bind9-dnsutils", reason: "changes records by hand, in tests" },
 ];
 
 /// Installs what is missing where that is possible without asking: with apt,
 /// as root or with a sudo that wants no password.
-pub(crate) fn ensure() -> Result<()> {
-    let missing: Vec<&Need> = NEEDS.iter().filter(|need| !process::exists(need.program)).collect();
+pub(crate) fn ensure(needs: &[&'static [Need]]) -> Result<()> {
+    let missing: Vec<&Need> = needs.iter().copied().flatten().filter(|need| !process::exists(need.program)).collect();
     if missing.is_empty() {
         return Ok(());
     }

@@ -3,7 +3,7 @@
 use anyhow::Result;
 
 use crate::workspace::Workspace;
-use crate::{process, test, wasm_std};
+use crate::{packages, process, test, wasm_std};
 
 /// The suites that have long forms: all that read a `TIDELOCK_SOAK_` variable.
 const SUITES: [&str; 7] =
@@ -37,6 +37,7 @@ pub(crate) struct Options {
 
 /// Runs them, one after the other, and prints what they count.
 pub(crate) fn soak(workspace: &Workspace, options: &Options) -> Result<()> {
+    packages::ensure(&[packages::BUILD, packages::TESTS])?;
     test::binary(workspace)?;
     let mut cargo = workspace.cargo();
     cargo.args(["test", "--workspace", "--locked"]);

@@ -12,7 +12,7 @@ use crate::{packages, plugins, process, wasm_std};
 /// `arguments` go to `cargo test` of the runtime's workspace; with any, that is
 /// all that runs, because they choose tests there.
 pub(crate) fn test(workspace: &Workspace, arguments: &[OsString]) -> Result<()> {
-    packages::ensure()?;
+    packages::ensure(&[packages::BUILD, packages::TESTS])?;
     binary(workspace)?;
     let mut cargo = workspace.cargo();
     cargo.args(["test", "--workspace", "--locked", "--no-fail-fast"]).args(arguments);

@@ -24,7 +24,7 @@ use tidelock_tests::{GitHttp, Repo};
 use self::measure::{Measured, best_of, measure};
 use self::table::Table;
 use crate::workspace::Workspace;
-use crate::{dist, process};
+use crate::{dist, packages, process};
 
 /// What to measure.
 #[derive(clap::Args)]
@@ -57,6 +57,7 @@ const LIMITS: &str = "\n[limits.default]\noutput = 268435456\nmemory = 107374182
 
 /// Measures and prints.
 pub(crate) fn bench(workspace: &Workspace, options: &Options) -> Result<()> {
+    packages::ensure(&[packages::BUILD, packages::TESTS])?;
     let binary = match &options.binary {
         Some(binary) => fs::canonicalize(binary).with_context(|| format!("no {}", binary.display()))?,
         None => dist::dist(workspace, dist::Profile::Release)?,

@@ -33,7 +33,7 @@ pub(crate) struct Options {
 
 /// Builds everything, and plays the demo.
 pub(crate) fn demo(workspace: &Workspace, options: &Options) -> Result<()> {
-    packages::ensure()?;
+    packages::ensure(&[packages::BUILD])?;
     if !options.built {
         test::binary(workspace)?;
     }
