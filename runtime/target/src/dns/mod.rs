@@ -25,7 +25,7 @@ use tidelock_model::error::{Blame, Fault};
 use tidelock_model::grant::Grant;
 use tidelock_model::name::Name;
 use tidelock_model::plan::{Group, Preview};
-use tidelock_model::port::{Blobs, Guard, Guarded, Secrets, Target, Until};
+use tidelock_model::port::{Blobs, Guard, Secrets, Target, Until};
 use tidelock_model::run::Outcome;
 use tidelock_model::secret::SecretValue;
 
@@ -295,14 +295,6 @@ impl Target for DnsServer {
         let names = Names::of(&self.inner.name, &self.inner.decl, &guard.effects);
         let key = self.inner.secret().await?;
         blocking(move || network::arm_names(&helper, names, &key, &guard)).await?
-    }
-
-    fn guards(&self) -> Result<Vec<Guarded>, Fault> {
-        self.inner.guards.as_ref().map_or(Ok(vec![]), |helper| network::listed(&helper.folder))
-    }
-
-    fn confirm(&self, id: &str) -> Result<bool, Fault> {
-        network::confirm(&self.guard_helper()?.folder, id)
     }
 
     async fn call_back(&self, id: &str, why: &str) -> Result<(), Fault> {
