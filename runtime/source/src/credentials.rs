@@ -101,6 +101,7 @@ pub fn secret(env: Option<&str>, file: Option<&str>, what: &str, base: &Path) ->
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::unix::fs::PermissionsExt as _;
 
     fn write(path: &Path, text: &str, mode: u32) {
         std::fs::write(path, text).unwrap();
