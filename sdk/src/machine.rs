@@ -1,6 +1,6 @@
 //! Looking at a machine.
 
-use std::any::Any;
+use std::any::{Any, TypeId};
 use std::cell::{OnceCell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -74,11 +74,18 @@ pub struct Machine<'h> {
     /// What a sort of target keeps for the call. Behind a pointer of no type, so that the
     /// imports of databases end up in those plugins alone that ask for one.
     pub(crate) kept: OnceCell<Rc<dyn Any>>,
+    made: Made,
 }
 
 impl<'h> Machine<'h> {
     pub(crate) fn new(port: MachinePort<'h>) -> Self {
-        Self { port, users: RefCell::default(), groups: RefCell::default(), kept: OnceCell::new() }
+        Self {
+            port,
+            users: RefCell::default(),
+            groups: RefCell::default(),
+            kept: OnceCell::new(),
+            made: Made::default(),
+        }
     }
 
     pub(crate) fn port(&self) -> MachinePort<'h> {
@@ -147,6 +154,15 @@ impl<'h> Machine<'h> {
         kept(&self.groups, name_or_number, |name| self.port.group(name))
     }
 
+    /// Makes something, once per call for the same name and type. What is worked out from all
+    /// changes of a call would be worked out for each of them otherwise.
+    ///
+    /// # Errors
+    /// What `make` finds.
+    pub fn once<T: 'static>(&self, name: &str, make: impl FnOnce() -> Result<T, Error>) -> Result<Rc<T>, Error> {
+        self.made.once(name.to_owned(), make)
+    }
+
     /// Runs a command that only looks. The operator's `exec_read` must allow its words, and
     /// they must stand in a spec that the call is about.
     ///
@@ -154,6 +170,26 @@ impl<'h> Machine<'h> {
     /// Not granted, not found, or out of time.
     pub fn probe(&self, argv: &[String], timeout_ms: u32) -> Result<Ended, Error> {
         self.port.probe(argv, timeout_ms)
+    }
+}
+
+/// What was made once, by name and type.
+#[derive(Default)]
+pub(crate) struct Made(RefCell<BTreeMap<(String, TypeId), Rc<dyn Any>>>);
+
+impl Made {
+    pub(crate) fn once<T: 'static>(
+        &self,
+        name: String,
+        make: impl FnOnce() -> Result<T, Error>,
+    ) -> Result<Rc<T>, Error> {
+        let key = (name, TypeId::of::<T>());
+        if let Some(made) = self.0.borrow().get(&key).cloned().and_then(|made| made.downcast().ok()) {
+            return Ok(made);
+        }
+        let made = Rc::new(make()?);
+        self.0.borrow_mut().insert(key, Rc::<T>::clone(&made));
+        Ok(made)
     }
 }
 

@@ -3,7 +3,6 @@
 //! either is put off until the new name can be looked at.
 
 use tidelock_sdk::spec::read;
-use tidelock_sdk::sql::Server;
 use tidelock_sdk::{Action, Change, Error, Kind, Machine, Proposals, Step};
 
 use crate::database::DatabaseSpec;
@@ -17,7 +16,7 @@ pub(crate) fn first<K: Kind>(
     machine: &Machine<'_>,
     propose: &Proposals<'_>,
 ) -> Result<Option<Step>, Error> {
-    let renamed = Server::of(machine).once("renames", || Ok(Renamed::of(propose)))?;
+    let renamed = machine.once("renames", || Ok(Renamed::of(propose)))?;
     if renamed.0.is_empty() {
         return Ok(None);
     }

@@ -1,6 +1,5 @@
 //! Looking at a database server.
 
-use std::any::{Any, TypeId};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::marker::PhantomData;
@@ -10,7 +9,7 @@ use super::value::{FromValue, Value};
 use super::{Facts, Failure};
 use crate::error::Error;
 use crate::host::{SqlConnection, SqlRows};
-use crate::machine::Machine;
+use crate::machine::{Machine, Made};
 
 /// Rows that one host call fetches.
 const PAGE: u32 = 1_000;
@@ -21,19 +20,7 @@ struct Kept {
     facts: RefCell<Option<Facts>>,
     connections: RefCell<BTreeMap<Option<String>, Rc<SqlConnection>>>,
     answers: RefCell<BTreeMap<String, Rc<Rows>>>,
-    made: RefCell<BTreeMap<(String, TypeId), Rc<dyn Any>>>,
-}
-
-impl Kept {
-    fn once<T: 'static>(&self, name: String, make: impl FnOnce() -> Result<T, Error>) -> Result<Rc<T>, Error> {
-        let key = (name, TypeId::of::<T>());
-        if let Some(made) = self.made.borrow().get(&key).cloned().and_then(|made| made.downcast().ok()) {
-            return Ok(made);
-        }
-        let made = Rc::new(make()?);
-        self.made.borrow_mut().insert(key, Rc::<T>::clone(&made));
-        Ok(made)
-    }
+    made: Made,
 }
 
 /// The target of the call as a database server.
@@ -81,16 +68,6 @@ impl<'h> Server<'h> {
     /// As [`Server::database`].
     pub fn home(self) -> Result<Database<'h>, Failure> {
         self.open(None)
-    }
-
-    /// Makes something, once per call for the same name and type: what is worked out from all
-    /// changes of the call costs as much for each of them otherwise.
-    ///
-    /// # Errors
-    /// What `make` finds.
-    pub fn once<T: 'static>(self, name: &str, make: impl FnOnce() -> Result<T, Error>) -> Result<Rc<T>, Error> {
-        let kept = self.kept()?;
-        kept.once(name.to_owned(), make)
     }
 
     fn open(self, name: Option<&str>) -> Result<Database<'h>, Failure> {
@@ -144,7 +121,7 @@ impl Database<'_> {
         parameters: &[Value],
         read: impl FnOnce(&Rc<Rows>) -> Result<T, Error>,
     ) -> Result<Rc<T>, Error> {
-        self.kept.once(self.key(sql, parameters), || read(&self.query(sql, parameters)?))
+        self.kept.made.once(self.key(sql, parameters), || read(&self.query(sql, parameters)?))
     }
 
     fn key(&self, sql: &str, parameters: &[Value]) -> String {

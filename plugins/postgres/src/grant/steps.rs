@@ -69,7 +69,7 @@ fn held(spec: &GrantSpec, machine: &Machine<'_>, propose: &Proposals<'_>) -> Res
     let Some(database) = opened(machine, spec.database.as_str())? else { return Ok(None) };
     // One question for all grants of the call.
     let name = format!("grants {}", spec.database);
-    Server::of(machine).once(&name, || asked(spec.database.as_str(), &database, propose)).map(Some)
+    machine.once(&name, || asked(spec.database.as_str(), &database, propose)).map(Some)
 }
 
 /// What the grantees of all changes hold in a database.
