@@ -172,19 +172,23 @@ impl Session {
             })
         };
         // An update's answer, and what follows the first of a transfer, may leave the question out.
-        let may_lack = question.op_code == OpCode::Update || !first || answer.response_code != ResponseCode::NoError;
+        let update = question.op_code == OpCode::Update;
+        let may_lack = update || !first || answer.response_code != ResponseCode::NoError;
         if !(answer.queries.iter().all(same) && answer.queries.len() <= 1) || (answer.queries.is_empty() && !may_lack) {
             return Err(odd("is about something else"));
         }
         let code = answer.response_code;
         match answer.signature.as_ref().map(|signature| signature.data.error) {
-            // Whoever does not know the key cannot sign (RFC 8945, 5.2): a refusal is believed, as nothing is done on it.
-            None if code != ResponseCode::NoError => return Err(refusal(whom, code, false).into()),
+            // Whoever does not know the key cannot sign (RFC 8945, 5.2). Of a question the refusal is believed, as
+            // nothing is done on it; of an update anybody may say so while the server does it.
+            None if code != ResponseCode::NoError => {
+                return Err(Trouble { fault: refusal(whom, code, false), unknown: update });
+            }
             None => {
                 let why = format!("{whom} does not sign its answer, so anybody may have given it");
                 return Err(doubted("auth", why));
             }
-            Some(Some(error)) => return Err(self.key_refused(error).into()),
+            Some(Some(error)) => return Err(Trouble { fault: self.key_refused(error), unknown: update }),
             Some(None) => {}
         }
         verifier.verify(bytes).map_err(|_| {

@@ -332,6 +332,17 @@ async fn an_update_whose_end_cannot_be_known_is_not_called_done() {
     assert_eq!(done, EffectEnd::Done);
     let unsigned = perform(Box::new(|question| framed(&reply(question).to_vec().unwrap())), nothing()).await;
     assert!(matches!(&unsigned, EffectEnd::Unknown { why } if why.contains("does not sign")), "{unsigned:?}");
+    // A no that anybody may have given, while the server does it.
+    let refused = perform(
+        Box::new(|question| {
+            let mut answer = reply(question);
+            answer.metadata.response_code = ResponseCode::Refused;
+            framed(&answer.to_vec().unwrap())
+        }),
+        nothing(),
+    )
+    .await;
+    assert!(matches!(&refused, EffectEnd::Unknown { why } if why.contains("not signed")), "{refused:?}");
     let silent = perform(Box::new(|_| vec![]), nothing()).await;
     assert!(matches!(&silent, EffectEnd::Unknown { why } if why.contains("no answer")), "{silent:?}");
     let changed = perform(
