@@ -1,6 +1,8 @@
 //! `network.dns-record`: all records of one name and type in a zone, by updates with
 //! prerequisites: what somebody else changed meanwhile is not overwritten.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use tidelock_sdk::effect::dns::{put_records, remove_records};
 use tidelock_sdk::schemars::{self, JsonSchema};
@@ -152,8 +154,8 @@ impl Kind for DnsRecord {
                 let mut all = propose.all_changes().iter();
                 all.any(|other| other.action == Action::Delete && beside_it(&other.identity, of))
             };
-            if let Some(Records::Found { beside, .. }) =
-                machine.dns().look(std::slice::from_ref(&change.identity))?.pop()
+            let neighbours = machine.once("neighbours", || neighbours(machine, propose))?;
+            if let Some(beside) = neighbours.get(&change.identity)
                 && let Some(other) = beside.iter().find(|of| !goes(of))
             {
                 let message = format!("{name} has records of type {other}, beside which a {kind} cannot be");
@@ -167,6 +169,19 @@ impl Kind for DnsRecord {
         })?;
         Ok(Step::Proposed)
     }
+}
+
+/// The types that are beside each set, under its name: one look for all changes of a call, as a
+/// look may be a transfer of the whole zone.
+fn neighbours(machine: &Machine<'_>, propose: &Proposals<'_>) -> Result<BTreeMap<String, Vec<String>>, Error> {
+    let ours = propose.all_changes().iter().filter(|change| change.action != Action::Delete);
+    let sets: Vec<String> = ours.map(|change| change.identity.clone()).filter(|set| parts(set).is_some()).collect();
+    let seen = machine.dns().look(&sets)?;
+    let beside = sets.into_iter().zip(seen).filter_map(|(set, seen)| match seen {
+        Records::Found { beside, .. } => Some((set, beside)),
+        Records::Failed(_) => None,
+    });
+    Ok(beside.collect())
 }
 
 /// Why a set that left Git is not removed: it is no longer what was put there.
