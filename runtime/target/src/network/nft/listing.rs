@@ -42,11 +42,15 @@ impl Listing {
                     continue;
                 };
                 let mut all = first.to_owned();
-                while !ends(&all)
+                let mut braces = Braces::default();
+                braces.follow(first);
+                while !braces.closed
                     && let Some(line) = lines.next()
                 {
+                    let line = line.trim_start();
                     all.push(' ');
-                    all.push_str(line.trim_start());
+                    all.push_str(line);
+                    braces.follow(line);
                 }
                 let inner = all.trim_end().strip_suffix('}').unwrap_or(&all);
                 set.elements = split(inner).into_iter().map(|element| element.trim().to_owned()).collect();
@@ -152,19 +156,29 @@ fn words(text: &str) -> impl Iterator<Item = &str> {
     text.split('"').step_by(2).flat_map(str::split_whitespace)
 }
 
-/// Whether the elements' closing brace was reached.
-fn ends(text: &str) -> bool {
-    let mut depth = 1_i32;
-    for part in text.split('"').step_by(2) {
-        for c in part.chars() {
+/// Where the braces of a set's elements stand, of which one is open. A line at a time: a set has
+/// ten thousand of them.
+#[derive(Default)]
+struct Braces {
+    /// How many more are open.
+    depth: u32,
+    quoted: bool,
+    /// The first one was closed.
+    closed: bool,
+}
+
+impl Braces {
+    fn follow(&mut self, line: &str) {
+        for c in line.chars() {
             match c {
-                '{' => depth += 1,
-                '}' => depth -= 1,
+                '"' => self.quoted = !self.quoted,
+                '{' if !self.quoted => self.depth += 1,
+                '}' if !self.quoted && self.depth == 0 => self.closed = true,
+                '}' if !self.quoted => self.depth -= 1,
                 _ => {}
             }
         }
     }
-    depth <= 0
 }
 
 /// Parts between commas, outside of quotes and braces.
@@ -239,5 +253,19 @@ mod tests {
         );
         let other = none.replace("type ipv4_addr", "type ipv6_addr");
         assert!(old.carried_over_to(&Listing::read(&other)).is_empty());
+    }
+
+    #[test]
+    fn a_set_of_a_hundred_thousand_elements_is_read_in_one_go() {
+        // Each line counted from the first one would take minutes.
+        let elements: Vec<String> =
+            (0..100_000).map(|n| format!("10.{}.{}.{} comment \"{{ {n}\"", n >> 16, n >> 8 & 255, n & 255)).collect();
+        let text = format!(
+            "table inet t {{\n\tset s {{\n\t\ttype ipv4_addr\n\t\telements = {{ {} }}\n\t}}\n}}\n",
+            elements.join(",\n\t\t\t     ")
+        );
+        let lasting = Listing::read(&text).lasting();
+        assert_eq!(lasting.lines().count(), elements.len() + 7);
+        assert_eq!(Listing::read(&lasting).lasting(), lasting);
     }
 }
