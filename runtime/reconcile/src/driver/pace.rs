@@ -56,29 +56,86 @@ pub(super) fn jittered(ms: u64, who: &str, count: u64) -> u64 {
     ms - tenth + number % (2 * tenth + 1)
 }
 
-/// Looks that changed files may ask for in a row.
-const TOUCHES: i64 = 4;
-
-/// After those, one in so many ms.
-const TOUCH_MS: i64 = 5_000;
-
-/// Bounds how often changed files have a lane looked at: somebody may write all the time. Times
-/// are ms since 1970.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Touches {
-    /// When all of it is free again.
-    free: i64,
+/// What hints may have looks cost: `burst` ms of look time at once, and in the long run one part in
+/// `share` of the time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Allowance {
+    burst: i64,
+    share: i64,
 }
 
-impl Touches {
-    /// When the next look may be.
-    pub(super) fn next(self, now: i64) -> i64 {
-        now.max(self.free - (TOUCHES - 1) * TOUCH_MS)
+/// What hints about one lane may cost: a hundred short looks in a row, then a twentieth of a
+/// processor at most.
+pub(super) const OF_A_LANE: Allowance = Allowance { burst: 10_000, share: 20 };
+
+/// What hints about all lanes together may cost: half a processor.
+pub(super) const OF_ALL: Allowance = Allowance { burst: 60_000, share: 2 };
+
+/// The shortest rest between two looks that hints ask for, in ms. It is at least as long as the
+/// look before it was, so that looks never fill more than half of the time.
+const REST_MS: i64 = 100;
+
+/// The least that a look counts, in ms: a short one has its price in bookkeeping.
+const LEAST_MS: i64 = 100;
+
+/// The most that a look counts, in ms. With the share of a lane it bounds the wait for the next
+/// one: half a minute after the last, however long that took.
+const MOST_MS: i64 = 1_500;
+
+/// What came of a look, as far as its price depends on it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Look {
+    /// It found something to do.
+    Useful,
+    /// It found nothing: a neighbour is chatty. That counts double.
+    Idle,
+    /// It found nothing, after a pass that wrote: that pass's own writes may have asked for it.
+    Echo,
+}
+
+/// Bounds how often hints of changes have lanes looked at: somebody may write all the time. Each
+/// look takes its own time out of an [`Allowance`], which fills again as time goes by. Times are
+/// ms since 1970.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Hints {
+    /// What was used up, at `at`.
+    spent: i64,
+    at: i64,
+    /// Until when the last look is rested from.
+    rest: i64,
+}
+
+impl Hints {
+    /// When the next look may be: rested from the last one, and paid for.
+    pub(super) fn next(self, allowance: Allowance, now: i64) -> i64 {
+        // A clock that is set back holds nothing up for longer than a rest may be.
+        self.paid(allowance, now).max(self.rest.min(now.saturating_add(MOST_MS)))
     }
 
-    /// One is taken, for that time.
-    pub(super) fn take(&mut self, at: i64) {
-        self.free = self.free.max(at) + TOUCH_MS;
+    /// When the next look is paid for.
+    pub(super) fn paid(self, allowance: Allowance, now: i64) -> i64 {
+        let over = self.spent(allowance, now) - allowance.burst;
+        now.saturating_add(over.max(0).saturating_mul(allowance.share))
+    }
+
+    /// Pays for a look that ended, and took so many ms.
+    pub(super) fn pay(&mut self, allowance: Allowance, look: Look, took: i64, now: i64) {
+        let price = match look {
+            Look::Useful => took.clamp(LEAST_MS, MOST_MS),
+            Look::Idle => took.saturating_mul(2).clamp(2 * LEAST_MS, MOST_MS),
+            Look::Echo => 0,
+        };
+        (self.spent, self.at) = (self.spent(allowance, now).saturating_add(price), now);
+    }
+
+    /// Rests from a look that ended, and took so many ms.
+    pub(super) fn rest(&mut self, took: i64, now: i64) {
+        self.rest = now.saturating_add(took.clamp(REST_MS, MOST_MS));
+    }
+
+    fn spent(self, allowance: Allowance, now: i64) -> i64 {
+        let back = now.saturating_sub(self.at).max(0) / allowance.share;
+        self.spent.saturating_sub(back).max(0)
     }
 }
 
@@ -110,19 +167,64 @@ mod tests {
         assert_eq!(look_every(Some("1ms")), SHORTEST_MS);
     }
 
+    /// Looks in `for_ms`, each of `took` ms, while hints come all the time.
+    fn storm(look: Look, took: i64, for_ms: i64) -> Vec<i64> {
+        let (mut hints, mut looks) = (Hints::default(), Vec::new());
+        let mut now = 1_000_000;
+        while now < 1_000_000 + for_ms {
+            looks.push(now - 1_000_000);
+            now += took;
+            hints.pay(OF_A_LANE, look, took, now);
+            hints.rest(took, now);
+            now = hints.next(OF_A_LANE, now);
+        }
+        looks
+    }
+
     #[test]
-    fn a_storm_of_touches_asks_for_few_looks() {
-        let mut touches = Touches::default();
-        let mut looks = Vec::new();
-        for now in (1_000_000..1_060_000).step_by(10) {
-            if touches.next(now) <= now {
-                touches.take(now);
-                looks.push(now - 1_000_000);
+    fn a_storm_of_hints_asks_for_few_looks() {
+        let looks = storm(Look::Idle, 10, 3_600_000);
+        assert_eq!(looks[..3], [0, 110, 220], "the first ones soon");
+        assert!(looks.len() < 1_000, "{} looks in an hour", looks.len());
+        assert!(looks[200..].windows(2).all(|pair| pair[1] - pair[0] >= 3_900), "then one in four seconds");
+        for took in [1, 50, 400, 2_000, 60_000] {
+            let looks = storm(Look::Idle, took, 86_400_000);
+            let busy = looks.len() as i64 * took;
+            let waits = looks.windows(2).map(|pair| pair[1] - pair[0] - took).max().unwrap();
+            assert!(busy < 86_400_000 / 20 + 20_000 || took > MOST_MS, "{busy} ms of a day in looks of {took} ms");
+            assert!(waits <= 30_000, "{waits} ms after a look of {took} ms");
+        }
+    }
+
+    #[test]
+    fn what_is_changed_by_hand_again_and_again_is_looked_at_each_time() {
+        let mut hints = Hints::default();
+        let mut now = 0;
+        for change in 0..60 {
+            // Half a second later somebody changes the next thing; the look heals it, and hears of that.
+            now += 500;
+            for (look, took) in [(Look::Useful, 150), (Look::Echo, 50)] {
+                let at = hints.next(OF_A_LANE, now);
+                assert!(at - now <= 150, "change {change} waits {} ms", at - now);
+                now = at + took;
+                hints.pay(OF_A_LANE, look, took, now);
+                hints.rest(took, now);
             }
         }
-        assert_eq!(looks[..4], [0, 10, 20, 30], "the first ones at once");
-        assert_eq!(looks.len(), 4 + 11, "then one in five seconds");
-        assert_eq!(touches.next(2_000_000), 2_000_000, "and at once again after a while");
+    }
+
+    #[test]
+    fn who_fights_for_a_setting_meets_the_same_bound() {
+        let looks = storm(Look::Useful, 100, 3_600_000);
+        assert!(looks.len() < 2_100, "{} looks in an hour", looks.len());
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_holds_no_hint_up() {
+        let mut hints = Hints::default();
+        hints.pay(OF_A_LANE, Look::Idle, 100, 1_000_000_000);
+        hints.rest(100, 1_000_000_000);
+        assert!(hints.next(OF_A_LANE, 5_000) <= 5_000 + MOST_MS);
     }
 
     #[test]

@@ -74,7 +74,7 @@ async fn watch(runtime: &Runtime, lane: &Lane) {
 
 async fn at_revision_in_force(runtime: &Runtime, lane: &Lane) -> Result<Passed, RunError> {
     let Some(revision) = runtime.store.revision(&lane.source)? else {
-        return Ok(Passed::ended(Ended::Well, PassEnd::Unchanged));
+        return Ok(Passed::ended(Ended::Idle, PassEnd::Unchanged));
     };
     let selection = Selection {
         source: Some(lane.source.clone()),
@@ -83,7 +83,7 @@ async fn at_revision_in_force(runtime: &Runtime, lane: &Lane) -> Result<Passed, 
         want: Want::Rev(revision.id),
     };
     if quiet(runtime, &selection, lane).await? {
-        return Ok(Passed { quiet: true, ..Passed::ended(Ended::Well, PassEnd::Unchanged) });
+        return Ok(Passed { quiet: true, ..Passed::ended(Ended::Idle, PassEnd::Unchanged) });
     }
     let before = runtime.store.lane(lane)?;
     let applied = crate::apply(runtime, &selection, WHO, Caller::Loop, None).await?;
@@ -121,7 +121,8 @@ fn came_of(applied: &Applied) -> Passed {
         // What was done may have made known what is left.
         RunEnd::Partly if !applied.deferred.is_empty() && well() => Ended::Again,
         RunEnd::Failed | RunEnd::Partly | RunEnd::Interrupted => Ended::Failed,
-        RunEnd::Done | RunEnd::Nothing | RunEnd::Waiting | RunEnd::Refused => Ended::Well,
+        RunEnd::Done => Ended::Well,
+        RunEnd::Nothing | RunEnd::Waiting | RunEnd::Refused => Ended::Idle,
     };
     let end = match applied.end {
         _ if how == Ended::Failed => PassEnd::Failed,

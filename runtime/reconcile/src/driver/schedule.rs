@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 use tidelock_model::name::{Lane, Name};
 
-use super::pace;
+use super::pace::{self, Hints, Look};
 
 /// Milliseconds since 1970.
 type Ms = i64;
@@ -26,8 +26,10 @@ pub(super) enum Job {
 /// How a pass ended, as far as the next one depends on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Ended {
-    /// Done, or there was nothing to do, or somebody has to say yes.
+    /// Something was done.
     Well,
+    /// There was nothing to do, or nothing without somebody's yes.
+    Idle,
     /// A part is left that could not be known before.
     Again,
     /// Somebody else holds a lease.
@@ -49,6 +51,8 @@ pub(super) struct Schedule {
     running: usize,
     /// Passes that may be under way at once.
     bound: usize,
+    /// What hints had the looks at all lanes cost.
+    hints: Hints,
 }
 
 #[derive(Debug)]
@@ -72,22 +76,18 @@ struct Looking {
     attempts: u32,
     /// How often in a row a lease was another's.
     busy: u32,
-    /// How much of what its files' changes may ask for is used up.
-    touches: pace::Touches,
+    /// What hints of changes had the looks at it cost.
+    hints: Hints,
+    /// Whether the last pass may have written: a hint after it may be of that.
+    wrote: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
-    Waiting {
-        due: Ms,
-    },
-    /// `touched`: something that it owns may have changed since it looked.
-    Running {
-        since: Ms,
-        again: bool,
-        touched: bool,
-        overdue: bool,
-    },
+    /// `hinted`: it is due so soon for a hint alone.
+    Waiting { due: Ms, hinted: bool },
+    /// `hinted`: a hint began it. `touched`: something that it owns may have changed since it looked.
+    Running { since: Ms, hinted: bool, again: bool, touched: bool, overdue: bool },
 }
 
 impl Schedule {
@@ -121,15 +121,15 @@ impl Schedule {
                 continue;
             }
             let due = now.as_millisecond();
-            let state = State::Waiting { due };
             let looking = Looking {
                 every: *every,
-                state,
+                state: State::Waiting { due, hinted: false },
                 gone: false,
                 count: 0,
                 attempts: 0,
                 busy: 0,
-                touches: pace::Touches::default(),
+                hints: Hints::default(),
+                wrote: false,
             };
             self.lanes.insert(lane.clone(), looking);
             self.waiting.insert((due, lane.clone()));
@@ -140,7 +140,7 @@ impl Schedule {
         let waiting = &mut self.waiting;
         self.lanes.retain(|lane, looking| match looking.state {
             _ if stays(lane) => true,
-            State::Waiting { due } => {
+            State::Waiting { due, .. } => {
                 waiting.remove(&(due, lane.clone()));
                 false
             }
@@ -179,10 +179,10 @@ impl Schedule {
             woken += 1;
             match &mut looking.state {
                 State::Running { again, .. } => *again = true,
-                State::Waiting { due } if *due > now => {
+                State::Waiting { due, hinted } if *due > now => {
                     self.waiting.remove(&(*due, lane.clone()));
                     self.waiting.insert((now, lane.clone()));
-                    *due = now;
+                    (*due, *hinted) = (now, false);
                 }
                 State::Waiting { .. } => {}
             }
@@ -195,16 +195,17 @@ impl Schedule {
     pub(super) fn touch(&mut self, lane: &Lane, now: Timestamp) -> bool {
         let Some(looking) = self.lanes.get_mut(lane).filter(|looking| !looking.gone) else { return false };
         let due = match &mut looking.state {
-            State::Waiting { due } => *due,
+            State::Waiting { due, .. } => *due,
             State::Running { touched, .. } => {
                 *touched = true;
                 return true;
             }
         };
-        let at = looking.touches.next(now.as_millisecond());
+        let at = hinted_at(looking.hints, self.hints, now.as_millisecond());
         if looking.attempts == 0 && at < due {
-            looking.touches.take(at);
-            self.set_due(lane, |_| at);
+            self.waiting.remove(&(due, lane.clone()));
+            self.waiting.insert((at, lane.clone()));
+            looking.state = State::Waiting { due: at, hinted: true };
         }
         true
     }
@@ -226,7 +227,8 @@ impl Schedule {
         self.busy.insert(lane.target.clone());
         self.running += 1;
         if let Some(looking) = self.lanes.get_mut(&lane) {
-            looking.state = State::Running { since: now, again: false, touched: false, overdue: false };
+            let hinted = matches!(looking.state, State::Waiting { hinted: true, .. });
+            looking.state = State::Running { since: now, hinted, again: false, touched: false, overdue: false };
             looking.count += 1;
         }
         Some(Job::Pass(lane))
@@ -248,7 +250,7 @@ impl Schedule {
     /// A pass over a lane ended. When it is due again; `None` where it left meanwhile.
     pub(super) fn ended(&mut self, lane: &Lane, how: Ended, now: Timestamp) -> Option<Timestamp> {
         let looking = self.lanes.get_mut(lane)?;
-        let State::Running { again, touched, overdue, .. } = looking.state else { return None };
+        let State::Running { since, hinted, again, touched, overdue } = looking.state else { return None };
         self.busy.remove(&lane.target);
         self.running -= usize::from(!overdue);
         if looking.gone {
@@ -260,25 +262,37 @@ impl Schedule {
         looking.attempts = match how {
             Ended::Failed => looking.attempts.saturating_add(1),
             Ended::Busy => looking.attempts,
-            Ended::Well | Ended::Again => 0,
+            Ended::Well | Ended::Idle | Ended::Again => 0,
         };
         looking.busy = if how == Ended::Busy { looking.busy.saturating_add(1) } else { 0 };
         let wait = match how {
             _ if again => 0,
-            Ended::Well => pace::jittered(looking.every, &who, looking.count),
+            Ended::Well | Ended::Idle => pace::jittered(looking.every, &who, looking.count),
             Ended::Again => 1_000,
             Ended::Busy => pace::after_busy(looking.busy, &who),
             Ended::Failed => pace::after_failure(looking.attempts, &who),
         };
-        let mut due = after(now, wait);
+        let idle = matches!(how, Ended::Idle | Ended::Busy);
+        let took = now.saturating_sub(since).max(0);
+        if hinted {
+            let look = match (idle, looking.wrote) {
+                (false, _) => Look::Useful,
+                (true, false) => Look::Idle,
+                (true, true) => Look::Echo,
+            };
+            looking.hints.pay(pace::OF_A_LANE, look, took, now);
+            self.hints.pay(pace::OF_ALL, look, took, now);
+        }
+        looking.hints.rest(took, now);
+        looking.wrote = !idle || how == Ended::Busy && looking.wrote;
+        let (mut due, mut hinted) = (after(now, wait), false);
         if touched && how != Ended::Failed {
-            let at = looking.touches.next(now);
+            let at = hinted_at(looking.hints, self.hints, now);
             if at < due {
-                looking.touches.take(at);
-                due = at;
+                (due, hinted) = (at, true);
             }
         }
-        looking.state = State::Waiting { due };
+        looking.state = State::Waiting { due, hinted };
         self.waiting.insert((due, lane.clone()));
         Timestamp::from_millisecond(due).ok()
     }
@@ -333,12 +347,18 @@ impl Schedule {
 
     fn set_due(&mut self, lane: &Lane, to: impl Fn(Ms) -> Ms) {
         let Some(looking) = self.lanes.get_mut(lane) else { return };
-        if let State::Waiting { due } = &mut looking.state {
+        if let State::Waiting { due, .. } = &mut looking.state {
             self.waiting.remove(&(*due, lane.clone()));
             *due = to(*due);
             self.waiting.insert((*due, lane.clone()));
         }
     }
+}
+
+/// When a hint may have a lane looked at, as far as it and all of them have used up theirs.
+fn hinted_at(lane: Hints, all: Hints, now: Ms) -> Ms {
+    // Others' looks are not rested from, only paid for.
+    lane.next(pace::OF_A_LANE, now).max(all.paid(pace::OF_ALL, now))
 }
 
 fn after(now: Ms, wait: u64) -> Ms {

@@ -207,3 +207,62 @@ fn a_lane_is_looked_at_when_what_it_waits_for_ends_by_itself() {
     assert!((270_000..=330_000).contains(&wait(86_400_000)), "the usual pace, where that is sooner");
     assert_eq!(wait(-5), 100, "one that lies behind makes no busy loop");
 }
+
+/// Begins what is due, lets it take so many ms, and ends it. When it began.
+fn looked(schedule: &mut Schedule, now: &mut i64, how: Ended, took: i64) -> i64 {
+    *now = schedule.next().unwrap().as_millisecond().max(*now);
+    let began = *now;
+    let Some(Job::Pass(lane)) = schedule.begin(at(*now)) else { panic!("nothing is due") };
+    *now += took;
+    schedule.ended(&lane, how, at(*now));
+    began
+}
+
+#[test]
+fn each_of_many_changes_by_hand_is_looked_at_soon() {
+    let mut schedule = schedule(&[("net", "router")]);
+    let mut now = 0;
+    looked(&mut schedule, &mut now, Ended::Idle, 100);
+    for _ in 0..60 {
+        now += 300;
+        let changed = now;
+        assert!(schedule.touch(&lane("net", "router"), at(now)));
+        let began = looked(&mut schedule, &mut now, Ended::Well, 150);
+        assert!(began - changed <= 150, "{} ms", began - changed);
+        // It hears its own writes, and looks once more.
+        schedule.touch(&lane("net", "router"), at(now));
+        looked(&mut schedule, &mut now, Ended::Idle, 60);
+    }
+    assert!(schedule.next().unwrap().as_millisecond() > now + 200_000, "and then all is quiet");
+}
+
+#[test]
+fn what_is_hinted_at_while_it_is_looked_at_is_looked_at_again() {
+    let mut schedule = schedule(&[("net", "router")]);
+    begun(&mut schedule, 0);
+    schedule.touch(&lane("net", "router"), at(10));
+    schedule.ended(&lane("net", "router"), Ended::Well, at(100));
+    assert_eq!(schedule.next(), Some(at(200)), "rested as long as it took");
+}
+
+#[test]
+fn a_chatty_neighbour_of_many_lanes_takes_half_a_processor() {
+    let lanes: Vec<String> = (0..50).map(|number| format!("t{number}")).collect();
+    let names: Vec<(&str, &str)> = lanes.iter().map(|target| ("net", target.as_str())).collect();
+    let mut schedule = schedule(&names);
+    let (mut now, mut busy) = (0, 0);
+    while now < 3_600_000 {
+        for target in &lanes {
+            schedule.touch(&lane("net", target), at(now));
+        }
+        match schedule.next() {
+            Some(due) if due.as_millisecond() <= now => {
+                looked(&mut schedule, &mut now, Ended::Idle, 100);
+                busy += 100;
+            }
+            _ => now += 10,
+        }
+    }
+    // Looks of the timer come on top: fifty each five minutes.
+    assert!(busy < 3_600_000 / 4 + 60_000 + 60_000 + 50 * 12 * 100, "{busy} ms of an hour");
+}
