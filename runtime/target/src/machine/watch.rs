@@ -111,9 +111,8 @@ impl Watches {
         self.shared.add(&mut self.shared.state(), lane, machine, identities);
     }
 
-    /// Watches these no more for a lane.
+    /// Watches these files no more for a lane. Networks are not left: see [`NetworkWatches`].
     pub fn leave(&self, lane: &Lane, identities: &[Identity]) {
-        self.network.leave(lane, identities);
         let mut state = self.shared.state();
         let paths = by_folder(identities);
         for place in state.watched.values_mut().flatten().filter(|place| place.machine.name == lane.target) {

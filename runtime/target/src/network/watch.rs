@@ -2,8 +2,10 @@
 //! that nobody has to wait for the next look.
 //!
 //! **Invariant.** It is a hint and nothing else: what the kernel says is not read, only that it
-//! says something. What is missed (settings, which tell nobody; a namespace that is made
-//! anew) the next look finds.
+//! says something. What is missed (most settings, which tell nobody; a namespace that is made
+//! anew) the next look finds. So nobody's own writes are told from others' either: a lane that
+//! wrote is told of that, looks once more and finds nothing. To leave it out while it writes
+//! would lose what others change meanwhile.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, PipeReader, PipeWriter};
@@ -22,9 +24,10 @@ use tidelock_model::network::ObjectName;
 use super::{Namespace, fault};
 
 /// How long what comes together is gathered before it is told.
-const GATHER: Duration = Duration::from_millis(20);
-/// The kernel's groups of news: links, addresses of both families, routes of both, rules of both.
-const ROUTE_GROUPS: [u32; 7] = [1, 5, 9, 7, 11, 8, 19];
+const GATHER: Duration = Duration::from_millis(50);
+/// The kernel's groups of news: links, addresses of both families, routes of both, rules of both,
+/// settings of both, such as forwarding.
+const ROUTE_GROUPS: [u32; 9] = [1, 5, 9, 7, 11, 8, 19, 24, 25];
 /// The group of nftables.
 const NFTABLES_GROUP: u32 = 7;
 
@@ -44,7 +47,6 @@ type Sockets = [Option<Socket>; 2];
 /// What listens in one namespace.
 struct Ear {
     lanes: BTreeSet<Lane>,
-    sockets: Arc<Sockets>,
     // Its end tells the thread to end; dropped before it is waited for.
     open: Option<PipeWriter>,
     thread: Option<JoinHandle<()>>,
@@ -96,26 +98,11 @@ impl NetworkWatches {
         }
     }
 
-    /// Tells of a lane no more while it writes objects of a network itself, which is no news.
-    pub fn leave(&self, lane: &Lane, identities: &[Identity]) {
-        if is_of_network(identities) {
-            for ear in self.shared.state().values_mut() {
-                ear.lanes.remove(lane);
-            }
-        }
-    }
-
-    /// Tells of it again.
+    /// Tells of a lane too, once it has written its first objects of a network.
     pub fn add(&self, lane: &Lane, namespace: &Namespace, identities: &[Identity]) {
-        if !is_of_network(identities) {
-            return;
+        if is_of_network(identities) {
+            self.watch(lane, namespace, identities);
         }
-        let key = namespace.name().map(ToOwned::to_owned);
-        if let Some(ear) = self.shared.state().get(&key) {
-            // What it wrote was said before the kernel said that it is done.
-            drain_all(&ear.sockets);
-        }
-        self.watch(lane, namespace, identities);
     }
 
     /// Tells of a lane no more.
@@ -143,10 +130,8 @@ impl NetworkWatches {
         })?;
         let (shared, key) = (Arc::clone(&self.shared), namespace.name().map(ToOwned::to_owned));
         let thread = std::thread::Builder::new().name("network-watch".to_owned());
-        let sockets = Arc::new(sockets);
-        let heard = Arc::clone(&sockets);
-        let thread = thread.spawn(move || follow(&shared, &key, &heard, &closed)).map_err(failed)?;
-        Ok(Ear { lanes: BTreeSet::new(), sockets, open: Some(open), thread: Some(thread) })
+        let thread = thread.spawn(move || follow(&shared, &key, &sockets, &closed)).map_err(failed)?;
+        Ok(Ear { lanes: BTreeSet::new(), open: Some(open), thread: Some(thread) })
     }
 }
 

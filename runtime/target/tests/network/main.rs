@@ -4,3 +4,4 @@
 mod objects;
 mod space;
 mod tables;
+mod watched;
