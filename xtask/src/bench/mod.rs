@@ -76,6 +76,7 @@ pub(crate) fn bench(workspace: &Workspace, options: &Options) -> Result<()> {
     }
     if wanted("network") {
         network::network(&Yard::new(&binary, 1)?, &mut table)?;
+        network::heals(&Yard::new(&binary, 1)?, &mut table)?;
     }
     if wanted("databases") {
         databases::databases(&binary, options.ansible.as_deref(), &mut table)?;

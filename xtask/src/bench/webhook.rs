@@ -68,14 +68,14 @@ fn pushed(at: SocketAddr, file: &Path, text: &str) -> Result<Duration> {
     Ok(begun.elapsed())
 }
 
-/// A running daemon, killed when this is dropped.
-struct Daemon {
+/// A running daemon whose config has `[http] listen`, killed when this is dropped.
+pub(super) struct Daemon {
     child: Child,
     at: SocketAddr,
 }
 
 impl Daemon {
-    fn start(yard: &Yard) -> Result<Self> {
+    pub(super) fn start(yard: &Yard) -> Result<Self> {
         let log = yard.path("daemon.log");
         let mut command = Command::new(&yard.binary);
         hermetic(&mut command, yard.folder.path()).current_dir(yard.folder.path()).arg("run");
