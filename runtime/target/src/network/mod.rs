@@ -4,8 +4,9 @@
 //! Start at [`Network`]. `view` shows what is there, `put` is the only module that writes
 //! to the kernel over netlink, `sysctl` the only one that writes settings, and `nft` and
 //! `wireguard` the only ones that start the programs of those names. `namespace` is how each
-//! of them gets where it works.
+//! of them gets where it works, and `confine` where `nft` runs.
 
+mod confine;
 mod difference;
 mod guard;
 mod namespace;
@@ -84,7 +85,7 @@ impl Network {
 
     /// What nft makes of a ruleset in its own language, which must be the one table of this
     /// family and name. Loaded into a namespace of its own, which is thrown away: nothing of
-    /// the target is touched, and no file is read. Blocking.
+    /// the target is touched, and no file of it is read. Blocking.
     ///
     /// # Errors
     /// The text is not one such table, or asks for what cannot be served.

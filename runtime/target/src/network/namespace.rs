@@ -100,7 +100,8 @@ impl Namespace {
     }
 }
 
-fn on_a_thread<T: Send>(work: impl FnOnce() -> Result<T, Fault> + Send) -> Result<T, Fault> {
+/// Does something on a thread of its own, in the namespace of this one.
+pub(super) fn on_a_thread<T: Send>(work: impl FnOnce() -> Result<T, Fault> + Send) -> Result<T, Fault> {
     std::thread::scope(|scope| {
         let panicked = |_| Err(Fault::new("panic", Blame::Host, "work in a network namespace panicked"));
         scope.spawn(work).join().unwrap_or_else(panicked)

@@ -1,22 +1,22 @@
 //! Running a program of the system that speaks with its kernel, in the namespace of the thread
-//! that asks: an absolute path, an environment of our own, input and output through pipes, and
-//! a time limit.
+//! that asks: an absolute path, an environment of our own, input and output through pipes, a
+//! time limit, and one of memory where that is asked for.
 
 use std::io::{Read, Write};
-use std::os::unix::process::CommandExt as _;
+use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, poll};
-use rustix::process::{Pid, PidfdFlags, pidfd_open};
+use rustix::io::Errno;
+use rustix::process::{Pid, PidfdFlags, Resource, Rlimit, pidfd_open, prlimit};
 use tidelock_model::error::{Fault, tame};
 use tidelock_model::secret::SecretValue;
 
+use super::confine::INPUT;
 use super::fault;
 
-/// A large ruleset takes a second; this ends what does not end.
-const PATIENCE: Duration = Duration::from_secs(60);
 /// The most that is read of what it prints.
 const OUTPUT: u64 = 64 << 20;
 /// Bytes of its complaints that a fault quotes.
@@ -30,6 +30,23 @@ pub(super) struct Program {
     pub(super) paths: &'static [&'static str],
     /// The package that has it.
     pub(super) package: &'static str,
+}
+
+/// What a run may take.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Bounds {
+    /// Time.
+    pub(super) patience: Duration,
+    /// Bytes of memory; where this is said, it starts no other program either, writes no file,
+    /// leaves no core, and has no more of a processor than `patience`.
+    pub(super) memory: Option<u64>,
+}
+
+impl Default for Bounds {
+    /// A large ruleset takes a second; this ends what does not end.
+    fn default() -> Self {
+        Self { patience: Duration::from_secs(60), memory: None }
+    }
 }
 
 /// How it ended.
@@ -53,6 +70,14 @@ impl Program {
     /// # Errors
     /// It is not there; it takes too long.
     pub(super) fn run(&self, words: &[&str], input: &[u8]) -> Result<Ended, Fault> {
+        self.run_within(&Bounds::default(), words, input)
+    }
+
+    /// The same within bounds.
+    ///
+    /// # Errors
+    /// It is not there; it takes more than it may.
+    pub(super) fn run_within(&self, bounds: &Bounds, words: &[&str], input: &[u8]) -> Result<Ended, Fault> {
         let Self { name, paths, package } = self;
         let program = paths.iter().find(|path| Path::new(path).exists()).ok_or_else(|| {
             fault("not-found", format!("the program {name} is not there"))
@@ -85,15 +110,18 @@ impl Program {
             scope.spawn(move || stdin.map(|mut pipe| pipe.write_all(input)));
             let stdout = scope.spawn(move || read(stdout.map(|pipe| Box::new(pipe) as _)));
             let stderr = scope.spawn(move || read(stderr.map(|pipe| Box::new(pipe) as _)));
-            let ended = wait(child.id()).and_then(|in_time| {
-                if !in_time {
-                    child.kill()?;
-                }
-                Ok((in_time, child.wait()?))
-            });
-            let (in_time, status) = ended.map_err(io)?;
-            if !in_time {
-                return Err(fault("timeout", format!("{name} was ended after {} s", PATIENCE.as_secs())));
+            // It has only begun by then, and what it uses from now on counts.
+            let ended = bound(child.id(), bounds).and_then(|()| wait(child.id(), bounds.patience));
+            if !matches!(ended, Ok(true)) {
+                child.kill().map_err(io)?;
+            }
+            let status = child.wait().map_err(io)?;
+            if !ended.map_err(io)? {
+                let patience = bounds.patience.as_secs_f32();
+                return Err(fault("timeout", format!("{name} was ended after {patience} s")));
+            }
+            if let Some(signal) = status.signal() {
+                return Err(fault("limit", format!("{name} was ended by the signal {signal}")));
             }
             let bytes = |handle: std::thread::ScopedJoinHandle<'_, std::io::Result<Vec<u8>>>| {
                 handle.join().unwrap_or_else(|_| Ok(Vec::new())).map_err(io)
@@ -106,16 +134,41 @@ impl Program {
     /// What it complains of, as a fault.
     pub(super) fn complaint(&self, stderr: &str) -> Fault {
         let text: Vec<&str> = stderr.lines().filter(|line| !line.trim().is_empty()).collect();
-        let text = text.join("\n").replace("/dev/stdin:", "line ").replace("internal:0:0-0: ", "");
+        let text = text
+            .join("\n")
+            .replace("/dev/stdin:", "line ")
+            .replace(&format!("{INPUT}:"), "line ")
+            .replace("internal:0:0-0: ", "");
         fault(self.name, format!("{} does not take it: {}", self.name, tame(&text, QUOTED)))
     }
 }
 
+/// Puts limits on a child.
+fn bound(id: u32, bounds: &Bounds) -> std::io::Result<()> {
+    let Some(memory) = bounds.memory else { return Ok(()) };
+    let pid = pid(id)?;
+    let seconds = bounds.patience.as_secs().max(1);
+    let limits = [
+        (Resource::As, memory),
+        (Resource::Cpu, seconds),
+        (Resource::Nproc, 0),
+        (Resource::Fsize, 0),
+        (Resource::Core, 0),
+    ];
+    for (resource, most) in limits {
+        match prlimit(Some(pid), resource, Rlimit { current: Some(most), maximum: Some(most) }) {
+            // It has ended already.
+            Ok(_) | Err(Errno::SRCH) => {}
+            Err(errno) => return Err(errno.into()),
+        }
+    }
+    Ok(())
+}
+
 /// Whether a child ended in time.
-fn wait(id: u32) -> std::io::Result<bool> {
-    let pid = i32::try_from(id).ok().and_then(Pid::from_raw).ok_or(std::io::ErrorKind::NotFound)?;
-    let ended = pidfd_open(pid, PidfdFlags::empty())?;
-    let deadline = Instant::now() + PATIENCE;
+fn wait(id: u32, patience: Duration) -> std::io::Result<bool> {
+    let ended = pidfd_open(pid(id)?, PidfdFlags::empty())?;
+    let deadline = Instant::now() + patience;
     loop {
         let left = deadline.saturating_duration_since(Instant::now());
         if left.is_zero() {
@@ -124,9 +177,47 @@ fn wait(id: u32) -> std::io::Result<bool> {
         let mut fds = [PollFd::new(&ended, PollFlags::IN)];
         let left = rustix::time::Timespec::try_from(left).ok();
         match poll(&mut fds, left.as_ref()) {
-            Ok(0) | Err(rustix::io::Errno::INTR) => {}
+            Ok(0) | Err(Errno::INTR) => {}
             Ok(_) => return Ok(true),
             Err(errno) => return Err(errno.into()),
         }
+    }
+}
+
+fn pid(id: u32) -> std::io::Result<Pid> {
+    Ok(i32::try_from(id).ok().and_then(Pid::from_raw).ok_or(std::io::ErrorKind::NotFound)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SHELL: Program = Program { name: "sh", paths: &["/bin/sh"], package: "dash" };
+
+    fn ended(script: &str, memory: Option<u64>) -> Result<Ended, Fault> {
+        SHELL.run_within(&Bounds { patience: Duration::from_millis(700), memory }, &["-c", script], b"")
+    }
+
+    #[test]
+    fn what_does_not_end_is_ended() {
+        let began = Instant::now();
+        let fault = ended("exec sleep 60", None).err().unwrap();
+        assert!(fault.code == "timeout" && fault.message.contains("after 0.7 s"), "{fault}");
+        // Of the shell's own, so that nothing has to be started.
+        assert_eq!(ended("while :; do :; done", Some(1 << 30)).err().unwrap().code, "timeout");
+        assert!(began.elapsed() < Duration::from_secs(30));
+    }
+
+    #[test]
+    fn what_is_bounded_takes_no_more() {
+        // The limits come a moment after it has begun.
+        let late = |script: &str| {
+            ended(&format!("n=0; while [ $n -lt 20000 ]; do n=$((n+1)); done; {script}"), Some(64 << 20))
+        };
+        assert!(late("true").is_ok_and(|ended| ended.success));
+        let file = tempfile::NamedTempFile::new().unwrap();
+        assert!(!late(&format!("echo x > {}", file.path().display())).is_ok_and(|ended| ended.success), "a file");
+        let grown = late("x=xxxxxxxxxxxxxxxx; n=0; while [ $n -lt 24 ]; do x=$x$x; n=$((n+1)); done");
+        assert!(!grown.is_ok_and(|ended| ended.success), "memory");
     }
 }

@@ -158,7 +158,13 @@ fn perform(
     }
     let done = match effect {
         NetworkEffect::Put { object: Object::Sysctl(setting) } => sysctl::write(setting),
-        NetworkEffect::Put { object: Object::Table(table) } => nft::replace(table, &links_here()?),
+        NetworkEffect::Put { object: Object::Table(table) } => {
+            let now = match &now {
+                Some(Object::Table(now)) => Some(now),
+                _ => None,
+            };
+            nft::replace(table, now, &links_here()?)
+        }
         NetworkEffect::Put { object: Object::Wireguard(wanted) } => match (&now, is_wireguard(view, &wanted.link)?) {
             (Some(Object::Wireguard(now)), _) => wires.put(wanted, Some(now)),
             (_, true) => wires.put(wanted, None),

@@ -108,3 +108,25 @@ fn a_text_says_one_table_and_nothing_else() {
     let listed = space.inside(&["nft", "list", "ruleset"]);
     assert_eq!(listed.trim(), "table ip docker {\n}");
 }
+
+#[test]
+fn a_text_is_read_by_nft_only_where_it_is_about_tables() {
+    let space = Space::new();
+    let normalise = |text: &str| space.network.normalise("inet", "t", text);
+    for (text, why) in [
+        ("table inet t { }\nmonitor\n", "line 2: `monitor` is no part of a table"),
+        ("list ruleset; table inet t { }", "line 1: `list ruleset` is no part of a table"),
+        ("describe tcp dport", "line 1: `describe tcp` is no part of a table"),
+    ] {
+        let fault = normalise(text).unwrap_err();
+        assert!(fault.code == "invalid" && fault.message == why, "{fault}");
+    }
+    let rule = |rule: &str| normalise(&format!("table inet t {{\n chain c {{\n  {rule}\n }}\n}}\n"));
+    // Names of services say the same on every machine; those of its hosts and users do not.
+    let known = rule("tcp dport { ssh, http } accept").unwrap();
+    assert!(known.ruleset.contains("tcp dport { 22, 80 } accept"), "{}", known.ruleset);
+    let fault = rule("ip saddr localhost accept").unwrap_err();
+    assert!(fault.code == "nft" && fault.message.contains("line 3"), "{fault}");
+    let fault = normalise(&format!("table inet t {{\n{}}}\n", "# much\n".repeat(2 << 20))).unwrap_err();
+    assert_eq!(fault.code, "limit");
+}

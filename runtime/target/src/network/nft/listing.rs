@@ -22,6 +22,12 @@ struct Set {
     elements: Vec<String>,
 }
 
+/// Whether a table has sets whose elements may run out or come from packets: such a set says so
+/// itself, since an element with a time-out needs its set's flag. Where in doubt, yes.
+pub(super) fn may_run_out(text: &str) -> bool {
+    words(text).flat_map(|word| word.split(',')).any(|word| matches!(word, "timeout" | "dynamic"))
+}
+
 impl Listing {
     pub(super) fn read(text: &str) -> Self {
         let mut parts = Vec::new();
@@ -239,6 +245,9 @@ mod tests {
         assert_eq!(listing.first_that_runs_out(), Some(("banned", "10.0.0.2 timeout 5m")));
         assert_eq!(Listing::read(&lasting).lasting(), lasting, "it is its own spelling");
         assert_eq!(Listing::read(&lasting).first_that_runs_out(), None);
+        assert!(may_run_out(&lasting), "the sets say so");
+        assert!(may_run_out("flags dynamic,timeout") && may_run_out("flags interval,timeout"));
+        assert!(!may_run_out("set s { type ipv4_addr; flags interval; comment \"no timeout\" }"));
     }
 
     #[test]

@@ -5,10 +5,13 @@
 //! throw-away namespace and printed there (`trial`), and so is every text once more before
 //! it goes to the target: only one that nft prints back byte for byte is let through, and
 //! such a text says nothing but the one table. nft's JSON would be the other way; the
-//! versions in use lose comments, merged intervals and devices in it.
+//! versions in use lose comments, merged intervals and devices in it. What nft is asked to read
+//! at all is looked through first (`statements`), and it runs where it finds nothing but its
+//! input (`program`).
 
 mod listing;
 mod program;
+mod statements;
 pub(super) mod trial;
 
 use tidelock_model::error::Fault;
@@ -26,14 +29,17 @@ pub(super) fn list(family: &str, name: &str) -> Result<Option<Table>, Fault> {
     }))
 }
 
-/// Puts a table in place of what is there under its name, as one transaction of the kernel.
+/// Puts a table in place of what is there under its name, `now`, as one transaction of the kernel.
 /// Elements that run out by themselves, or that packets added, go over to sets of the same
 /// name and type. `links` are those that are there.
-pub(super) fn replace(table: &Table, links: &[String]) -> Result<(), Fault> {
+pub(super) fn replace(table: &Table, now: Option<&Table>, links: &[String]) -> Result<(), Fault> {
     trial::proven(table, links)?;
     let Table { family, name, ruleset } = table;
-    let carried = match printed(&[], family, name)? {
-        Some(now) => Listing::read(&now).carried_over_to(&Listing::read(ruleset)),
+    let carried = match now.filter(|now| listing::may_run_out(&now.ruleset)) {
+        Some(_) => {
+            let now = printed(&[], family, name)?.unwrap_or_default();
+            Listing::read(&now).carried_over_to(&Listing::read(ruleset))
+        }
         None => vec![],
     };
     // `add` makes `delete` succeed where there is none yet.
@@ -59,5 +65,5 @@ pub(super) fn remove(family: &str, name: &str) -> Result<(), Fault> {
 /// A table as nft prints it: with `-s` without counters and what is left of time-outs.
 fn printed(options: &[&str], family: &str, name: &str) -> Result<Option<String>, Fault> {
     tidelock_model::network::table_name(family, name).map_err(|why| fault("invalid", why))?;
-    program::print(&[options, &["list", "table", family, name]].concat())
+    program::print(options, family, name)
 }

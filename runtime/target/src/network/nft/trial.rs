@@ -1,15 +1,19 @@
 //! Trying a ruleset where it can do nothing: in a network namespace that is made for it,
 //! with placeholders for the links that it names, and that ends with the trial.
+//!
+//! Each turn starts `nft` twice, and that is what a plan of a large table takes its time for. So
+//! what was found is kept: the answer to a text, and that the answer prints itself, which is
+//! all that is asked once more before it goes to the target.
 
 use std::collections::BTreeMap;
-use std::sync::{LazyLock, Mutex, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
 use tidelock_model::digest::Digest;
 use tidelock_model::error::Fault;
 use tidelock_model::network::{Link, Object, Table, table_name};
 
 use super::listing::Listing;
-use super::program;
+use super::{program, statements};
 use crate::network::namespace::Namespace;
 use crate::network::rtnetlink::Rtnetlink;
 use crate::network::view::View;
@@ -29,31 +33,37 @@ const TURNS: usize = 4;
 const KEPT: usize = 256;
 
 /// Texts by what was asked.
-static ANSWERS: LazyLock<Mutex<BTreeMap<Digest, String>>> = LazyLock::new(Mutex::default);
+static ANSWERS: LazyLock<Mutex<BTreeMap<Digest, Arc<str>>>> = LazyLock::new(Mutex::default);
 
 /// What nft makes of a text, which must be one table of this family and name.
 pub(in crate::network) fn of_text(family: &str, name: &str, text: &str, links: &[String]) -> Result<Table, Fault> {
     table_name(family, name).map_err(|why| fault("invalid", why))?;
     harmless(text)?;
-    let named = named_in(text, links);
-    let mut parts: Vec<&[u8]> = vec![family.as_bytes(), name.as_bytes(), text.as_bytes()];
-    parts.extend(named.iter().map(|link| link.as_bytes()));
-    let key = Digest::of_parts(parts);
-    let kept = || ANSWERS.lock().unwrap_or_else(PoisonError::into_inner);
-    let answer = kept().get(&key).cloned();
+    let key = key(family, name, text, links);
+    let table = |ruleset: String| Table { family: family.to_owned(), name: name.to_owned(), ruleset };
+    let memory = || ANSWERS.lock().unwrap_or_else(PoisonError::into_inner);
+    let answer = memory().get(&key).cloned();
     let ruleset = match answer {
         Some(ruleset) => ruleset,
         None => {
-            let ruleset = settled(family, name, text, &named)?;
-            let mut kept = kept();
-            if kept.len() >= KEPT {
-                kept.clear();
+            let ruleset: Arc<str> = settled(family, name, text, links)?.into();
+            let mut memory = memory();
+            if memory.len() >= KEPT {
+                memory.clear();
             }
-            kept.insert(key, ruleset.clone());
+            memory.insert(self::key(family, name, &ruleset, links), Arc::clone(&ruleset));
+            memory.insert(key, Arc::clone(&ruleset));
             ruleset
         }
     };
-    Ok(Table { family: family.to_owned(), name: name.to_owned(), ruleset })
+    Ok(table(ruleset.as_ref().to_owned()))
+}
+
+/// What an answer rests on.
+fn key(family: &str, name: &str, text: &str, links: &[String]) -> Digest {
+    let named = named_in(text, links);
+    let parts = [family, name, text].into_iter().chain(named);
+    Digest::of_parts(parts.map(str::as_bytes))
 }
 
 /// Proves that a text is what nft prints for the table, and so says nothing else: no other
@@ -66,10 +76,11 @@ pub(in crate::network) fn proven(table: &Table, links: &[String]) -> Result<(), 
     Err(fault("invalid", format!("the ruleset of table {family} {name} is not as nft prints it")))
 }
 
-fn settled(family: &str, name: &str, text: &str, links: &[&str]) -> Result<String, Fault> {
+fn settled(family: &str, name: &str, text: &str, links: &[String]) -> Result<String, Fault> {
     let mut text = text.to_owned();
     for _ in 0..TURNS {
-        let printed = Namespace::fresh(|| printed(family, name, &text, links))?;
+        let named = named_in(&text, links);
+        let printed = Namespace::fresh(|| printed(family, name, &text, &named))?;
         let listing = Listing::read(&printed);
         if let Some((set, element)) = listing.first_that_runs_out() {
             let message =
@@ -96,17 +107,18 @@ fn printed(family: &str, name: &str, text: &str, links: &[&str]) -> Result<Strin
         let placeholder = Link { name: (*link).to_owned(), kind: Some("bridge".to_owned()), ..Link::default() };
         put::put(&mut view, &Object::Link(placeholder), None)?;
     }
-    program::load(text).map_err(|fault| fault.at("/ruleset"))?;
-    let tables = program::print(&["list", "tables"])?.unwrap_or_default();
+    let all = program::tried(text).map_err(|fault| fault.at("/ruleset"))?;
+    // Nothing in a table stands at the beginning of a line, unless in a string, and then there is
+    // one too many.
+    let found: Vec<&str> = all.lines().filter(|line| line.starts_with("table ")).collect();
     let wanted = format!("table {family} {name}");
-    let found: Vec<&str> = tables.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
-    if found != [wanted.as_str()] {
+    if found != [format!("{wanted} {{")] {
+        let found: Vec<&str> = found.iter().map(|line| line.trim_end_matches(['{', ' '])).collect();
         let found = if found.is_empty() { "no table".to_owned() } else { found.join(", ") };
         let message = format!("the ruleset makes {found}, and the resource is for {wanted} alone");
         return Err(fault("invalid", message).at("/ruleset"));
     }
-    program::print(&["-s", "list", "table", family, name])?
-        .ok_or_else(|| fault("nft", "nft does not print the table that it just loaded"))
+    Ok(all)
 }
 
 /// Refuses what reads files or takes the kernel's memory, before anything reads it. The words
@@ -134,7 +146,7 @@ fn harmless(text: &str) -> Result<(), Fault> {
         )
         .at("/ruleset"));
     }
-    Ok(())
+    statements::only_tables(text)
 }
 
 /// A number as nft reads it; one that is too large for us is the largest.
