@@ -27,8 +27,8 @@ pub(crate) struct Options {
     /// How often an apply to a network is killed that a guard watches over
     #[arg(long, default_value_t = 100)]
     guard_kills: u64,
-    /// How often each change by hand to a watched network is healed
-    #[arg(long, default_value_t = 20)]
+    /// How many changes by hand to a watched network are healed
+    #[arg(long, default_value_t = 200)]
     heals: u64,
     /// Runs the same random moments again
     #[arg(long)]

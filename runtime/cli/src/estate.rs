@@ -58,6 +58,8 @@ pub(crate) struct Estate {
     guards: Option<GuardHelper>,
     /// For what a target is signed in to with.
     secrets: Arc<dyn Secrets>,
+    /// Where what nft makes of rulesets is kept.
+    rulesets: PathBuf,
     opened: Mutex<BTreeMap<Name, Opened>>,
 }
 
@@ -71,7 +73,8 @@ impl Estate {
         });
         let folder = loaded.dir().to_owned();
         let (config, own) = (loaded.config.clone(), OwnPaths::collect(loaded));
-        Self { config, folder, own, guards, secrets, opened: Mutex::default() }
+        let rulesets = loaded.cache().join("rulesets");
+        Self { config, folder, own, guards, secrets, rulesets, opened: Mutex::default() }
     }
 
     /// A target by name, opened when it is first asked for.
@@ -88,7 +91,8 @@ impl Estate {
             TargetKind::Machine => {
                 let root = PathBuf::from(decl.root.as_deref().unwrap_or("/"));
                 let grants = self.grants(name, &root)?;
-                let options = MachineOptions { guards: self.guards.clone(), ..MachineOptions::default() };
+                let (guards, rulesets) = (self.guards.clone(), Some(self.rulesets.clone()));
+                let options = MachineOptions { guards, rulesets, ..MachineOptions::default() };
                 Opened::Machine(Machine::open(name, decl, grants, options)?)
             }
             TargetKind::Postgres => {

@@ -65,6 +65,8 @@ pub struct MachineOptions {
     pub batch: usize,
     /// How guards are started; without it there are none.
     pub guards: Option<GuardHelper>,
+    /// A folder of Tidelock's own for what nft makes of rulesets; without it each run asks anew.
+    pub rulesets: Option<PathBuf>,
 }
 
 impl Default for MachineOptions {
@@ -78,6 +80,7 @@ impl Default for MachineOptions {
             validate_ms: 60_000,
             batch: 4096,
             guards: None,
+            rulesets: None,
         }
     }
 }
@@ -133,7 +136,8 @@ impl Machine {
             })?,
             None => Namespace::own(),
         };
-        let (root, real, network) = (Arc::new(folder), Arc::new(real), Network::new(namespace));
+        let network = Network::new(namespace).keeping(options.rulesets.clone());
+        let (root, real) = (Arc::new(folder), Arc::new(real));
         Ok(Arc::new(Self { name: name.clone(), root, real, below, grants, network, options }))
     }
 

@@ -82,7 +82,7 @@ impl<'s> Hands<'s> {
         match (&order.names, server) {
             (None, _) => {
                 let namespace = order.netns.as_deref().map_or(Ok(Namespace::own()), Namespace::named)?;
-                Ok(Self::Here(Session::begin(namespace.clone())?, namespace))
+                Ok(Self::Here(Session::begin(namespace.clone(), None)?, namespace))
             }
             (Some(_), Some(server)) => Ok(Self::Server(server)),
             (Some(_), None) => {

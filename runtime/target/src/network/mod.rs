@@ -21,6 +21,9 @@ mod watch;
 mod way;
 mod wireguard;
 
+use std::path::PathBuf;
+use std::sync::Arc;
+
 use tidelock_model::error::{Blame, Fault};
 use tidelock_model::network::{NetworkEffect, Object, ObjectName, Table};
 use tidelock_model::observation::SecretProbe;
@@ -44,13 +47,20 @@ const KEY_PROBE: &str = "wireguard-key";
 #[derive(Debug, Clone)]
 pub struct Network {
     namespace: Namespace,
+    answers: Option<Arc<PathBuf>>,
 }
 
 impl Network {
     /// The network in a namespace.
     #[must_use]
     pub fn new(namespace: Namespace) -> Self {
-        Self { namespace }
+        Self { namespace, answers: None }
+    }
+
+    /// The same, with a folder of our own in which it keeps what nft makes of a text.
+    #[must_use]
+    pub fn keeping(self, answers: Option<PathBuf>) -> Self {
+        Self { answers: answers.map(Arc::new), ..self }
     }
 
     /// What is there under each name; `None` for nothing. Asks the kernel once for each sort
@@ -74,7 +84,7 @@ impl Network {
     /// # Errors
     /// No thread can be started.
     pub fn visit(&self) -> Result<Session, Fault> {
-        Session::begin(self.namespace.clone())
+        Session::begin(self.namespace.clone(), self.answers.clone())
     }
 
     /// Where it is.
@@ -91,7 +101,7 @@ impl Network {
     /// The text is not one such table, or asks for what cannot be served.
     pub fn normalise(&self, family: &str, name: &str, text: &str) -> Result<Table, Fault> {
         let links = self.links()?;
-        nft::trial::of_text(family, name, text, &links)
+        nft::trial::of_text(family, name, text, &links, self.answers.as_ref().map(|folder| folder.as_path()))
     }
 
     /// Whether a secret is the key that a probe is about; `None` where it is about none. Blocking.

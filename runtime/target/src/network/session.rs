@@ -2,6 +2,7 @@
 //! and keeps what it saw for as long as that is surely still so.
 
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -36,12 +37,13 @@ pub struct Session {
 }
 
 impl Session {
-    pub(super) fn begin(namespace: Namespace) -> Result<Self, Fault> {
+    /// Begins one in a namespace; `answers` is where what nft makes of texts is kept.
+    pub(super) fn begin(namespace: Namespace, answers: Option<Arc<PathBuf>>) -> Result<Self, Fault> {
         let (jobs, work) = mpsc::unbounded_channel();
         let failed = |error| Fault::new("io", Blame::Host, format!("cannot start a thread: {error}"));
         std::thread::Builder::new()
             .name("network".to_owned())
-            .spawn(move || serve(&namespace, work))
+            .spawn(move || serve(&namespace, answers.as_ref().map(|folder| folder.as_path()), work))
             .map_err(failed)?;
         Ok(Self { jobs })
     }
@@ -85,14 +87,15 @@ impl Session {
     }
 }
 
-fn serve(namespace: &Namespace, mut work: mpsc::UnboundedReceiver<Job>) {
+fn serve(namespace: &Namespace, answers: Option<&Path>, mut work: mpsc::UnboundedReceiver<Job>) {
     let there = namespace.stay();
     let mut looked = (Instant::now(), None);
     let mut remembered = Remembered::new();
     while let Some(job) = work.blocking_recv() {
         let done = there.clone().and_then(|()| match &job.work {
             Work::Perform(effect, before, keys) => {
-                perform(&mut looked, effect, before.as_deref(), &mut Wires { keys, remembered: &mut remembered })
+                let mut wires = Wires { keys, remembered: &mut remembered };
+                perform(&mut looked, effect, before.as_deref(), &mut wires, answers)
             }
             Work::Remember(link) => remember(&mut remembered, link),
         });
@@ -143,6 +146,7 @@ fn perform(
     effect: &NetworkEffect,
     before: Option<&Option<Object>>,
     wires: &mut Wires<'_>,
+    answers: Option<&Path>,
 ) -> Result<(), Fault> {
     if since.elapsed() > FRESH {
         (*since, *view) = (Instant::now(), None);
@@ -163,7 +167,7 @@ fn perform(
                 Some(Object::Table(now)) => Some(now),
                 _ => None,
             };
-            nft::replace(table, now, &links_here()?)
+            nft::replace(table, now, &links_here()?, answers)
         }
         NetworkEffect::Put { object: Object::Wireguard(wanted) } => match (&now, is_wireguard(view, &wanted.link)?) {
             (Some(Object::Wireguard(now)), _) => wires.put(wanted, Some(now)),

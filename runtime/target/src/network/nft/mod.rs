@@ -7,12 +7,15 @@
 //! such a text says nothing but the one table. nft's JSON would be the other way; the
 //! versions in use lose comments, merged intervals and devices in it. What nft is asked to read
 //! at all is looked through first (`statements`), and it runs where it finds nothing but its
-//! input (`program`).
+//! input (`program`). What it makes of a text is remembered (`kept`).
 
+mod kept;
 mod listing;
 mod program;
 mod statements;
 pub(super) mod trial;
+
+use std::path::Path;
 
 use tidelock_model::error::Fault;
 use tidelock_model::network::Table;
@@ -31,9 +34,19 @@ pub(super) fn list(family: &str, name: &str) -> Result<Option<Table>, Fault> {
 
 /// Puts a table in place of what is there under its name, `now`, as one transaction of the kernel.
 /// Elements that run out by themselves, or that packets added, go over to sets of the same
-/// name and type. `links` are those that are there.
-pub(super) fn replace(table: &Table, now: Option<&Table>, links: &[String]) -> Result<(), Fault> {
-    trial::proven(table, links)?;
+/// name and type. `links` are those that are there, and `answers` is where those of trials are kept.
+pub(super) fn replace(
+    table: &Table,
+    now: Option<&Table>,
+    links: &[String],
+    answers: Option<&Path>,
+) -> Result<(), Fault> {
+    trial::proven(table, links).inspect_err(|_| {
+        // One from before nft was replaced; the next plan asks anew.
+        if let Some(folder) = answers {
+            kept::forget(folder);
+        }
+    })?;
     let Table { family, name, ruleset } = table;
     let carried = match now.filter(|now| listing::may_run_out(&now.ruleset)) {
         Some(_) => {

@@ -6,6 +6,7 @@
 //! all that is asked once more before it goes to the target.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
 use tidelock_model::digest::Digest;
@@ -13,7 +14,7 @@ use tidelock_model::error::Fault;
 use tidelock_model::network::{Link, Object, Table, table_name};
 
 use super::listing::Listing;
-use super::{program, statements};
+use super::{kept, program, statements};
 use crate::network::namespace::Namespace;
 use crate::network::rtnetlink::Rtnetlink;
 use crate::network::view::View;
@@ -35,8 +36,15 @@ const KEPT: usize = 256;
 /// Texts by what was asked.
 static ANSWERS: LazyLock<Mutex<BTreeMap<Digest, Arc<str>>>> = LazyLock::new(Mutex::default);
 
-/// What nft makes of a text, which must be one table of this family and name.
-pub(in crate::network) fn of_text(family: &str, name: &str, text: &str, links: &[String]) -> Result<Table, Fault> {
+/// What nft makes of a text, which must be one table of this family and name. Where `answers` is
+/// given it may be what nft made of it in another run of this program.
+pub(in crate::network) fn of_text(
+    family: &str,
+    name: &str,
+    text: &str,
+    links: &[String],
+    answers: Option<&Path>,
+) -> Result<Table, Fault> {
     table_name(family, name).map_err(|why| fault("invalid", why))?;
     harmless(text)?;
     let key = key(family, name, text, links);
@@ -46,6 +54,9 @@ pub(in crate::network) fn of_text(family: &str, name: &str, text: &str, links: &
     let ruleset = match answer {
         Some(ruleset) => ruleset,
         None => {
+            if let Some(ruleset) = answers.and_then(|folder| kept::read(folder, &key)) {
+                return Ok(table(ruleset));
+            }
             let ruleset: Arc<str> = settled(family, name, text, links)?.into();
             let mut memory = memory();
             if memory.len() >= KEPT {
@@ -53,6 +64,10 @@ pub(in crate::network) fn of_text(family: &str, name: &str, text: &str, links: &
             }
             memory.insert(self::key(family, name, &ruleset, links), Arc::clone(&ruleset));
             memory.insert(key, Arc::clone(&ruleset));
+            drop(memory);
+            if let Some(folder) = answers {
+                kept::write(folder, &key, &ruleset);
+            }
             ruleset
         }
     };
@@ -69,7 +84,7 @@ fn key(family: &str, name: &str, text: &str, links: &[String]) -> Digest {
 /// Proves that a text is what nft prints for the table, and so says nothing else: no other
 /// table, no file, no command.
 pub(in crate::network) fn proven(table: &Table, links: &[String]) -> Result<(), Fault> {
-    if of_text(&table.family, &table.name, &table.ruleset, links)?.ruleset == table.ruleset {
+    if of_text(&table.family, &table.name, &table.ruleset, links, None)?.ruleset == table.ruleset {
         return Ok(());
     }
     let Table { family, name, .. } = table;
