@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
 
 use tidelock_tests::{Site, site};
 
@@ -210,4 +211,54 @@ fn a_ciphertext_that_was_copied_elsewhere_is_opened_by_nobody() {
     site.repo().commit("Where no key is for");
     let ran = site.tidelock(["plan"]).run().exit(1).says("names no key for it");
     let _ = ran.says("[[sources.infra.decrypt]]").never_says(FIRST);
+}
+
+#[test]
+fn a_file_that_sops_encrypted_stands_in_git_beside_the_stack() {
+    let made = |file: &str| {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../runtime/secret/testdata/sops").join(file);
+        fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+    };
+    let site = site("");
+    configure(&site, "[sources.infra.decrypt]\nage = \"secrets/age.key\"\n", "\"/web/*\", \"/web/*#/db/*\"");
+    site.world().secret("secrets/age.key", made("first.key"));
+    // Beside the resources, and none itself.
+    site.repo().write("web/secrets.yaml", made("all.yaml"));
+    site.repo()
+        .write("web/app.yaml", resource("{ $parts: [\"password=\", { $secret: \"./secrets.yaml#/db/password\" }] }"));
+    site.repo().commit("Passwords by SOPS");
+    let _ = site.apply().never_says("hünter2");
+    assert_eq!(site.on_machine("srv/app.env").unwrap(), "password=hünter2 and \"more\"");
+    site.converged();
+    site.repo().write("web/secrets.yaml", made("edited.yaml")).commit("Another password");
+    let _ = site.tidelock(["plan"]).run().ok().says("a secret changed");
+    site.apply();
+    assert_eq!(site.on_machine("srv/app.env").unwrap(), "password=another", "rotation is one commit");
+    nowhere(&site, "hünter2");
+
+    // Formats besides, and a whole file.
+    for (file, name, wanted) in [
+        ("all.json", "./all.json#/db/password", "hunter2"),
+        ("all.env", "./all.env#/DB_PASSWORD", "hunter2"),
+        ("whole.bin", "./whole.bin", "the whole\nfile"),
+    ] {
+        let allowed = "\"/web/*\", \"/web/*#/**\"";
+        configure(&site, "[sources.infra.decrypt]\nage = \"secrets/age.key\"\n", allowed);
+        site.repo().write(&format!("web/{file}"), made(file));
+        site.repo().write("web/app.yaml", resource(&format!("{{ $secret: {name:?} }}"))).commit(name);
+        site.apply();
+        assert_eq!(site.on_machine("srv/app.env").as_deref(), Some(wanted), "{name}");
+    }
+
+    // What was moved, or is for others, is refused, and said where.
+    let plan = |secrets: &str, pointer: &str| {
+        site.repo().write("web/secrets.yaml", secrets);
+        site.repo().write("web/app.yaml", resource(&format!("{{ $secret: \"./secrets.yaml#{pointer}\" }}")));
+        site.repo().commit("Something else");
+        site.tidelock(["plan"]).run().exit(1).says("web/app.yaml:5").never_says("hünter2")
+    };
+    let moved = made("all.yaml").replace("    password:", "    admin:");
+    let _ = plan(&moved, "/db/admin").says("changed by something else than SOPS: what stands at db/admin");
+    let _ = plan(&made("second.yaml"), "/data/password").says("encrypted to none of our keys").says("sops rotate");
+    let _ = plan(&made("all.yaml"), "/db/pasword").says("nothing at /db/pasword: there is password, port");
 }

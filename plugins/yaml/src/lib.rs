@@ -2,12 +2,13 @@
 //!
 //! It reads all `*.yaml` and `*.yml` below the module's directory but `stack.yaml`, the
 //! stack's values files and what `settings.exclude` names. Nested stacks and names that
-//! start with a dot are passed over by the host. Values are not looked at: who wants
-//! them wants the renderer `jinja`.
+//! start with a dot are passed over by the host. What SOPS encrypted holds secrets and no
+//! resources. Values are not looked at: who wants them wants the renderer `jinja`.
 
 use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use tidelock_documents::{Fault, Limits, read};
 use tidelock_sdk::schemars::{self, JsonSchema};
 use tidelock_sdk::{Inputs, Output, Place, Problem, Problems, Renderer, Tree};
@@ -59,6 +60,9 @@ fn resources(file: &str, tree: &Tree, out: &mut Output) -> Result<(), Problems> 
     let mut problems = Problems::default();
     for document in documents {
         let place = Place::at(file, document.line, document.column);
+        if is_encrypted(&document.value) {
+            continue;
+        }
         if document.value.is_object() {
             out.emit(&document.value, place)?;
         } else {
@@ -67,6 +71,11 @@ fn resources(file: &str, tree: &Tree, out: &mut Output) -> Result<(), Problems> 
     }
     problems.0.extend(fault.map(|fault| problem(file, fault)));
     problems.into_result()
+}
+
+/// Whether SOPS wrote it: what it says of itself has a MAC.
+fn is_encrypted(value: &Value) -> bool {
+    value.pointer("/sops/mac").is_some_and(Value::is_string)
 }
 
 fn not_a_resource(place: Place) -> Problem {
@@ -121,6 +130,13 @@ mod tests {
         assert_eq!(tree.render::<Yaml>().unwrap().len(), 1);
         assert!(!tree.asked().contains(&Question::File("values.yaml".into())), "what is passed over is not read");
         assert!(!tree.asked().iter().any(|asked| matches!(asked, Question::Values(_))));
+    }
+
+    #[test]
+    fn what_sops_encrypted_holds_no_resources() {
+        let sops = "db: {password: 'ENC[AES256_GCM,data:x]'}\nsops: {mac: 'ENC[AES256_GCM,data:y]', version: 3.11.0}\n";
+        let tree = Tree::new([("a.yaml", MOTD), ("secrets.yaml", sops), ("b.yaml", "sops: {version: 3}\nkind: x\n")]);
+        assert_eq!(tree.render::<Yaml>().unwrap().len(), 2, "a resource that is called so is one");
     }
 
     #[test]

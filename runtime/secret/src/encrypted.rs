@@ -1,4 +1,5 @@
-//! Files of a source that age encrypted, and that the operator's identities open.
+//! Files of a source that are encrypted to the operator's age identities: one value that age
+//! encrypted, or many that SOPS did.
 
 use std::io::Read as _;
 use std::path::Path;
@@ -11,11 +12,13 @@ use tidelock_model::grant::glob;
 use tidelock_model::name::Name;
 use tidelock_model::port::Tree;
 use tidelock_model::secret::{SecretName, SecretValue};
+use zeroize::Zeroizing;
 
+use crate::sops::{self, Format, Opener, Refusal};
 use crate::{MAX_VALUE, private, refused, unreadable, value};
 
-/// Reads and opens a file of the source, with the keys that are for its path. The value is taken
-/// byte for byte.
+/// Reads and opens a file of the source, or with a pointer one value of it, with the keys that are
+/// for its path. The value is taken byte for byte.
 ///
 /// Whoever may write to one folder can put the ciphertext of another there: what binds it to its
 /// place is that the key of that place does not open it.
@@ -25,10 +28,11 @@ pub(crate) fn read(
     tree: &dyn Tree,
     name: &SecretName,
     path: &str,
+    pointer: Option<&str>,
 ) -> Result<SecretValue, Fault> {
     let mut identities = Vec::new();
     for key in keys {
-        if is_for(key, name)? {
+        if is_for(key, path)? {
             identities.extend(key.age.as_deref().map(Path::new));
         }
     }
@@ -47,48 +51,91 @@ pub(crate) fn read(
         }
         Err(error) => return Err(unreadable(name, error.message)),
     };
-    open(name, &identities, &encrypted)
+    let keys = Keys::read(name, &identities)?;
+    let opened = match (pointer, Format::of(path)) {
+        (Some(pointer), Some(format)) => sops::value(&encrypted, format, pointer, &keys)?,
+        (Some(_), None) => {
+            return Err(unreadable(name, "values within a file are read from .yaml, .json and .env alone")
+                .hint(format!("name the file: /{path}; or encrypt the value with SOPS into a .yaml")));
+        }
+        (None, format) => match sops::whole(&encrypted, &keys)? {
+            Some(whole) => whole,
+            None => keys.file(&encrypted).map_err(|fault| match format {
+                Some(_) => fault.hint(format!("of a file that SOPS encrypted name one value: /{path}#/key")),
+                None => fault,
+            })?,
+        },
+    };
+    let mut opened = opened;
+    value(name, std::mem::take(&mut *opened))
 }
 
-/// Whether a key is for a file. A name of a file is its path from the source's root.
-fn is_for(key: &DecryptDecl, name: &SecretName) -> Result<bool, Fault> {
+/// Whether a key is for a file, by its path in the source.
+fn is_for(key: &DecryptDecl, path: &str) -> Result<bool, Fault> {
     for pattern in &key.paths {
-        if glob(pattern, true)?.is_match(name.as_str()) {
+        if glob(pattern, true)?.is_match(format!("/{path}")) {
             return Ok(true);
         }
     }
     Ok(key.paths.is_empty())
 }
 
-fn open(name: &SecretName, identities: &[&Path], encrypted: &[u8]) -> Result<SecretValue, Fault> {
-    let mut keys = Vec::new();
-    for path in identities {
-        keys.extend(identities_in(name, path)?);
-    }
-    let listed = || identities.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ");
-    let refuse = |error: DecryptError| match error {
-        DecryptError::NoMatchingKeys => {
-            unreadable(name, format_args!("it is not encrypted to any of the keys in {}", listed()))
-                .hint("encrypt it anew, to the public key of this operator too: age -r age1... -o FILE")
-        }
-        error => unreadable(name, format_args!("it is no file that age opens: {error}")),
-    };
-    let opened = Decryptor::new_buffered(ArmoredReader::new(encrypted)).map_err(refuse)?;
-    let mut reader = opened.decrypt(keys.iter().map(|key| &**key as &dyn age::Identity)).map_err(refuse)?;
-    let mut bytes = Vec::new();
-    reader
-        .by_ref()
-        .take(MAX_VALUE as u64 + 1)
-        .read_to_end(&mut bytes)
-        .map_err(|error| unreadable(name, format_args!("it is damaged: {error}")))?;
-    value(name, bytes)
+/// The operator's identities, for one secret.
+struct Keys<'k> {
+    name: &'k SecretName,
+    paths: &'k [&'k Path],
+    identities: Vec<Box<dyn age::Identity + Send + Sync>>,
 }
 
-fn identities_in(name: &SecretName, path: &Path) -> Result<Vec<Box<dyn age::Identity + Send + Sync>>, Fault> {
-    let cannot = |error: &dyn std::fmt::Display| unreadable(name, format_args!("{}: {error}", path.display()));
-    let bytes = private::read(path, MAX_VALUE).map_err(|why| refused(name, &why))?;
-    let file = IdentityFile::from_buffer(bytes.as_slice()).map_err(|error| cannot(&error))?;
-    file.into_identities().map_err(|error| cannot(&error))
+impl<'k> Keys<'k> {
+    fn read(name: &'k SecretName, paths: &'k [&'k Path]) -> Result<Self, Fault> {
+        let mut identities = Vec::new();
+        for path in paths {
+            let cannot = |error: &dyn std::fmt::Display| unreadable(name, format_args!("{}: {error}", path.display()));
+            let bytes = private::read(path, MAX_VALUE).map_err(|why| refused(name, &why))?;
+            let file = IdentityFile::from_buffer(bytes.as_slice()).map_err(|error| cannot(&error))?;
+            identities.extend(file.into_identities().map_err(|error| cannot(&error))?);
+        }
+        Ok(Self { name, paths, identities })
+    }
+
+    /// Opens a file that is for one of them.
+    fn file(&self, encrypted: &[u8]) -> Result<Zeroizing<Vec<u8>>, Fault> {
+        self.open(encrypted)?.ok_or_else(|| {
+            let keys: Vec<String> = self.paths.iter().map(|path| path.display().to_string()).collect();
+            unreadable(self.name, format_args!("it is not encrypted to any of the keys in {}", keys.join(", ")))
+                .hint("encrypt it anew, to the public key of this operator too: age -r age1... -o FILE")
+        })
+    }
+}
+
+impl Opener for Keys<'_> {
+    type Error = Fault;
+
+    fn refused(&self, Refusal { why, hint }: Refusal) -> Fault {
+        let fault = unreadable(self.name, why);
+        match hint {
+            Some(hint) => fault.hint(hint),
+            None => fault,
+        }
+    }
+
+    fn open(&self, encrypted: &[u8]) -> Result<Option<Zeroizing<Vec<u8>>>, Fault> {
+        let refuse = |error: DecryptError| unreadable(self.name, format_args!("it is no file that age opens: {error}"));
+        let opened = Decryptor::new_buffered(ArmoredReader::new(encrypted)).map_err(refuse)?;
+        let keys = self.identities.iter().map(|key| &**key as &dyn age::Identity);
+        let mut reader = match opened.decrypt(keys) {
+            Err(DecryptError::NoMatchingKeys) => return Ok(None),
+            opened => opened.map_err(refuse)?,
+        };
+        let mut bytes = Zeroizing::new(Vec::new());
+        reader
+            .by_ref()
+            .take(MAX_VALUE as u64 + 1)
+            .read_to_end(&mut bytes)
+            .map_err(|error| unreadable(self.name, format_args!("it is damaged: {error}")))?;
+        Ok(Some(bytes))
+    }
 }
 
 #[cfg(test)]
@@ -115,7 +162,7 @@ mod tests {
     }
 
     fn opened(keys: &Keys, encrypted: &[u8]) -> Result<Vec<u8>, Fault> {
-        open(&"/db.age".parse().unwrap(), &[&keys.path], encrypted).map(|value| value.reveal().to_vec())
+        super::Keys::read(&"/db.age".parse().unwrap(), &[&keys.path])?.file(encrypted).map(|value| value.to_vec())
     }
 
     #[test]
@@ -144,10 +191,10 @@ mod tests {
     #[test]
     fn a_key_is_for_its_paths_and_without_any_for_all() {
         let key = |paths: &[&str]| DecryptDecl { age: None, paths: paths.iter().map(ToString::to_string).collect() };
-        let is_for = |paths: &[&str], name: &str| is_for(&key(paths), &name.parse().unwrap()).unwrap();
-        assert!(is_for(&[], "/envs/dev/db.age"));
-        assert!(is_for(&["/keys/*", "/envs/prod/**"], "/envs/prod/a/db.age"));
-        assert!(!is_for(&["/envs/prod/**"], "/envs/dev/db.age"));
-        assert!(!is_for(&["/envs/*"], "/envs/prod/db.age"), "it stops at slashes");
+        let is_for = |paths: &[&str], name: &str| is_for(&key(paths), name).unwrap();
+        assert!(is_for(&[], "envs/dev/db.age"));
+        assert!(is_for(&["/keys/*", "/envs/prod/**"], "envs/prod/a/db.age"));
+        assert!(!is_for(&["/envs/prod/**"], "envs/dev/db.age"));
+        assert!(!is_for(&["/envs/*"], "envs/prod/db.age"), "it stops at slashes");
     }
 }

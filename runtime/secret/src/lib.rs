@@ -1,6 +1,6 @@
 //! Where the values of secrets come from: `outside`, what the operator's config names, and
-//! `encrypted`, files of a source that the operator's key opens. `private` reads every file that
-//! holds one, here and for the rooms that sign in to servers.
+//! `encrypted`, files of a source that the operator's keys open; `sops`, what SOPS makes of them.
+//! `private` reads every file that holds one, here and for the rooms that sign in to servers.
 //!
 //! **Invariant.** No value leaves this crate but as a [`SecretValue`], and no error of ours
 //! holds anything of one; what a command complains about is its own. Nothing is kept from one
@@ -10,6 +10,7 @@ mod encrypted;
 mod key;
 mod outside;
 pub mod private;
+mod sops;
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
@@ -87,13 +88,9 @@ impl Secrets for OperatorSecrets {
     async fn read(&self, source: &Name, tree: &dyn Tree, name: &SecretName) -> Result<SecretValue, Fault> {
         match name.file() {
             None => self.outside(name).await,
-            Some((_, Some(_))) => {
-                Err(unreadable(name, "values inside an encrypted file are not served by this version")
-                    .hint("encrypt the value alone with age, into a file of its own"))
-            }
-            Some((path, None)) => {
+            Some((path, pointer)) => {
                 let keys = self.decrypt.get(source).map_or(&[][..], Vec::as_slice);
-                encrypted::read(source, keys, tree, name, path)
+                encrypted::read(source, keys, tree, name, path, pointer)
             }
         }
     }
