@@ -47,6 +47,10 @@ const FUNCTIONS: &str = "\
     least left length locate lower ltrim max min mod now nullif quote regexp_replace regexp_substr replace \
     right round row_number rtrim sign strcmp substr substring substring_index sum trim unhex upper version";
 
+/// Functions that make a value for a column.
+const MAKES: &str = "\
+    current_timestamp current_date current_time localtime localtimestamp uuid";
+
 const TYPES: &str = "\
     binary, char, date, datetime, decimal, double, integer, int, json, signed, signed integer, time, \
     unsigned, unsigned integer";
@@ -69,16 +73,12 @@ impl Rules for MariaDb {
         schema.is_none() && listed(FUNCTIONS, &name.to_ascii_lowercase())
     }
 
+    fn makes(&self, name: &str) -> bool {
+        listed(MAKES, &name.to_ascii_lowercase())
+    }
+
     fn data_type(&self, name: &str) -> bool {
         TYPES.split(", ").any(|known| known == name)
-    }
-
-    fn show(&self, _name: &str) -> bool {
-        false
-    }
-
-    fn placeholder(&self, text: &str) -> bool {
-        text == "?"
     }
 
     fn quote(&self) -> char {
@@ -87,17 +87,5 @@ impl Rules for MariaDb {
 
     fn backslash(&self) -> bool {
         true
-    }
-
-    fn fold(&self, name: &str) -> String {
-        name.to_owned()
-    }
-
-    fn calls_fields(&self) -> bool {
-        false
-    }
-
-    fn tells_of_settings(&self, _name: &str) -> bool {
-        false
     }
 }

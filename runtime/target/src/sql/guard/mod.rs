@@ -59,8 +59,8 @@ pub fn judge(dialect: Dialect, text: &str) -> Result<Judged, Fault> {
     })
 }
 
-/// Whether the free text of a statement, if it has any, can be read, and is of the kind that
-/// its verb and class say.
+/// Whether the free text of a statement, if it has any, can be read, is of the kind that its verb
+/// and class say, and calls nothing but what computes.
 pub(super) fn understood(effect: &SqlEffect) -> bool {
     let Act::Execute(statement) = &effect.act else { return true };
     let free = |part: &Part| matches!(part, Part::Text(text) if statement.knows(effect.dialect, text) == Known::Free);
@@ -73,13 +73,15 @@ pub(super) fn understood(effect: &SqlEffect) -> bool {
         let work = std::thread::Builder::new().stack_size(STACK).spawn_scoped(scope, || {
             let parsed = Parser::new(grammar(effect.dialect)).with_tokens(tokens).parse_statements();
             // What holds a query runs it: that a table is made of one is for a person to read.
-            match (parsed.as_deref(), statement.verb, class) {
+            let known = match (parsed.as_deref(), statement.verb, class) {
                 (Ok([Statement::CreateTable(table)]), Verb::Create, "table") => table.query.is_none(),
                 (Ok([Statement::AlterTable(table)]), Verb::Alter, "table") => table.operations.iter().all(keeps_all),
                 (Ok([Statement::CreateIndex(_)]), Verb::Create, "index") => true,
                 (Ok([Statement::CreateSequence { .. }]), Verb::Create, "sequence") => true,
                 _ => false,
-            }
+            };
+            let rules = rules(effect.dialect);
+            known && parsed.is_ok_and(|parsed| parsed.iter().all(|one| walk::computes(rules, one)))
         });
         work.is_ok_and(|work| work.join().unwrap_or(false))
     })
@@ -119,12 +121,7 @@ fn judge_tokens(dialect: Dialect, tokens: Vec<Token>) -> Result<Judged, Fault> {
     let (Some(mut statement), true) = (statements.pop(), statements.is_empty()) else {
         return Err(denied("anything but one statement at a time"));
     };
-    let rules: &dyn walk::Rules = match dialect {
-        Dialect::Postgres => &postgres::Postgres,
-        Dialect::MariaDb | Dialect::MySql => &mariadb::MariaDb { mysql: dialect == Dialect::MySql },
-        Dialect::Sqlite => &sqlite::Sqlite,
-    };
-    let show = walk::statement(rules, &mut statement).map_err(|what| denied(&what))?;
+    let show = walk::statement(rules(dialect), &mut statement).map_err(|what| denied(&what))?;
     let text = statement.to_string();
     // What was judged is what will be read: written and read again, it must be the same.
     let again = Parser::parse_sql(grammar(dialect), &text).map_err(|error| unread(&error.to_string()))?;
@@ -132,6 +129,15 @@ fn judge_tokens(dialect: Dialect, tokens: Vec<Token>) -> Result<Judged, Fault> {
         return Err(denied("a query that reads differently once it is written out"));
     }
     Ok(Judged { text, show })
+}
+
+fn rules(dialect: Dialect) -> &'static dyn walk::Rules {
+    match dialect {
+        Dialect::Postgres => &postgres::Postgres,
+        Dialect::MariaDb => &mariadb::MariaDb { mysql: false },
+        Dialect::MySql => &mariadb::MariaDb { mysql: true },
+        Dialect::Sqlite => &sqlite::Sqlite,
+    }
 }
 
 fn grammar(dialect: Dialect) -> &'static dyn Grammar {

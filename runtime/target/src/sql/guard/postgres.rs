@@ -78,6 +78,11 @@ const FUNCTIONS: &str = "\
     substring timezone to_char to_date to_hex to_json to_jsonb to_number to_timestamp translate trim trunc \
     unnest upper";
 
+/// Functions that make a value for a column.
+const MAKES: &str = "\
+    nextval gen_random_uuid random clock_timestamp statement_timestamp localtimestamp localtime \
+    current_time";
+
 const TYPES: &str = "\
     \"char\", aclitem, bigint, bit, bool, boolean, bpchar, bytea, char, character, character varying, cidr, \
     date, decimal, double, double precision, float, float4, float8, inet, int, int2, int2vector, int4, int8, \
@@ -102,6 +107,10 @@ impl Rules for Postgres {
         matches!(schema, None | Some("pg_catalog")) && listed(FUNCTIONS, name)
     }
 
+    fn makes(&self, name: &str) -> bool {
+        listed(MAKES, name)
+    }
+
     fn data_type(&self, name: &str) -> bool {
         TYPES.split(", ").any(|known| known == name)
     }
@@ -112,14 +121,6 @@ impl Rules for Postgres {
 
     fn placeholder(&self, text: &str) -> bool {
         text.strip_prefix('$').is_some_and(|number| !number.is_empty() && number.chars().all(|c| c.is_ascii_digit()))
-    }
-
-    fn quote(&self) -> char {
-        '"'
-    }
-
-    fn backslash(&self) -> bool {
-        false
     }
 
     fn fold(&self, name: &str) -> String {

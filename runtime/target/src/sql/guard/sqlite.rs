@@ -13,6 +13,11 @@ const FUNCTIONS: &str = "\
     pragma_table_info pragma_table_xinfo pragma_table_list pragma_index_list pragma_index_info pragma_index_xinfo \
     pragma_foreign_key_list";
 
+/// Functions that make a value for a column.
+const MAKES: &str = "\
+    current_timestamp current_date current_time date datetime time strftime julianday unixepoch random \
+    randomblob";
+
 const TYPES: &str = "integer, int, text, real, numeric, blob";
 
 impl Rules for Sqlite {
@@ -27,35 +32,11 @@ impl Rules for Sqlite {
         schema.is_none() && listed(FUNCTIONS, &name.to_ascii_lowercase())
     }
 
+    fn makes(&self, name: &str) -> bool {
+        listed(MAKES, &name.to_ascii_lowercase())
+    }
+
     fn data_type(&self, name: &str) -> bool {
         TYPES.split(", ").any(|known| known == name)
-    }
-
-    fn show(&self, _name: &str) -> bool {
-        false
-    }
-
-    fn placeholder(&self, text: &str) -> bool {
-        text == "?"
-    }
-
-    fn quote(&self) -> char {
-        '"'
-    }
-
-    fn backslash(&self) -> bool {
-        false
-    }
-
-    fn fold(&self, name: &str) -> String {
-        name.to_owned()
-    }
-
-    fn calls_fields(&self) -> bool {
-        false
-    }
-
-    fn tells_of_settings(&self, _name: &str) -> bool {
-        false
     }
 }

@@ -1,4 +1,4 @@
-use tidelock_model::sql::Dialect::{self, MariaDb, Postgres};
+use tidelock_model::sql::Dialect::{self, MariaDb, Postgres, Sqlite};
 
 use tidelock_model::sql::{Act, Object, Part, SqlEffect, Statement, Verb};
 
@@ -300,6 +300,49 @@ fn a_name_after_a_dot_calls_nothing() {
         allowed(Postgres, text);
     }
     allowed(MariaDb, "SELECT d.Db, mysql.user.User FROM mysql.db d, mysql.user");
+}
+
+#[test]
+fn what_a_definition_calls_is_held_to_a_list() {
+    let made = |dialect, verb, class: &str, text: &str| {
+        let name = if class == "table" { vec!["t".into()] } else { vec!["i".into()] };
+        let parts = vec![Part::Text(text.into())];
+        let act = Act::Execute(Statement { verb, object: Object { class: class.into(), name }, parts });
+        understood(&SqlEffect { dialect, database: Some("app".into()), act, unread: false })
+    };
+    for (dialect, verb, class, good) in [
+        (
+            Postgres,
+            Verb::Alter,
+            "table",
+            "ADD COLUMN a timestamptz DEFAULT now(), ADD COLUMN b int DEFAULT nextval('s')",
+        ),
+        (Postgres, Verb::Alter, "table", "ADD COLUMN a uuid DEFAULT pg_catalog.gen_random_uuid()"),
+        (Postgres, Verb::Alter, "table", "ALTER COLUMN a SET DEFAULT current_timestamp"),
+        (Postgres, Verb::Alter, "table", "ADD CONSTRAINT k CHECK (lower(a) = a AND length(a) > 3)"),
+        (Postgres, Verb::Create, "index", "ON t (lower(a)) WHERE (a IS NOT NULL)"),
+        (Sqlite, Verb::Create, "table", "(a TEXT DEFAULT (datetime('now')), CHECK (length(a) > 3))"),
+        (MariaDb, Verb::Alter, "table", "ADD COLUMN a datetime DEFAULT (now())"),
+    ] {
+        assert!(made(dialect, verb, class, good), "{good}");
+    }
+    for (dialect, verb, class, bad) in [
+        (Postgres, Verb::Alter, "table", "ADD COLUMN a text DEFAULT pg_read_file('/etc/passwd')"),
+        (Postgres, Verb::Alter, "table", "ADD COLUMN a text DEFAULT public.mine()"),
+        (Postgres, Verb::Alter, "table", "ADD COLUMN a text DEFAULT lower(pg_terminate_backend(1)::text)"),
+        (Postgres, Verb::Alter, "table", "ALTER COLUMN a SET DEFAULT lo_import('/etc/passwd')"),
+        (Postgres, Verb::Alter, "table", "ADD CONSTRAINT k CHECK (public.mine(a))"),
+        (Postgres, Verb::Alter, "table", "ADD CONSTRAINT k CHECK (a = 'x'::public.mine)"),
+        (Postgres, Verb::Alter, "table", "ADD CONSTRAINT k CHECK (a OPERATOR(public.=) 'x')"),
+        (Postgres, Verb::Alter, "table", "ADD CONSTRAINT k CHECK (a IN (SELECT b FROM c))"),
+        (Postgres, Verb::Create, "index", "ON t (public.mine(a))"),
+        (Postgres, Verb::Create, "index", "ON t (a) WHERE public.mine(a)"),
+        (Sqlite, Verb::Create, "table", "(a TEXT DEFAULT (load_extension('x')))"),
+        (Sqlite, Verb::Create, "table", "(a TEXT, CHECK (readfile(a) IS NULL))"),
+        (MariaDb, Verb::Alter, "table", "ADD COLUMN a text DEFAULT (load_file('/etc/passwd'))"),
+    ] {
+        assert!(!made(dialect, verb, class, bad), "{bad}");
+    }
 }
 
 #[test]

@@ -3,12 +3,13 @@
 mod expression;
 
 use std::collections::BTreeSet;
+use std::ops::ControlFlow;
 
 use sqlparser::ast::{
-    BinaryOperator, Cte, Distinct, Fetch, GroupByExpr, Ident, Join, JoinConstraint, JoinOperator, LimitClause,
-    NamedWindowDefinition, NamedWindowExpr, ObjectName, ObjectNamePart, Offset, OrderBy, OrderByKind, Query, Select,
-    SelectFlavor, SelectItem, SelectItemQualifiedWildcardKind, SetExpr, Statement, TableAlias, TableFactor,
-    TableWithJoins, Values, WildcardAdditionalOptions, With,
+    BinaryOperator, Cte, DataType, Distinct, Expr, Fetch, Function, GroupByExpr, Ident, Join, JoinConstraint,
+    JoinOperator, LimitClause, NamedWindowDefinition, NamedWindowExpr, ObjectName, ObjectNamePart, Offset, OrderBy,
+    OrderByKind, Query, Select, SelectFlavor, SelectItem, SelectItemQualifiedWildcardKind, SetExpr, Statement,
+    TableAlias, TableFactor, TableWithJoins, Values, WildcardAdditionalOptions, With, visit_expressions,
 };
 
 use super::fields::{self, Fields};
@@ -19,22 +20,39 @@ pub(super) trait Rules: Sync {
     fn relation(&self, schema: Option<&str>, name: &str) -> Relation;
     /// Whether a function only computes or tells of the catalog.
     fn function(&self, schema: Option<&str>, name: &str) -> bool;
+    /// Whether a function makes a value that a column may have by itself, such as the time or the next
+    /// number, and does nothing else that anybody would notice.
+    fn makes(&self, name: &str) -> bool;
     /// Whether a value may be cast to a type, given as it is written, without length.
     fn data_type(&self, name: &str) -> bool;
     /// Whether `SHOW` of a setting tells nothing secret.
-    fn show(&self, name: &str) -> bool;
+    fn show(&self, _name: &str) -> bool {
+        false
+    }
     /// Whether a parameter is written like this.
-    fn placeholder(&self, text: &str) -> bool;
+    fn placeholder(&self, text: &str) -> bool {
+        text == "?"
+    }
     /// The quote of identifiers.
-    fn quote(&self) -> char;
+    fn quote(&self) -> char {
+        '"'
+    }
     /// Whether a backslash in a text means something to the server.
-    fn backslash(&self) -> bool;
+    fn backslash(&self) -> bool {
+        false
+    }
     /// The name as the server takes it, where it is not quoted.
-    fn fold(&self, name: &str) -> String;
+    fn fold(&self, name: &str) -> String {
+        name.to_owned()
+    }
     /// The names of a function that tells of a setting.
-    fn tells_of_settings(&self, name: &str) -> bool;
+    fn tells_of_settings(&self, _name: &str) -> bool {
+        false
+    }
     /// Whether a name after a dot may be a function; see [`fields`].
-    fn calls_fields(&self) -> bool;
+    fn calls_fields(&self) -> bool {
+        false
+    }
 }
 
 /// What becomes of a relation in a query.
@@ -49,6 +67,25 @@ type Verdict = Result<(), String>;
 
 /// The longest name, in bytes. PostgreSQL cuts longer ones, and two could become one.
 const MAX_NAME: usize = 63;
+
+/// Whether the expressions of a definition (defaults, checks, keys of an index) call nothing but
+/// what computes, or makes a value. Some are called as soon as the thing is defined.
+pub(super) fn computes(rules: &dyn Rules, statement: &Statement) -> bool {
+    let walk = Walk { rules, tables: BTreeSet::new(), fields: Fields::default() };
+    let fine = |expr: &Expr| match expr {
+        Expr::Function(Function { name, .. }) => walk.computes(name),
+        // Types of users bring functions of their own, and so do operators.
+        Expr::Cast { data_type: DataType::Custom(..), .. } => false,
+        Expr::BinaryOp { op: BinaryOperator::Custom(_) | BinaryOperator::PGCustomBinaryOperator(_), .. } => false,
+        Expr::Subquery(_) | Expr::Exists { .. } | Expr::InSubquery { .. } => false,
+        _ => true,
+    };
+    let judged = visit_expressions(statement, |expr| match fine(expr) {
+        true => ControlFlow::Continue(()),
+        false => ControlFlow::Break(()),
+    });
+    judged.is_continue()
+}
 
 /// Judges a statement; says whether it is `SHOW`.
 pub(super) fn statement(rules: &dyn Rules, statement: &mut Statement) -> Result<bool, String> {

@@ -240,6 +240,13 @@ impl Walk<'_> {
         Err(format!("the function {full}"))
     }
 
+    /// Whether a function computes, or makes a value for a column.
+    pub(super) fn computes(&self, name: &ObjectName) -> bool {
+        let catalog = |schema: Option<&str>| matches!(schema, None | Some("pg_catalog"));
+        let made = |(schema, name): (Option<String>, String)| catalog(schema.as_deref()) && self.rules.makes(&name);
+        self.called(name).is_ok() || self.qualified(name, "function").is_ok_and(made)
+    }
+
     pub(super) fn window(&mut self, spec: &mut WindowSpec) -> Verdict {
         let WindowSpec { window_name, partition_by, order_by, window_frame } = spec;
         if let Some(name) = window_name {
