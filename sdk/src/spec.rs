@@ -1,8 +1,12 @@
 //! From a spec's JSON to a typed spec, with every unknown key found and a name offered for it.
 
-use serde::Deserialize;
+use std::collections::BTreeMap;
+use std::ops::Deref;
+
+use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
-use serde_json::Value;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 use serde_path_to_error::{Path, Segment};
 
 use crate::error::{Diagnostic, nearest};
@@ -119,6 +123,63 @@ where
     parse(String::deserialize(deserializer)?).map_err(serde::de::Error::custom)
 }
 
+/// Names with options each: `[staff, admins]`, or `{ staff: {}, admins: { admin: true } }`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(transparent, bound = "K: Ord + Serialize, V: Serialize")]
+pub struct Names<K, V>(
+    /// The options by name.
+    pub BTreeMap<K, V>,
+);
+
+impl<K, V> Deref for Names<K, V> {
+    type Target = BTreeMap<K, V>;
+    fn deref(&self) -> &BTreeMap<K, V> {
+        &self.0
+    }
+}
+
+impl<K, V> Default for Names<K, V> {
+    fn default() -> Self {
+        Self(BTreeMap::new())
+    }
+}
+
+impl<'de, K: DeserializeOwned + Ord, V: DeserializeOwned> Deserialize<'de> for Names<K, V> {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        use serde::de::Error as _;
+        let map = match Value::deserialize(deserializer)? {
+            Value::Array(names) => {
+                let mut map = Map::new();
+                for name in names {
+                    let Value::String(name) = name else {
+                        return Err(D::Error::custom(format!("{name} in a list of names")));
+                    };
+                    map.insert(name, Value::Object(Map::new()));
+                }
+                Value::Object(map)
+            }
+            other => other,
+        };
+        serde_json::from_value(map).map(Self).map_err(D::Error::custom)
+    }
+}
+
+impl<K, V: JsonSchema> JsonSchema for Names<K, V> {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        format!("NamesWith{}", V::schema_name()).into()
+    }
+
+    fn json_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        let options = generator.subschema_for::<V>();
+        schemars::json_schema!({
+            "anyOf": [
+                { "type": "array", "items": { "type": "string" } },
+                { "type": "object", "additionalProperties": options }
+            ]
+        })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -181,6 +242,23 @@ mod tests {
         assert_eq!(remarks(r#"{"path":"/a","a`, `b/~":1}"#).len(), 1);
         let many: String = (0..1000).map(|n| format!(r#""k{n}":1,"#)).collect();
         assert_eq!(remarks(&format!(r#"{{{many}"path":"/a"}}"#)).len(), MOST_UNKNOWN_KEYS);
+    }
+
+    #[test]
+    fn names_are_a_list_or_have_options() {
+        #[derive(Debug, Default, Deserialize, PartialEq)]
+        #[serde(deny_unknown_fields, default)]
+        struct Options {
+            admin: bool,
+        }
+        let names = |json: &str| serde_json::from_str::<Names<String, Options>>(json).map(|names| names.0);
+        let plain = names(r#"["b", "a", "b"]"#).unwrap();
+        assert_eq!(plain.keys().collect::<Vec<_>>(), ["a", "b"]);
+        assert!(plain.values().all(|options| !options.admin));
+        assert!(names(r#"{"a": {"admin": true}}"#).unwrap()["a"].admin);
+        assert!(names("[1]").unwrap_err().to_string().contains("1 in a list of names"));
+        assert!(names(r#"{"a": {"admn": true}}"#).unwrap_err().to_string().contains("admn"));
+        assert!(names("\"a\"").is_err());
     }
 
     #[test]

@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json, json};
 use tidelock_sdk::effect::Effect;
 use tidelock_sdk::schemars::{self, JsonSchema};
+use tidelock_sdk::spec::Names;
 use tidelock_sdk::sql::statement::Grant;
 use tidelock_sdk::sql::{Rows, Server, Value, grant_role, revoke_role};
 use tidelock_sdk::{Error, Machine, Proposals, Subject};
@@ -116,59 +117,23 @@ pub(crate) struct Options {
 }
 
 /// Memberships by role: `[staff, admins]`, or `{ staff: {}, admins: { admin: true } }`.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
-pub(crate) struct Members(BTreeMap<RoleName, Options>);
+pub(crate) struct Members(Names<RoleName, Options>);
 
 impl Members {
     /// The names of the roles.
     pub(crate) fn roles(&self) -> impl Iterator<Item = &RoleName> {
-        self.0.keys()
+        self.0.0.keys()
     }
 
     /// The names alone, as a list.
     pub(crate) fn exactly(&self) -> Vec<String> {
-        self.0.keys().map(ToString::to_string).collect()
+        self.0.0.keys().map(ToString::to_string).collect()
     }
 
     fn get(&self, role: &str) -> Option<&Options> {
-        self.0.iter().find(|(name, _)| name.as_str() == role).map(|(_, options)| options)
-    }
-}
-
-impl<'de> Deserialize<'de> for Members {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        use serde::de::Error as _;
-        let map = match Json::deserialize(deserializer)? {
-            Json::Array(names) => {
-                let mut map = Map::new();
-                for name in names {
-                    let Json::String(name) = name else {
-                        return Err(D::Error::custom(format!("{name} in a list of roles; a list holds names")));
-                    };
-                    map.insert(name, json!({}));
-                }
-                Json::Object(map)
-            }
-            other => other,
-        };
-        serde_json::from_value(map).map(Self).map_err(D::Error::custom)
-    }
-}
-
-impl JsonSchema for Members {
-    fn schema_name() -> std::borrow::Cow<'static, str> {
-        "Members".into()
-    }
-
-    fn json_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
-        let options = generator.subschema_for::<Options>();
-        schemars::json_schema!({
-            "anyOf": [
-                { "type": "array", "items": { "type": "string" } },
-                { "type": "object", "additionalProperties": options }
-            ]
-        })
+        self.0.0.iter().find(|(name, _)| name.as_str() == role).map(|(_, options)| options)
     }
 }
 
@@ -217,7 +182,7 @@ pub(crate) fn memberships(
             _ => {}
         }
     }
-    for (role, options) in &wanted.0 {
+    for (role, options) in &wanted.0.0 {
         let held = there.get(role.as_str());
         if held.is_none() || (options.admin && held == Some(&false)) {
             to(grant_role(role.as_str()).to(who.grantee()), options.admin)?;

@@ -4,19 +4,16 @@
 //! A privilege is one text: `SELECT`, or `UPDATE (price)` on a column. That those on a thing may
 //! be granted on is one more of them, `GRANT OPTION`: the server keeps it for all together.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
-use tidelock_sdk::schemars::{self, JsonSchema};
+use tidelock_sdk::Error;
 use tidelock_sdk::sql::Privilege;
-use tidelock_sdk::{Error, nearest};
+use tidelock_sdk::sql::privileges;
+pub(crate) use tidelock_sdk::sql::privileges::{Privileges as Set, Wanted, difference, fields};
 
 /// That privileges may be granted on.
 pub(crate) const OPTION: &str = "GRANT OPTION";
-
-/// A set of privileges.
-pub(crate) type Set = BTreeSet<String>;
 
 /// What privileges are on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -157,38 +154,15 @@ impl Level {
     }
 }
 
-/// A privilege as a spec says it: `SELECT`, `ALL`, or `UPDATE: [price, note]` on columns.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(untagged)]
-pub(crate) enum Wanted {
-    /// On the whole.
-    Whole(String),
-    /// On columns of a table.
-    Columns(BTreeMap<String, Vec<String>>),
-}
-
 /// The set that a spec means on a server of a version.
 ///
 /// # Errors
 /// A word that is no privilege there; the field is that of the word.
 pub(crate) fn expand(wanted: &[Wanted], option: bool, level: Level, version: u32) -> Result<Set, Error> {
-    let mut out = Set::new();
-    for (at, wanted) in wanted.iter().enumerate() {
-        let placed = |error: Error| error.at(format!("/privileges/{at}"));
-        match wanted {
-            Wanted::Whole(word) => out.extend(words(word, &level.all(version)).map_err(placed)?),
-            Wanted::Columns(columns) => {
-                if level != Level::Table {
-                    return Err(placed(invalid("only tables have privileges on columns".to_owned())));
-                }
-                for (word, columns) in columns {
-                    for word in words(word, ON_COLUMNS).map_err(placed)? {
-                        out.extend(columns.iter().map(|column| format!("{word} ({column})")));
-                    }
-                }
-            }
-        }
-    }
+    let all = level.all(version);
+    let mut out = privileges::expand(wanted, level == Level::Table, |word, columns| {
+        words(word, if columns { ON_COLUMNS } else { &all })
+    })?;
     if option {
         out.insert(OPTION.to_owned());
     }
@@ -197,21 +171,12 @@ pub(crate) fn expand(wanted: &[Wanted], option: bool, level: Level, version: u32
 
 fn words(word: &str, known: &[&'static str]) -> Result<Vec<String>, Error> {
     let upper = word.trim().to_ascii_uppercase();
-    let upper = ALIASES.iter().find(|(alias, _)| *alias == upper).map_or(upper, |(_, name)| (*name).to_owned());
-    match upper.as_str() {
-        "ALL" | "ALL PRIVILEGES" => Ok(known.iter().map(ToString::to_string).collect()),
-        OPTION => Err(invalid("that privileges may be granted on is said with `grant_option: true`".to_owned())),
-        word if known.contains(&word) => Ok(vec![upper]),
-        word => {
-            let hint = nearest(word, known.iter().copied()).map(|near| format!("; did you mean {near}?"));
-            let hint = hint.unwrap_or_else(|| format!("; there are {}", known.join(", ")));
-            Err(invalid(format!("{word} is no privilege there{hint}")))
-        }
+    if upper == OPTION {
+        let message = "that privileges may be granted on is said with `grant_option: true`";
+        return Err(Error::target("invalid", message));
     }
-}
-
-fn invalid(message: String) -> Error {
-    Error::target("invalid", message)
+    let named = ALIASES.iter().find(|(alias, _)| *alias == upper).map_or(upper.as_str(), |(_, name)| name);
+    privileges::expand_word(named, known, "there")
 }
 
 /// The set that a number of the server's means, written by a version: `1027 101119`.
@@ -240,25 +205,6 @@ pub(crate) fn of_list(text: &str, column: &str) -> Set {
         if column.is_empty() { word } else { format!("{word} ({column})") }
     };
     text.split(',').filter(|word| !word.is_empty()).map(one).collect()
-}
-
-/// A set as an observed or desired spec has it: each privilege is a field of its own.
-pub(crate) fn fields(set: &Set) -> Json {
-    set.iter().map(|privilege| (privilege.clone(), json!(true))).collect::<serde_json::Map<_, _>>().into()
-}
-
-/// What to take back and what to grant, in this order.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub(crate) struct Difference {
-    pub(crate) revoke: Set,
-    pub(crate) grant: Set,
-}
-
-/// What lies between what is held and what is wanted. Of what is held and not wanted, what was
-/// granted before (`last`) is taken back, and where the spec owns all, everything.
-pub(crate) fn difference(held: &Set, wanted: &Set, last: &Set, all: bool) -> Difference {
-    let surplus = held.iter().filter(|privilege| !wanted.contains(*privilege) && (all || last.contains(*privilege)));
-    Difference { revoke: surplus.cloned().collect(), grant: wanted.difference(held).cloned().collect() }
 }
 
 /// A set as statements have it, without the option.
@@ -335,15 +281,6 @@ mod tests {
         );
         let client = expand(&[Wanted::Whole("replication client".into())], false, Level::Global, 1).unwrap();
         assert_eq!(client, set(&["BINLOG MONITOR"]));
-    }
-
-    #[test]
-    fn what_others_granted_is_left_alone_unless_all_is_owned() {
-        let held = set(&["SELECT", "DELETE", "UPDATE"]);
-        let (wanted, last) = (set(&["SELECT", "INSERT"]), set(&["SELECT", "UPDATE"]));
-        let found = difference(&held, &wanted, &last, false);
-        assert_eq!(found, Difference { revoke: set(&["UPDATE"]), grant: set(&["INSERT"]) });
-        assert_eq!(difference(&held, &wanted, &last, true).revoke, set(&["DELETE", "UPDATE"]));
     }
 
     #[test]

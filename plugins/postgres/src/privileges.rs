@@ -4,18 +4,16 @@
 //! A privilege is one text: `SELECT`, `UPDATE (price)` on a column, and
 //! `SELECT WITH GRANT OPTION` beside `SELECT` where it may be granted on.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use serde_json::{Value as Json, json};
+use serde_json::Value as Json;
+use tidelock_sdk::Error;
 use tidelock_sdk::schemars::{self, JsonSchema};
-use tidelock_sdk::sql::{Privilege, Row};
-use tidelock_sdk::{Error, nearest};
+pub(crate) use tidelock_sdk::sql::privileges::{Difference, Privileges as Set, Wanted, fields};
+use tidelock_sdk::sql::{Privilege, Row, privileges};
 
 const OPTION: &str = " WITH GRANT OPTION";
-
-/// A set of privileges.
-pub(crate) type Set = BTreeSet<String>;
 
 /// What privileges are on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
@@ -101,60 +99,22 @@ impl Class {
 /// Privileges that columns have of their own.
 const ON_COLUMNS: &[&str] = &["SELECT", "INSERT", "UPDATE", "REFERENCES"];
 
-/// A privilege as a spec says it: `SELECT`, `ALL`, or `UPDATE: [price, note]` on columns.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(untagged)]
-pub(crate) enum Wanted {
-    /// On the whole object.
-    Whole(String),
-    /// On columns of a table.
-    Columns(BTreeMap<String, Vec<String>>),
-}
-
 /// The set that a spec means on a server of a version.
 ///
 /// # Errors
 /// A word that is no privilege of the class there; the field is that of the word.
 pub(crate) fn expand(wanted: &[Wanted], option: bool, class: Class, version: u32) -> Result<Set, Error> {
-    let mut out = Set::new();
-    for (at, wanted) in wanted.iter().enumerate() {
-        let placed = |error: Error| error.at(format!("/privileges/{at}"));
-        match wanted {
-            Wanted::Whole(word) => out.extend(words(word, &class.all(version), class).map_err(placed)?),
-            Wanted::Columns(columns) => {
-                if class != Class::Table {
-                    return Err(placed(invalid("only tables have privileges on columns".to_owned())));
-                }
-                for (word, columns) in columns {
-                    for word in words(word, ON_COLUMNS, class).map_err(placed)? {
-                        out.extend(columns.iter().map(|column| format!("{word} ({column})")));
-                    }
-                }
-            }
-        }
-    }
+    let all = class.all(version);
+    let mut out = privileges::expand(wanted, class == Class::Table, |word, columns| {
+        let word =
+            if class == Class::Database && word.trim().eq_ignore_ascii_case("temp") { "TEMPORARY" } else { word };
+        let there = format!("on a {} of this server", class.object());
+        privileges::expand_word(word, if columns { ON_COLUMNS } else { &all }, &there)
+    })?;
     if option {
         out.extend(out.clone().into_iter().map(|privilege| privilege + OPTION));
     }
     Ok(out)
-}
-
-fn words(word: &str, known: &[&'static str], class: Class) -> Result<Vec<String>, Error> {
-    let upper = word.trim().to_ascii_uppercase();
-    match upper.as_str() {
-        "ALL" | "ALL PRIVILEGES" => Ok(known.iter().map(ToString::to_string).collect()),
-        "TEMP" if class == Class::Database => Ok(vec!["TEMPORARY".to_owned()]),
-        word if known.contains(&word) => Ok(vec![upper]),
-        word => {
-            let hint = nearest(word, known.iter().copied()).map(|near| format!("; did you mean {near}?"));
-            let hint = hint.unwrap_or_else(|| format!("; there are {}", known.join(", ")));
-            Err(invalid(format!("{word} is no privilege on a {} of this server{hint}", class.object())))
-        }
-    }
-}
-
-fn invalid(message: String) -> Error {
-    Error::target("invalid", message)
 }
 
 /// Reads a column of `[privilege, whether it may be granted on, column]`.
@@ -175,25 +135,10 @@ pub(crate) fn read(row: &Row, column: &str) -> Result<Set, Error> {
     Ok(out)
 }
 
-/// A set as an observed or desired spec has it: each privilege is a field of its own.
-pub(crate) fn fields(set: &Set) -> Json {
-    set.iter().map(|privilege| (privilege.clone(), json!(true))).collect::<serde_json::Map<_, _>>().into()
-}
-
-/// What to take back and what to grant, in this order.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub(crate) struct Difference {
-    pub(crate) revoke: Set,
-    pub(crate) grant: Set,
-}
-
-/// What lies between what is held and what is wanted. Of what is held and not wanted, what was
-/// granted before (`last`) is taken back, and where the spec owns all, everything.
+/// What lies between what is held and what is wanted; see [`privileges::difference`]. Taken back
+/// from the whole table, a privilege goes from its columns too.
 pub(crate) fn difference(held: &Set, wanted: &Set, last: &Set, all: bool) -> Difference {
-    let surplus = held.iter().filter(|privilege| !wanted.contains(*privilege) && (all || last.contains(*privilege)));
-    let revoke: Set = surplus.cloned().collect();
-    let mut grant: Set = wanted.difference(held).cloned().collect();
-    // Taken back from the whole table, a privilege goes from its columns too.
+    let Difference { revoke, mut grant } = privileges::difference(held, wanted, last, all);
     for whole in revoke.iter().filter(|privilege| !privilege.contains(" (")) {
         let columns = format!("{whole} (");
         grant.extend(wanted.iter().filter(|privilege| privilege.starts_with(&columns)).cloned());
@@ -268,12 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn what_others_granted_is_left_alone_unless_all_is_owned() {
-        let held = set(&["SELECT", "DELETE", "UPDATE"]);
-        let (wanted, last) = (set(&["SELECT", "INSERT"]), set(&["SELECT", "UPDATE"]));
-        let listed = difference(&held, &wanted, &last, false);
-        assert_eq!(listed, Difference { revoke: set(&["UPDATE"]), grant: set(&["INSERT"]) });
-        assert_eq!(difference(&held, &wanted, &last, true).revoke, set(&["DELETE", "UPDATE"]));
+    fn what_goes_from_a_table_and_stays_on_a_column_is_granted_there_anew() {
         let columns = difference(&set(&["UPDATE", "UPDATE (a)"]), &set(&["UPDATE (a)"]), &set(&["UPDATE"]), false);
         assert_eq!(columns, Difference { revoke: set(&["UPDATE"]), grant: set(&["UPDATE (a)"]) });
     }

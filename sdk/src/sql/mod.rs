@@ -70,6 +70,7 @@
 //! [`Kind::steps`]: crate::Kind::steps
 
 pub mod identity;
+pub mod privileges;
 mod read;
 mod secret;
 pub mod statement;

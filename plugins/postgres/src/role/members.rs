@@ -1,11 +1,9 @@
 //! The roles that a role is a member of.
 
-use std::collections::BTreeMap;
-
-use serde::{Deserialize, Deserializer, Serialize};
-use serde_json::Value as Json;
+use serde::{Deserialize, Serialize};
+use tidelock_sdk::Error;
 use tidelock_sdk::schemars::{self, JsonSchema};
-use tidelock_sdk::{Error, spec};
+use tidelock_sdk::spec::{self, Names};
 
 use crate::name::Name;
 
@@ -25,13 +23,13 @@ pub(crate) struct Options {
 }
 
 /// Memberships by role: `[staff, admins]`, or `{ staff: {}, admins: { admin: true } }`.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
-pub(crate) struct Members(pub(crate) BTreeMap<Name, Options>);
+pub(crate) struct Members(pub(crate) Names<Name, Options>);
 
 impl Members {
     pub(super) fn normalise(&mut self, version: u32) -> Result<(), Error> {
-        for (role, options) in &mut self.0 {
+        for (role, options) in &mut self.0.0 {
             options.admin.get_or_insert(false);
             if version < 160_000 && (options.inherit.is_some() || options.set.is_some()) {
                 let message =
@@ -40,42 +38,5 @@ impl Members {
             }
         }
         Ok(())
-    }
-}
-
-impl<'de> Deserialize<'de> for Members {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        use serde::de::Error as _;
-        let json = Json::deserialize(deserializer)?;
-        let map = match json {
-            Json::Array(names) => {
-                let mut map = serde_json::Map::new();
-                for name in names {
-                    let Json::String(name) = name else {
-                        return Err(D::Error::custom(format!("{name} in a list of roles; a list holds names")));
-                    };
-                    map.insert(name, Json::Object(serde_json::Map::new()));
-                }
-                Json::Object(map)
-            }
-            other => other,
-        };
-        serde_json::from_value(map).map(Self).map_err(D::Error::custom)
-    }
-}
-
-impl JsonSchema for Members {
-    fn schema_name() -> std::borrow::Cow<'static, str> {
-        "Members".into()
-    }
-
-    fn json_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
-        let options = generator.subschema_for::<Options>();
-        schemars::json_schema!({
-            "anyOf": [
-                { "type": "array", "items": { "type": "string" } },
-                { "type": "object", "additionalProperties": options }
-            ]
-        })
     }
 }

@@ -116,7 +116,7 @@ fn memberships(
             change_options(role, member, options, held, propose)?;
         }
     }
-    for (role, options) in &wanted.0 {
+    for (role, options) in wanted.0.iter() {
         if !there.is_some_and(|there| there.contains_key(role.as_str())) {
             let mut grant = grant_role(role.as_str()).to(member).with_option(options.admin == Some(true));
             for (name, value) in [("INHERIT", options.inherit), ("SET", options.set)] {
