@@ -1,6 +1,8 @@
 //! A small site of Tidelock whose target is a database server of its own.
 
 use std::ops::Deref;
+use std::process::Child;
+use std::time::Duration;
 
 use crate::environment::TestEnvironment;
 use crate::mariadb::{self, MariaDb};
@@ -25,6 +27,46 @@ pub fn config(server: &Postgres) -> String {
     );
     source("pg", "postgres.*") + &target
 }
+
+/// As [`config`], of a site whose target `my` is a MariaDB server, over TLS; the password of
+/// [`mariadb::USER`] is in the file `db.password`.
+#[must_use]
+pub fn config_of_mariadb(server: &MariaDb) -> String {
+    let target = format!(
+        "[targets.my]\ntype = \"mysql\"\nhost = \"localhost\"\nport = {}\nuser = {:?}\n\
+         password = {{ file = \"db.password\" }}\ntls = {{ ca = {:?} }}\n\n\
+         [grants.mysql]\ntargets = [\"my\"]\ndatabases = [\"*\"]\nsql = [\"**\"]\n",
+        server.port(),
+        mariadb::USER,
+        server.authority().display().to_string()
+    );
+    source("my", "mysql.*") + &target
+}
+
+/// What servers of both kinds have.
+pub trait Server {
+    /// All that it logged.
+    fn log(&self) -> String;
+    /// The port.
+    fn port(&self) -> u16;
+    /// Ends it as a loss of power would.
+    fn kill(&mut self);
+    /// Starts it with what its files say now.
+    fn restart(&mut self);
+}
+
+macro_rules! servers {
+    ($($server:ty),*) => { $(
+        impl Server for $server {
+            fn log(&self) -> String { <$server>::log(self) }
+            fn port(&self) -> u16 { <$server>::port(self) }
+            fn kill(&mut self) { <$server>::kill(self) }
+            fn restart(&mut self) { <$server>::restart(self) }
+        }
+    )* };
+}
+
+servers!(Postgres, MariaDb);
 
 /// A server, a repository with the stack `db`, and the config between them.
 pub struct Databases<S = Postgres> {
@@ -51,18 +93,6 @@ impl Databases {
         Self::new(world, server, "pg", &config, files)
     }
 
-    /// Ends the server as [`Postgres::kill`] does.
-    pub fn kill_server(&mut self) {
-        self.site.server_mut().kill();
-    }
-
-    /// Starts the server again with what its files say now.
-    pub fn restart_server(&mut self) {
-        let before = self.server().port();
-        self.site.server_mut().restart();
-        self.moved(before, self.server().port());
-    }
-
     /// Does something on the server by hand, statement by statement (`; ` stands between), and
     /// gives the last answer.
     #[track_caller]
@@ -78,19 +108,19 @@ impl Databases<MariaDb> {
         let world = TestEnvironment::new();
         let server = MariaDb::start(&world.path("server"));
         world.secret("db.password", mariadb::PASSWORD);
-        let config = format!(
-            "[targets.my]\ntype = \"mysql\"\nhost = \"localhost\"\nport = {}\nuser = {:?}\n\
-             password = {{ file = \"db.password\" }}\ntls = {{ ca = {:?} }}\n\n\
-             [grants.mysql]\ntargets = [\"my\"]\ndatabases = [\"*\"]\nsql = [\"**\"]\n",
-            server.port(),
-            mariadb::USER,
-            server.authority().display().to_string()
-        );
-        let config = source("my", "mysql.*") + &config;
+        let config = config_of_mariadb(&server);
         Self::new(world, server, "my", &config, files)
     }
 
-    /// Ends the server as [`MariaDb::kill`] does.
+    /// Does something on the server by hand, as root, and gives the answer.
+    #[track_caller]
+    pub fn by_hand(&self, sql: &str) -> String {
+        self.server().sql(sql)
+    }
+}
+
+impl<S: Server> Databases<S> {
+    /// Ends the server as a loss of power would.
     pub fn kill_server(&mut self) {
         self.site.server_mut().kill();
     }
@@ -102,10 +132,34 @@ impl Databases<MariaDb> {
         self.moved(before, self.server().port());
     }
 
-    /// Does something on the server by hand, as root, and gives the answer.
-    #[track_caller]
-    pub fn by_hand(&self, sql: &str) -> String {
-        self.server().sql(sql)
+    /// Starts an apply and waits until the server has got a statement with these words, or it has ended.
+    #[must_use]
+    pub fn begins_to_write(&self, words: &str) -> Child {
+        let before = self.server().log().len();
+        let mut child = self.tidelock(["apply", "--yes", "--summary"]).spawn();
+        let writes = || self.server().log().get(before..).is_some_and(|new| new.contains(words));
+        while !writes() && child.try_wait().expect("the process").is_none() {
+            std::thread::sleep(Duration::from_micros(500));
+        }
+        child
+    }
+
+    /// Kills an apply that goes on or, where `the_server` says so, the server beneath it, which is
+    /// then started again. Says whether it was before its end.
+    pub fn kill(&mut self, mut apply: Child, the_server: bool) -> bool {
+        let goes_on = apply.try_wait().expect("the process").is_none();
+        if the_server {
+            self.kill_server();
+            // It notices, and ends by itself.
+            let ended = apply.wait().expect("its end");
+            assert!(ended.code().is_some(), "{ended}");
+            self.restart_server();
+        } else {
+            // It may have ended by itself, at the last moments.
+            apply.kill().ok();
+            apply.wait().expect("the killed process");
+        }
+        goes_on
     }
 }
 

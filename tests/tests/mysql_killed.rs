@@ -5,7 +5,6 @@
 
 #![expect(clippy::print_stdout, reason = "a person who runs it for long wants to see the counts")]
 
-use std::process::Child;
 use std::time::{Duration, Instant};
 
 use tidelock_tests::dice::{Dice, count};
@@ -46,17 +45,6 @@ fn of(site: &Databases<MariaDb>, round: u64) -> (usize, usize) {
     (accounts.parse().expect("a number"), grants.parse().expect("a number"))
 }
 
-/// Starts an apply and waits until its first statement is at the server, or it has ended.
-fn begins_to_write(site: &Databases<MariaDb>) -> Child {
-    let before = site.server().log().len();
-    let mut child = site.tidelock(["apply", "--yes", "--summary"]).spawn();
-    let writes = || site.server().log().get(before..).is_some_and(|new| new.contains("ALTER USER"));
-    while !writes() && child.try_wait().expect("the process").is_none() {
-        std::thread::sleep(Duration::from_micros(500));
-    }
-    child
-}
-
 #[test]
 fn whatever_is_killed_the_next_pass_converges() {
     let mut site = Databases::on_mariadb([("d.yaml", "kind: mysql.database\nname: app\nspec: { name: app }\n")]);
@@ -64,7 +52,7 @@ fn whatever_is_killed_the_next_pass_converges() {
     site.apply();
     // How long an undisturbed one takes from its first statement to its end.
     commit(&site, 1);
-    let mut child = begins_to_write(&site);
+    let mut child = site.begins_to_write("ALTER USER");
     let start = Instant::now();
     assert!(child.wait().expect("the process").success());
     let whole = u64::try_from(start.elapsed().as_micros()).expect("no such long time");
@@ -75,20 +63,10 @@ fn whatever_is_killed_the_next_pass_converges() {
     let (mut interrupted, mut halves) = (0, 0);
     for round in 2..2 + rounds {
         commit(&site, round);
-        let mut child = begins_to_write(&site);
+        let child = site.begins_to_write("ALTER USER");
         std::thread::sleep(Duration::from_micros(dice.below(whole)));
-        interrupted += u64::from(child.try_wait().expect("the process").is_none());
-        if round.is_multiple_of(2) {
-            // It may have ended by itself, at the last moments.
-            child.kill().ok();
-            child.wait().expect("the killed process");
-        } else {
-            site.kill_server();
-            // It notices, and ends by itself.
-            let ended = child.wait().expect("its end");
-            assert!(ended.code().is_some(), "{ended}");
-            site.restart_server();
-        }
+        let the_server = !round.is_multiple_of(2);
+        interrupted += u64::from(site.kill(child, the_server));
         let (accounts, grants) = of(&site, round);
         halves += u64::from((1..USERS).contains(&accounts) || (1..USERS).contains(&grants));
         site.apply();

@@ -6,7 +6,6 @@
 #![expect(clippy::print_stdout, reason = "a person who runs it for long wants to see the counts")]
 
 use std::collections::BTreeMap;
-use std::process::Child;
 use std::time::{Duration, Instant};
 
 use tidelock_tests::Databases;
@@ -56,17 +55,6 @@ fn state(site: &Databases, round: u64) -> (bool, bool) {
     (roles == limit(round), grants == of(round))
 }
 
-/// Starts an apply and waits until its first statement is at the server, or it has ended.
-fn begins_to_write(site: &Databases) -> Child {
-    let before = site.server().log().len();
-    let mut child = site.tidelock(["apply", "--yes", "--summary"]).spawn();
-    let writes = || site.server().log().get(before..).is_some_and(|new| new.contains("ALTER ROLE"));
-    while !writes() && child.try_wait().expect("the process").is_none() {
-        std::thread::sleep(Duration::from_micros(500));
-    }
-    child
-}
-
 #[test]
 fn whatever_is_killed_the_next_pass_converges_and_nothing_is_half_granted() {
     let mut site = Databases::with_files([("none.yaml", "")]);
@@ -77,7 +65,7 @@ fn whatever_is_killed_the_next_pass_converges_and_nothing_is_half_granted() {
     // How long an undisturbed one writes.
     commit(&site, 1);
     let before = site.server().log().len();
-    let mut child = begins_to_write(&site);
+    let mut child = site.begins_to_write("ALTER ROLE");
     let start = Instant::now();
     let committed = || site.server().log()[before..].matches("statement: COMMIT").count();
     while committed() < 2 && child.try_wait().expect("the process").is_none() {
@@ -93,21 +81,11 @@ fn whatever_is_killed_the_next_pass_converges_and_nothing_is_half_granted() {
     let mut found: BTreeMap<(&str, bool, bool), usize> = BTreeMap::new();
     for round in 2..2 + rounds {
         commit(&site, round);
-        let mut child = begins_to_write(&site);
+        let child = site.begins_to_write("ALTER ROLE");
         std::thread::sleep(Duration::from_micros(dice.below(whole)));
-        interrupted += u64::from(child.try_wait().expect("the process").is_none());
-        let whom = if round.is_multiple_of(2) { "tidelock" } else { "the server" };
-        if round.is_multiple_of(2) {
-            // It may have ended by itself, at the last moments.
-            child.kill().ok();
-            child.wait().expect("the killed process");
-        } else {
-            site.kill_server();
-            // It notices, and ends by itself.
-            let ended = child.wait().expect("its end");
-            assert!(ended.code().is_some(), "{ended}");
-            site.restart_server();
-        }
+        let the_server = !round.is_multiple_of(2);
+        interrupted += u64::from(site.kill(child, the_server));
+        let whom = if the_server { "the server" } else { "tidelock" };
         let (roles, grants) = state(&site, round);
         *found.entry((whom, roles, grants)).or_default() += 1;
         site.apply();
