@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use jiff::SignedDuration;
 use tidelock_host::Eyes;
-use tidelock_model::config::{Config, TargetKind};
+use tidelock_model::config::{Config, TargetDecl, TargetKind};
 use tidelock_model::error::{Blame, Fault};
 use tidelock_model::grant::{Grant, GrantDecl, glob, within};
 use tidelock_model::name::Name;
@@ -97,19 +98,19 @@ impl Estate {
             }
             TargetKind::Postgres => {
                 let grants = self.grants(name, Path::new("/"))?;
-                let server = Server::postgres(name, decl.server(), self.folder.clone(), grants, SqlLimits::default());
+                let server = Server::postgres(name, decl.server(), self.folder.clone(), grants, limits(decl));
                 Opened::Server(decl.kind, server)
             }
             TargetKind::Mysql => {
                 let grants = self.grants(name, Path::new("/"))?;
-                let server = Server::mysql(name, decl.server(), self.folder.clone(), grants, SqlLimits::default());
+                let server = Server::mysql(name, decl.server(), self.folder.clone(), grants, limits(decl));
                 Opened::Server(decl.kind, server)
             }
             TargetKind::Sqlite => {
                 let file = PathBuf::from(decl.file.as_deref().unwrap_or_default());
                 self.refuse_own(name, &file)?;
                 let grants = self.grants(name, Path::new("/"))?;
-                Opened::Server(decl.kind, Server::sqlite(name, file, grants, SqlLimits::default()))
+                Opened::Server(decl.kind, Server::sqlite(name, file, grants, limits(decl)))
             }
             TargetKind::Dns => {
                 let grants = self.grants(name, Path::new("/"))?;
@@ -153,6 +154,22 @@ impl Estate {
             }
         }
         Ok(grants)
+    }
+}
+
+/// How long a database may take. What cannot be read was refused with the config.
+fn limits(decl: &TargetDecl) -> SqlLimits {
+    let ms = |text: &Option<String>, or: u32| {
+        let length = text.as_ref().and_then(|text| text.parse::<SignedDuration>().ok());
+        length.and_then(|length| u32::try_from(length.as_millis()).ok()).unwrap_or(or)
+    };
+    let (given, usual) = (&decl.timeouts, SqlLimits::default());
+    SqlLimits {
+        statement_ms: ms(&given.statement, usual.statement_ms),
+        lock_ms: ms(&given.lock, usual.lock_ms),
+        write_ms: ms(&given.write, usual.write_ms),
+        turn_ms: ms(&given.turn, usual.turn_ms),
+        ..usual
     }
 }
 

@@ -194,7 +194,10 @@ fn targets(report: &mut Report, loaded: &Loaded) -> Result<(), CliError> {
                 Ok((fingerprint, facts)) => {
                     report.ok("target", format!("{name} is {fingerprint}"));
                     match facts {
-                        Asked::Database(facts) => database(report, name, &loaded.config.targets[name], &facts),
+                        Asked::Database(facts, reader) => {
+                            database(report, name, &loaded.config.targets[name], &facts);
+                            reads(report, name, reader);
+                        }
                         Asked::Zones(zones) => zones_of(report, name, zones),
                         Asked::Nothing => {}
                     }
@@ -209,7 +212,8 @@ fn targets(report: &mut Report, loaded: &Loaded) -> Result<(), CliError> {
 /// What a target says of itself besides who it is.
 enum Asked {
     Nothing,
-    Database(Facts),
+    /// The server as whoever performs finds it, and as whoever reads does.
+    Database(Facts, Result<Option<Facts>, Fault>),
     Zones(Vec<Result<ZoneFacts, Fault>>),
 }
 
@@ -218,7 +222,10 @@ enum Asked {
 async fn asked(target: Opened) -> Result<(String, Asked), Fault> {
     let fingerprint = target.clone().hands().fingerprint().await?;
     let facts = match target {
-        Opened::Server(_, server) => Asked::Database(server.facts().await.map_err(SqlFault::whole)?),
+        Opened::Server(_, server) => {
+            let facts = server.facts().await.map_err(SqlFault::whole)?;
+            Asked::Database(facts, server.reader().await.map_err(SqlFault::whole))
+        }
         Opened::Dns(server) => Asked::Zones(server.facts().await),
         Opened::Machine(_) => Asked::Nothing,
     };
@@ -259,6 +266,22 @@ fn database(report: &mut Report, name: &Name, decl: &TargetDecl, facts: &Facts) 
         let says = format!("{name}: plugins' queries are asked as {}, who may do anything", facts.acts_as);
         let fix = "give reads a role of their own:\nread = { user = \"tidelock_read\", password = { file = \"read.password\" } }";
         report.warn("database", says, fix);
+    }
+}
+
+/// Whoever the config names for reads, who should be able to do nothing else.
+fn reads(report: &mut Report, name: &Name, reader: Result<Option<Facts>, Fault>) {
+    match reader {
+        Ok(None) => {}
+        Err(fault) => report.fail("database", fault),
+        Ok(Some(Facts { acts_as, superuser: true, .. })) => {
+            let says = format!("{name}: reads are asked as {acts_as}, who may do anything");
+            report.warn("database", says, "give `read` a role that may only look");
+        }
+        Ok(Some(Facts { acts_as, encrypted, .. })) => {
+            let way = if encrypted { "encrypted" } else { "not encrypted" };
+            report.ok("database", format!("{name}: reads are asked as {acts_as}, {way}"));
+        }
     }
 }
 

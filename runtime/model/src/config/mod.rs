@@ -23,7 +23,7 @@ pub use dns::{DnsAlgorithm, DnsDecl, DnsKeyDecl, KeyPlace};
 pub use gate::{GateDecl, Texts};
 pub use http::HttpDecl;
 pub use secrets::{DecryptDecl, SecretDecl};
-pub use server::{Given, Hosts, Kept, ReaderDecl, Require, ServerDecl, TlsDecl, TlsMode};
+pub use server::{Given, Hosts, Kept, ReaderDecl, Require, ServerDecl, TimeoutsDecl, TlsDecl, TlsMode};
 pub use source::{AllowDecl, AuthDecl, SourceDecl, SourceLimits, SshDecl, VerifyDecl, WebhookDecl};
 pub use target::{TargetDecl, TargetKind};
 

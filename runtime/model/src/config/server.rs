@@ -18,8 +18,7 @@ pub struct ServerDecl {
     pub user: Option<Given>,
     /// With what. Never in the config itself.
     pub password: Option<Kept>,
-    /// With what once the password was changed: tried where `password` is refused. PostgreSQL
-    /// alone.
+    /// With what once the password was changed: tried where `password` is refused.
     pub next_password: Option<Kept>,
     /// Who signs in for reads, where that is somebody else.
     pub read: Option<ReaderDecl>,
@@ -129,6 +128,21 @@ pub enum Kept {
     File(String),
 }
 
+/// How long a database may take over something, each a length of time such as `30s`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct TimeoutsDecl {
+    /// A query of a plugin. Default `30s`.
+    pub statement: Option<String>,
+    /// Waiting for a lock on an object; then it is tried again. Default `2s`.
+    pub lock: Option<String>,
+    /// A statement that changes something, also one that takes no transaction, such as `CREATE
+    /// DATABASE`. Default `10m`. MySQL has no such limit.
+    pub write: Option<String>,
+    /// Waiting for others who perform on the same server. Default `2m`.
+    pub turn: Option<String>,
+}
+
 /// Who signs in for reads.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -165,8 +179,10 @@ pub struct TlsDecl {
     pub key: Option<String>,
     /// With `off`: also to hosts that are not this one.
     pub plain_to_others: bool,
-    /// Whether PostgreSQL is given the password itself, or its MD5, where it asks for that; else
-    /// only SCRAM proves who we are, which tells the server nothing.
+    /// Whether a server is given the password itself, where it asks for that. PostgreSQL's may ask
+    /// for its MD5, too; else only SCRAM proves who we are, which tells the server nothing. MariaDB
+    /// and MySQL choose the way, so without this they get no password unless `verify-full` says
+    /// who they are.
     pub plain_password: bool,
 }
 

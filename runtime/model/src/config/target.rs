@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::dns::{DnsDecl, DnsKeyDecl};
-use super::server::{Given, Hosts, Kept, ReaderDecl, Require, ServerDecl, TlsDecl};
+use super::server::{Given, Hosts, Kept, ReaderDecl, Require, ServerDecl, TimeoutsDecl, TlsDecl};
 
 /// `[targets.NAME]`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -49,8 +49,8 @@ pub struct TargetDecl {
     /// For a database server: with what.
     #[serde(default)]
     pub password: Option<Kept>,
-    /// For a PostgreSQL server: with what, where `password` is refused. So the password of the
-    /// very role that signs in can be changed from Git.
+    /// For a database server: with what, where `password` is refused. So the password of the
+    /// very role or user that signs in can be changed from Git.
     #[serde(default)]
     pub next_password: Option<Kept>,
     /// For a database server: who signs in for reads.
@@ -62,6 +62,9 @@ pub struct TargetDecl {
     /// For a database server: how the connection is encrypted.
     #[serde(default)]
     pub tls: TlsDecl,
+    /// For a database: how long it may take over something.
+    #[serde(default)]
+    pub timeouts: TimeoutsDecl,
     /// For a DNS server: the zones that may be looked at and written.
     #[serde(default)]
     pub zones: Vec<String>,

@@ -47,7 +47,7 @@ pub struct Limits {
     pub statement_ms: u32,
     /// Waiting for a lock on an object. Longer waits hold up others behind us.
     pub lock_ms: u32,
-    /// A statement that changes something. MySQL has no such limit.
+    /// A statement that changes something, within a transaction or by itself. MySQL has no such limit.
     pub write_ms: u32,
     /// Waiting for others who perform on the same server.
     pub turn_ms: u32,
@@ -253,6 +253,19 @@ impl Server {
         }
     }
 
+    /// What the server is to whoever signs in for reads, where the config names somebody else for
+    /// them.
+    ///
+    /// # Errors
+    /// As [`Server::facts`].
+    pub async fn reader(&self) -> Result<Option<Facts>, SqlFault> {
+        match &self.inner.driver {
+            Driver::Postgres(server) => server.reader().await,
+            Driver::MariaDb(server) => server.reader().await,
+            Driver::Sqlite(_) => Ok(None),
+        }
+    }
+
     /// Judges a query of a plugin; see [`guard`].
     ///
     /// # Errors
@@ -321,15 +334,13 @@ impl Target for Server {
 
     async fn preview(&self, effect: &Effect, _: &dyn Blobs) -> Result<Preview, Fault> {
         // The statement is the summary.
-        let (Driver::Postgres(server), EffectBody::Sql(statement)) = (&self.inner.driver, &effect.body) else {
-            return Ok(Preview::default());
+        let EffectBody::Sql(statement) = &effect.body else { return Ok(Preview::default()) };
+        let ours = match &self.inner.driver {
+            Driver::Postgres(server) => server.own(statement),
+            Driver::MariaDb(server) => server.own(statement).await.map_err(SqlFault::whole)?,
+            Driver::Sqlite(_) => None,
         };
-        Ok(server.own(statement).map_or_else(Preview::default, |role| Preview {
-            text: format!(
-                "own-access: Tidelock itself signs in as {role}; it tries to once more, and puts this back if it cannot"
-            ),
-            cut: false,
-        }))
+        Ok(ours.map_or_else(Preview::default, |who| Preview { text: session::own_access(&who), cut: false }))
     }
 
     async fn matches(&self, asked: &[(&SecretProbe, &SecretValue)]) -> Vec<Result<Option<bool>, Fault>> {

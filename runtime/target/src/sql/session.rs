@@ -1,17 +1,27 @@
-//! What signing in to any server has in common.
+//! What signing in to any server has in common: where it is, who signs in, and few sessions that
+//! are kept for a while.
 
+use std::collections::HashMap;
+use std::hash::Hash;
 use std::net::IpAddr;
-use std::time::Duration;
+use std::ops::{Deref, DerefMut};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
+use tidelock_model::config::ServerDecl;
 use tidelock_model::error::Fault;
 use tidelock_model::name::Name;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::value::fault;
+use super::credential;
+use super::value::{SqlFault, fault};
 
 /// Sessions of one target at a time.
-pub(super) const SESSIONS: usize = 8;
+const SESSIONS: usize = 8;
 /// How long an idle session is kept.
-pub(super) const IDLE: Duration = Duration::from_secs(30);
+const IDLE: Duration = Duration::from_secs(30);
 /// How long a host may take to answer.
 pub(super) const CONNECT: Duration = Duration::from_secs(10);
 /// How often what stood in somebody's way is tried, and the first wait between.
@@ -27,20 +37,212 @@ pub(super) enum Purpose {
     Write,
 }
 
+/// Somebody let in by a server.
+pub(super) trait SignedIn: Send + 'static {
+    /// Whether the server has ended it.
+    fn is_over(&self) -> bool;
+}
+
+type Idle<K, C> = Arc<Mutex<HashMap<K, Vec<(C, Instant)>>>>;
+
+/// Few sessions with one server, kept for a while by what they are for.
+pub(super) struct Sessions<K, C> {
+    places: Arc<Semaphore>,
+    idle: Idle<K, C>,
+}
+
+/// A session, lent. Closed when it is dropped, unless it was given back.
+pub(super) struct Session<K, C> {
+    conn: C,
+    key: K,
+    idle: Idle<K, C>,
+    _place: OwnedSemaphorePermit,
+}
+
+impl<K: Eq + Hash + Send + 'static, C: SignedIn> Sessions<K, C> {
+    pub(super) fn new() -> Self {
+        Self { places: Arc::new(Semaphore::new(SESSIONS)), idle: Arc::default() }
+    }
+
+    /// An idle session of a key, or one that is begun.
+    pub(super) async fn lend(
+        &self,
+        key: K,
+        connect: impl Future<Output = Result<C, SqlFault>> + Send,
+    ) -> Result<Session<K, C>, SqlFault> {
+        let gone = |_| fault("io", "Tidelock is ending");
+        let place = Arc::clone(&self.places).acquire_owned().await.map_err(gone)?;
+        let idle = || {
+            let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+            std::iter::from_fn(|| idle.get_mut(&key).and_then(Vec::pop)).find(|(conn, _)| !conn.is_over())
+        };
+        let conn = match idle() {
+            Some((conn, _)) => conn,
+            None => connect.await.map_err(SqlFault::at_sign_in)?,
+        };
+        Ok(Session { conn, key, idle: Arc::clone(&self.idle), _place: place })
+    }
+}
+
+impl<K: Eq + Hash + Send + 'static, C: SignedIn> Session<K, C> {
+    /// Gives the session back, in no transaction and as it was.
+    pub(super) fn give_back(self) {
+        let Self { conn, key, idle, _place } = self;
+        if conn.is_over() {
+            return;
+        }
+        idle.lock().unwrap_or_else(PoisonError::into_inner).entry(key).or_default().push((conn, Instant::now()));
+        tokio::spawn(async move {
+            tokio::time::sleep(IDLE + Duration::from_secs(1)).await;
+            let mut idle = idle.lock().unwrap_or_else(PoisonError::into_inner);
+            idle.values_mut().for_each(|sessions| sessions.retain(|(_, since)| since.elapsed() < IDLE));
+        });
+    }
+}
+
+impl<K, C> Deref for Session<K, C> {
+    type Target = C;
+    fn deref(&self) -> &C {
+        &self.conn
+    }
+}
+
+impl<K, C> DerefMut for Session<K, C> {
+    fn deref_mut(&mut self) -> &mut C {
+        &mut self.conn
+    }
+}
+
+/// How trying one host went.
+pub(super) enum Tried<C> {
+    /// It will do.
+    In(C),
+    /// It only copies another one: what it is called.
+    Copies(String),
+    /// It does not let us in; another one may.
+    Failed(SqlFault),
+}
+
+/// Where a server is and who signs in, as the config says it.
+pub(super) struct Access {
+    pub(super) name: Name,
+    pub(super) decl: ServerDecl,
+    /// Where relative paths of the config start.
+    pub(super) base: PathBuf,
+    /// Whether the next password is the one that was last let in.
+    next: AtomicBool,
+}
+
+impl Access {
+    pub(super) fn new(name: &Name, decl: ServerDecl, base: PathBuf) -> Self {
+        Self { name: name.clone(), decl, base, next: AtomicBool::new(false) }
+    }
+
+    /// Without a reader of its own, one kind of session does for both.
+    pub(super) fn purpose(&self, purpose: Purpose) -> Purpose {
+        if self.decl.read.is_some() { purpose } else { Purpose::Write }
+    }
+
+    /// Signs in; where the password is refused and the config has a next one, with that. Whoever
+    /// signs in is told whether the next one is meant.
+    pub(super) async fn sign_in<C, F>(&self, purpose: Purpose, sign_in: impl Fn(bool) -> F) -> Result<C, SqlFault>
+    where
+        F: Future<Output = Result<C, SqlFault>>,
+    {
+        if purpose == Purpose::Read || self.decl.next_password.is_none() {
+            return sign_in(false).await;
+        }
+        let first = self.next.load(Ordering::Relaxed);
+        let refused = match sign_in(first).await {
+            Err(refused) if refused.fault.code == "auth" => refused,
+            other => return other,
+        };
+        let conn = sign_in(!first).await.map_err(|_| refused)?;
+        self.next.store(!first, Ordering::Relaxed);
+        Ok(conn)
+    }
+
+    /// The first host that will do.
+    pub(super) async fn first<C, F>(&self, try_one: impl Fn(String) -> F) -> Result<C, SqlFault>
+    where
+        F: Future<Output = Result<Tried<C>, SqlFault>>,
+    {
+        let mut failed: Option<SqlFault> = None;
+        let mut standbys = Vec::new();
+        for host in self.decl.host.all() {
+            match try_one(credential::host(host, &self.base)?).await? {
+                Tried::In(conn) => return Ok(conn),
+                Tried::Copies(there) => standbys.push(there),
+                Tried::Failed(why) => failed = Some(why),
+            }
+        }
+        Err(match failed {
+            _ if !standbys.is_empty() => standby(&self.name, &standbys).into(),
+            Some(failed) => failed,
+            None => no_host(&self.name).into(),
+        })
+    }
+
+    /// Who we sign in as, and for what. None where the config's own places cannot be read: then
+    /// nobody signs in.
+    pub(super) fn users(&self) -> Vec<(Purpose, String)> {
+        let reader = self.decl.read.as_ref().map(|reader| (Purpose::Read, &reader.user));
+        let all = self.decl.user.iter().map(|user| (Purpose::Write, user)).chain(reader);
+        all.filter_map(|(purpose, user)| Some((purpose, credential::given(user, &self.base, "user").ok()?))).collect()
+    }
+
+    /// The password that we sign in with.
+    pub(super) fn password(&self, purpose: Purpose) -> Option<String> {
+        let next = purpose == Purpose::Write && self.next.load(Ordering::Relaxed);
+        self.who(purpose, next).ok().and_then(|(_, password)| password)
+    }
+
+    /// Who signs in, and with what.
+    pub(super) fn who(&self, purpose: Purpose, next: bool) -> Result<(String, Option<String>), Fault> {
+        let (user, password) = match (&self.decl.read, purpose) {
+            (Some(reader), Purpose::Read) => (Some(&reader.user), reader.password.as_ref()),
+            _ if next => (self.decl.user.as_ref(), self.decl.next_password.as_ref()),
+            _ => (self.decl.user.as_ref(), self.decl.password.as_ref()),
+        };
+        let user = user.ok_or_else(|| no_user(&self.name))?;
+        let user = credential::given(user, &self.base, "user")?;
+        let password = password.map(|kept| credential::secret(kept, &self.base, "password")).transpose()?;
+        Ok((user, password))
+    }
+}
+
+/// A change to whom we sign in as kept us out, and was put back.
+pub(super) fn put_back(own: &str, password: bool) -> Fault {
+    let tried = fault("own-access", format!("tried and put back: {own}"));
+    let hint = "before a new password comes into force, let the target have it too: \
+        next_password = { file = \"next.password\" }";
+    if password { tried.hint(hint) } else { tried }
+}
+
+/// A change to whom we sign in as kept us out, and stays.
+pub(super) fn not_put_back(own: &str, why: &SqlFault) -> Fault {
+    fault("own-access", format!("{own}; and it could not be put back: {}", why.clone().whole().message))
+}
+
+/// What a plan says of a change to whom we sign in as.
+pub(super) fn own_access(who: &str) -> String {
+    format!("own-access: Tidelock itself signs in as {who}; it tries to once more, and puts this back if it cannot")
+}
+
 /// All hosts only copy another server.
-pub(super) fn standby(name: &Name, standbys: &[String]) -> Fault {
+fn standby(name: &Name, standbys: &[String]) -> Fault {
     let list = standbys.join(", ");
     fault("standby", format!("target {name} has no primary: {list} only copies another server"))
         .retryable()
         .hint("wait until one of its hosts takes writes, or name the primary in `host`")
 }
 
-pub(super) fn no_host(name: &Name) -> Fault {
+fn no_host(name: &Name) -> Fault {
     fault("invalid", format!("target {name} names no host"))
         .hint(format!("add to [targets.{name}]:\n\nhost = \"db.example.com\""))
 }
 
-pub(super) fn no_user(name: &Name) -> Fault {
+fn no_user(name: &Name) -> Fault {
     fault("invalid", format!("target {name} names no user"))
         .hint(format!("add to [targets.{name}]:\n\nuser = \"tidelock\""))
 }

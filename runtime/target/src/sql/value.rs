@@ -141,6 +141,12 @@ impl From<Fault> for SqlFault {
 }
 
 impl SqlFault {
+    /// Whether the same may well succeed at once: somebody else was in the way of a query. A server
+    /// that is not there comes back later.
+    pub(super) fn passes(&self) -> bool {
+        self.fault.retryable && self.fault.code == "sql" && !self.sign_in
+    }
+
     /// The fault, as one of signing in.
     pub(super) fn at_sign_in(self) -> Self {
         Self { sign_in: true, ..self }

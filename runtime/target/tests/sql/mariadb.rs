@@ -1,6 +1,6 @@
 //! MariaDB: reads that change nothing, and statements one by one.
 
-use tidelock_model::config::{Given, Hosts, Kept, ServerDecl, TlsDecl};
+use tidelock_model::config::{Given, Hosts, Kept, ServerDecl, TlsDecl, TlsMode};
 use tidelock_model::effect::Effect;
 use tidelock_model::observation::SecretProbe;
 use tidelock_model::port::{Target as _, Until};
@@ -226,6 +226,81 @@ async fn several_writers_take_turns_on_mariadb() {
     }
 }
 
+/// An account of its own, which may do anything, and the files of two passwords.
+fn own() -> Bed {
+    let bed = Bed::new();
+    bed.mariadb.sql(
+        "CREATE USER own@'127.0.0.1' IDENTIFIED BY 'the first one' REQUIRE SSL WITH MAX_USER_CONNECTIONS 9; \
+         CREATE USER own@'10.0.0.1'; GRANT ALL ON *.* TO own@'127.0.0.1' WITH GRANT OPTION",
+    );
+    private(&bed.folder.path().join("first"), "the first one");
+    private(&bed.folder.path().join("second"), SECRET);
+    bed
+}
+
+/// Signs in as `own` with what files hold.
+fn as_own(bed: &Bed, password: &str, next: Option<&str>) -> Server {
+    bed.server_with(ServerDecl {
+        user: Some(Given::Literal("own".into())),
+        password: Some(Kept::File(password.into())),
+        next_password: next.map(|file| Kept::File(file.into())),
+        ..bed.decl()
+    })
+}
+
+fn altered(host: &str, parts: Vec<Part>) -> Effect {
+    execute(Verb::Alter, "user", &["own", host], parts)
+}
+
+fn own_password(host: &str) -> Effect {
+    let secret = Part::Secret { name: "app/password".into(), form: SecretForm::Verifier };
+    let plugin = Part::Identifier(vec!["mysql_native_password".into()]);
+    altered(host, vec![Part::Text("IDENTIFIED VIA".into()), plugin, Part::Text("USING".into()), secret])
+}
+
+#[tokio::test]
+async fn a_change_that_would_keep_us_out_of_mariadb_is_put_back() {
+    let bed = own();
+    let server = as_own(&bed, "first", None);
+    let shown = server.preview(&own_password("127.0.0.1"), &NoBlobs).await.unwrap().text;
+    assert!(shown.starts_with("own-access: Tidelock itself signs in as own@127.0.0.1"), "{shown}");
+    let other = server.preview(&own_password("10.0.0.1"), &NoBlobs).await.unwrap().text;
+    assert_eq!(other, "", "another account of that name is none of ours");
+    let said = || bed.mariadb.sql("SHOW CREATE USER own@'127.0.0.1'");
+    let before = said();
+    let text = |words: &str| altered("127.0.0.1", vec![Part::Text(words.into())]);
+    for (effect, of_password) in
+        [(own_password("127.0.0.1"), true), (text("ACCOUNT LOCK"), false), (text("REQUIRE X509"), false)]
+    {
+        let ends = perform(&server, vec![effect]).await;
+        let fault = fault(&ends[0]);
+        assert!(fault.code == "own-access" && fault.message.contains("tried and put back"), "{fault}");
+        let hinted = fault.hint.as_ref().is_some_and(|hint| hint.contains("next_password"));
+        assert_eq!(hinted, of_password, "{fault:?}");
+        assert_eq!(said(), before);
+        assert_eq!(as_own(&bed, "first", None).facts().await.unwrap().acts_as, "own@127.0.0.1");
+    }
+    // What cannot be put back is not begun.
+    let ends = perform(&server, vec![execute(Verb::Drop, "user", &["own", "127.0.0.1"], vec![])]).await;
+    assert!(fault(&ends[0]).message.contains("the account is left as it is"), "{ends:?}");
+    assert_eq!(said(), before);
+    // Others, and what keeps nobody out, go as ever.
+    let fine = vec![own_password("10.0.0.1"), text("REQUIRE SSL")];
+    assert_eq!(perform(&server, fine).await, [EffectEnd::Done, EffectEnd::Done]);
+}
+
+#[tokio::test]
+async fn a_target_that_has_the_next_password_of_mariadb_is_let_in_before_and_after() {
+    let bed = own();
+    let server = as_own(&bed, "first", Some("second"));
+    assert_eq!(perform(&server, vec![own_password("127.0.0.1")]).await, [EffectEnd::Done]);
+    for (password, next) in [("first", Some("second")), ("second", Some("first")), ("second", None)] {
+        let facts = as_own(&bed, password, next).facts().await.unwrap();
+        assert_eq!(facts.acts_as, "own@127.0.0.1", "{password}, {next:?}");
+    }
+    assert_eq!(as_own(&bed, "first", None).facts().await.unwrap_err().fault.code, "auth");
+}
+
 #[tokio::test]
 async fn a_password_of_mariadb_is_given_to_nobody_who_asks_for_it() {
     use std::io::{Read as _, Write as _};
@@ -263,17 +338,23 @@ async fn a_password_of_mariadb_is_given_to_nobody_who_asks_for_it() {
         }
         got
     });
-    let decl = ServerDecl {
-        host: Hosts::One(Given::Literal("127.0.0.1".into())),
-        port: Some(port),
-        user: Some(Given::Literal("admin".into())),
-        password: Some(Kept::File("password".into())),
-        tls: TlsDecl { mode: tidelock_model::config::TlsMode::Off, ..TlsDecl::default() },
-        ..ServerDecl::default()
+    let with = |mode, plain_password| {
+        let decl = ServerDecl {
+            host: Hosts::One(Given::Literal("127.0.0.1".into())),
+            port: Some(port),
+            user: Some(Given::Literal("admin".into())),
+            password: Some(Kept::File("password".into())),
+            tls: TlsDecl { mode, plain_password, ..TlsDecl::default() },
+            ..ServerDecl::default()
+        };
+        Server::mysql(&name("db"), decl, folder.path().to_owned(), vec![grant(&[], &["*"])], Limits::default())
     };
-    let server =
-        Server::mysql(&name("db"), decl, folder.path().to_owned(), vec![grant(&[], &["*"])], Limits::default());
-    let refused = server.facts().await.unwrap_err();
+    // The server's word would decide how the password is proved, so nobody is spoken to at all.
+    for mode in [TlsMode::Off, TlsMode::Require] {
+        let refused = with(mode, false).facts().await.unwrap_err();
+        assert!(refused.fault.code == "denied" && refused.fault.message.contains("whoever answers as"), "{refused:?}");
+    }
+    let refused = with(TlsMode::Off, true).facts().await.unwrap_err();
     assert!(refused.fault.code == "auth" && refused.fault.message.contains("the password itself"), "{refused:?}");
     let got = served.join().unwrap();
     let got = String::from_utf8_lossy(&got);

@@ -4,6 +4,7 @@
 
 mod connect;
 mod error;
+mod own;
 mod read;
 mod verifier;
 
@@ -16,11 +17,12 @@ use tidelock_model::effect::{EffectBody, Precondition};
 use tidelock_model::error::Fault;
 use tidelock_model::name::Name;
 use tidelock_model::run::EffectEnd;
-use tidelock_model::sql::Dialect;
+use tidelock_model::sql::{Dialect, SqlEffect};
 use tokio::sync::OnceCell;
 
 use self::connect::{Pool, Session};
 use self::error::{is_unknown_variable, not_prepared, of, passes, said};
+use self::own::Own;
 use super::guard::{Judged, judge};
 use super::perform::{Ready, changed};
 use super::session::{Purpose, TRIES, WAIT};
@@ -51,7 +53,18 @@ impl MariaDb {
     }
 
     pub(super) async fn facts(&self) -> Result<Facts, SqlFault> {
-        let mut session = self.pool.session(Purpose::Write).await?;
+        self.facts_as(Purpose::Write).await
+    }
+
+    pub(super) async fn reader(&self) -> Result<Option<Facts>, SqlFault> {
+        match self.pool.access.purpose(Purpose::Read) {
+            Purpose::Read => self.facts_as(Purpose::Read).await.map(Some),
+            Purpose::Write => Ok(None),
+        }
+    }
+
+    async fn facts_as(&self, purpose: Purpose) -> Result<Facts, SqlFault> {
+        let mut session = self.pool.session(purpose).await?;
         let failed = |error| of(&error, "the server does not say what it is");
         let found: Option<(String, String)> =
             session.query_first("SELECT VERSION(), CURRENT_USER()").await.map_err(failed)?;
@@ -101,6 +114,11 @@ impl MariaDb {
         read::ask(&self.pool, limits, self.dialect().await?, query, parameters).await
     }
 
+    /// The account of ours that a statement changes or ends.
+    pub(super) async fn own(&self, statement: &SqlEffect) -> Result<Option<String>, SqlFault> {
+        Ok(own::ours(&self.pool, statement).await?.map(|(_, who)| who))
+    }
+
     pub(super) async fn turn(&self, limits: &Limits) -> Result<Turn, SqlFault> {
         let mut session = self.pool.session(Purpose::Write).await?;
         let failed = |error| of(&error, "the lock of the server could not be taken");
@@ -138,7 +156,10 @@ impl MariaDb {
 
     /// Says how it ended, and whether to try again.
     async fn once(&self, limits: &Limits, ready: &Ready<'_>) -> Result<(), (EffectEnd, bool)> {
-        let failed = |fault: SqlFault| (EffectEnd::Failed { fault: fault.whole() }, false);
+        let failed = |fault: SqlFault| {
+            let again = fault.passes();
+            (EffectEnd::Failed { fault: fault.whole() }, again)
+        };
         self.check(limits, ready).await.map_err(failed)?;
         let dialect = self.dialect().await.map_err(failed)?;
         let mut session = self.pool.session(Purpose::Write).await.map_err(failed)?;
@@ -146,16 +167,31 @@ impl MariaDb {
         let bounds = format!("{}, max_statement_time = {}", read::bounds(limits, dialect), limits.write_ms / 1_000);
         let bounds = if dialect == Dialect::MySql { read::bounds(limits, dialect) } else { bounds };
         session.query_drop(bounds).await.map_err(|error| failed(of(&error, what)))?;
+        let statement = match &ready.effect.body {
+            EffectBody::Sql(statement) => Some(statement),
+            _ => None,
+        };
+        let own = match statement {
+            Some(statement) => Own::look(&self.pool, &mut session, statement).await.map_err(failed)?,
+            None => None,
+        };
         let mut ended = session.exec_drop(ready.sql.as_str(), ()).await;
         // Sent as text, a statement could be two: only what was composed in full goes that way.
-        let whole = matches!(&ready.effect.body, EffectBody::Sql(statement) if !statement.unread);
+        let whole = statement.is_some_and(|statement| !statement.unread);
         if whole && ended.as_ref().is_err_and(not_prepared) {
             ended = session.query_drop(ready.sql.as_str()).await;
         }
         match ended {
             Ok(()) => {
+                let proved = match (&own, statement) {
+                    (Some(own), Some(statement)) => own.prove(&self.pool, &mut session, statement).await,
+                    _ => Ok(()),
+                };
                 session.give_back();
-                Ok(())
+                proved.map_err(|(fault, unknown)| match unknown {
+                    true => (EffectEnd::Unknown { why: fault.message }, false),
+                    false => (EffectEnd::Failed { fault }, false),
+                })
             }
             Err(error) => {
                 let fault = of(&error, what).hushed(ready.holds_secret());

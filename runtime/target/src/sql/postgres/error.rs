@@ -63,4 +63,6 @@ fn may_pass(said: &DbError) -> bool {
         || *state == SqlState::OBJECT_IN_USE
         // Two sessions at one row of the catalog; it has no state of its own.
         || (*state == SqlState::INTERNAL_ERROR && said.message().starts_with("tuple concurrently"))
+        // Two that make one thing: looked at again, it is there.
+        || (*state == SqlState::UNIQUE_VIOLATION && said.schema() == Some("pg_catalog"))
 }

@@ -43,7 +43,18 @@ impl Postgres {
     }
 
     pub(super) async fn facts(&self) -> Result<Facts, SqlFault> {
-        let session = self.pool.session(Purpose::Write, self.pool.maintenance()).await?;
+        self.facts_as(Purpose::Write).await
+    }
+
+    pub(super) async fn reader(&self) -> Result<Option<Facts>, SqlFault> {
+        match self.pool.access.purpose(Purpose::Read) {
+            Purpose::Read => self.facts_as(Purpose::Read).await.map(Some),
+            Purpose::Write => Ok(None),
+        }
+    }
+
+    async fn facts_as(&self, purpose: Purpose) -> Result<Facts, SqlFault> {
+        let session = self.pool.session(purpose, self.pool.maintenance()).await?;
         let query = "SELECT pg_catalog.current_setting('server_version'), \
             pg_catalog.current_setting('server_version_num')::pg_catalog.int4, CURRENT_USER::pg_catalog.text, \
             (SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = CURRENT_USER), \
@@ -87,7 +98,7 @@ impl Postgres {
 
     /// The role of ours that a statement changes.
     pub(super) fn own(&self, statement: &SqlEffect) -> Option<String> {
-        own::touched(statement, &self.pool.roles()).map(|(_, role)| role.clone())
+        own::touched(statement, &self.pool.access.users()).map(|(_, role)| role.clone())
     }
 
     pub(super) async fn turn(&self, limits: &Limits) -> Result<Turn, SqlFault> {

@@ -15,7 +15,7 @@ use tokio_postgres::types::Type;
 use super::connect::{Pool, Session};
 use super::error::of;
 use super::verifier;
-use crate::sql::session::Purpose;
+use crate::sql::session::{Purpose, not_put_back, put_back};
 use crate::sql::value::{SqlFault, fault};
 
 /// Whether a statement changes a role of these.
@@ -58,7 +58,7 @@ impl Own {
             // Only a superuser may read verifiers; what we sign in with makes one that does the same.
             let purpose = roles.iter().find(|(_, name)| *name == role.name).map(|(purpose, _)| *purpose);
             role.verifier =
-                purpose.and_then(|purpose| pool.password(purpose)).map(|password| verifier::make(&password));
+                purpose.and_then(|purpose| pool.access.password(purpose)).map(|password| verifier::make(&password));
         }
         Ok(Self { before, purposes: roles.into_iter().map(|(purpose, _)| purpose).collect() })
     }
@@ -78,16 +78,8 @@ impl Own {
         let names: Vec<&str> = self.before.values().map(|role| role.name.as_str()).collect();
         let own = format!("Tidelock signs in as {} and could not any more: {}", names.join(" and "), why.message);
         match self.put_back(session).await {
-            Ok(password) => {
-                let tried = fault("own-access", format!("tried and put back: {own}"));
-                let hint = "before a new password comes into force, let the target have it too: \
-                    next_password = { file = \"next.password\" }";
-                Err((if password { tried.hint(hint) } else { tried }, false))
-            }
-            Err(other) => {
-                let other = other.whole().message;
-                Err((fault("own-access", format!("{own}; and it could not be put back: {other}")), true))
-            }
+            Ok(password) => Err((put_back(&own, password), false)),
+            Err(other) => Err((not_put_back(&own, &other), true)),
         }
     }
 

@@ -61,7 +61,8 @@ struct Stop {
 
 impl Stop {
     fn all(fault: SqlFault) -> Self {
-        Self { at: None, fault: fault.whole(), passes: false, unknown: false, but: None }
+        let passes = fault.passes();
+        Self { at: None, fault: fault.whole(), passes, unknown: false, but: None }
     }
 
     fn at(index: usize, ready: &Ready<'_>, error: &tokio_postgres::Error) -> Self {
@@ -128,7 +129,7 @@ async fn transaction(
         limits.lock_ms, limits.write_ms
     );
     let failed = |error| Stop::all(of(&error, "a transaction could not begin"));
-    let roles = pool.roles();
+    let roles = pool.access.users();
     let own: Vec<usize> = (0..effects.len()).filter(|i| ours(&effects[*i], &roles).is_some()).collect();
     let before = match own.is_empty() {
         true => None,
@@ -198,7 +199,10 @@ async fn within(
 async fn by_itself(pool: &Pool, limits: &Limits, database: &str, ready: &Ready<'_>) -> Result<(), Stop> {
     check(pool, None, limits, database, std::slice::from_ref(ready)).await?;
     let session = pool.session(Purpose::Write, database).await.map_err(Stop::all)?;
-    let prepare = format!("SET search_path TO ''; SET lock_timeout TO {}", limits.lock_ms);
+    let prepare = format!(
+        "SET search_path TO ''; SET standard_conforming_strings TO on; SET lock_timeout TO {}; SET statement_timeout TO {}",
+        limits.lock_ms, limits.write_ms
+    );
     session.batch_execute(&prepare).await.map_err(|error| Stop::at(0, ready, &error))?;
     match session.execute_typed(&ready.sql, &[]).await {
         Ok(_) => {
