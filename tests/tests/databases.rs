@@ -1,6 +1,6 @@
 //! Database servers in the operator's config: what `doctor` says of them, and what it never says.
 
-use tidelock_tests::{MariaDb, Postgres, TestEnvironment, mariadb, postgres};
+use tidelock_tests::{Databases, MariaDb, Postgres, TestEnvironment, mariadb, postgres};
 
 const POSTGRES: &str = "[targets.db]\ntype = \"postgres\"\nhost = \"localhost\"\nport = PORT\nuser = \"postgres\"\n\
     password = { file = \"db.password\" }\ntls = { ca = \"server/ca.pem\" }\n";
@@ -55,6 +55,58 @@ fn a_host_with_a_slash_is_a_socket_and_starts_at_the_config() {
 }
 
 #[test]
+fn doctor_signs_in_as_whoever_reads() {
+    let world = TestEnvironment::new();
+    let server = Postgres::start(&world.path("server"));
+    let read = "read = { user = \"reader\", password = { file = \"read.password\" } }\n";
+    world.write("tidelock.toml", POSTGRES.replace("PORT", &server.port().to_string()) + read);
+    world.secret("db.password", postgres::PASSWORD);
+    world.secret("read.password", "the reader's own");
+    let doctor = || world.tidelock(["doctor", "--offline"]).run();
+    // Nobody of that name is there.
+    doctor().exit(1).says("db is postgres:").says("as reader").says("password authentication failed");
+    server.psql("postgres", "CREATE ROLE reader LOGIN PASSWORD 'the reader''s own'");
+    doctor().says("db: reads are asked as reader, encrypted").never_says("plugins' queries are asked as");
+    server.psql("postgres", "ALTER ROLE reader SUPERUSER");
+    doctor().says("reads are asked as reader, who may do anything");
+
+    let folder = TestEnvironment::new();
+    let server = MariaDb::start(&folder.path("server"));
+    folder.write("tidelock.toml", MARIADB.replace("PORT", &server.port().to_string()) + read);
+    folder.secret("read.password", "the reader's own");
+    let doctor = || {
+        let doctor = folder.tidelock(["doctor", "--offline"]);
+        doctor.env("DB_HOST", "localhost").env("DB_PASSWORD", mariadb::PASSWORD).run()
+    };
+    doctor().exit(1).says("Access denied for user 'reader'");
+    server.sql("CREATE USER reader@'127.0.0.1' IDENTIFIED BY 'the reader''s own'");
+    doctor().says("db: reads are asked as reader@127.0.0.1, encrypted");
+}
+
+#[test]
+fn a_plugin_without_a_grant_is_told_what_would_let_it_in() {
+    let files = [("role.yaml", "kind: postgres.role\nname: a\nspec: { name: a }\n")];
+    let site = Databases::with_files(files);
+    let config = site.world().read("tidelock.toml");
+    let (targets, _) = config.split_once("[grants.postgres]").unwrap();
+    site.world().write("tidelock.toml", targets);
+    let plan = site.tidelock(["plan"]).run();
+    let _ = plan.says("plugin postgres has no grant on target pg").says("databases = [\"app\"]").never_says("paths =");
+}
+
+#[test]
+fn a_statement_by_itself_has_an_end_too() {
+    let site = Databases::with_files([("db.yaml", "kind: postgres.database\nname: a\nspec: { name: a }\n")]);
+    let config = site.world().read("tidelock.toml");
+    let short = config.replace("user = \"postgres\"\n", "user = \"postgres\"\ntimeouts = { write = \"20ms\" }\n");
+    site.world().write("tidelock.toml", short);
+    let _ = site.tidelock(["apply", "--yes"]).run().exit(1).says("statement timeout");
+    assert_eq!(site.by_hand("postgres", "SELECT count(*) FROM pg_database WHERE datname = 'a'"), "0");
+    site.world().write("tidelock.toml", config);
+    site.apply();
+}
+
+#[test]
 fn doctor_says_who_we_are_on_a_mariadb_server() {
     let world = TestEnvironment::new();
     let server = MariaDb::start(&world.path("server"));
@@ -78,6 +130,7 @@ fn a_config_that_cannot_reach_a_database_is_refused_with_the_line() {
         ("[targets.db]\ntype = \"postgres\"\nhost = \"a\"\n", "without a user"),
         ("[targets.db]\ntype = \"postgres\"\nhost = \"a\"\nuser = \"a\"\npassword = \"b\"\n", "password"),
         ("[targets.db]\ntype = \"machine\"\nhost = \"a\"\n", "is no database server"),
+        ("[targets.db]\ntype = \"machine\"\ntimeouts = { write = \"1m\" }\n", "is no database, and has timeouts"),
         ("[targets.db]\ntype = \"postgres\"\nhost = \"a\"\nuser = \"a\"\ntls = { mode = \"maybe\" }\n", "maybe"),
     ] {
         with_config(config, 0).tidelock(["doctor", "--offline"]).run().exit(1).says(says);

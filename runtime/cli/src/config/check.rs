@@ -6,7 +6,7 @@ use std::path::Path;
 
 use jiff::SignedDuration;
 use tidelock_model::config::{
-    Config, OneOrMany, SecretDecl, ServerDecl, SourceDecl, TargetDecl, TargetKind, WebhookDecl,
+    Config, OneOrMany, SecretDecl, ServerDecl, SourceDecl, TargetDecl, TargetKind, TimeoutsDecl, TlsMode, WebhookDecl,
 };
 use tidelock_model::dns::absolute;
 use tidelock_model::grant::{Grant, glob};
@@ -136,7 +136,7 @@ fn check_target(file: &File<'_>, name: &str, target: &TargetDecl) -> Result<(), 
             "key = { name = \"tidelock\", secret = { file = \"tsig.secret\" } }",
         ),
         _ if dns && target.file.is_some() => ("file", "is no database in a file, and names one", "type = \"sqlite\""),
-        _ if dns => return check_zones(file, name, target),
+        _ if dns => return check_zones(file, name, target).and_then(|()| check_timeouts(file, name, target)),
         _ if !target.is_server() && server != ServerDecl::default() => {
             ("type", "is no database server, and says how to reach one", "type = \"postgres\"")
         }
@@ -161,18 +161,54 @@ fn check_target(file: &File<'_>, name: &str, target: &TargetDecl) -> Result<(), 
         _ if target.is_server() && server.user.is_none() => {
             ("type", "is a database server without a user", "user = \"tidelock\"")
         }
-        TargetKind::Mysql if server.next_password.is_some() => {
-            ("next_password", "is a MariaDB server, and has a next_password", "password = { file = \"db.password\" }")
-        }
+        TargetKind::Mysql if server.database.is_some() => (
+            "database",
+            "is a MariaDB or MySQL server, and names a database; none is opened there",
+            "databases = [\"shop\"] in its grants says which may be looked at and changed; take `database` out",
+        ),
         _ if target.is_server() && server.tls.cert.is_some() != server.tls.key.is_some() => (
             "tls",
             "has one of tls.cert and tls.key; they come together",
             "tls = { cert = \"c.pem\", key = \"c.key\" }",
         ),
-        _ => return Ok(()),
+        _ if target.is_server() && server.tls.ca.is_some() && server.tls.mode != TlsMode::VerifyFull => (
+            "tls.ca",
+            "has authorities that nobody is checked by: only `verify-full` does",
+            "tls = { mode = \"verify-full\", ca = \"ca.pem\" }",
+        ),
+        _ if target.is_server() && server.tls.cert.is_some() && server.tls.mode == TlsMode::Off => (
+            "tls.cert",
+            "has a certificate of its own, which is shown to nobody without encryption",
+            "tls = { mode = \"verify-full\", cert = \"c.pem\", key = \"c.key\" }",
+        ),
+        _ if target.is_server() && server.tls.plain_to_others && server.tls.mode != TlsMode::Off => (
+            "tls.plain_to_others",
+            "has plain_to_others, and encrypts: it counts with `off` alone",
+            "tls = { mode = \"off\", plain_to_others = true }, or take it out",
+        ),
+        _ => return check_timeouts(file, name, target),
     };
     let message = format!("[targets.{name}] {message}");
-    Err(file.wrong(&["targets", name, field], message, Some(format!("write it as: {hint}"))))
+    let path: Vec<&str> = ["targets", name].into_iter().chain(field.split('.')).collect();
+    Err(file.wrong(&path, message, Some(format!("write it as: {hint}"))))
+}
+
+fn check_timeouts(file: &File<'_>, name: &str, target: &TargetDecl) -> Result<(), CliError> {
+    let TimeoutsDecl { statement, lock, write, turn } = &target.timeouts;
+    let given = [("statement", statement), ("lock", lock), ("write", write), ("turn", turn)];
+    for (key, text) in given {
+        let path = ["targets", name, "timeouts", key];
+        check_duration(file, &path, text.as_deref())?;
+        let longest = SignedDuration::from_hours(24);
+        if text.as_ref().and_then(|text| text.parse::<SignedDuration>().ok()).is_some_and(|length| length > longest) {
+            return Err(file.wrong(&path, "longer than a day", Some(format!("write it as: {key} = \"24h\""))));
+        }
+    }
+    if target.timeouts == TimeoutsDecl::default() || target.is_server() || target.kind == TargetKind::Sqlite {
+        return Ok(());
+    }
+    let message = format!("[targets.{name}] is no database, and has timeouts");
+    Err(file.wrong(&["targets", name, "timeouts"], message, Some("take them out".to_owned())))
 }
 
 fn check_zones(file: &File<'_>, name: &str, target: &TargetDecl) -> Result<(), CliError> {

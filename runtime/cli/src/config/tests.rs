@@ -202,6 +202,27 @@ fn values_that_make_no_sense() {
 }
 
 #[test]
+fn words_of_a_database_that_would_count_for_nothing() {
+    let server = |kind: &str, more: &str| {
+        complaint(&format!("[targets.db]\ntype = \"{kind}\"\nhost = \"a\"\nuser = \"a\"\n{more}\n"))
+    };
+    for (kind, more, place, says) in [
+        ("mysql", "database = \"shop\"", "5:12", "names a database; none is opened there"),
+        ("postgres", "tls = { mode = \"require\", ca = \"ca.pem\" }", "5:33", "authorities that nobody is checked by"),
+        ("mysql", "tls = { mode = \"off\", ca = \"ca.pem\" }", "5:29", "authorities that nobody is checked by"),
+        ("postgres", "tls = { plain_to_others = true }", "5:27", "counts with `off` alone"),
+        ("mysql", "tls = { mode = \"require\", plain_to_others = true }", "5:45", "counts with `off` alone"),
+        ("postgres", "tls = { mode = \"off\", cert = \"c\", key = \"k\" }", "5:31", "shown to nobody"),
+        ("postgres", "netns = \"blue\"", "5:9", "is a database server, and has a netns"),
+        ("postgres", "timeouts = { write = \"soon\" }", "5:22", "\"soon\" is not a length of time"),
+        ("postgres", "timeouts = { write = \"200h\" }", "5:22", "longer than a day"),
+    ] {
+        let said = server(kind, more);
+        assert!(said.contains(says) && said.contains(&format!("tidelock.toml:{place}")), "{more}: {said}");
+    }
+}
+
+#[test]
 fn a_gate_that_cannot_be_meant() {
     assert_snapshot!(complaint("[[gate]]\nwindow = [\"Sun 02:00-04:00 UTC\", \"Sun 02:00-04:00\"]\n"), @r#"
     error: "Sun 02:00-04:00" is not a window: days, times and a time zone, as in "Sun 02:00-04:00 Europe/Berlin"
