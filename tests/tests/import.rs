@@ -118,6 +118,27 @@ fn it_writes_what_a_person_would_and_over_nothing() {
 }
 
 #[test]
+fn names_that_nobody_can_read_are_found_like_others() {
+    let site = Databases::with_files([]);
+    for name in ["line\nbreak", "bell\u{7}", "zero\u{200b}width", "turned\u{202e}around"] {
+        site.by_hand("postgres", &format!("CREATE ROLE \"{name}\""));
+    }
+    let before = site.server().dump();
+    import(&site);
+    let roles = site.world().read("infra/db/postgres.role.yaml");
+    for name in ["line-break", "bell", "zero-width", "turned-around"] {
+        assert!(roles.contains(&format!("name: {name}\n")), "{roles}");
+    }
+    assert_eq!(effects(&site), "", "a plan of what was imported has effects");
+    site.apply();
+    // They are changed and healed like others, too.
+    site.by_hand("postgres", "ALTER ROLE \"line\nbreak\" CREATEDB");
+    site.by_hand("postgres", "ALTER ROLE \"zero\u{200b}width\" CREATEDB");
+    site.apply();
+    assert_eq!(site.server().dump(), before);
+}
+
+#[test]
 fn a_plugin_that_does_not_look_says_so() {
     let site = Site::new();
     let ran = site.tidelock(["import", "local"]).run().exit(64);

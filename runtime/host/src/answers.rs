@@ -22,6 +22,8 @@ use crate::renderer::MAX_SUMMARY;
 use crate::seen::SeenTable;
 
 const MAX_DOC: usize = 16 << 10;
+/// What something is called.
+const MAX_NAME: usize = 200;
 /// Kinds of a provider, fields of a kind, edges and remarks of a resource.
 const MAX_LIST: usize = 1_000;
 
@@ -174,7 +176,8 @@ pub(crate) fn observation(door: &Door, seen: &SeenTable, answer: wit::Observatio
 
 pub(crate) fn found(found: wit_discover::Found) -> Result<Found, String> {
     Ok(Found {
-        name: json::key("name", found.name)?,
+        // What something is called, from which names are made: whatever it holds, others are found too.
+        name: json::key("name", tame(&found.name, MAX_NAME).replace(['\n', '\t'], " "))?,
         spec: json::object(&found.spec)?,
         remarks: few("remarks", found.remarks)?.iter().map(|remark| tame(remark, MAX_LINE)).collect(),
     })

@@ -147,7 +147,7 @@ impl Diagnostic {
 
 /// Characters that are not seen, or that change how others are: bidirectional marks
 /// and overrides, spaces without width, line separators, tags.
-fn invisible(c: char) -> bool {
+pub(crate) fn invisible(c: char) -> bool {
     matches!(c, '\u{061c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}' | '\u{e0000}'..='\u{e007f}')
 }
 

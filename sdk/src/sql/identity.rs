@@ -1,8 +1,8 @@
 //! Identities as the host tells them from statements: `table:app/public/orders`. The host
 //! compares them with those of changes, so a plugin must spell them the same way.
 
-/// One part of an identity: a name with `%`, `/`, `@` and control characters written as
-/// their numbers.
+/// One part of an identity: a name with `%`, `/`, `@`, control characters and characters that
+/// nobody sees written as their numbers.
 ///
 /// ```
 /// assert_eq!(tidelock_sdk::sql::identity::part("50%/a@b"), "50%25%2Fa%40b");
@@ -11,7 +11,7 @@
 pub fn part(name: &str) -> String {
     let mut out = String::with_capacity(name.len());
     for c in name.chars() {
-        if matches!(c, '%' | '/' | '@') || c.is_control() {
+        if matches!(c, '%' | '/' | '@') || c.is_control() || invisible(c) {
             let mut bytes = [0; 4];
             for byte in c.encode_utf8(&mut bytes).bytes() {
                 out.push_str(&format!("%{byte:02X}"));
@@ -21,6 +21,12 @@ pub fn part(name: &str) -> String {
         }
     }
     out
+}
+
+/// Bidirectional marks and overrides, spaces without width, line separators, tags: the host's own
+/// list.
+fn invisible(c: char) -> bool {
+    matches!(c, '\u{061c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}' | '\u{e0000}'..='\u{e007f}')
 }
 
 /// An identity of a class and the parts of a name.

@@ -2,15 +2,16 @@
 //! that the statement is proposed for, and the operator's grant against both.
 
 use super::{Act, Defaults, Granted, Grantee, Object, Setting, SqlEffect, Verb};
+use crate::error::invisible;
 use crate::name::Identity;
 
-/// One part of an identity, with the characters that stand between parts written as `%` and
-/// their number.
+/// One part of an identity, with the characters that stand between parts, and those that nobody
+/// sees, written as `%` and their number.
 #[must_use]
 pub fn part(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
-        if matches!(c, '%' | '/' | '@') || c.is_control() {
+        if matches!(c, '%' | '/' | '@') || c.is_control() || invisible(c) {
             let mut bytes = [0; 4];
             for byte in c.encode_utf8(&mut bytes).bytes() {
                 out.push_str(&format!("%{byte:02X}"));
