@@ -283,6 +283,7 @@ fn as_json(applied: &Applied) -> serde_json::Value {
         "format": "tidelock.apply/1",
         "end": applied.end,
         "runs": applied.runs,
+        "overtaken": applied.overtaken,
         "failures": applied.failures.iter().map(|(address, fault)| json!({ "address": address, "fault": fault })).collect::<Vec<_>>(),
         "skipped": applied.skipped.iter().map(|(address, why)| json!({ "address": address, "why": why })).collect::<Vec<_>>(),
         "mismatches": applied.mismatches.iter().map(|one| json!({ "address": one.address, "why": one.why })).collect::<Vec<_>>(),
@@ -301,6 +302,10 @@ fn report(context: &Context, args: &Args, applied: &Applied, was_shown: bool) ->
         out.text(&shown(&applied.plan, out, args.length))?;
     }
     let mut text = String::from("\n");
+    if !applied.overtaken.is_empty() {
+        let runs = count(applied.overtaken.len(), "run");
+        text.push_str(&format!("planned anew after {runs}: somebody else changed what the plan relied on\n"));
+    }
     for (address, fault) in &applied.failures {
         text.push_str(&format!("{} {address}: {}\n", paint.bad("failed"), one_line(&fault.message)));
         text.push_str(&hinted(fault.hint.as_deref()));
@@ -336,7 +341,8 @@ fn report(context: &Context, args: &Args, applied: &Applied, was_shown: bool) ->
     let again = || args.again(context);
     text.push_str(&match applied.end {
         RunEnd::Done => format!("{}: {} done.\n", paint.good("Done"), count(counts.done, "change")),
-        RunEnd::Nothing => return Ok(()),
+        RunEnd::Nothing if applied.overtaken.is_empty() => return Ok(()),
+        RunEnd::Nothing => format!("{}: nothing was left to do.\n", paint.good("Done")),
         RunEnd::Partly => format!("{}: {numbers}.\nNext: {}\n", paint.warn("Partly applied"), again()),
         RunEnd::Interrupted => format!("{}: {numbers}.\nNext: {}\n", paint.warn("Ended early"), again()),
         RunEnd::Failed => format!("{}: {numbers}.\nNext: {}\n", paint.bad("Failed"), context.command(&["status"])),

@@ -81,7 +81,7 @@ pub async fn destroy(
         // Nobody got there: what is left waits for something else.
         let stuck = left.is_empty() || open.as_ref().is_some_and(|open| left.len() >= open.len());
         applied = Some(match (applied, &open) {
-            (Some(before), Some(open)) => ended::further(before, more, open),
+            (Some(before), Some(open)) => ended::further(before, more, open, &BTreeSet::new()),
             _ => more,
         });
         if let (true, Some(applied)) = (stuck, &applied) {

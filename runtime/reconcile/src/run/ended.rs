@@ -35,6 +35,7 @@ pub(super) fn together(
         waits: vec![],
         deferred: vec![],
         cut_short: vec![],
+        overtaken: BTreeSet::new(),
     });
     for part in &plan.lanes {
         let through = performed && applied.plan.lanes.iter().any(|done| done.lane == part.lane);
@@ -51,10 +52,16 @@ pub(super) fn together(
     Ok(applied)
 }
 
-/// Puts a further pass of a run to the ones before: it was about what was `open` there.
-pub(super) fn further(before: Applied, more: Applied, open: &BTreeSet<Lane>) -> Applied {
+/// Puts a further pass of a run to the ones before: it was about what was `open` there, and of what
+/// had gone wrong in lanes that were `overtaken` nothing is left but what it says.
+pub(super) fn further(before: Applied, more: Applied, open: &BTreeSet<Lane>, overtaken: &BTreeSet<Lane>) -> Applied {
     let refused = [before.end, more.end].contains(&RunEnd::Refused);
     let mut all = before;
+    all.failures.retain(|(of, _)| !overtaken.contains(&of.lane()));
+    all.skipped.retain(|(of, _)| !overtaken.contains(&of.lane()));
+    all.mismatches.retain(|one| !overtaken.contains(&one.address.lane()));
+    let left_behind = all.runs.iter().filter(|run| overtaken.contains(&run.lane)).map(|run| run.id.clone());
+    all.overtaken.extend(left_behind);
     all.waits.retain(|(lane, _)| !open.contains(lane));
     all.deferred.retain(|(of, _)| !open.contains(&of.lane()));
     all.runs.extend(more.runs);
@@ -117,10 +124,25 @@ pub(super) fn rest(applied: &Applied, before: Option<&BTreeMap<Lane, usize>>) ->
     rest
 }
 
+/// The lanes in which nothing is wrong but that somebody else changed what the plan relied on: the
+/// target refused that, and planned anew it may go.
+pub(super) fn overtaken(applied: &Applied) -> BTreeSet<Lane> {
+    let is_behind = |fault: &Fault| fault.code == "changed" && fault.retryable;
+    let mut lanes: BTreeSet<Lane> =
+        applied.failures.iter().filter(|(_, fault)| is_behind(fault)).map(|(of, _)| of.lane()).collect();
+    lanes.retain(|lane| {
+        applied.failures.iter().all(|(of, fault)| of.lane() != *lane || is_behind(fault))
+            && applied.runs.iter().all(|run| run.lane != *lane || run.counts.unknown == 0)
+            && applied.unchecked.iter().all(|(of, _)| of != lane)
+    });
+    lanes
+}
+
 /// How a run ended over all of its lanes.
 fn ended(applied: &Applied, refused: bool) -> RunEnd {
     let done = applied.runs.iter().any(|run| run.counts.done > 0);
-    match worst(&applied.runs, done && !applied.plan.errors.is_empty()) {
+    let count = |run: &&Run| !applied.overtaken.contains(&run.id);
+    match worst(applied.runs.iter().filter(count), done, done && !applied.plan.errors.is_empty()) {
         end @ (RunEnd::Failed | RunEnd::Partly | RunEnd::Interrupted) => end,
         _ if !applied.unchecked.is_empty() && done => RunEnd::Partly,
         _ if !applied.unchecked.is_empty() => RunEnd::Failed,
@@ -132,10 +154,10 @@ fn ended(applied: &Applied, refused: bool) -> RunEnd {
     }
 }
 
-fn worst(runs: &[Run], errors: bool) -> RunEnd {
-    let ends: Vec<RunEnd> = runs.iter().filter_map(|run| run.end).collect();
+fn worst<'r>(runs: impl Iterator<Item = &'r Run>, done: bool, errors: bool) -> RunEnd {
+    let ends: Vec<RunEnd> = runs.filter_map(|run| run.end).collect();
     let any = |end: RunEnd| ends.contains(&end);
-    let done = any(RunEnd::Done) || any(RunEnd::Partly);
+    let done = done || any(RunEnd::Done) || any(RunEnd::Partly);
     match () {
         () if any(RunEnd::Interrupted) => RunEnd::Interrupted,
         () if any(RunEnd::Failed) && !done => RunEnd::Failed,

@@ -83,7 +83,14 @@ pub struct Applied {
     pub deferred: Vec<(Address, String)>,
     /// Why it ended before a further pass, where one was due.
     pub cut_short: Vec<Diagnostic>,
+    /// Those of `runs` that somebody else was ahead of: a later one planned their lanes anew.
+    pub overtaken: BTreeSet<String>,
 }
+
+/// How often a lane is planned anew since somebody else changed what its plan relied on.
+const OVERTAKEN: u32 = 4;
+/// How long others are given before that, in ms; twice as long each time.
+const OVERTAKEN_MS: u64 = 200;
 
 /// Plans: what would be done, and nothing else.
 ///
@@ -105,7 +112,7 @@ pub async fn plan(runtime: &Runtime, selection: &Selection, options: &PlanOption
 /// done now, and only if they are equal is *that* done. What waits for other lanes of the
 /// run goes on in further passes, at the same revision and under the same yes. What could
 /// not be planned before the rest of its lane was done is planned then, and asks for a yes
-/// of its own.
+/// of its own; and so does what somebody else was ahead of.
 ///
 /// # Errors
 /// See [`RunError`]. Failures of single changes are in [`Applied`].
@@ -124,22 +131,28 @@ pub async fn apply(
     let mut applied = pass(runtime, &fetched, lanes, who, caller, saved, &mut given).await?;
     if let Caller::Once(_) = caller {
         let (mut behind, mut rest) = (rollout::to_go_on(&applied), ended::rest(&applied, None));
-        while !(behind.is_empty() && rest.is_empty()) {
-            given.ask_anew(rest.keys());
-            let open: BTreeSet<Lane> = behind.iter().chain(rest.keys()).cloned().collect();
+        let (mut overtaken, mut tries) = (ended::overtaken(&applied), 0);
+        while !(behind.is_empty() && rest.is_empty() && overtaken.is_empty()) {
+            if !overtaken.is_empty() {
+                runtime.clock.sleep(OVERTAKEN_MS << tries).await;
+                tries += 1;
+            }
+            given.ask_anew(rest.keys().chain(&overtaken));
+            let open: BTreeSet<Lane> = behind.iter().chain(rest.keys()).chain(&overtaken).cloned().collect();
             let more = match further(runtime, selection, &fetched, &open, who, caller, &mut given).await {
                 Ok(more) => more,
                 Err(error) => return Ok(ended::cut_short(applied, error)),
             };
             let left = rollout::to_go_on(&more);
             // Nobody got there: what is left waits for something else.
-            let stuck = rest.is_empty() && left.len() >= behind.len();
+            let stuck = rest.is_empty() && overtaken.is_empty() && left.len() >= behind.len();
             rest = ended::rest(&more, Some(&rest));
-            applied = ended::further(applied, more, &open);
-            if stuck && rest.is_empty() {
+            let again = if tries < OVERTAKEN { ended::overtaken(&more) } else { BTreeSet::new() };
+            applied = ended::further(applied, more, &open, &overtaken);
+            if stuck && rest.is_empty() && again.is_empty() {
                 break;
             }
-            behind = left;
+            (behind, overtaken) = (left, again);
         }
     }
     Ok(applied)

@@ -1,6 +1,6 @@
 //! The last stage: where each lane stands.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use tidelock_model::event::RunEvent;
@@ -275,5 +275,6 @@ pub(super) fn finish(
         waits: vec![],
         deferred: vec![],
         cut_short: vec![],
+        overtaken: BTreeSet::new(),
     })
 }

@@ -12,6 +12,7 @@ mod holds;
 mod leases;
 #[path = "tests/looping.rs"]
 mod looping;
+mod overtaken;
 #[path = "tests/pins.rs"]
 mod pins;
 #[path = "tests/rollouts.rs"]
