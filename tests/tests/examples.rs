@@ -96,6 +96,10 @@ fn databases_does_what_its_readme_says() {
     let (_world, _copy, said) = follow("databases", "databases");
     assert!(said.contains("CREATE DATABASE \"shop\""), "the first plan was not shown:\n{said}");
     assert!(said.contains("NOSUPERUSER"), "the change by hand was not shown:\n{said}");
+    assert!(said.contains("CREATE DATABASE `stock`") && said.contains("MAX_USER_CONNECTIONS 5"), "{said}");
+    let held: Vec<&str> =
+        said.lines().filter(|line| line.starts_with("GRANT ") && line.contains("`stock`.*")).collect();
+    assert_eq!(held, ["GRANT INSERT, UPDATE ON `stock`.* TO `picker`@`localhost`"], "DROP was taken back\n{said}");
     let answers: Vec<&str> = said.lines().filter(|line| matches!(*line, "f" | "t")).collect();
     assert_eq!(answers, ["f", "f"], "neither superuser nor member\n{said}");
 }
