@@ -38,8 +38,8 @@ impl Both {
         }
         let mut anew = 0;
         std::thread::scope(|scope| {
-            let applies = self.worlds.each_ref().map(|world| world.tidelock(["apply", "--yes"]));
-            let at_once = applies.each_ref().map(|apply| scope.spawn(|| apply.run()));
+            let applies = self.worlds.iter().map(|world| world.tidelock(["apply", "--yes"]));
+            let at_once: Vec<_> = applies.map(|apply| scope.spawn(|| apply.run())).collect();
             for run in at_once {
                 let ran = run.join().expect("a call of the binary");
                 assert_eq!(ran.code, 0, "on {} in round {round}\n{}", self.target, ran.story());

@@ -164,7 +164,7 @@ fn check_target(file: &File<'_>, name: &str, target: &TargetDecl) -> Result<(), 
         TargetKind::Mysql if server.database.is_some() => (
             "database",
             "is a MariaDB or MySQL server, and names a database; none is opened there",
-            "databases = [\"shop\"] in its grants says which may be looked at and changed; take `database` out",
+            "databases = [\"shop\"], in [grants.mysql], and take `database` out",
         ),
         _ if target.is_server() && server.tls.cert.is_some() != server.tls.key.is_some() => (
             "tls",
@@ -201,7 +201,11 @@ fn check_timeouts(file: &File<'_>, name: &str, target: &TargetDecl) -> Result<()
         check_duration(file, &path, text.as_deref())?;
         let longest = SignedDuration::from_hours(24);
         if text.as_ref().and_then(|text| text.parse::<SignedDuration>().ok()).is_some_and(|length| length > longest) {
-            return Err(file.wrong(&path, "longer than a day", Some(format!("write it as: {key} = \"24h\""))));
+            return Err(file.wrong(
+                &path,
+                "a time-out of more than a day",
+                Some(format!("write it as: {key} = \"24h\"")),
+            ));
         }
     }
     if target.timeouts == TimeoutsDecl::default() || target.is_server() || target.kind == TargetKind::Sqlite {

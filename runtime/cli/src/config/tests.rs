@@ -206,16 +206,32 @@ fn words_of_a_database_that_would_count_for_nothing() {
     let server = |kind: &str, more: &str| {
         complaint(&format!("[targets.db]\ntype = \"{kind}\"\nhost = \"a\"\nuser = \"a\"\n{more}\n"))
     };
+    assert_snapshot!(server("mysql", "database = \"shop\""), @r#"
+    error: [targets.db] is a MariaDB or MySQL server, and names a database; none is opened there
+     --> tidelock.toml:5:12
+      |
+    5 | database = "shop"
+      |            ^^^^^^
+      |
+      = hint: write it as: databases = ["shop"], in [grants.mysql], and take `database` out
+    "#);
+    assert_snapshot!(server("postgres", "tls = { mode = \"require\", ca = \"ca.pem\" }"), @r#"
+    error: [targets.db] has authorities that nobody is checked by: only `verify-full` does
+     --> tidelock.toml:5:32
+      |
+    5 | tls = { mode = "require", ca = "ca.pem" }
+      |                                ^^^^^^^^
+      |
+      = hint: write it as: tls = { mode = "verify-full", ca = "ca.pem" }
+    "#);
     for (kind, more, place, says) in [
-        ("mysql", "database = \"shop\"", "5:12", "names a database; none is opened there"),
-        ("postgres", "tls = { mode = \"require\", ca = \"ca.pem\" }", "5:33", "authorities that nobody is checked by"),
-        ("mysql", "tls = { mode = \"off\", ca = \"ca.pem\" }", "5:29", "authorities that nobody is checked by"),
+        ("mysql", "tls = { mode = \"off\", ca = \"ca.pem\" }", "5:28", "authorities that nobody is checked by"),
         ("postgres", "tls = { plain_to_others = true }", "5:27", "counts with `off` alone"),
         ("mysql", "tls = { mode = \"require\", plain_to_others = true }", "5:45", "counts with `off` alone"),
-        ("postgres", "tls = { mode = \"off\", cert = \"c\", key = \"k\" }", "5:31", "shown to nobody"),
+        ("postgres", "tls = { mode = \"off\", cert = \"c\", key = \"k\" }", "5:30", "shown to nobody"),
         ("postgres", "netns = \"blue\"", "5:9", "is a database server, and has a netns"),
         ("postgres", "timeouts = { write = \"soon\" }", "5:22", "\"soon\" is not a length of time"),
-        ("postgres", "timeouts = { write = \"200h\" }", "5:22", "longer than a day"),
+        ("postgres", "timeouts = { write = \"200h\" }", "5:22", "more than a day"),
     ] {
         let said = server(kind, more);
         assert!(said.contains(says) && said.contains(&format!("tidelock.toml:{place}")), "{more}: {said}");

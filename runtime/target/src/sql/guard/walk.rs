@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 
 use sqlparser::ast::{
-    BinaryOperator, Cte, DataType, Distinct, Expr, Fetch, Function, GroupByExpr, Ident, Join, JoinConstraint,
+    BinaryOperator, Cte, DataType, Distinct, Expr, Fetch, Function, GroupByExpr, Ident, InTarget, Join, JoinConstraint,
     JoinOperator, LimitClause, NamedWindowDefinition, NamedWindowExpr, ObjectName, ObjectNamePart, Offset, OrderBy,
     OrderByKind, Query, Select, SelectFlavor, SelectItem, SelectItemQualifiedWildcardKind, SetExpr, Statement,
     TableAlias, TableFactor, TableWithJoins, Values, WildcardAdditionalOptions, With, visit_expressions,
@@ -77,7 +77,8 @@ pub(super) fn computes(rules: &dyn Rules, statement: &Statement) -> bool {
         // Types of users bring functions of their own, and so do operators.
         Expr::Cast { data_type: DataType::Custom(..), .. } => false,
         Expr::BinaryOp { op: BinaryOperator::Custom(_) | BinaryOperator::PGCustomBinaryOperator(_), .. } => false,
-        Expr::Subquery(_) | Expr::Exists { .. } | Expr::InSubquery { .. } => false,
+        Expr::Subquery(_) | Expr::Exists { .. } => false,
+        Expr::In { target, .. } => matches!(target, InTarget::List(_)),
         _ => true,
     };
     let judged = visit_expressions(statement, |expr| match fine(expr) {
