@@ -48,7 +48,7 @@ fn only_a_yes_is_a_yes() {
 fn a_plan_may_be_read_for_longer_than_a_lease_lasts_beside_a_daemon() {
     let site = Site::with_files([("a", "one\n")]);
     let config = site.world().read("tidelock.toml");
-    site.world().write("tidelock.toml", format!("[store]\nlease = \"1s\"\n\n{config}"));
+    site.world().write("tidelock.toml", format!("[store]\nlease = \"3s\"\n\n{config}"));
     let mut child = at_terminal(&site);
     let (mut shown, mut byte) = (Vec::new(), [0]);
     let mut terminal = child.stdout.take().expect("a standard output");
@@ -58,7 +58,7 @@ fn a_plan_may_be_read_for_longer_than_a_lease_lasts_beside_a_daemon() {
     }
     // It wants to look at what was never applied, again and again.
     let daemon = Daemon::start(&site);
-    std::thread::sleep(Duration::from_secs(4));
+    std::thread::sleep(Duration::from_secs(8));
     child.stdin.take().expect("a standard input").write_all(b"y\n").expect("an answer");
     terminal.read_to_end(&mut shown).expect("the rest");
     assert!(child.wait().expect("its end").success(), "{}\n{}", String::from_utf8_lossy(&shown), daemon.log());
