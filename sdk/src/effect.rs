@@ -79,6 +79,16 @@ pub struct PutFile {
     pub validate: Option<Vec<String>>,
 }
 
+/// Puts a text of the plugin's own making in place: it stands in the change's desired spec, as
+/// the value of a field whose name is the path.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PutText {
+    /// Where.
+    pub path: String,
+    /// What the file is to hold.
+    pub text: String,
+}
+
 /// Changes the attributes of what is there.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SetAttributes {
@@ -156,6 +166,12 @@ pub fn put_file(path: impl Into<String>, content: &crate::Content) -> Effect<Put
         validate: None,
     };
     effect(body, AfterCrash::Observe)
+}
+
+/// Puts a text of the plugin's own making in place, with missing parent directories. It must stand
+/// in the desired spec, as the value of a field whose name is the path.
+pub fn put_text(path: impl Into<String>, text: impl Into<String>) -> Effect<PutText> {
+    effect(PutText { path: path.into(), text: text.into() }, AfterCrash::Observe)
 }
 
 /// Changes the attributes of what is at a path.
@@ -348,6 +364,7 @@ mod sealed {
 
 proposable! {
     PutFile => put_file;
+    PutText => put_text;
     SetAttributes => set_attributes;
     MakeDirectory => make_directory;
     Link => link;

@@ -45,6 +45,20 @@ pub struct DesiredResource {
     pub place: Place,
 }
 
+/// The text that stands in a spec under a path: a file that its provider writes itself. The
+/// path, absolute, is the name of the field.
+#[must_use]
+pub fn text_under<'s>(spec: &'s Value, path: &str) -> Option<&'s str> {
+    match spec {
+        Value::Object(map) => {
+            let here = map.get(path).filter(|_| path.starts_with('/')).and_then(Value::as_str);
+            here.or_else(|| map.values().find_map(|value| text_under(value, path)))
+        }
+        Value::Array(items) => items.iter().find_map(|item| text_under(item, path)),
+        _ => None,
+    }
+}
+
 /// The module of a stack, read from another revision than the stack itself.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ModuleAt {

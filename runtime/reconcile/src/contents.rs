@@ -6,9 +6,12 @@ use std::sync::Arc;
 
 use base64::Engine as _;
 use serde_json::{Value, json};
+use tidelock_model::desired::text_under;
 use tidelock_model::digest::Digest;
+use tidelock_model::effect::EffectBody;
 use tidelock_model::error::{Blame, Diagnostic, Fault, Place};
 use tidelock_model::kind::{KindInfo, covers};
+use tidelock_model::plan::Plan;
 use tidelock_model::pointer;
 use tidelock_model::port::{Blobs, Store, Tree};
 use tidelock_model::secret::{self, SecretName, SecretRef, SecretValue};
@@ -49,6 +52,29 @@ impl BlobSet {
     pub(crate) fn extend(&mut self, other: BlobSet) {
         self.origins.extend(other.origins);
         self.secrets.extend(other.secrets);
+    }
+
+    /// Takes in what providers wrote themselves: texts that stand in what their resources are to
+    /// be, under the paths of their files.
+    pub(crate) fn take_texts(&mut self, plan: &Plan) {
+        let after: HashMap<_, _> = plan
+            .changes
+            .iter()
+            .filter_map(|change| Some(((change.address.lane(), &change.address.resource), change.after.as_ref()?)))
+            .collect();
+        for group in &plan.groups {
+            for effect in group.effects.iter().map(|planned| &planned.effect) {
+                let EffectBody::PutFile { path, content, .. } = &effect.body else { continue };
+                if self.origins.contains_key(content) {
+                    continue;
+                }
+                let after = after.get(&(group.lane.clone(), &effect.resource));
+                let text = after.and_then(|after| text_under(after, path));
+                if let Some(text) = text.filter(|text| Digest::of(text.as_bytes()) == *content) {
+                    self.origins.insert(*content, Origin::Inline(text.as_bytes().into()));
+                }
+            }
+        }
     }
 
     /// Keeps the value of a secret for as long as the pass lasts.

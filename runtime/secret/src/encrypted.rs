@@ -162,7 +162,9 @@ mod tests {
     }
 
     fn opened(keys: &Keys, encrypted: &[u8]) -> Result<Vec<u8>, Fault> {
-        super::Keys::read(&"/db.age".parse().unwrap(), &[keys.path.as_path()])?.file(encrypted).map(|value| value.to_vec())
+        super::Keys::read(&"/db.age".parse().unwrap(), &[keys.path.as_path()])?
+            .file(encrypted)
+            .map(|value| value.to_vec())
     }
 
     #[test]

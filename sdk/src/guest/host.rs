@@ -124,6 +124,10 @@ impl ProposePort<'_> {
         propose::put_file(&common_out(common), &file).map_err(error_in)
     }
 
+    pub(crate) fn put_text(self, common: Common, put: effect::PutText) -> Result<(), Error> {
+        propose::put_text(&common_out(common), &put.path, &put.text).map_err(error_in)
+    }
+
     pub(crate) fn set_attributes(self, common: Common, set: effect::SetAttributes) -> Result<(), Error> {
         propose::set_attributes(&common_out(common), &set.path, &attributes_out(set.attributes)).map_err(error_in)
     }

@@ -59,6 +59,7 @@ macro_rules! record {
 }
 record!(
     put_file: PutFile,
+    put_text: PutText,
     set_attributes: SetAttributes,
     make_directory: MakeDirectory,
     link: Link,

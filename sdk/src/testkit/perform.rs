@@ -3,7 +3,7 @@
 use super::machine::{Machine, Node};
 use crate::effect::dns;
 use crate::effect::network;
-use crate::effect::{Attributes, Common, Exec, Link, MakeDirectory, PutFile, Remove, SetAttributes};
+use crate::effect::{Attributes, Common, Exec, Link, MakeDirectory, PutFile, PutText, Remove, SetAttributes};
 use crate::error::Error;
 
 /// A recorded proposal.
@@ -20,6 +20,7 @@ pub struct Proposal {
 #[expect(missing_docs, reason = "each is the effect of the same name")]
 pub enum Body {
     PutFile(PutFile),
+    PutText(PutText),
     SetAttributes(SetAttributes),
     MakeDirectory(MakeDirectory),
     Link(Link),
@@ -45,6 +46,7 @@ impl Body {
     pub fn line(&self) -> String {
         match self {
             Self::PutFile(file) => format!("put-file {}", file.path),
+            Self::PutText(put) => format!("put-text {}", put.path),
             Self::SetAttributes(set) => format!("set-attributes {}", set.path),
             Self::MakeDirectory(made) => format!("make-directory {}", made.path),
             Self::Link(link) => format!("link {} -> {}", link.path, link.to),
@@ -145,6 +147,10 @@ impl Machine {
                     _ => Node::file(content),
                 };
                 self.put(&file.path, attributed(node, &file.attributes));
+            }
+            Body::PutText(put) => {
+                self.parent(&put.path, true)?;
+                self.put(&put.path, Node::file(put.text.as_str()));
             }
             Body::SetAttributes(set) => match self.node(&set.path) {
                 Some(node) => self.put(&set.path, attributed(node, &set.attributes)),

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use tidelock_model::digest::Digest;
 use tidelock_model::effect::{AfterCrash, Attributes, EffectBody, PathState};
 use tidelock_model::error::{Blame, Fault};
 use wasmtime::Result;
@@ -31,6 +32,18 @@ impl Host for CallState {
             validate: file.validate,
         };
         self.propose("machine/propose.put-file", common, body).await
+    }
+
+    async fn put_text(&mut self, common: Common, path: String, text: String) -> Result<Result<(), Error>> {
+        let body = EffectBody::PutFile {
+            path,
+            content: Digest::of(text.as_bytes()),
+            attributes: Attributes { mode: Some(0o644), ..Attributes::default() },
+            parents: true,
+            backup: None,
+            validate: None,
+        };
+        self.propose("machine/propose.put-text", common, body).await
     }
 
     async fn set_attributes(

@@ -1,6 +1,7 @@
 //! Whether an effect belongs to the change that it is proposed for, and what it rests on.
 
 use serde_json::Value;
+use tidelock_model::desired::text_under;
 use tidelock_model::digest::Digest;
 use tidelock_model::dns::DnsEffect;
 use tidelock_model::effect::{Attributes, EffectBody, PathState, Precondition};
@@ -23,6 +24,7 @@ pub(super) fn fits(body: &EffectBody, request: &StepRequest) -> Result<(), Strin
     if let Some(object) = body.object()
         && request.identity != object
         && !request.beneath.contains(&object)
+        && !own_text(body, request)
     {
         return Err("an effect may touch the identity of its change alone, or what was let through beneath it".into());
     }
@@ -31,7 +33,7 @@ pub(super) fn fits(body: &EffectBody, request: &StepRequest) -> Result<(), Strin
             well_formed(attributes)?;
             visible("backup suffix", backup.as_deref())?;
             let specs = [&request.desired, &request.last];
-            if !specs.into_iter().flatten().any(|spec| names_digest(spec, content)) {
+            if !own_text(body, request) && !specs.into_iter().flatten().any(|spec| names_digest(spec, content)) {
                 return Err("the content's digest is neither in the desired spec nor in the last one".into());
             }
             validate.as_ref().map_or(Ok(()), |argv| command(argv, request))
@@ -60,6 +62,19 @@ pub(super) fn fits(body: &EffectBody, request: &StepRequest) -> Result<(), Strin
         | EffectBody::Network(NetworkEffect::Remove { .. })
         | EffectBody::Dns(DnsEffect::RemoveRecords { .. }) => Ok(()),
         EffectBody::Sql(statement) => sql(statement, request),
+    }
+}
+
+/// Whether an effect is about a text of the plugin's own making that a person can review: put
+/// as it stands in the desired spec under its path, or removed where the last spec had it.
+fn own_text(body: &EffectBody, request: &StepRequest) -> bool {
+    let under = |spec: &Option<Value>, path: &str| {
+        spec.as_ref().and_then(|spec| text_under(spec, path)).map(|text| Digest::of(text.as_bytes()))
+    };
+    match body {
+        EffectBody::PutFile { path, content, .. } => under(&request.desired, path) == Some(*content),
+        EffectBody::Remove { path, tree: false } => under(&request.last, path).is_some(),
+        _ => false,
     }
 }
 

@@ -279,3 +279,32 @@ fn effects_on_a_network_say_what_the_spec_says() {
     let other = NetworkEffect::Remove { object: ObjectName::Link { name: "br1".into() } };
     assert!(fits(other).is_err());
 }
+
+#[test]
+fn a_text_of_the_plugins_own_stands_in_the_desired_spec() {
+    const PATH: &str = "/etc/network.conf";
+    let spec = |text: &str| json!({"link": "br0", "persist": {"kept": {PATH: text}}});
+    let request = StepRequest {
+        identity: Identity::new("link:br0"),
+        desired: Some(spec("new")),
+        last: Some(json!({"files": [{"/etc/old.conf": "old"}]})),
+        ..request()
+    };
+    let fits = |body: EffectBody| super::fit::fits(&body, &request);
+    let text = |path: &str, text: &str| EffectBody::PutFile {
+        path: path.to_owned(),
+        content: Digest::of(text.as_bytes()),
+        attributes: Attributes::default(),
+        parents: true,
+        backup: None,
+        validate: None,
+    };
+    assert_eq!(fits(text(PATH, "new")), Ok(()));
+    assert!(fits(text(PATH, "another")).is_err(), "another text");
+    assert!(fits(text("/etc/other", "new")).is_err(), "another path");
+    let remove = |path: &str, tree| fits(EffectBody::Remove { path: path.to_owned(), tree });
+    assert_eq!(remove("/etc/old.conf", false), Ok(()));
+    assert!(remove("/etc/old.conf", true).is_err());
+    assert!(remove(PATH, false).is_err(), "it was never there");
+    assert!(remove("files", false).is_err(), "a field that is no path");
+}

@@ -95,6 +95,7 @@ pub(super) async fn pass(runtime: &Runtime, fetched: &Fetched, lanes: Lanes) -> 
         }
     }
     let (mut plan, ledger) = tidelock_plan::plan(&fetched.revision, parts);
+    blobs.take_texts(&plan);
     plan.complete &= errors.is_empty();
     plan.errors.extend(errors);
     plan.warnings.splice(0..0, lanes.warnings.iter().cloned());

@@ -366,12 +366,28 @@ impl<'m> Performer<'m> {
         let Some(Precondition::Path { path, state }) = &effect.precondition else { return Ok(()) };
         let digest = matches!(state, PathState::File { digest: Some(_), .. });
         let now = self.looker.stat(path, digest)?.state;
-        if now == *state {
+        if now == *state || self.is_as_wanted(&effect.body)? {
             return Ok(());
         }
         let message =
             format!("{path} changed since it was looked at: expected {}, found {}", words(state), words(&now));
         Err(fault("changed", message).hint("plan again: the new plan starts from what is there now"))
+    }
+}
+
+impl Performer<'_> {
+    /// Whether a file is by now what an effect would make of it, so that putting it takes nothing
+    /// of anybody's away: several resources may need one and the same file.
+    fn is_as_wanted(&mut self, body: &EffectBody) -> Result<bool, Fault> {
+        let EffectBody::PutFile { path, content, attributes, backup: None, .. } = body else { return Ok(false) };
+        let PathState::File { digest, mode, owner, group, .. } = self.looker.stat(path, true)?.state else {
+            return Ok(false);
+        };
+        let fits = |wanted: &Option<String>, is: &String| wanted.as_ref().is_none_or(|wanted| wanted == is);
+        Ok(digest == Some(*content)
+            && attributes.mode.is_none_or(|wanted| wanted == mode)
+            && fits(&attributes.owner, &owner)
+            && fits(&attributes.group, &group))
     }
 }
 
