@@ -38,6 +38,15 @@ impl<'h> Machine<'h> {
 }
 
 impl Network<'_> {
+    /// What the target's system keeps its network in, so that it is there after the next start:
+    /// `networkd` or `ifupdown`; `None` where nothing is to be kept.
+    ///
+    /// # Errors
+    /// The target has no network.
+    pub fn keeper(&self) -> Result<Option<String>, Error> {
+        self.port.keeper()
+    }
+
     /// Looks at many objects in one call; answers are in the order of the question.
     ///
     /// # Errors

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use tidelock_model::config::TargetKind;
+use tidelock_model::config::{Keeper, TargetKind};
 use tidelock_model::dns::{Rrset, RrsetName};
 use tidelock_model::error::{Blame, Fault};
 use tidelock_model::grant::Grant;
@@ -189,11 +189,15 @@ impl SqlReads for Server {
 
 /// The reads of a network. See [`Network`].
 pub(crate) trait NetworkReads: Send + Sync {
+    fn keeper(&self) -> Option<Keeper>;
     fn look(&self, names: &[ObjectName]) -> Vec<Result<Option<Object>, Fault>>;
     fn normalise(&self, family: &str, name: &str, text: &str) -> Result<Table, Fault>;
 }
 
 impl NetworkReads for Network {
+    fn keeper(&self) -> Option<Keeper> {
+        Network::keeper(self)
+    }
     fn look(&self, names: &[ObjectName]) -> Vec<Result<Option<Object>, Fault>> {
         Network::look(self, names)
     }

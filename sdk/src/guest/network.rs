@@ -9,6 +9,10 @@ use crate::error::Error;
 use crate::network::Seen;
 
 impl MachinePort<'_> {
+    pub(crate) fn keeper(self) -> Result<Option<String>, Error> {
+        read::keeper().map_err(error_in)
+    }
+
     pub(crate) fn look_network(self, names: &[String]) -> Result<Vec<Seen>, Error> {
         let looked = read::look(names).map_err(error_in)?;
         let each = |looked| match looked {

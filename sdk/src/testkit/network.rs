@@ -23,6 +23,18 @@ impl Machine {
         }
     }
 
+    /// Takes an object away, as somebody else would behind the plugin's back.
+    pub fn remove_object(&self, name: &str) {
+        self.objects.borrow_mut().remove(name);
+    }
+
+    /// What its system keeps its network in: `networkd` or `ifupdown`.
+    #[must_use]
+    pub fn keeps_network(self, keeper: &str) -> Self {
+        self.keeper.replace(Some(keeper.to_owned()));
+        self
+    }
+
     /// An object as it is now.
     #[must_use]
     pub fn object(&self, name: &str) -> Option<Value> {
@@ -73,6 +85,10 @@ impl Machine {
 }
 
 impl MachinePort<'_> {
+    pub(crate) fn keeper(self) -> Result<Option<String>, Error> {
+        Ok(self.0.keeper.borrow().clone())
+    }
+
     pub(crate) fn look_network(self, names: &[String]) -> Result<Vec<Seen>, Error> {
         Ok(self.0.look_objects(names))
     }

@@ -119,6 +119,15 @@ fn check_target(file: &File<'_>, name: &str, target: &TargetDecl) -> Result<(), 
     // Of what a database server has, a DNS server has where it is.
     let reached = ServerDecl { host: server.host.clone(), port: server.port, ..ServerDecl::default() };
     let (field, message, hint) = match target.kind {
+        kind if kind != TargetKind::Machine && target.persist.is_some() => {
+            ("persist", "is no machine, and keeps a network", "type = \"machine\"")
+        }
+        // No system's networkd looks after a namespace beside its own.
+        _ if target.persist.is_some() && target.netns.is_some() && target.root.is_none() => (
+            "persist",
+            "keeps the network of a namespace in this system's own files, which would set it up beside it",
+            "root = \"/var/lib/machines/NAME\", the system that is in the namespace",
+        ),
         _ if !dns && !target.zones.is_empty() => ("zones", "is no DNS server, and has zones", "type = \"dns\""),
         _ if !dns && target.key.is_some() => ("key", "is no DNS server, and has a key", "type = \"dns\""),
         _ if dns && (server != reached || target.root.is_some() || target.netns.is_some()) => {

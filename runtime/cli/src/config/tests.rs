@@ -83,6 +83,26 @@ fn a_type_of_target_that_does_not_exist() {
 }
 
 #[test]
+fn a_network_is_kept_by_the_system_that_it_is_of() {
+    for (text, words) in [
+        ("[targets.r]\ntype = \"machine\"\npersist = \"netplan\"\n", "takes: networkd, ifupdown"),
+        (
+            "[targets.r]\ntype = \"sqlite\"\nfile = \"/a.db\"\npersist = \"networkd\"\n",
+            "is no machine, and keeps a network",
+        ),
+        (
+            "[targets.r]\ntype = \"machine\"\nnetns = \"a\"\npersist = \"networkd\"\n",
+            "keeps the network of a namespace in this system's own files",
+        ),
+    ] {
+        let said = complaint(text);
+        assert!(said.contains(words), "{said}");
+    }
+    let kept = "[targets.r]\ntype = \"machine\"\nnetns = \"a\"\nroot = \"/srv/a\"\npersist = \"ifupdown\"\n";
+    parse(Path::new("tidelock.toml"), kept).unwrap();
+}
+
+#[test]
 fn a_missing_key() {
     assert_snapshot!(complaint("[sources.infra]\nbranch = \"main\"\n"), @r#"
     error: [sources.infra] needs `url`

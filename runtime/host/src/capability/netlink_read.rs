@@ -16,6 +16,14 @@ use crate::eyes::NetworkReads;
 use crate::provider::Pass;
 
 impl Host for CallState {
+    async fn keeper(&mut self) -> Result<Result<Option<String>, Error>> {
+        self.door.enter_read("netlink/read.keeper", 1)?;
+        let pass = self.pass("netlink/read.keeper")?;
+        // The operator's word, and nothing of the target: it is under no grant.
+        let keeper = pass.eyes.network().map(|network| network.keeper());
+        Ok(keeper.map(|keeper| keeper.map(|keeper| keeper.word().to_owned())).map_err(|fault| to_guest(&fault)))
+    }
+
     async fn look(&mut self, names: Vec<String>) -> Result<Result<Vec<Looked>, Error>> {
         self.door.enter_read("netlink/read.look", names.len())?;
         let looked = self.look_at("netlink/read.look", names, false).await?;

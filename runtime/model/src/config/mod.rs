@@ -25,7 +25,7 @@ pub use http::HttpDecl;
 pub use secrets::{DecryptDecl, SecretDecl};
 pub use server::{Given, Hosts, Kept, ReaderDecl, Require, ServerDecl, TimeoutsDecl, TlsDecl, TlsMode};
 pub use source::{AllowDecl, AuthDecl, SourceDecl, SourceLimits, SshDecl, VerifyDecl, WebhookDecl};
-pub use target::{TargetDecl, TargetKind};
+pub use target::{Keeper, TargetDecl, TargetKind};
 
 /// The whole file, includes merged.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]

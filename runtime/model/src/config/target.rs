@@ -21,6 +21,10 @@ pub struct TargetDecl {
     /// that commands are run in. Default: this process's own.
     #[serde(default)]
     pub netns: Option<String>,
+    /// For a machine: what its system keeps its network in, so that what is set is there after the
+    /// next start, too. Default: nothing is kept.
+    #[serde(default)]
+    pub persist: Option<Keeper>,
     /// For a database in a file: the file, which is there.
     #[serde(default)]
     pub file: Option<String>,
@@ -126,6 +130,27 @@ impl TargetDecl {
         let ServerDecl { host, port, database, user, password, next_password, read, require, tls } = server;
         *self =
             Self { host, port, database, user, password, next_password, read, require, tls, ..std::mem::take(self) };
+    }
+}
+
+/// What a system keeps its network in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Keeper {
+    /// systemd-networkd.
+    Networkd,
+    /// ifupdown: `/etc/network/interfaces.d`.
+    Ifupdown,
+}
+
+impl Keeper {
+    /// The word for it in the config and for plugins.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Networkd => "networkd",
+            Self::Ifupdown => "ifupdown",
+        }
     }
 }
 

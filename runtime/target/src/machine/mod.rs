@@ -6,6 +6,7 @@
 //! file system: directories as handles and one name at a time, so that no path, link
 //! or race leads out of the root. Paths are absolute as the target sees them.
 
+pub(crate) mod before;
 mod cap;
 mod command;
 mod fault;
@@ -136,7 +137,7 @@ impl Machine {
             })?,
             None => Namespace::own(),
         };
-        let network = Network::new(namespace).keeping(options.rulesets.clone());
+        let network = Network::new(namespace).keeping(options.rulesets.clone()).kept_by(decl.persist);
         let (root, real) = (Arc::new(folder), Arc::new(real));
         Ok(Arc::new(Self { name: name.clone(), root, real, below, grants, network, options }))
     }
@@ -292,7 +293,8 @@ impl Target for Machine {
 
     async fn arm(&self, guard: &Guard) -> Result<(), Fault> {
         let (helper, namespace, guard) = (self.guard_helper()?, self.network.namespace().clone(), guard.clone());
-        blocking(move || network::arm(&helper, &namespace, &guard)).await?
+        let root = Arc::clone(&self.real);
+        blocking(move || network::arm(&helper, &namespace, &root, &guard)).await?
     }
 
     async fn call_back(&self, id: &str, why: &str) -> Result<(), Fault> {

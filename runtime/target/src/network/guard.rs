@@ -11,6 +11,7 @@
 //! long as it lives: a file that stands and that nobody holds is one whose guard is gone, be it
 //! killed or gone with its machine ([`relieve`]).
 
+use std::collections::BTreeSet;
 use std::fs::{self, File, TryLockError};
 use std::io::{BufRead as _, BufReader, ErrorKind, Read, Write as _};
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
@@ -19,9 +20,9 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
-use tidelock_model::effect::EffectBody;
+use tidelock_model::effect::{Effect, EffectBody};
 use tidelock_model::error::{Blame, Fault};
-use tidelock_model::network::{NetworkEffect, Object};
+use tidelock_model::network::{NetworkEffect, Object, ObjectName};
 use tidelock_model::port::{Guard, GuardState, Guarded};
 use tidelock_model::secret::SecretValue;
 
@@ -29,6 +30,7 @@ use super::rtnetlink::Rtnetlink;
 use super::view::View;
 use super::{Namespace, Network, Session, fault};
 use crate::dns::{DnsServer, Names};
+use crate::machine::before::{self, Before};
 
 /// How a guard is started, and where guards are kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,6 +53,12 @@ struct Order {
     inverses: Vec<NetworkEffect>,
     /// Addresses and routes as they were: what the effects swept away by themselves.
     there: Vec<Object>,
+    /// Where the target's files lie, and those of the network as they were: what is taken back
+    /// must not come with the next start of the system.
+    #[serde(default)]
+    root: PathBuf,
+    #[serde(default)]
+    files: Vec<Before>,
     /// What takes updates of a DNS server back, where it stands over those.
     #[serde(default)]
     names: Option<Names>,
@@ -115,7 +123,7 @@ const STANDS: &str = "armed";
 ///
 /// # Errors
 /// It could not be started.
-pub(crate) fn arm(helper: &GuardHelper, namespace: &Namespace, guard: &Guard) -> Result<(), Fault> {
+pub(crate) fn arm(helper: &GuardHelper, namespace: &Namespace, root: &Path, guard: &Guard) -> Result<(), Fault> {
     let mut inverses = Vec::new();
     for effect in guard.effects.iter().rev() {
         if let Some(EffectBody::Network(inverse)) = effect.inverse.as_deref() {
@@ -128,7 +136,9 @@ pub(crate) fn arm(helper: &GuardHelper, namespace: &Namespace, guard: &Guard) ->
         Ok(addresses.chain(view.all_routes()?.into_iter().map(Object::Route)).collect())
     })?;
     let netns = namespace.name().map(ToOwned::to_owned);
-    stand(helper, Order { guard: written(guard), netns, inverses, there, names: None, why: None }, None)
+    let (root, files) = (root.to_owned(), before::remember(root, &files_of(guard))?);
+    let order = Order { guard: written(guard), netns, inverses, there, root, files, names: None, why: None };
+    stand(helper, order, None)
 }
 
 /// Arms a guard over names. The key passes through a pipe, and is written nowhere.
@@ -137,7 +147,9 @@ pub(crate) fn arm(helper: &GuardHelper, namespace: &Namespace, guard: &Guard) ->
 /// It could not be started.
 pub(crate) fn arm_names(helper: &GuardHelper, names: Names, key: &SecretValue, guard: &Guard) -> Result<(), Fault> {
     let names = Some(names);
-    let order = Order { guard: written(guard), netns: None, inverses: vec![], there: vec![], names, why: None };
+    let (root, files) = (PathBuf::new(), vec![]);
+    let (inverses, there) = (vec![], vec![]);
+    let order = Order { guard: written(guard), netns: None, inverses, there, root, files, names, why: None };
     stand(helper, order, Some(String::from_utf8_lossy(key.reveal()).into_owned()))
 }
 
@@ -157,6 +169,15 @@ fn stand(helper: &GuardHelper, order: Order, key: Option<String>) -> Result<(), 
         }
     }
     start(helper, &Told { order, key })
+}
+
+/// The files that the effects on the network's objects write. Those of other resources are no
+/// part of what a guard takes back.
+fn files_of(guard: &Guard) -> Vec<String> {
+    let of_network = |effect: &&Effect| effect.identity.as_str().parse::<ObjectName>().is_ok();
+    let paths = guard.effects.iter().filter(of_network).filter_map(|effect| effect.body.path());
+    let paths: BTreeSet<String> = paths.map(ToOwned::to_owned).collect();
+    paths.into_iter().collect()
 }
 
 fn start(helper: &GuardHelper, told: &Told) -> Result<(), Fault> {
@@ -247,6 +268,7 @@ fn take_back(folder: &Path, hands: &Hands<'_>, mut order: Order, otherwise: &str
     let called = file(folder, &id, "called");
     let why = fs::read_to_string(&called).unwrap_or_else(|_| otherwise.to_owned());
     let mut troubles = hands.restore(&order);
+    troubles.extend(before::put_back(&order.root, &order.files));
     troubles.dedup();
     order.why = Some(match troubles.is_empty() {
         true => why,

@@ -24,6 +24,7 @@ mod wireguard;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use tidelock_model::config::Keeper;
 use tidelock_model::error::{Blame, Fault};
 use tidelock_model::network::{NetworkEffect, Object, ObjectName, Table};
 use tidelock_model::observation::SecretProbe;
@@ -48,19 +49,32 @@ const KEY_PROBE: &str = "wireguard-key";
 pub struct Network {
     namespace: Namespace,
     answers: Option<Arc<PathBuf>>,
+    keeper: Option<Keeper>,
 }
 
 impl Network {
     /// The network in a namespace.
     #[must_use]
     pub fn new(namespace: Namespace) -> Self {
-        Self { namespace, answers: None }
+        Self { namespace, answers: None, keeper: None }
     }
 
     /// The same, with a folder of our own in which it keeps what nft makes of a text.
     #[must_use]
     pub fn keeping(self, answers: Option<PathBuf>) -> Self {
         Self { answers: answers.map(Arc::new), ..self }
+    }
+
+    /// The same network, which its system keeps.
+    #[must_use]
+    pub fn kept_by(self, keeper: Option<Keeper>) -> Self {
+        Self { keeper, ..self }
+    }
+
+    /// What its system keeps it in.
+    #[must_use]
+    pub fn keeper(&self) -> Option<Keeper> {
+        self.keeper
     }
 
     /// What is there under each name; `None` for nothing. Asks the kernel once for each sort

@@ -24,7 +24,9 @@ use super::{WIREGUARD, fault, wireguard};
 /// The port that vxlan has by its standard; the kernel's own default is an older one.
 const VXLAN_PORT: u16 = 4789;
 /// Who made a route: protocols whose routes a person set, and may therefore take over.
-const BY_HAND: [u8; 2] = [3, 4];
+const BY_HAND: [u8; 2] = [3, STATIC];
+/// The protocol of what the system's own files say.
+const STATIC: u8 = 4;
 
 /// Puts an object; `now` is what is there under its name.
 pub(super) fn put(view: &mut View, object: &Object, now: Option<&Object>) -> Result<(), Fault> {
@@ -41,8 +43,9 @@ fn no_netlink() -> Fault {
     fault("invalid", "this is no object of netlink")
 }
 
-/// Removes an object; nothing to do where it is not there.
-pub(super) fn remove(view: &mut View, name: &ObjectName, now: Option<&Object>) -> Result<(), Fault> {
+/// Removes an object; nothing to do where it is not there. `known`: it is just what was seen when
+/// that was planned.
+pub(super) fn remove(view: &mut View, name: &ObjectName, now: Option<&Object>, known: bool) -> Result<(), Fault> {
     let Some(now) = now else { return Ok(()) };
     let doing = format!("remove {name}");
     let beside = match now {
@@ -72,7 +75,10 @@ pub(super) fn remove(view: &mut View, name: &ObjectName, now: Option<&Object>) -
             RouteNetlinkMessage::DelRoute(message)
         }
         Object::Rule(rule) => {
-            ours(name, rule.protocol)?;
+            // systemd-networkd marks all rules as it likes, those from our files too.
+            if !(known && rule.protocol == Some(STATIC)) {
+                ours(name, rule.protocol)?;
+            }
             let found = view.rules(name)?.pop();
             let (_, message) = found.ok_or_else(|| fault("changed", format!("{name} is gone")).retryable())?;
             RouteNetlinkMessage::DelRule(message)

@@ -183,7 +183,10 @@ fn perform(
             Some(_) => remember(wires.remembered, link).and_then(|()| wireguard::clear(link)),
             None => Ok(()),
         },
-        NetworkEffect::Remove { object } => put::remove(opened(view)?, object, now.as_ref()),
+        NetworkEffect::Remove { object } => {
+            let known = before.is_some_and(|before| before.is_some() && *before == now.as_ref().map(Object::lasting));
+            put::remove(opened(view)?, object, now.as_ref(), known)
+        }
     };
     if let Some(view) = view {
         view.forget(&name);
