@@ -8,6 +8,27 @@ pub const GRANT: &str = "[grants.network]\ntargets = [\"*\"]\nlinks = [\"*\"]\na
                          routes = [\"10.0.0.0/8\", \"2001:db8::/32\"]\nrules = [\"1000-1999\"]\n\
                          sysctls = [\"net.ipv4.*\", \"net.ipv6.conf.all.*\"]\ntables = [\"inet filter\"]\n\n";
 
+/// What `network` needs beside that where a target keeps its network.
+pub const KEPT_PATHS: &str = "paths = [\"/etc/systemd/network/90-tidelock-*\", \"/etc/systemd/network/90-tidelock-*/*\", \
+                              \"/etc/network/interfaces.d/tidelock-*\", \"/etc/sysctl.d/99-tidelock-*\", \
+                              \"/etc/nftables.d/tidelock-*\"]\n";
+
+/// The grant of [`GRANT`] with [`KEPT_PATHS`].
+#[must_use]
+pub fn kept_grant() -> String {
+    GRANT.replace("links = ", &format!("{KEPT_PATHS}links = "))
+}
+
+/// As [`site`], of machines whose networks `keeper` keeps.
+#[must_use]
+pub fn keeping(machines: &[(&str, &Netns)], keeper: &str, grant: &str, targets: &str, more: &str) -> Site {
+    let site = site(machines, grant, targets, more);
+    let config = site.world().read("tidelock.toml");
+    let said = format!("persist = \"{keeper}\"\ndrift_every = \"1h\"");
+    site.world().write("tidelock.toml", config.replace("drift_every = \"1h\"", &said));
+    site
+}
+
 /// A site with machines in namespaces, and the stack `net` on those that `targets` names.
 /// `more` are further lines of its `stack.yaml`.
 #[must_use]
@@ -31,6 +52,22 @@ pub fn site(machines: &[(&str, &Netns)], grant: &str, targets: &str, more: &str)
     );
     stack(&site, targets, more);
     site
+}
+
+/// Kills the process that stands guard for a site, as a power cut would.
+///
+/// # Panics
+/// None stands.
+pub fn kill_guard(site: &Site) {
+    let folder = site.world().path("guards").display().to_string();
+    let guard = std::fs::read_dir("/proc").unwrap().flatten().find_map(|process| {
+        let words = std::fs::read(process.path().join("cmdline")).ok()?;
+        let words: Vec<_> = words.split(|byte| *byte == 0).map(String::from_utf8_lossy).collect();
+        let stands = words.get(1..3).is_some_and(|words| words[0] == "guard" && words[1] == folder);
+        if stands { process.file_name().into_string().ok() } else { None }
+    });
+    let status = std::process::Command::new("kill").args(["-9", &guard.expect("a guard stands")]).status();
+    assert!(status.unwrap().success());
 }
 
 /// What the stack `net` says of itself.

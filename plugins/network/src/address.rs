@@ -5,6 +5,7 @@ use tidelock_sdk::effect::network::{put_address, remove_object};
 use tidelock_sdk::schemars::{self, JsonSchema};
 use tidelock_sdk::{Action, Change, Diagnostic, Error, Field, Kind, Machine, Observation, Proposals, Step, Subject};
 
+use crate::kept::{self, Persist};
 use crate::spelling::{network, prefix, reaches, split};
 use crate::{link, see};
 
@@ -13,9 +14,12 @@ use crate::{link, see};
 #[serde(deny_unknown_fields)]
 pub struct AddressSpec {
     /// The link.
-    link: String,
+    pub(crate) link: String,
     /// The address and the length of its network: `10.0.0.1/24`, `2001:db8::1/64`.
-    address: String,
+    pub(crate) address: String,
+    /// `false`: not kept for the next start of the system, though the target's network is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) persist: Option<Persist>,
 }
 
 /// `network.address`.
@@ -48,20 +52,25 @@ impl Kind for Address {
         split(&spec.address).err().map(|why| Diagnostic::error(why).at("/address")).into_iter().collect()
     }
 
-    fn normalise(spec: AddressSpec, _machine: &Machine<'_>) -> Result<AddressSpec, Error> {
+    fn normalise(spec: AddressSpec, machine: &Machine<'_>) -> Result<AddressSpec, Error> {
         let address = prefix(&spec.address, true).map_err(|why| crate::spelling::bad("/address", why))?;
-        Ok(AddressSpec { address, ..spec })
+        let spec = AddressSpec { address, ..spec };
+        let persist = kept::normalise(spec.persist.clone(), machine, |keeper| keeper.address(&spec))?;
+        Ok(AddressSpec { persist, ..spec })
     }
 
     fn observe(subjects: &[Subject], machine: &Machine<'_>) -> Result<Vec<Observation>, Error> {
         see::objects(subjects, machine, &["link", "address"])
     }
 
-    fn steps(change: &Change<AddressSpec>, _machine: &Machine<'_>, propose: &Proposals<'_>) -> Result<Step, Error> {
+    fn steps(change: &Change<AddressSpec>, machine: &Machine<'_>, propose: &Proposals<'_>) -> Result<Step, Error> {
         match change.action {
+            _ if !kept::live_differs(change) => {}
             Action::Delete => propose.add(remove_object(&change.identity))?,
-            _ => propose.add(put_address(change.wanted()?))?,
+            _ => propose.add(put_address(&AddressSpec { persist: None, ..change.wanted()?.clone() }))?,
         }
+        let persist = change.desired.as_ref().and_then(|spec| spec.persist.as_ref());
+        kept::steps(change, persist, None, machine, propose)?;
         Ok(Step::Proposed)
     }
 }

@@ -8,6 +8,7 @@
 mod address;
 mod dns_record;
 mod domain;
+mod kept;
 mod link;
 mod nftables;
 mod route;

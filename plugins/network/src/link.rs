@@ -5,6 +5,7 @@ use tidelock_sdk::effect::network::{put_link, remove_object};
 use tidelock_sdk::schemars::{self, JsonSchema};
 use tidelock_sdk::{Action, Change, Diagnostic, Error, Field, Kind, Machine, Observation, Proposals, Step, Subject};
 
+use crate::kept::{self, Persist};
 use crate::see;
 
 /// What a `network.link` is to be.
@@ -12,44 +13,47 @@ use crate::see;
 #[serde(deny_unknown_fields)]
 pub struct LinkSpec {
     /// Its name, 15 bytes at most.
-    name: String,
+    pub(crate) name: String,
     /// `veth`, `bridge`, `vxlan`, `macvlan` or `wireguard`: it is made where it is not there. Left out for
     /// a device, or for the other end of a veth.
     #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
-    kind: Option<String>,
+    pub(crate) kind: Option<String>,
     /// The other end of a veth.
     #[serde(skip_serializing_if = "Option::is_none")]
-    peer: Option<String>,
+    pub(crate) peer: Option<String>,
     /// The link that a macvlan or vxlan stands on.
     #[serde(skip_serializing_if = "Option::is_none")]
-    parent: Option<String>,
+    pub(crate) parent: Option<String>,
     /// Of a macvlan: `bridge` (the default), `private`, `vepa` or `passthru`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    mode: Option<String>,
+    pub(crate) mode: Option<String>,
     /// Of a vxlan: the network's number.
     #[serde(skip_serializing_if = "Option::is_none")]
-    vni: Option<u32>,
+    pub(crate) vni: Option<u32>,
     /// Of a vxlan: the address of the far end, or a multicast group.
     #[serde(skip_serializing_if = "Option::is_none")]
-    remote: Option<String>,
+    pub(crate) remote: Option<String>,
     /// Of a vxlan: the address to send from.
     #[serde(skip_serializing_if = "Option::is_none")]
-    local: Option<String>,
+    pub(crate) local: Option<String>,
     /// Of a vxlan: the UDP port; 4789 where nothing is said.
     #[serde(skip_serializing_if = "Option::is_none")]
-    port: Option<u16>,
+    pub(crate) port: Option<u16>,
     /// Bytes of the largest packet.
     #[serde(skip_serializing_if = "Option::is_none")]
-    mtu: Option<u32>,
+    pub(crate) mtu: Option<u32>,
     /// The hardware address.
     #[serde(skip_serializing_if = "Option::is_none")]
-    mac: Option<String>,
+    pub(crate) mac: Option<String>,
     /// Whether it is switched on.
     #[serde(skip_serializing_if = "Option::is_none")]
-    up: Option<bool>,
+    pub(crate) up: Option<bool>,
     /// The bridge that it is a port of; empty for none.
     #[serde(skip_serializing_if = "Option::is_none")]
-    master: Option<String>,
+    pub(crate) master: Option<String>,
+    /// `false`: not kept for the next start of the system, though the target's network is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) persist: Option<Persist>,
 }
 
 /// `network.link`.
@@ -119,13 +123,14 @@ impl Kind for Link {
         remarks
     }
 
-    fn normalise(mut spec: LinkSpec, _machine: &Machine<'_>) -> Result<LinkSpec, Error> {
+    fn normalise(mut spec: LinkSpec, machine: &Machine<'_>) -> Result<LinkSpec, Error> {
         spec.mac = spec.mac.map(|mac| mac.to_ascii_lowercase());
         for address in [&mut spec.remote, &mut spec.local].into_iter().flatten() {
             if let Ok(parsed) = address.parse::<std::net::IpAddr>() {
                 *address = parsed.to_string();
             }
         }
+        spec.persist = kept::normalise(spec.persist.clone(), machine, |keeper| keeper.link(&spec))?;
         Ok(spec)
     }
 
@@ -133,50 +138,66 @@ impl Kind for Link {
         see::objects(subjects, machine, &["name"])
     }
 
-    fn steps(change: &Change<LinkSpec>, _machine: &Machine<'_>, propose: &Proposals<'_>) -> Result<Step, Error> {
-        if change.action == Action::Delete {
-            if change.last.as_ref().is_none_or(|last| last.get("type").is_none()) {
-                let why = "it was there before its resource, which gave it no `type`; it is not removed";
-                return Ok(Step::Refused(Error::target(
-                    "invalid",
-                    format!("{why}; let go of it with `on_remove: release`"),
-                )));
-            }
-            propose.add(remove_object(&change.identity))?;
-            return Ok(Step::Proposed);
+    fn steps(change: &Change<LinkSpec>, machine: &Machine<'_>, propose: &Proposals<'_>) -> Result<Step, Error> {
+        let live = live_steps(change, propose)?;
+        if live == Step::Proposed {
+            let spec = change.desired.as_ref();
+            // A link that was made goes with the file that says which it is.
+            let goes = change.identity.strip_prefix("link:").filter(|_| change.action == Action::Delete);
+            kept::steps(change, spec.and_then(|spec| spec.persist.as_ref()), goes, machine, propose)?;
         }
-        let spec = change.wanted()?;
-        if change.observed.is_none() && spec.kind.is_none() {
-            // The other end of a veth comes with it, which is put before.
-            if spec.peer.is_none() {
-                let why = format!("there is no link {}; give it a `type` to have it made", spec.name);
-                return Ok(Step::Refused(Error::target("not-found", why)));
-            }
-        }
-        if change.action == Action::Replace {
-            propose.add(remove_object(&change.identity))?;
-        }
-        if change.observed.is_none() || change.action == Action::Replace {
-            propose.add(put_link(spec))?;
-            return Ok(Step::Proposed);
-        }
-        // What a link was made as cannot be set.
-        let made = ["/type", "/peer", "/parent", "/mode", "/vni", "/remote", "/local", "/port"];
-        let fixed: Vec<String> = made.into_iter().filter(|field| change.differs(field)).map(String::from).collect();
-        if !fixed.is_empty() {
-            return Ok(Step::NeedsReplace(fixed));
-        }
-        let set = LinkSpec {
-            name: spec.name.clone(),
-            mtu: spec.mtu.filter(|_| change.differs("/mtu")),
-            mac: spec.mac.clone().filter(|_| change.differs("/mac")),
-            up: spec.up.filter(|_| change.differs("/up")),
-            master: spec.master.clone().filter(|_| change.differs("/master")),
-            ..LinkSpec::default()
-        };
-        propose.add(put_link(&set))?;
-        Ok(Step::Proposed)
+        Ok(live)
     }
+}
+
+/// What is to be done about the link that is there now.
+fn live_steps(change: &Change<LinkSpec>, propose: &Proposals<'_>) -> Result<Step, Error> {
+    if !kept::live_differs(change) {
+        return Ok(Step::Proposed);
+    }
+    if change.action == Action::Delete {
+        if change.last.as_ref().is_none_or(|last| last.get("type").is_none()) {
+            let why = "it was there before its resource, which gave it no `type`; it is not removed";
+            return Ok(Step::Refused(Error::target(
+                "invalid",
+                format!("{why}; let go of it with `on_remove: release`"),
+            )));
+        }
+        propose.add(remove_object(&change.identity))?;
+        return Ok(Step::Proposed);
+    }
+    let spec = change.wanted()?;
+    let absent = change.observed.is_none() || kept::is_gone(change);
+    if absent && spec.kind.is_none() {
+        // The other end of a veth comes with it, which is put before.
+        if spec.peer.is_none() {
+            let why = format!("there is no link {}; give it a `type` to have it made", spec.name);
+            return Ok(Step::Refused(Error::target("not-found", why)));
+        }
+    }
+    if change.action == Action::Replace && !absent {
+        propose.add(remove_object(&change.identity))?;
+    }
+    if absent || change.action == Action::Replace {
+        propose.add(put_link(&LinkSpec { persist: None, ..spec.clone() }))?;
+        return Ok(Step::Proposed);
+    }
+    // What a link was made as cannot be set.
+    let made = ["/type", "/peer", "/parent", "/mode", "/vni", "/remote", "/local", "/port"];
+    let fixed: Vec<String> = made.into_iter().filter(|field| change.differs(field)).map(String::from).collect();
+    if !fixed.is_empty() {
+        return Ok(Step::NeedsReplace(fixed));
+    }
+    let set = LinkSpec {
+        name: spec.name.clone(),
+        mtu: spec.mtu.filter(|_| change.differs("/mtu")),
+        mac: spec.mac.clone().filter(|_| change.differs("/mac")),
+        up: spec.up.filter(|_| change.differs("/up")),
+        master: spec.master.clone().filter(|_| change.differs("/master")),
+        ..LinkSpec::default()
+    };
+    propose.add(put_link(&set))?;
+    Ok(Step::Proposed)
 }
 
 pub(crate) fn identity(name: &str) -> String {

@@ -3,9 +3,13 @@
 use serde::{Deserialize, Serialize};
 use tidelock_sdk::effect::network::{remove_table, replace_table};
 use tidelock_sdk::schemars::{self, JsonSchema};
+use tidelock_sdk::serde_json::{Value, json};
 use tidelock_sdk::{
     Action, Change, Diagnostic, Error, Field, Kind, Machine, Observation, Proposals, Seen, Step, Subject,
 };
+
+use crate::kept::{self, Persist};
+use crate::see;
 
 /// What a `network.nftables` is to be.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -13,12 +17,15 @@ use tidelock_sdk::{
 pub struct NftablesSpec {
     /// `inet` (the default), `ip`, `ip6`, `arp`, `bridge` or `netdev`.
     #[serde(default = "inet")]
-    family: String,
+    pub(crate) family: String,
     /// The table's name.
-    name: String,
+    pub(crate) name: String,
     /// All of the table in nft's language, as text or `$file`: `table inet filter { ... }`. No
     /// other table, no `include`, no elements that run out.
-    ruleset: String,
+    pub(crate) ruleset: String,
+    /// `false`: not kept for the next start of the system, though the target's network is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) persist: Option<Persist>,
 }
 
 fn inet() -> String {
@@ -53,32 +60,37 @@ impl Kind for Nftables {
 
     fn normalise(spec: NftablesSpec, machine: &Machine<'_>) -> Result<NftablesSpec, Error> {
         let ruleset = machine.network().normalise_table(&Self::identity(&spec), &spec.ruleset)?;
-        Ok(NftablesSpec { ruleset, ..spec })
+        let spec = NftablesSpec { ruleset, ..spec };
+        let files = |_| kept::table(&spec.family, &spec.name, &spec.ruleset);
+        let persist = kept::normalise(spec.persist.clone(), machine, files)?;
+        Ok(NftablesSpec { persist, ..spec })
     }
 
     fn observe(subjects: &[Subject], machine: &Machine<'_>) -> Result<Vec<Observation>, Error> {
-        let identities: Vec<String> = subjects.iter().map(|subject| subject.identity.clone()).collect();
+        let identities = see::identities(subjects);
         let seen = machine.network().tables(&identities)?;
-        let each = |(identity, seen): (&String, Seen)| match seen {
-            Seen::Found { state, seen } => {
-                let named = identity.strip_prefix("nftables:").and_then(|rest| rest.split_once('/'));
-                let (Some((family, name)), Some(ruleset)) = (named, state.as_str()) else {
-                    return Observation::Failed(Error::plugin(format!("{identity} is no table")));
-                };
-                let spec = NftablesSpec { family: family.into(), name: name.into(), ruleset: ruleset.into() };
-                Observation::present(spec, [seen])
-            }
-            Seen::Absent(seen) => Observation::absent([seen]),
-            Seen::Failed(error) => Observation::Failed(error),
+        let each = |(subject, seen): (&Subject, Seen)| {
+            let seen = match seen {
+                Seen::Found { state: Value::String(ruleset), seen } => {
+                    let named = subject.identity.strip_prefix("nftables:").and_then(|rest| rest.split_once('/'));
+                    let (family, name) = named.unwrap_or_default();
+                    Seen::Found { state: json!({ "family": family, "name": name, "ruleset": ruleset }), seen }
+                }
+                other => other,
+            };
+            see::observation(subject, seen, &["family", "name", "ruleset"], machine)
         };
-        Ok(identities.iter().zip(seen).map(each).collect())
+        Ok(subjects.iter().zip(seen).map(each).collect())
     }
 
-    fn steps(change: &Change<NftablesSpec>, _machine: &Machine<'_>, propose: &Proposals<'_>) -> Result<Step, Error> {
+    fn steps(change: &Change<NftablesSpec>, machine: &Machine<'_>, propose: &Proposals<'_>) -> Result<Step, Error> {
         match change.action {
+            _ if !kept::live_differs(change) => {}
             Action::Delete => propose.add(remove_table(&change.identity))?,
             _ => propose.add(replace_table(&change.identity, &change.wanted()?.ruleset))?,
         }
+        let persist = change.desired.as_ref().and_then(|spec| spec.persist.as_ref());
+        kept::steps(change, persist, None, machine, propose)?;
         Ok(Step::Proposed)
     }
 }

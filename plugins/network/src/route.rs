@@ -7,6 +7,7 @@ use tidelock_sdk::effect::network::{put_route, remove_object};
 use tidelock_sdk::schemars::{self, JsonSchema};
 use tidelock_sdk::{Action, Change, Diagnostic, Error, Field, Kind, Machine, Observation, Proposals, Step, Subject};
 
+use crate::kept::{self, Persist};
 use crate::spelling::{MAIN, bad, prefix, reached_through, reaches, split};
 use crate::{link, see};
 
@@ -44,27 +45,30 @@ impl<'de> Deserialize<'de> for TableNumber {
 pub struct RouteSpec {
     /// The routing table: `main`, or a number. Default `main`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    table: Option<TableNumber>,
+    pub(crate) table: Option<TableNumber>,
     /// Where to: `10.1.0.0/16`, `2001:db8::/32`. All is `0.0.0.0/0` or `::/0`.
-    to: String,
+    pub(crate) to: String,
     /// Which of several is chosen: the lowest. Default 0, and 1024 for IPv6, as the kernel has it.
     #[serde(skip_serializing_if = "Option::is_none")]
-    metric: Option<u32>,
+    pub(crate) metric: Option<u32>,
     /// `unicast` (the default), `blackhole`, `unreachable` or `prohibit`.
     #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
-    kind: Option<String>,
+    pub(crate) kind: Option<String>,
     /// The next hop.
     #[serde(skip_serializing_if = "Option::is_none")]
-    via: Option<String>,
+    pub(crate) via: Option<String>,
     /// The link; needed where there is no next hop.
     #[serde(skip_serializing_if = "Option::is_none")]
-    dev: Option<String>,
+    pub(crate) dev: Option<String>,
     /// Several next hops, among which packets are divided; instead of `via` and `dev`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    hops: Vec<Hop>,
+    pub(crate) hops: Vec<Hop>,
     /// The address that packets of the machine's own have.
     #[serde(skip_serializing_if = "Option::is_none")]
-    src: Option<String>,
+    pub(crate) src: Option<String>,
+    /// `false`: not kept for the next start of the system, though the target's network is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) persist: Option<Persist>,
 }
 
 /// One of several next hops.
@@ -202,7 +206,7 @@ impl Kind for Route {
         remarks
     }
 
-    fn normalise(spec: RouteSpec, _machine: &Machine<'_>) -> Result<RouteSpec, Error> {
+    fn normalise(spec: RouteSpec, machine: &Machine<'_>) -> Result<RouteSpec, Error> {
         let address = |field: &str, text: Option<&String>| -> Result<Option<String>, Error> {
             let parsed = text.map(|text| text.parse::<IpAddr>().map(|address| address.to_string())).transpose();
             parsed.map_err(|_| bad(field, "this is no address".to_owned()))
@@ -213,7 +217,7 @@ impl Kind for Route {
         }
         // As the host has them: by address, then by link.
         hops.sort_by(|a, b| (a.address(), &a.dev, a.weight).cmp(&(b.address(), &b.dev, b.weight)));
-        Ok(RouteSpec {
+        let spec = RouteSpec {
             table: Some(spec.table.unwrap_or(TableNumber(MAIN))),
             to: prefix(&spec.to, false).map_err(|why| bad("/to", why))?,
             metric: Some(spec.metric()),
@@ -222,19 +226,26 @@ impl Kind for Route {
             dev: spec.dev.clone(),
             hops,
             src: address("/src", spec.src.as_ref())?,
-        })
+            persist: spec.persist.clone(),
+        };
+        let identity = Self::identity(&spec);
+        let persist = kept::normalise(spec.persist.clone(), machine, |keeper| keeper.route(&identity, &spec))?;
+        Ok(RouteSpec { persist, ..spec })
     }
 
     fn observe(subjects: &[Subject], machine: &Machine<'_>) -> Result<Vec<Observation>, Error> {
         see::objects(subjects, machine, &["table", "to", "metric"])
     }
 
-    fn steps(change: &Change<RouteSpec>, _machine: &Machine<'_>, propose: &Proposals<'_>) -> Result<Step, Error> {
+    fn steps(change: &Change<RouteSpec>, machine: &Machine<'_>, propose: &Proposals<'_>) -> Result<Step, Error> {
         match change.action {
+            _ if !kept::live_differs(change) => {}
             Action::Delete => propose.add(remove_object(&change.identity))?,
             // Of one name: the kernel puts the new one in place of the old one.
-            _ => propose.add(put_route(change.wanted()?))?,
+            _ => propose.add(put_route(&RouteSpec { persist: None, ..change.wanted()?.clone() }))?,
         }
+        let persist = change.desired.as_ref().and_then(|spec| spec.persist.as_ref());
+        kept::steps(change, persist, None, machine, propose)?;
         Ok(Step::Proposed)
     }
 }

@@ -5,6 +5,7 @@ use tidelock_sdk::effect::network::{put_rule, remove_object};
 use tidelock_sdk::schemars::{self, JsonSchema};
 use tidelock_sdk::{Action, Change, Diagnostic, Error, Field, Kind, Machine, Observation, Proposals, Step, Subject};
 
+use crate::kept::{self, Persist};
 use crate::route::TableNumber;
 use crate::see;
 use crate::spelling::{bad, prefix, split};
@@ -14,30 +15,33 @@ use crate::spelling::{bad, prefix, split};
 #[serde(deny_unknown_fields)]
 pub struct RuleSpec {
     /// 4 or 6.
-    family: u8,
+    pub(crate) family: u8,
     /// Its place: rules are asked from the lowest on, one of a family at each.
-    priority: u32,
+    pub(crate) priority: u32,
     /// Packets from there.
     #[serde(skip_serializing_if = "Option::is_none")]
-    from: Option<String>,
+    pub(crate) from: Option<String>,
     /// Packets to there.
     #[serde(skip_serializing_if = "Option::is_none")]
-    to: Option<String>,
+    pub(crate) to: Option<String>,
     /// Packets that came in on this link.
     #[serde(skip_serializing_if = "Option::is_none")]
-    iif: Option<String>,
+    pub(crate) iif: Option<String>,
     /// Packets of sockets that are bound to this link.
     #[serde(skip_serializing_if = "Option::is_none")]
-    oif: Option<String>,
+    pub(crate) oif: Option<String>,
     /// Packets with this mark.
     #[serde(skip_serializing_if = "Option::is_none")]
-    mark: Option<u32>,
+    pub(crate) mark: Option<u32>,
     /// `table` (the default), `blackhole`, `unreachable` or `prohibit`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    action: Option<String>,
+    pub(crate) action: Option<String>,
     /// The table to ask: `main`, or a number.
     #[serde(skip_serializing_if = "Option::is_none")]
-    table: Option<TableNumber>,
+    pub(crate) table: Option<TableNumber>,
+    /// `false`: not kept for the next start of the system, though the target's network is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) persist: Option<Persist>,
 }
 
 /// `network.rule`.
@@ -85,27 +89,32 @@ impl Kind for Rule {
         remarks
     }
 
-    fn normalise(spec: RuleSpec, _machine: &Machine<'_>) -> Result<RuleSpec, Error> {
+    fn normalise(spec: RuleSpec, machine: &Machine<'_>) -> Result<RuleSpec, Error> {
         let network = |field: &str, text: Option<&String>| {
             text.map(|text| prefix(text, false)).transpose().map_err(|why| bad(field, why))
         };
-        Ok(RuleSpec {
+        let spec = RuleSpec {
             from: network("/from", spec.from.as_ref())?,
             to: network("/to", spec.to.as_ref())?,
             action: Some(spec.action.unwrap_or_else(|| "table".to_owned())),
             ..spec
-        })
+        };
+        let persist = kept::normalise(spec.persist.clone(), machine, |keeper| keeper.rule(&spec))?;
+        Ok(RuleSpec { persist, ..spec })
     }
 
     fn observe(subjects: &[Subject], machine: &Machine<'_>) -> Result<Vec<Observation>, Error> {
         see::objects(subjects, machine, &["family", "priority"])
     }
 
-    fn steps(change: &Change<RuleSpec>, _machine: &Machine<'_>, propose: &Proposals<'_>) -> Result<Step, Error> {
+    fn steps(change: &Change<RuleSpec>, machine: &Machine<'_>, propose: &Proposals<'_>) -> Result<Step, Error> {
         match change.action {
+            _ if !kept::live_differs(change) => {}
             Action::Delete => propose.add(remove_object(&change.identity))?,
-            _ => propose.add(put_rule(change.wanted()?))?,
+            _ => propose.add(put_rule(&RuleSpec { persist: None, ..change.wanted()?.clone() }))?,
         }
+        let persist = change.desired.as_ref().and_then(|spec| spec.persist.as_ref());
+        kept::steps(change, persist, None, machine, propose)?;
         Ok(Step::Proposed)
     }
 }

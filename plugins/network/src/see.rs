@@ -1,23 +1,55 @@
 //! Looking at objects whose spec is the object itself: what is managed of what is there.
 
-use tidelock_sdk::serde_json::Value;
+use tidelock_sdk::serde_json::{Map, Value, json};
 use tidelock_sdk::{Error, Machine, Observation, Seen, Subject};
+
+use crate::kept::{self, Live};
+use crate::spelling::MAIN;
 
 /// Looks at all subjects at once. `names` are the fields that the identity is made of.
 pub(crate) fn objects(subjects: &[Subject], machine: &Machine<'_>, names: &[&str]) -> Result<Vec<Observation>, Error> {
-    let identities: Vec<String> = subjects.iter().map(|subject| subject.identity.clone()).collect();
-    let seen = machine.network().look(&identities)?;
-    Ok(subjects.iter().zip(seen).map(|(subject, seen)| observation(subject, seen, names)).collect())
+    let seen = machine.network().look(&identities(subjects))?;
+    Ok(subjects.iter().zip(seen).map(|(subject, seen)| observation(subject, seen, names, machine)).collect())
 }
 
-fn observation(subject: &Subject, seen: Seen, names: &[&str]) -> Observation {
-    match seen {
+/// What subjects are called.
+pub(crate) fn identities(subjects: &[Subject]) -> Vec<String> {
+    subjects.iter().map(|subject| subject.identity.clone()).collect()
+}
+
+/// What was seen of a subject, with what is kept of it.
+pub(crate) fn observation(subject: &Subject, seen: Seen, names: &[&str], machine: &Machine<'_>) -> Observation {
+    let live = match seen {
         Seen::Found { state: Value::Object(mut fields), seen } => {
             fields.retain(|field, _| names.contains(&field.as_str()) || subject.manages(&format!("/{field}")));
-            Observation::present(Value::Object(fields), [seen])
+            Live::There(fields, seen)
         }
-        Seen::Found { .. } => Observation::Failed(Error::plugin(format!("{} is no object", subject.identity))),
-        Seen::Absent(seen) => Observation::absent([seen]),
-        Seen::Failed(error) => Observation::Failed(error),
+        Seen::Found { .. } => return Observation::Failed(Error::plugin(format!("{} is no object", subject.identity))),
+        Seen::Absent(seen) => Live::Gone(named(&subject.identity), seen),
+        Seen::Failed(error) => return Observation::Failed(error),
+    };
+    kept::both(subject, live, machine)
+}
+
+/// The fields that an identity tells.
+fn named(identity: &str) -> Map<String, Value> {
+    let number = |text: &str| text.parse::<u32>().map_or(Value::Null, Value::from);
+    let (sort, rest) = identity.split_once(':').unwrap_or_default();
+    let (first, second) = rest.split_once('/').unwrap_or((rest, ""));
+    let fields = match sort {
+        "address" => json!({ "link": first, "address": second }),
+        "route" => {
+            let table = if first == "main" { Value::from(MAIN) } else { number(first) };
+            let usual = if second.contains(':') { "1024" } else { "0" };
+            let (to, metric) = second.split_once('+').unwrap_or((second, usual));
+            json!({ "table": table, "to": to, "metric": number(metric) })
+        }
+        "rule" => json!({ "family": number(first), "priority": number(second) }),
+        "nftables" => json!({ "family": first, "name": second }),
+        _ => json!({ "name": rest }),
+    };
+    match fields {
+        Value::Object(fields) => fields,
+        _ => Map::new(),
     }
 }

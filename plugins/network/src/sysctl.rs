@@ -5,6 +5,7 @@ use tidelock_sdk::effect::network::set_sysctl;
 use tidelock_sdk::schemars::{self, JsonSchema};
 use tidelock_sdk::{Action, Change, Diagnostic, Error, Field, Kind, Machine, Observation, Proposals, Step, Subject};
 
+use crate::kept::{self, Persist};
 use crate::see;
 
 /// What a `network.sysctl` is to be.
@@ -12,9 +13,12 @@ use crate::see;
 #[serde(deny_unknown_fields)]
 pub struct SysctlSpec {
     /// Its name: `net.ipv4.ip_forward`. A dot within a part is written as a slash.
-    name: String,
+    pub(crate) name: String,
     /// Its value, as text: `"1"`. Several are separated by one space.
-    value: String,
+    pub(crate) value: String,
+    /// `false`: not kept for the next start of the system, though the target's network is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) persist: Option<Persist>,
 }
 
 /// `network.sysctl`.
@@ -23,8 +27,8 @@ pub struct Sysctl;
 impl Kind for Sysctl {
     type Spec = SysctlSpec;
     const NAME: &'static str = "sysctl";
-    const DOC: &'static str = "A setting of the kernel's network, as it is now. To have it after the next start too, put a \
-        `server.file` below /etc/sysctl.d beside it.";
+    const DOC: &'static str = "A setting of the kernel's network. It is as it is now until the next start, and after that \
+        too where the target keeps its network.";
     // The kernel's value before is not Git's to know, so one is let go and stays as it is.
     const HOLDS_DATA: bool = true;
 
@@ -54,21 +58,27 @@ impl Kind for Sysctl {
         vec![Diagnostic::error("settings of the network begin with `net.`").at("/name")]
     }
 
-    fn normalise(spec: SysctlSpec, _machine: &Machine<'_>) -> Result<SysctlSpec, Error> {
+    fn normalise(spec: SysctlSpec, machine: &Machine<'_>) -> Result<SysctlSpec, Error> {
         let value = spec.value.split_whitespace().collect::<Vec<_>>().join(" ");
-        Ok(SysctlSpec { value, ..spec })
+        let spec = SysctlSpec { value, ..spec };
+        let persist = kept::normalise(spec.persist.clone(), machine, |_| kept::sysctl(&spec.name, &spec.value))?;
+        Ok(SysctlSpec { persist, ..spec })
     }
 
     fn observe(subjects: &[Subject], machine: &Machine<'_>) -> Result<Vec<Observation>, Error> {
         see::objects(subjects, machine, &["name"])
     }
 
-    fn steps(change: &Change<SysctlSpec>, _machine: &Machine<'_>, propose: &Proposals<'_>) -> Result<Step, Error> {
+    fn steps(change: &Change<SysctlSpec>, machine: &Machine<'_>, propose: &Proposals<'_>) -> Result<Step, Error> {
         if change.action == Action::Delete {
             let why = "a setting of the kernel cannot be removed; let go of it with `on_remove: release`";
             return Ok(Step::Refused(Error::target("invalid", why)));
         }
-        propose.add(set_sysctl(change.wanted()?))?;
+        let spec = change.wanted()?;
+        if kept::live_differs(change) {
+            propose.add(set_sysctl(&SysctlSpec { persist: None, ..spec.clone() }))?;
+        }
+        kept::steps(change, spec.persist.as_ref(), None, machine, propose)?;
         Ok(Step::Proposed)
     }
 }
