@@ -20,6 +20,7 @@
 //! site          a repository, a machine, and the config between them
 //! http          requests to a daemon that listens, and its figures
 //! router        routers in such namespaces, and what Git says of them
+//! booted        a machine with a start and an end: systemd in a container
 //! netns         network namespaces, which may be broken
 //! guards        processes that take effects back unless somebody confirms
 //! fleet         a site with several machines and one stack on all of them
@@ -31,6 +32,7 @@
 //! Everything here panics with the whole story when it fails: a case is a
 //! story of what a user does, and reads best without error handling.
 
+pub mod booted;
 pub mod daemon;
 pub mod databases;
 pub mod dice;
@@ -60,6 +62,7 @@ pub mod tls;
 pub mod tunnel;
 pub mod zones;
 
+pub use booted::Booted;
 pub use daemon::Daemon;
 pub use databases::Databases;
 pub use environment::TestEnvironment;

@@ -54,22 +54,6 @@ pub fn site(machines: &[(&str, &Netns)], grant: &str, targets: &str, more: &str)
     site
 }
 
-/// Kills the process that stands guard for a site, as a power cut would.
-///
-/// # Panics
-/// None stands.
-pub fn kill_guard(site: &Site) {
-    let folder = site.world().path("guards").display().to_string();
-    let guard = std::fs::read_dir("/proc").unwrap().flatten().find_map(|process| {
-        let words = std::fs::read(process.path().join("cmdline")).ok()?;
-        let words: Vec<_> = words.split(|byte| *byte == 0).map(String::from_utf8_lossy).collect();
-        let stands = words.get(1..3).is_some_and(|words| words[0] == "guard" && words[1] == folder);
-        if stands { process.file_name().into_string().ok() } else { None }
-    });
-    let status = std::process::Command::new("kill").args(["-9", &guard.expect("a guard stands")]).status();
-    assert!(status.unwrap().success());
-}
-
 /// What the stack `net` says of itself.
 pub fn stack(site: &Site, targets: &str, more: &str) {
     let text = format!(

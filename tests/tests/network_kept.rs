@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use tidelock_tests::guards;
 use tidelock_tests::netns::Netns;
 use tidelock_tests::router::{self, GRANT, kept_grant, put};
 use tidelock_tests::{Daemon, Site};
@@ -191,7 +192,7 @@ fn a_guard_that_went_with_its_machine_leaves_no_files_of_what_it_watched_over() 
     site.tidelock(["apply", "--yes", "--confirm-within", "10m"]).run().exit(5).says("goes back at");
     assert_ne!(files(&site), kept);
     // As a power cut leaves it: its file, and no process.
-    router::kill_guard(&site);
+    guards::kill(guards::standing(site.world()).expect("a guard stands"));
     let daemon = Daemon::start(&site);
     daemon.eventually("the old network is back, in both halves", || space.picture() == live && files(&site) == kept);
     daemon.stop();

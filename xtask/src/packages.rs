@@ -52,6 +52,8 @@ pub(crate) const TESTS: &[Need] = &[
     Need { program: "/usr/sbin/mariadbd", package: "mariadb-server", reason: "is the database server of tests" },
     Need { program: "/usr/sbin/knotd", package: "knot", reason: "is a DNS server of tests" },
     Need { program: "/usr/sbin/named", package: "bind9", reason: "is a DNS server of tests" },
+    Need { program: "systemd-nspawn", package: "systemd-container", reason: "starts and restarts machines of tests" },
+    Need { program: "/usr/sbin/debootstrap", package: "debootstrap", reason: "makes the root of such machines" },
     Need { program: "nsupdate", package: "bind9-dnsutils", reason: "changes records by hand, in tests" },
 ];
 

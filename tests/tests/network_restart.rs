@@ -1,0 +1,198 @@
+//! A machine that is started anew: what is kept is there before Tidelock runs, and what changed
+//! meanwhile is put right before Git answers.
+
+use std::fs;
+use std::process::Child;
+use std::time::Duration;
+
+use tidelock_tests::router::kept_grant;
+use tidelock_tests::{Booted, Repo, TestEnvironment};
+
+/// Where Git is, for the machine: on its own loopback, so that it is there or not as the test says.
+const PORT: &str = "9418";
+/// More than anything here takes where the system is busy.
+const LONG: Duration = Duration::from_secs(60);
+
+/// A router that Git describes.
+struct Router {
+    machine: Booted,
+    world: TestEnvironment,
+    repo: Repo,
+    server: Option<Child>,
+}
+
+impl Router {
+    fn new() -> Self {
+        let world = TestEnvironment::new();
+        let repo = world.repo("infra");
+        let machine = Booted::new();
+        machine.write(
+            "etc/tidelock/tidelock.toml",
+            &format!(
+                "[sources.infra]\nurl = \"git://127.0.0.1:{PORT}/infra/.git\"\ninsecure = true\npoll = \"2s\"\n\n\
+                 [[sources.infra.allow]]\ntargets = [\"*\"]\nkinds = [\"network.*\"]\n\n\
+                 [targets.router]\ntype = \"machine\"\npersist = \"networkd\"\ndrift_every = \"1h\"\n\n{}",
+                kept_grant()
+            ),
+        );
+        // The unit as it is shipped; with settings to write, as it says itself, without one line.
+        let unit = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/systemd/tidelock.service");
+        machine.write("etc/systemd/system/tidelock.service", &fs::read_to_string(unit).unwrap());
+        let settings = "[Service]\nProtectKernelTunables=no\n";
+        machine.write("etc/systemd/system/tidelock.service.d/settings.conf", settings);
+        // What an operator has from the distribution, and one line for ours.
+        let rules = "#!/usr/sbin/nft -f\nflush ruleset\ninclude \"/etc/nftables.d/*.nft\"\n";
+        machine.write("etc/nftables.conf", rules);
+        machine.write("etc/nftables.d/.keep", "");
+        // A server that takes connections and never answers.
+        let socket = format!("[Socket]\nListenStream=127.0.0.1:{PORT}\n\n[Install]\nWantedBy=sockets.target\n");
+        machine.write("etc/systemd/system/silent.socket", &socket);
+        machine.write("etc/systemd/system/silent.service", "[Service]\nExecStart=/bin/sleep infinity\n");
+        let mut router = Self { machine, world, repo, server: None };
+        router.machine.start();
+        router.machine.run(&["systemctl", "enable", "--now", "systemd-networkd", "nftables"]);
+        router
+    }
+
+    /// Git answers from now on.
+    fn serve(&mut self) {
+        let root = self.world.root().display().to_string();
+        let base = format!("--base-path={root}");
+        let exec = std::process::Command::new("git").arg("--exec-path").output().unwrap();
+        let program = format!("{}/git-daemon", String::from_utf8_lossy(&exec.stdout).trim());
+        let port = format!("--port={PORT}");
+        let words = [&program, "--listen=127.0.0.1", "--reuseaddr", "--export-all", &port, &base, &root];
+        let mut command = self.machine.on_its_network(&words);
+        command.env("GIT_CONFIG_NOSYSTEM", "1").env("GIT_CONFIG_GLOBAL", "/dev/null");
+        self.server = Some(command.spawn().unwrap());
+        self.machine
+            .wait("Git answers", LONG, |machine| machine.run(&["ss", "-Hltn", "sport", "=", ":9418"]).contains("9418"));
+    }
+
+    fn serve_no_more(&mut self) {
+        if let Some(mut server) = self.server.take() {
+            server.kill().unwrap();
+            server.wait().unwrap();
+        }
+    }
+
+    fn put(&self, kind: &str, name: &str, spec: &str) {
+        let text = format!("kind: network.{kind}\nname: {name}\nspec: {spec}\n");
+        self.repo.write(&format!("net/{name}.yaml"), text);
+    }
+
+    fn tidelock(&self, words: &[&str]) -> String {
+        let all = [&["tidelock"], words, &["--config", "/etc/tidelock/tidelock.toml"]].concat();
+        self.machine.run(&all)
+    }
+
+    /// What is there: of all that Git says, and without what the kernel draws anew.
+    fn picture(&self) -> String {
+        let mut out = String::new();
+        for words in ["ip -br -o address", "ip route show table all", "ip rule", "nft -s list ruleset"] {
+            let said = self.machine.run(&words.split(' ').collect::<Vec<_>>());
+            // Addresses of a link alone are of what the kernel draws.
+            let drawn = |word: &&str| word.starts_with("fe80") && words.ends_with("address");
+            let plain = |line: &str| line.split_whitespace().filter(|word| !drawn(word)).collect::<Vec<_>>().join(" ");
+            let mut lines: Vec<String> = said.lines().map(|line| plain(line).replace(" UNKNOWN", " UP")).collect();
+            lines.retain(|line| !["fe80", "ff00", "table local"].iter().any(|part| line.contains(part)));
+            if words.starts_with("ip") {
+                lines.sort_unstable();
+            }
+            out.push_str(&format!("{words}\n  {}\n", lines.join("\n  ")));
+        }
+        out + &self.machine.run(&["cat", "/proc/sys/net/ipv4/ip_forward"])
+    }
+
+    fn is_up(&self) -> bool {
+        let state = self.machine.ended(&["systemctl", "is-active", "tidelock"]);
+        String::from_utf8_lossy(&state.stdout).trim() == "active"
+    }
+}
+
+impl Drop for Router {
+    fn drop(&mut self) {
+        if let Some(mut server) = self.server.take() {
+            let _ = server.kill();
+            let _ = server.wait();
+        }
+    }
+}
+
+/// What every line of a picture has to hold.
+const THERE: [&str; 9] = [
+    "br0 UP 10.0.0.1/24",
+    "2001:db8::1/64",
+    "10.1.0.0/16 via 10.0.0.2 dev br0 proto 201",
+    "2001:db8:1::/48 via 2001:db8::2 dev br0 proto 201",
+    "blackhole 10.99.0.0/16 table 100 proto 201",
+    "1000: from 10.0.5.0/24 lookup 100",
+    "tcp dport 22 accept",
+    "v0",
+    "mv0",
+];
+
+#[test]
+fn what_is_kept_is_there_before_tidelock_and_what_changed_is_healed_before_git_answers() {
+    let mut router = Router::new();
+    router.repo.write("net/stack.yaml", "name: net\ntargets: router\non_commit: apply\non_drift: apply\n");
+    router.put("link", "lan", "{ name: br0, type: bridge, up: true, mtu: 1400 }");
+    router.put("link", "pair", "{ name: v0, type: veth, peer: v1, up: true, master: br0 }");
+    router.put("link", "pair-end", "{ name: v1, peer: v0, up: true }");
+    router.put("link", "extra", "{ name: mv0, type: macvlan, parent: v1, up: true }");
+    router.put("address", "lan-v4", "{ link: br0, address: 10.0.0.1/24 }");
+    router.put("address", "lan-v6", "{ link: br0, address: 2001:db8::1/64 }");
+    router.put("route", "branch", "{ to: 10.1.0.0/16, via: 10.0.0.2, dev: br0 }");
+    router.put("route", "branch-v6", "{ to: 2001:db8:1::/48, via: 2001:db8::2, dev: br0 }");
+    router.put("route", "nowhere", "{ to: 10.99.0.0/16, type: blackhole, table: 100 }");
+    router.put("rule", "guests", "{ family: 4, priority: 1000, from: 10.0.5.0/24, table: 100 }");
+    router.put("sysctl", "forward", "{ name: net.ipv4.ip_forward, value: \"1\" }");
+    router.put(
+        "nftables",
+        "filter",
+        "{ name: filter, ruleset: \"table inet filter { chain input { type filter hook input priority 0; tcp dport 22 accept; }; }\" }",
+    );
+    router.repo.commit("A router");
+    router.serve();
+    router.tidelock(&["plugin", "accept", "--all"]);
+    router.machine.run(&["systemctl", "start", "tidelock"]);
+    router.machine.wait("the router", LONG, |_| {
+        let picture = router.picture();
+        THERE.iter().all(|line| picture.contains(line)) && picture.ends_with("\n1\n")
+    });
+    router.tidelock(&["plan", "--detailed-exitcode"]);
+    let before = router.picture();
+
+    // Tidelock does not run, and Git is not there: the system alone brings it back.
+    router.serve_no_more();
+    router.machine.restart();
+    assert!(!router.is_up());
+    router.machine.wait("the network from the files alone", LONG, |_| same(&router.picture(), &before));
+    router.serve();
+    // What the system's own files brought is what Git says.
+    router.tidelock(&["plan", "--detailed-exitcode"]);
+    router.serve_no_more();
+
+    // Something changed while it was down, in both halves. Git takes the connection and is silent.
+    let file = "etc/systemd/network/90-tidelock-br0.network.d/address-10.0.0.1-24.conf";
+    let text = router.machine.read(file).unwrap();
+    fs::remove_file(router.machine.path(file)).unwrap();
+    router.machine.write("etc/nftables.d/tidelock-inet-filter.nft", "table inet filter { }\n");
+    router.machine.run(&["systemctl", "enable", "silent.socket", "tidelock"]);
+    router.machine.restart();
+    router.machine.wait("the router again", LONG, |_| same(&router.picture(), &before));
+    assert_eq!(router.machine.read(file).as_deref(), Some(text.as_str()));
+    let asking = router.machine.run(&["ss", "-Htn", "state", "established", "dport", "=", ":9418"]);
+    assert!(!asking.trim().is_empty(), "the first question to Git is still open\n{}", router.machine.log());
+}
+
+/// Whether two pictures are the same. Who made a rule is the system's to say.
+fn same(a: &str, b: &str) -> bool {
+    let plain = |picture: &str| picture.replace(" proto static", "").replace(" proto 201", "");
+    let lines = |picture: &str| {
+        let mut lines: Vec<String> = plain(picture).lines().map(ToOwned::to_owned).collect();
+        lines.dedup();
+        lines
+    };
+    lines(a) == lines(b)
+}
