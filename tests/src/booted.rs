@@ -145,7 +145,7 @@ impl Booted {
     pub fn command(&self, words: &[&str]) -> Command {
         let leader = self.leader().map_or_else(|| "0".to_owned(), |leader| leader.to_string());
         let mut command = Command::new("nsenter");
-        command.args(["--target", &leader, "--all", "--wd=/", "--root", "--", "/usr/bin/env", "-i"]);
+        command.args(["--target", &leader, "--all", "--root", "--wd", "--", "/usr/bin/env", "-i"]);
         command.arg(format!("PATH={PATH}")).args(["LANG=C.UTF-8", "HOME=/root", "NO_COLOR=1"]).args(words);
         command.stdin(Stdio::null());
         command

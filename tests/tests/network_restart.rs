@@ -135,7 +135,10 @@ const THERE: [&str; 9] = [
 #[test]
 fn what_is_kept_is_there_before_tidelock_and_what_changed_is_healed_before_git_answers() {
     let mut router = Router::new();
-    router.repo.write("net/stack.yaml", "name: net\ntargets: router\non_commit: apply\non_drift: apply\n");
+    // Its rules are on the way to Git, so each change is confirmed.
+    let stack =
+        "name: net\ntargets: router\non_commit: apply\non_drift: apply\nconfirm: 20s\nbudget: { take_over: 9 }\n";
+    router.repo.write("net/stack.yaml", stack);
     router.put("link", "lan", "{ name: br0, type: bridge, up: true, mtu: 1400 }");
     router.put("link", "pair", "{ name: v0, type: veth, peer: v1, up: true, master: br0 }");
     router.put("link", "pair-end", "{ name: v1, peer: v0, up: true }");
@@ -155,6 +158,7 @@ fn what_is_kept_is_there_before_tidelock_and_what_changed_is_healed_before_git_a
     router.repo.commit("A router");
     router.serve();
     router.tidelock(&["plugin", "accept", "--all"]);
+    router.tidelock(&["apply", "--yes"]);
     router.machine.run(&["systemctl", "start", "tidelock"]);
     router.machine.wait("the router", LONG, |_| {
         let picture = router.picture();
