@@ -14,12 +14,22 @@ struct World {
     site: Site,
     operator: Netns,
     router: Netns,
-    _forge: Forge,
+    forge: Forge,
+}
+
+/// A process that ends with this.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
 }
 
 /// `git daemon` in a namespace.
 struct Forge {
-    daemon: Child,
+    daemon: Running,
     _space: Netns,
 }
 
@@ -41,14 +51,7 @@ impl Forge {
         space.wait("git daemon listens", Duration::from_secs(30), |space| {
             space.run(&["ss", "-Htln"]).contains("10.0.2.2:9418")
         });
-        Self { daemon, _space: space }
-    }
-}
-
-impl Drop for Forge {
-    fn drop(&mut self) {
-        let _ = self.daemon.kill();
-        let _ = self.daemon.wait();
+        Self { daemon: Running(daemon), _space: space }
     }
 }
 
@@ -74,7 +77,7 @@ impl World {
         let config = config.replacen("url = \"infra\"", "url = \"git://10.0.2.2/infra/.git\"\ninsecure = true", 1);
         site.world().write("tidelock.toml", config);
         let forge = Forge::serve(forge, site.world().root());
-        Self { site, operator, router, _forge: forge }
+        Self { site, operator, router, forge }
     }
 
     fn tidelock(&self, words: &[&str]) -> Ran {
@@ -86,6 +89,25 @@ impl World {
 fn filter(site: &Site, policy: &str) {
     let chain = format!("chain forward {{ type filter hook forward priority 0; policy {policy}; }}");
     put(site, "nftables", "filter", &format!("{{ name: filter, ruleset: \"table inet filter {{ {chain}; }}\" }}"));
+}
+
+#[test]
+fn what_heals_the_network_while_git_is_down_is_not_taken_back() {
+    let mut world = World::new();
+    router::stack(&world.site, "router", "confirm: 20s\n");
+    filter(&world.site, "accept");
+    world.site.repo().commit("A way back for all of it");
+    let _ = world.tidelock(&["apply", "--yes"]).ok();
+    let before = world.router.picture();
+    // Git went, and then somebody changed the table that its way leads through.
+    world.forge.daemon.0.kill().unwrap();
+    world.forge.daemon.0.wait().unwrap();
+    world.router.run(&["nft", "add rule inet filter forward tcp dport 23 drop"]);
+    let daemon = Tidelock::new(world.site.world().root(), ["run"]).in_space(&world.operator);
+    let _daemon = Running(daemon.spawn_with(Stdio::null(), Stdio::null()));
+    world.router.wait("the table is as Git said", Duration::from_secs(30), |router| router.picture() == before);
+    std::thread::sleep(Duration::from_secs(8));
+    assert_eq!(world.router.picture(), before, "nothing took it back");
 }
 
 #[test]

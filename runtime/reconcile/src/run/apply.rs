@@ -10,7 +10,7 @@ use tidelock_model::effect::EffectBody;
 use tidelock_model::error::{Blame, Fault};
 use tidelock_model::event::RunEvent;
 use tidelock_model::inventory::InventoryEntry;
-use tidelock_model::name::{Address, Lane};
+use tidelock_model::name::{Address, Lane, Name};
 use tidelock_model::plan::{Action, Cause, Change, Group, Plan};
 use tidelock_model::port::{Settled, Target};
 use tidelock_model::run::{EffectEnd, Intent, IntentChange, Outcome};
@@ -21,6 +21,7 @@ use tidelock_plan::gate::ApprovedPlan;
 use super::gate::ApprovedPass;
 use super::leases::Leases;
 use super::runs::Runs;
+use super::way;
 use crate::confirm;
 use crate::contents::BlobSet;
 use crate::error::RunError;
@@ -43,6 +44,8 @@ pub(super) struct Performed {
     pub(super) early: BTreeMap<Lane, String>,
     /// Lanes that a guard stands over, and its id.
     pub(super) guarded: BTreeMap<Lane, String>,
+    /// Sources whose way to Git it touches, and whose servers answered before.
+    pub(super) answered: BTreeSet<Name>,
 }
 
 impl Performed {
@@ -55,6 +58,7 @@ impl Performed {
             unknown: vec![],
             early: BTreeMap::new(),
             guarded: BTreeMap::new(),
+            answered: BTreeSet::new(),
         }
     }
 
@@ -78,11 +82,12 @@ pub(super) async fn perform(
     blobs: &BlobSet,
     who: &str,
 ) -> Result<Performed, RunError> {
+    let answered = way::answering(runtime, leases, pass.approved.plan()).await;
     let runs = Runs::begin(runtime, &pass.approved, who)?;
     let work = runs.by_target().into_values().map(|runs| on_target(runtime, leases, pass, blobs, runs));
     // One that cannot go on leaves the others to their end: what was begun is settled.
     let ends: Vec<Result<Performed, RunError>> = stream::iter(work).buffered(runtime.at_once()).collect().await;
-    let mut all = Performed::of(Runs::default());
+    let mut all = Performed { answered, ..Performed::of(Runs::default()) };
     for end in ends {
         all.add(end?);
     }

@@ -274,7 +274,7 @@ async fn told(
     let why = failed.or_else(unlike).or_else(|| unchecked.cloned()).or_else(|| performed.early.get(lane).cloned());
     let why = match why {
         Some(why) => Some(why),
-        None => way::cut_off(runtime, leases, plan, lane).await,
+        None => way::cut_off(runtime, leases, plan, &performed.answered, lane).await,
     };
     let told = crate::confirm::settle(runtime, lane, performed.runs.id(lane), guard, why.as_deref());
     let back = leases.kept_while(runtime, told).await?;

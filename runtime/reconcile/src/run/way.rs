@@ -2,7 +2,7 @@
 //! mended from. Such a plan is said to do so, needs commit-confirm, and is confirmed only while
 //! the servers still answer.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use tidelock_model::check::Probe;
 use tidelock_model::effect::Effect;
@@ -62,26 +62,52 @@ pub(super) async fn put(runtime: &Runtime, plan: &mut Plan, lanes: &[PlannedLane
     Ok(())
 }
 
-/// Why a plan that touched the way to Git is not confirmed: a server whose way it touched does not
-/// answer any more.
-pub(super) async fn cut_off(runtime: &Runtime, leases: &Leases, plan: &Plan, lane: &Lane) -> Option<String> {
+/// The sources whose way a plan touches, and whose servers answer before it is performed. One that
+/// does not tells nothing by not answering afterwards: Git may be down while a machine starts.
+pub(super) async fn answering(runtime: &Runtime, leases: &Leases, plan: &Plan) -> BTreeSet<Name> {
+    let mut answering = BTreeSet::new();
+    for (source, (host, port)) in servers(runtime) {
+        let touched = plan.lanes.iter().flat_map(|part| &part.cuts).any(|cut| cut.source == *source);
+        if touched && ask(runtime, leases, &address(&host, port)).await.is_ok() {
+            answering.insert(source.clone());
+        }
+    }
+    answering
+}
+
+/// Why a plan that touched the way to Git is not confirmed: a server whose way it touched, and that
+/// answered before, does not any more.
+pub(super) async fn cut_off(
+    runtime: &Runtime,
+    leases: &Leases,
+    plan: &Plan,
+    answered: &BTreeSet<Name>,
+    lane: &Lane,
+) -> Option<String> {
     let part = plan.lanes.iter().find(|part| part.lane == *lane)?;
     for (source, (host, port)) in servers(runtime) {
-        if part.cuts.iter().all(|cut| cut.source != *source) {
+        if !answered.contains(source) || part.cuts.iter().all(|cut| cut.source != *source) {
             continue;
         }
-        let host = if host.contains(':') { format!("[{host}]") } else { host };
-        let probe = Probe::Tcp(format!("{host}:{port}"));
+        let address = address(&host, port);
         let mut answer = Ok(());
         for _ in 0..ANSWER.1 {
-            answer = leases.kept_while(runtime, runtime.checks.ask(&probe, ANSWER.0)).await;
+            answer = ask(runtime, leases, &address).await;
             if answer.is_ok() {
                 break;
             }
         }
         if let Err(fault) = answer {
-            return Some(format!("the way to Git is cut: {source} at {host}:{port}: {}", fault.message));
+            return Some(format!("the way to Git is cut: {source} at {address}: {}", fault.message));
         }
     }
     None
+}
+
+async fn ask(runtime: &Runtime, leases: &Leases, address: &str) -> Result<(), Fault> {
+    leases.kept_while(runtime, runtime.checks.ask(&Probe::Tcp(address.to_owned()), ANSWER.0)).await
+}
+
+fn address(host: &str, port: u16) -> String {
+    if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
 }
