@@ -138,7 +138,16 @@ fn remember(remembered: &mut Remembered, link: &str) -> Result<(), Fault> {
 /// a link that is only set, and not made, may have been made by an effect before.
 fn harmless(effect: &NetworkEffect, before: Option<&Object>, now: Option<&Object>) -> bool {
     let sets = matches!(effect, NetworkEffect::Put { object: Object::Link(link) } if link.kind.is_none());
-    now.is_none() || before.is_none() && sets
+    now.is_none() || before.is_none() && sets || now.is_some_and(|now| is_as_wanted(effect, now))
+}
+
+/// Whether an object is by now what an effect would make of it. At the start of a system its own
+/// files bring up the same network at the same time.
+fn is_as_wanted(effect: &NetworkEffect, now: &Object) -> bool {
+    let NetworkEffect::Put { object } = effect else { return false };
+    let fields = |object: &Object| serde_json::to_value(object).ok();
+    let (Some(wanted), Some(now)) = (fields(object), fields(now)) else { return false };
+    wanted.as_object().is_some_and(|wanted| wanted.iter().all(|(field, value)| now.get(field) == Some(value)))
 }
 
 fn perform(
@@ -198,4 +207,28 @@ fn perform(
 fn is_wireguard(view: &mut Option<View>, link: &str) -> Result<bool, Fault> {
     let found = opened(view)?.find(&ObjectName::Link { name: link.to_owned() })?;
     Ok(matches!(found, Some(Object::Link(found)) if found.kind.as_deref() == Some(super::WIREGUARD)))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_somebody_put_meanwhile_as_it_is_to_be_is_no_change() {
+        let object = |value: serde_json::Value| serde_json::from_value::<Object>(value).unwrap();
+        let route = |via: &str, protocol: Option<u8>| {
+            let mut route = json!({"object": "route", "table": 254, "to": "10.1.0.0/16", "metric": 0, "type": "unicast", "via": via});
+            if let Some(protocol) = protocol {
+                route["protocol"] = protocol.into();
+            }
+            object(route)
+        };
+        let put = NetworkEffect::Put { object: route("10.0.0.2", None) };
+        assert!(harmless(&put, None, Some(&route("10.0.0.2", Some(201)))));
+        assert!(!harmless(&put, None, Some(&route("10.0.0.3", Some(201)))));
+        let remove = NetworkEffect::Remove { object: put.object() };
+        assert!(!harmless(&remove, None, Some(&route("10.0.0.2", Some(201)))));
+    }
 }
