@@ -5,7 +5,7 @@ use std::os::unix::fs::{PermissionsExt, chown};
 
 use jiff::{SignedDuration, Timestamp};
 use tidelock_tests::site::config;
-use tidelock_tests::{Ran, Site};
+use tidelock_tests::{Daemon, Ran, Site};
 
 /// A site with one file applied, under these rules, and a change to it committed.
 fn changed(rules: &str) -> Site {
@@ -145,6 +145,115 @@ fn a_no_holds_until_the_same_person_says_yes() {
     change(&site, "four\n");
     site.apply();
     assert_eq!(site.on_machine("srv/a").as_deref(), Some("four\n"), "something else was planned");
+}
+
+/// A site whose stack asks before it applies a commit, with `two` applied on a yes given beforehand.
+fn asked() -> Site {
+    let site = changed("");
+    site.repo().edit("web/stack.yaml", "on_commit: apply", "on_commit: ask").commit("Ask");
+    let _ = site.tidelock(["apply"]).run().exit(5).says("on_commit: ask");
+    site.tidelock(["approve", "--yes", "--comment", "seen"]).run().ok();
+    site.tidelock(["apply"]).run().ok();
+    assert_eq!(site.on_machine("srv/a").as_deref(), Some("two\n"));
+    site
+}
+
+#[test]
+fn what_was_rolled_back_does_not_go_out_again_on_the_old_yes() {
+    let site = asked();
+    site.tidelock(["rollback", "web", "--to", "HEAD~2", "--yes"]).run().ok();
+    assert_eq!(site.on_machine("srv/a").as_deref(), Some("one\n"));
+    site.tidelock(["rollback", "web", "--end"]).run().ok();
+    let _ = waits(&site, &["apply"], "on_commit: ask");
+    assert_eq!(site.on_machine("srv/a").as_deref(), Some("one\n"));
+    site.tidelock(["approve", "--yes"]).run().ok();
+    site.tidelock(["apply"]).run().ok();
+    assert_eq!(site.on_machine("srv/a").as_deref(), Some("two\n"));
+}
+
+#[test]
+fn a_yes_that_no_run_has_used_is_revoked_by_a_rollback_and_by_an_undo() {
+    let site = asked();
+    change(&site, "three\n");
+    site.tidelock(["plan"]).run().ok();
+    site.tidelock(["approve", "--yes"]).run().ok();
+    site.tidelock(["rollback", "web", "--to", "HEAD~1", "--yes"]).run().ok();
+    site.tidelock(["rollback", "web", "--end"]).run().ok();
+    let _ = waits(&site, &["apply"], "on_commit: ask");
+    site.tidelock(["approve", "--yes"]).run().ok();
+    let _ = site.tidelock(["undo", "a"]).run().exit(5);
+    site.tidelock(["undo", "a", "--end"]).run().ok();
+    let _ = waits(&site, &["apply"], "on_commit: ask");
+}
+
+#[test]
+fn a_yes_to_going_back_survives_that_it_is_said_twice() {
+    let site = asked();
+    ruled(&site, "[[gate]]\napprovals = 1\n");
+    let back = ["rollback", "web", "--to", "HEAD~2", "--yes"];
+    let _ = site.tidelock(back).run().exit(5).says("asks for the approval");
+    site.tidelock(["approve", "--yes"]).run().ok();
+    site.tidelock(back).run().ok();
+    assert_eq!(site.on_machine("srv/a").as_deref(), Some("one\n"));
+}
+
+#[test]
+fn a_yes_to_one_drift_is_none_to_the_next() {
+    let site = asked();
+    site.repo().edit("web/stack.yaml", "on_drift: apply", "on_drift: ask").commit("Ask there too");
+    site.apply();
+    for _ in 0..2 {
+        std::fs::write(site.machine("srv/a"), "by hand\n").unwrap();
+        let _ = waits(&site, &["apply"], "on_drift: ask");
+        site.tidelock(["approve", "--yes"]).run().ok();
+        site.tidelock(["apply"]).run().ok();
+        assert_eq!(site.on_machine("srv/a").as_deref(), Some("two\n"));
+    }
+    // It went as it came, and a person had said yes meanwhile.
+    std::fs::write(site.machine("srv/a"), "by hand\n").unwrap();
+    let _ = waits(&site, &["apply"], "on_drift: ask");
+    site.tidelock(["approve", "--yes"]).run().ok();
+    std::fs::write(site.machine("srv/a"), "two\n").unwrap();
+    site.apply();
+    std::fs::write(site.machine("srv/a"), "by hand\n").unwrap();
+    let _ = waits(&site, &["apply"], "on_drift: ask");
+}
+
+#[test]
+fn a_callers_own_yes_is_none_to_the_same_drift_in_the_loop() {
+    let site = asked();
+    site.repo().edit("web/stack.yaml", "on_drift: apply", "on_drift: ask").commit("Ask there too");
+    site.apply();
+    std::fs::write(site.machine("srv/a"), "by hand\n").unwrap();
+    site.apply();
+    assert_eq!(site.on_machine("srv/a").as_deref(), Some("two\n"));
+    std::fs::write(site.machine("srv/a"), "by hand\n").unwrap();
+    let daemon = Daemon::start(&site);
+    daemon.eventually("it waits for a person", || {
+        site.tidelock(["status"]).run().stdout.contains("on_drift: ask")
+    });
+    assert_eq!(site.on_machine("srv/a").as_deref(), Some("by hand\n"));
+    site.tidelock(["approve", "--yes"]).run().ok();
+    daemon.eventually("it was approved", || site.on_machine("srv/a").as_deref() == Some("two\n"));
+}
+
+#[test]
+fn a_yes_outlives_an_apply_that_failed() {
+    let site = asked();
+    let script = site.world().path("once.sh").display().to_string();
+    site.world()
+        .write("once.sh", "#!/bin/sh\ntest -e \"$TIDELOCK_ROOT/srv/ok\" && touch \"$TIDELOCK_ROOT/srv/done\"\n");
+    let command = "kind: server.command\nname: once\nspec: { argv: [/bin/sh, SCRIPT], creates: /srv/done }\n";
+    site.repo().write("web/once.yaml", command.replace("SCRIPT", &script)).commit("A command");
+    ruled(&site, &format!("exec = [[\"/bin/sh\", {script:?}]]\n"));
+    site.tidelock(["plan"]).run().ok();
+    site.tidelock(["approve", "--yes"]).run().ok();
+    let failed = site.tidelock(["apply"]).run().exit(1);
+    assert_eq!(site.on_machine("srv/done"), None, "{}", failed.story());
+    std::fs::write(site.machine("srv/ok"), "").unwrap();
+    site.tidelock(["apply"]).run().ok();
+    std::fs::remove_file(site.machine("srv/done")).unwrap();
+    let _ = site.tidelock(["apply"]).run().exit(5);
 }
 
 /// Takes the users that every system has, so it runs as root alone.

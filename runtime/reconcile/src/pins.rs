@@ -167,7 +167,8 @@ pub async fn ancestor(runtime: &Runtime, source: &Name, stack: &Name, rev: &str)
 }
 
 /// Pins a stack to a revision that [`ancestor`] gave, from now on and `until`, where that
-/// is given. An older pin of the stack ends.
+/// is given. An older pin of the stack ends. Who goes back takes back what was agreed to before: it
+/// does not go out again on an old yes once the pin ends.
 ///
 /// # Errors
 /// The store cannot be written.
@@ -182,7 +183,13 @@ pub fn pin(
     let at = runtime.clock.now();
     let source = revision.source.clone();
     let pin = Pin { source, stack: stack.clone(), revision, who: who.to_owned(), at, until, reason };
+    let pinned = |known: &Pin| known.source == pin.source && known.stack == pin.stack;
+    let before = runtime.store.pins()?.into_iter().find(pinned);
     runtime.store.put_pin(&pin)?;
+    // The same again, with another end perhaps: what was said since was said of going back.
+    if before.is_none_or(|before| before.revision.id != pin.revision.id) {
+        runtime.store.revoke_approvals(&pin.source, stack, None)?;
+    }
     runtime.emit(None, None, &RunEvent::Pinned { pin: pin.clone() })?;
     Ok(pin)
 }

@@ -202,6 +202,8 @@ pub async fn undo(
         runtime.store.drop_undo(&undo.address.target, &undo.identity)?;
         return Err(error);
     }
+    // What was agreed to before does not go out again on an old yes once this ends.
+    runtime.store.revoke_approvals(&address.source, &address.stack, Some(&address.target))?;
     runtime.emit(None, Some(&address.lane()), &RunEvent::Undone { undo: Box::new(undo.clone()) })?;
     Ok((undo, line))
 }

@@ -20,6 +20,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../migrations/0004_modules.sql"),
     include_str!("../migrations/0005_packed.sql"),
     include_str!("../migrations/0006_standings.sql"),
+    include_str!("../migrations/0007_spent.sql"),
 ];
 
 /// The version of the store's file that this build reads and writes.

@@ -12,7 +12,7 @@ use tidelock_model::port::{
     Filter, Holder, KnownModule, LaneRecord, LaneStanding, Lease, Rendered, Settled, Store, StoreError,
 };
 use tidelock_model::revision::{Revision, Stale};
-use tidelock_model::run::{Approval, HistoryLine, Intent, Run, Trigger};
+use tidelock_model::run::{Approval, HistoryLine, Intent, Run, RunEnd, Trigger};
 
 use crate::door::Durability::{Now, Soon};
 use crate::{
@@ -120,7 +120,13 @@ impl Store for SqliteStore {
     }
 
     fn end_run(&self, run: &Run) -> Result<(), StoreError> {
-        self.write(Now, |tx| runs::end(tx, run))
+        self.write(Now, |tx| {
+            runs::end(tx, run)?;
+            match run.end {
+                Some(RunEnd::Done) => approvals::spend(tx, &run.lane, &run.digest),
+                _ => Ok(()),
+            }
+        })
     }
 
     fn put_intents(&self, lease: &Lease, intents: &[Intent]) -> Result<(), StoreError> {
@@ -182,6 +188,14 @@ impl Store for SqliteStore {
 
     fn approvals(&self, digest: &Digest) -> Result<Vec<Approval>, StoreError> {
         self.read(|connection| approvals::of(connection, digest))
+    }
+
+    fn spend_approvals(&self, lane: &Lane, digest: &Digest) -> Result<(), StoreError> {
+        self.write(Now, |tx| approvals::spend(tx, lane, digest))
+    }
+
+    fn revoke_approvals(&self, source: &Name, stack: &Name, target: Option<&Name>) -> Result<(), StoreError> {
+        self.write(Now, |tx| approvals::revoke(tx, source, stack, target))
     }
 
     fn holds(&self) -> Result<Vec<Hold>, StoreError> {

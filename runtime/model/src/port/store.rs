@@ -341,7 +341,8 @@ pub trait Store: Send + Sync {
     /// The store cannot be written.
     fn begin_run(&self, run: &Run) -> Result<(), StoreError>;
 
-    /// Ends a run.
+    /// Ends a run. One that is done spends the approvals that [`spend_approvals`](Self::spend_approvals)
+    /// would, with the same write.
     ///
     /// # Errors
     /// The store cannot be written.
@@ -422,11 +423,24 @@ pub trait Store: Send + Sync {
     /// The store cannot be written.
     fn put_approval(&self, approval: &Approval) -> Result<(), StoreError>;
 
-    /// Approvals of a lane's digest.
+    /// Approvals of a lane's digest that count: neither spent nor revoked.
     ///
     /// # Errors
     /// The store cannot be read.
     fn approvals(&self, digest: &Digest) -> Result<Vec<Approval>, StoreError>;
+
+    /// Spends what was said of a lane's digest, and of those under which a run of the lane has begun:
+    /// what it was about is done, or no more to be done.
+    ///
+    /// # Errors
+    /// The store cannot be written.
+    fn spend_approvals(&self, lane: &Lane, digest: &Digest) -> Result<(), StoreError>;
+
+    /// Revokes each yes to what was planned of a stack, on one target or on all. A no stands.
+    ///
+    /// # Errors
+    /// The store cannot be written.
+    fn revoke_approvals(&self, source: &Name, stack: &Name, target: Option<&Name>) -> Result<(), StoreError>;
 
     /// Holds that nobody ended, oldest first; those whose time is up too. Those of the
     /// file `STOP` beside the store come first, with the id [`Hold::FILE`].

@@ -187,7 +187,32 @@ pub(super) fn not_performed(
     if nothing {
         runtime.store.put_fingerprint(&lane.target, &part.fingerprint)?;
     }
+    if nothing && wrong.is_none() {
+        settled(runtime, plan, part, before.as_ref())?;
+    }
     Ok(run)
+}
+
+/// What was planned before and is no more to be done, spends what was said of it: a run did it
+/// that could not say so, or drift went as it came. What was agreed to at another revision, which
+/// may come into force yet, stays.
+fn settled(runtime: &Runtime, plan: &Plan, part: &LanePlan, before: Option<&LaneRecord>) -> Result<(), RunError> {
+    let lane = &part.lane;
+    let Some((digest, planned)) = before.and_then(|before| before.digest.zip(before.planned.as_ref())) else {
+        return Ok(());
+    };
+    let agreed = || runtime.store.approvals(&digest).map(|words| words.iter().any(|word| word.lane == *lane));
+    if digest == part.digest || !agreed()? {
+        return Ok(());
+    }
+    let drift = || -> Result<bool, RunError> {
+        let was = runtime.store.plan(&tidelock_plan::alone(&digest))?;
+        Ok(was.is_some_and(|was| was.changes_of(lane).all(|change| change.cause == Some(Cause::Drift))))
+    };
+    if planned.id == plan.revision_of(lane).id || drift()? {
+        runtime.store.spend_approvals(lane, &digest)?;
+    }
+    Ok(())
 }
 
 /// Ends the runs and notes where each lane stands.

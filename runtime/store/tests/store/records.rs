@@ -12,7 +12,7 @@ use tidelock_model::plan::{
 use tidelock_model::port::{Filter, Rendered, Store};
 use tidelock_model::reads::{Question, Read};
 use tidelock_model::resource::RenderedDoc;
-use tidelock_model::run::{Approval, RunCounts, RunEnd};
+use tidelock_model::run::{Approval, Run, RunCounts, RunEnd};
 use tidelock_store::SqliteStore;
 
 use crate::support::{
@@ -221,6 +221,71 @@ fn approvals_belong_to_a_digest() {
     }
     assert_eq!(store.approvals(&Digest::of(b"1")).unwrap(), [yes("ann", b"1"), yes("ben", b"1")]);
     assert_eq!(store.approvals(&Digest::of(b"3")).unwrap(), []);
+}
+
+#[test]
+fn a_yes_is_spent_by_the_run_that_is_done_and_by_no_other() {
+    let store = SqliteStore::in_memory().unwrap();
+    let lane = lane("infra:web@local");
+    let (digest, other) = (Digest::of(b"1"), Digest::of(b"2"));
+    let said = |who: &str, digest: Digest, yes: bool| Approval {
+        yes,
+        digest,
+        lane: lane.clone(),
+        who: who.into(),
+        at: at(0),
+        how: "approve".into(),
+        comment: None,
+    };
+    for word in [said("ann", digest, false), said("ann", digest, true), said("ben", other, true)] {
+        store.put_approval(&word).unwrap();
+    }
+    let mut run = Run { digest, began: at(1), ended: Some(at(2)), ..run("r1", &lane) };
+    for (id, end, left) in [("r1", RunEnd::Partly, 2), ("r2", RunEnd::Interrupted, 2), ("r3", RunEnd::Done, 0)] {
+        run.id = id.into();
+        store.begin_run(&run).unwrap();
+        run.end = Some(end);
+        store.end_run(&run).unwrap();
+        assert_eq!(store.approvals(&digest).unwrap().len(), left, "{end:?}");
+    }
+    assert_eq!(store.approvals(&other).unwrap().len(), 1, "it was about something else");
+    store.put_approval(&said("cy", digest, true)).unwrap();
+    assert_eq!(store.approvals(&digest).unwrap().len(), 1, "a new yes counts");
+
+    // A run that was cut short left its yes; what came after it and is done spends that too.
+    store.begin_run(&Run { id: "r4".into(), digest: other, end: None, ended: None, ..run.clone() }).unwrap();
+    store.spend_approvals(&lane, &digest).unwrap();
+    assert!(store.approvals(&other).unwrap().is_empty() && store.approvals(&digest).unwrap().is_empty());
+}
+
+#[test]
+fn what_is_revoked_is_every_yes_of_a_stack_and_no_no_that_stands() {
+    let store = SqliteStore::in_memory().unwrap();
+    let digest = Digest::of(b"1");
+    let said = |lane_text: &str, who: &str, yes: bool| Approval {
+        yes,
+        digest,
+        lane: lane(lane_text),
+        who: who.into(),
+        at: at(1),
+        how: "approve".into(),
+        comment: None,
+    };
+    for (lane, who, yes) in [
+        ("infra:web@a", "ann", false),
+        ("infra:web@a", "ann", true),
+        ("infra:web@a", "ben", true),
+        ("infra:web@a", "ben", false),
+        ("infra:web@b", "cy", true),
+        ("infra:db@a", "cy", true),
+    ] {
+        store.put_approval(&said(lane, who, yes)).unwrap();
+    }
+    store.revoke_approvals(&name("infra"), &name("web"), Some(&name("a"))).unwrap();
+    let left = [said("infra:web@a", "ben", false), said("infra:web@b", "cy", true), said("infra:db@a", "cy", true)];
+    assert_eq!(store.approvals(&digest).unwrap(), left);
+    store.revoke_approvals(&name("infra"), &name("web"), None).unwrap();
+    assert_eq!(store.approvals(&digest).unwrap(), [left[0].clone(), left[2].clone()]);
 }
 
 #[test]
