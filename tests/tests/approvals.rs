@@ -256,6 +256,21 @@ fn a_yes_outlives_an_apply_that_failed() {
     let _ = site.tidelock(["apply"]).run().exit(5);
 }
 
+#[test]
+fn a_plan_that_was_approved_says_by_whom_and_asks_for_no_yes() {
+    let site = asked();
+    change(&site, "three\n");
+    site.tidelock(["plan"]).run().ok().says("waits: the stack says `on_commit: ask`");
+    site.tidelock(["approve", "--yes", "--comment", "seen by me"]).run().ok();
+    let planned = site.tidelock(["plan"]).run().ok().says("approved: by root at ").says("(seen by me)");
+    let _ = planned.never_says("waits:").says("Next: tidelock apply");
+    let json = site.tidelock(["plan", "--output", "json"]).run().ok().json();
+    assert_eq!(json["lanes"][0]["approved"][0]["who"], "root", "{json:#}");
+    let applied = site.tidelock(["apply"]).run().ok().says("approved: by root at ").says("(seen by me)");
+    let _ = applied.never_says("waits:");
+    site.tidelock(["plan"]).run().ok().never_says("approved:");
+}
+
 /// Takes the users that every system has, so it runs as root alone.
 #[test]
 fn two_people_approve_and_one_of_them_twice_is_not_two() {

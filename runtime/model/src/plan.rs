@@ -16,6 +16,7 @@ use crate::inventory::Ownership;
 use crate::name::{Address, Identity, Kind, Lane, Name};
 use crate::plugin::PluginRef;
 use crate::revision::Revision;
+use crate::run::Approval;
 
 /// The format that this version writes.
 pub const FORMAT: &str = "tidelock.plan/1";
@@ -252,6 +253,10 @@ pub struct LanePlan {
     pub unchanged: usize,
     /// Why it waits, as far as the plan itself says.
     pub waits: Vec<Wait>,
+    /// Who said yes to it beforehand, and counts. Said of it, and nothing of what it does: no digest
+    /// covers it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub approved: Vec<Approval>,
     /// Effects that may cut the way to Git. A look at where packets go now; no digest covers it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub cuts: Vec<Cut>,

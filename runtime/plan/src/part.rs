@@ -70,6 +70,7 @@ pub fn lane_plan(input: &LaneInput<'_>, mut draft: Draft) -> Result<LanePart, Ve
             settings: input.desired.settings,
             unchanged,
             waits: draft.waits,
+            approved: vec![],
             cuts: vec![],
             pinned: None,
             module: input.desired.module.clone(),

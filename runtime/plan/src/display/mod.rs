@@ -16,6 +16,7 @@ use tidelock_model::hold::Pin;
 use tidelock_model::inventory::Ownership;
 use tidelock_model::name::{Address, Lane, Name};
 use tidelock_model::plan::{Action, Change, Plan, PlannedEffect, Wait};
+use tidelock_model::run::Approval;
 
 use value::plain;
 
@@ -87,6 +88,7 @@ pub fn text(plan: &Plan, style: &Style) -> String {
     sections.push(remark::section("warning", Ink::Yellow, &plan.warnings, style));
     sections.push(rollouts(plan, style));
     sections.push(cuts(plan, style));
+    sections.push(approved(plan, style));
     sections.push(waits(plan, style));
     sections.push(conclusion(plan, style));
     sections.retain(|section| !section.is_empty());
@@ -267,6 +269,29 @@ fn cuts(plan: &Plan, style: &Style) -> String {
             let line = format!("may cut the way to Git: {lane}{}", plain(&cut.to_string(), 1_000));
             out.push_str(&format!("{}\n", style.paint(Ink::Red, &line)));
         }
+    }
+    out
+}
+
+/// Who said yes to it beforehand; the same person's yes to several lanes once.
+fn approved(plan: &Plan, style: &Style) -> String {
+    let mut words: Vec<(&Approval, usize)> = Vec::new();
+    for word in plan.lanes.iter().flat_map(|part| &part.approved) {
+        match words.iter_mut().find(|(known, _)| known.who == word.who && known.comment == word.comment) {
+            Some((_, lanes)) => *lanes += 1,
+            None => words.push((word, 1)),
+        }
+    }
+    let mut out = String::new();
+    for (word, lanes) in words {
+        let comment = word.comment.as_ref().map(|said| format!(" ({})", plain(said, 1_000))).unwrap_or_default();
+        let of = match lanes {
+            1 if plan.lanes.len() > 1 => format!("{}: ", word.lane),
+            _ => String::new(),
+        };
+        let more = if lanes > 1 { format!(", {lanes} lanes") } else { String::new() };
+        let (who, at) = (plain(&word.who, 200), word.at.strftime("%Y-%m-%d %H:%M:%SZ"));
+        out.push_str(&format!("{} {of}by {who} at {at}{more}{comment}\n", style.paint(Ink::Green, "approved:")));
     }
     out
 }

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use tidelock_model::digest::Digest;
 use tidelock_model::name::Lane;
-use tidelock_model::plan::Wait;
+use tidelock_model::plan::{LanePlan, Wait};
 use tidelock_model::revision::Revision;
 use tidelock_model::run::Approval;
 
@@ -55,6 +55,28 @@ pub fn still(
         }
     }
     out
+}
+
+/// Writes into a lane's part of a plan who said yes to it beforehand, and takes out what that ends:
+/// a plan that was approved does not ask for a yes.
+pub fn say(
+    part: &mut LanePlan,
+    revision: &Revision,
+    people: &BTreeMap<String, Vec<String>>,
+    approvals: &[Approval],
+    now: Timestamp,
+) {
+    // A caller's own yes was one to an apply that is over.
+    let beforehand: Vec<Approval> =
+        approvals.iter().filter(|word| !word.yes || word.how == Approval::BEFOREHAND).cloned().collect();
+    let words: Vec<Approval> = last_words(&part.lane, &part.digest, &beforehand).into_iter().cloned().collect();
+    if words.is_empty() {
+        return;
+    }
+    let mut waits: Vec<Wait> = part.waits.iter().filter(|wait| is_hold(wait)).cloned().collect();
+    waits.extend(still(&part.waits, (&part.lane, &part.digest), revision, people, &words, now));
+    part.waits = waits;
+    part.approved = words.into_iter().filter(|word| word.yes).collect();
 }
 
 #[cfg(test)]

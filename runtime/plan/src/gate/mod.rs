@@ -19,7 +19,7 @@ use crate::ledger::Ledger;
 use crate::report;
 
 pub use crate::report::{asks_for_people, awaits_approval, holds_up, refuses};
-pub use later::still;
+pub use later::{say, still};
 pub use policy::{LanePolicy, Policy, waits};
 pub use rule::{Rule, wrote};
 

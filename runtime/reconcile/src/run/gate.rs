@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use tidelock_model::config::Config;
 use tidelock_model::digest::Digest;
 use tidelock_model::event::RunEvent;
 use tidelock_model::grant::glob;
@@ -74,6 +75,12 @@ pub(super) async fn pass(
     let Pass { plan, ledger, lanes, policy, .. } = pass;
     let mut approvals = stored(runtime, &plan)?;
     let mut decision = gate::decide(&plan, &ledger, &policy, &approvals);
+    // With what was said of it, for people: the gate itself counts every word.
+    let told = (!approvals.is_empty()).then(|| {
+        let mut told = plan.clone();
+        say(runtime, &mut told, &approvals);
+        told
+    });
     let mut silent = Vec::new();
     if let Caller::Once(approver) = caller {
         let askable: Vec<Lane> =
@@ -95,7 +102,7 @@ pub(super) async fn pass(
         let ask: Vec<Lane> = ask;
         let yes = match ask.is_empty() {
             true => None,
-            false => leases.kept_while(runtime, approver.approve(&plan, &ask)).await,
+            false => leases.kept_while(runtime, approver.approve(told.as_ref().unwrap_or(&plan), &ask)).await,
         };
         given.asked = true;
         if let Some(yes) = yes {
@@ -133,7 +140,7 @@ pub(super) async fn pass(
         approved: approved.only(&through),
         lanes: lanes.into_iter().filter(|lane| through.contains(&lane.rendered.desired.lane)).collect(),
     });
-    Ok((plan, Passed { approved, held }))
+    Ok((told.unwrap_or(plan), Passed { approved, held }))
 }
 
 /// Whether a caller's yes would let a lane go on.
@@ -206,6 +213,28 @@ fn told_before(runtime: &Runtime, lane: &Lane, reasons: &[String]) -> Result<boo
         .is_some_and(|record| reasons.iter().all(|reason| record.waits.iter().any(|wait| wait.message == *reason))))
 }
 
+/// Writes into a plan what people said of it beforehand.
+pub(super) fn said(runtime: &Runtime, plan: &mut Plan) -> Result<(), RunError> {
+    let approvals = stored(runtime, plan)?;
+    if !approvals.is_empty() {
+        say(runtime, plan, &approvals);
+    }
+    Ok(())
+}
+
+fn say(runtime: &Runtime, plan: &mut Plan, approvals: &[Approval]) {
+    let (people, now) = (people(&runtime.config), runtime.clock.now());
+    let revisions: Vec<_> = plan.lanes.iter().map(|part| plan.revision_of(&part.lane).clone()).collect();
+    for (part, revision) in plan.lanes.iter_mut().zip(revisions) {
+        gate::say(part, &revision, &people, approvals, now);
+    }
+}
+
+/// What users are called as authors of commits.
+fn people(config: &Config) -> BTreeMap<String, Vec<String>> {
+    config.people.iter().map(|(user, names)| (user.clone(), names.0.clone())).collect()
+}
+
 fn stored(runtime: &Runtime, plan: &Plan) -> Result<Vec<Approval>, RunError> {
     let mut approvals = Vec::new();
     for lane in &plan.lanes {
@@ -221,8 +250,7 @@ pub(super) fn policy(
     lanes: &[PlannedLane],
     before: &BTreeMap<Name, StackPolicy>,
 ) -> Result<Policy, RunError> {
-    let people = runtime.config.people.iter().map(|(user, names)| (user.clone(), names.0.clone())).collect();
-    let mut policy = Policy { now: runtime.clock.now(), people, ..Policy::default() };
+    let mut policy = Policy { now: runtime.clock.now(), people: people(&runtime.config), ..Policy::default() };
     let in_force = runtime.store.revision(&plan.source)?.is_some_and(|revision| revision.id == plan.revision.id);
     for lane in lanes {
         let desired = &lane.rendered.desired;
@@ -303,6 +331,7 @@ pub(super) fn same_as_saved(saved: &Plan, now: &Plan) -> Result<(), RunError> {
         for lane in &mut lanes {
             lane.waits.retain(|wait| gate::refuses(wait) || !gate::holds_up(wait));
             lane.pinned = None;
+            lane.approved.clear();
             lane.batch = None;
             lane.cuts.clear();
         }

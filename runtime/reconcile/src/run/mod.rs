@@ -103,7 +103,9 @@ pub async fn plan(runtime: &Runtime, selection: &Selection, options: &PlanOption
     let pass = plan::pass(runtime, &fetched, lanes).await?;
     let pass = if options.previews { plan::with_previews(runtime, pass).await? } else { pass };
     record::planned(runtime, &pass)?;
-    Ok(pass.plan)
+    let mut plan = pass.plan;
+    gate::said(runtime, &mut plan)?;
+    Ok(plan)
 }
 
 /// Applies: plans anew, asks the gate, performs, proves, checks and records.

@@ -142,6 +142,7 @@ fn plan() -> Plan {
             settings: Digest::of(b"settings"),
             unchanged: 4,
             waits: vec![],
+            approved: vec![],
             cuts: vec![],
             pinned: None,
             module: None,
