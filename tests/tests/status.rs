@@ -94,6 +94,28 @@ fn a_stack_that_cannot_be_read_any_more_has_failed() {
 }
 
 #[test]
+fn a_target_that_a_command_could_not_look_at_is_not_as_git_says() {
+    let site = Site::with_files([("a", "one\n")]);
+    site.apply();
+    let _ = asked(&site, &[]).exit(0);
+    let (there, away) = (site.machine(""), site.world().path("away"));
+    for words in [&["plan"][..], &["apply", "--yes"]] {
+        std::fs::rename(&there, &away).unwrap();
+        let failed = site.tidelock(words).run();
+        assert_ne!(failed.code, 0, "{}", failed.story());
+        let _ = asked(&site, &[]).exit(1).says("failed").says("target local").never_says("converged: all");
+        let _ = site.tidelock(["why"]).run().ok().says("failed: ").says("target local");
+        std::fs::rename(&away, &there).unwrap();
+        // What is not in force says nothing of it.
+        site.repo().write("web/b.yaml", "kind: server.fle\n");
+        site.apply();
+        let _ = site.tidelock(["plan", "--worktree"]).run().exit(1);
+        let _ = asked(&site, &[]).exit(0);
+        site.repo().remove("web/b.yaml");
+    }
+}
+
+#[test]
 fn each_value_is_explained_by_its_file_and_by_what_that_took_back() {
     let site = Site::with_files([("a", "one\n")]);
     let stack =

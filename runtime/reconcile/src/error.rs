@@ -3,6 +3,10 @@
 use tidelock_model::error::{Diagnostic, Fault};
 use tidelock_model::plan::LanePlan;
 use tidelock_model::port::{PluginError, SourceError, StoreError};
+use tidelock_model::run::Status;
+
+/// What a target answers that only copies another one.
+const STANDBY: &str = "standby";
 
 /// Why a pass gave nothing. Each variant maps to one exit code in the command line.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
@@ -43,6 +47,34 @@ pub enum RunError {
 impl RunError {
     pub(crate) fn selection(message: impl Into<String>, hint: Option<String>) -> Self {
         Self::Selection { message: message.into(), hint }
+    }
+
+    /// As one sentence: of several problems, the first.
+    pub(crate) fn sentence(&self) -> String {
+        match self {
+            Self::Rejected(problems) => match problems.as_slice() {
+                [] => self.to_string(),
+                [one] => placed(one),
+                [first, more @ ..] => format!("{} (and {} more)", placed(first), more.len()),
+            },
+            error => error.to_string(),
+        }
+    }
+
+    /// Where a lane stands that it came of. Nothing is wrong with one that waits for a server that
+    /// takes writes.
+    pub(crate) fn status(&self) -> Status {
+        match self {
+            Self::Fault(fault) if fault.code == STANDBY => Status::Waiting,
+            _ => Status::Failed,
+        }
+    }
+}
+
+fn placed(problem: &Diagnostic) -> String {
+    match &problem.place {
+        Some(place) => format!("{}:{}: {}", place.file, place.line, problem.message),
+        None => problem.message.clone(),
     }
 }
 

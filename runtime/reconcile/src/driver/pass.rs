@@ -143,35 +143,10 @@ fn failed(error: &RunError) -> Passed {
     {
         return Passed::ended(Ended::Busy, PassEnd::Busy);
     }
-    let failed = Passed::failed(sentence(error));
-    // Nothing is wrong with the lane: it waits for a server that takes writes.
-    if let RunError::Fault(fault) = error
-        && fault.code == STANDBY
-    {
-        return Passed { end: PassEnd::Waiting, ..failed };
-    }
-    failed
-}
-
-/// What a target answers that only copies another one.
-const STANDBY: &str = "standby";
-
-/// An error as one sentence: of several problems, the first.
-fn sentence(error: &RunError) -> String {
-    match error {
-        RunError::Rejected(problems) => match problems.as_slice() {
-            [] => error.to_string(),
-            [one] => placed(one),
-            [first, more @ ..] => format!("{} (and {} more)", placed(first), more.len()),
-        },
-        error => error.to_string(),
-    }
-}
-
-fn placed(problem: &tidelock_model::error::Diagnostic) -> String {
-    match &problem.place {
-        Some(place) => format!("{}:{}: {}", place.file, place.line, problem.message),
-        None => problem.message.clone(),
+    let failed = Passed::failed(error.sentence());
+    match error.status() {
+        Status::Waiting => Passed { end: PassEnd::Waiting, ..failed },
+        _ => failed,
     }
 }
 

@@ -156,6 +156,7 @@ fn hold(
         }
         runtime.emit(None, Some(&selected.lane), &RunEvent::Rejected { diagnostics: diagnostics.clone() })?;
     }
+    not_looked_at(runtime, fetched, &selected.lane, &error)?;
     match error {
         error if lanes == 1 => Err(error),
         RunError::Rejected(diagnostics) => {
@@ -170,6 +171,23 @@ fn hold(
         }
         error => Err(error),
     }
+}
+
+/// Notes that a lane could not be looked at as it is in force: it must not read as it did before. The
+/// loop notes that itself, with its next try.
+fn not_looked_at(runtime: &Runtime, fetched: &Fetched, lane: &Lane, error: &RunError) -> Result<(), RunError> {
+    if runtime.looping || !matches!(error, RunError::Rejected(_) | RunError::Fault(_)) {
+        return Ok(());
+    }
+    let in_force = runtime.store.revision(&lane.source)?.is_some_and(|revision| revision.id == fetched.revision.id);
+    let Some(mut record) = runtime.store.lane(lane)?.filter(|_| in_force) else { return Ok(()) };
+    let status = error.status();
+    if record.status != status || record.since.is_none() {
+        record.since = Some(runtime.clock.now());
+    }
+    record.status = status;
+    record.why = Some(error.sentence());
+    Ok(runtime.store.put_lane(&record)?)
 }
 
 /// Claims on the targets of these lanes, of every stack of the revision that names them:
