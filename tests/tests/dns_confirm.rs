@@ -60,7 +60,13 @@ fn names_that_nobody_confirms_go_back_by_themselves() {
         assert_eq!(site.server().zone(), after, "{make:?}");
         wait_for(&site, &before);
         let _ = site.tidelock(["status"]).run().ok().says("went back at").says("nobody confirmed it in time");
+        let _ = site.tidelock(["why", "zones"]).run().ok().says("restored:").says("nobody confirmed it in time");
         let _ = site.tidelock(["confirm"]).run().exit(1).says("nothing waits to be confirmed");
+        let told = || site.events().iter().filter(|event| event["event"] == "taken-back").count();
+        assert_eq!(told(), 1, "{make:?}");
+        let planned = site.tidelock(["plan"]).run();
+        let _ = planned.says("the target went back at").says("nobody confirmed it in time");
+        assert_eq!(told(), 1, "told once: {make:?}");
     }
 }
 

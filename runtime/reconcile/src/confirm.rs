@@ -8,11 +8,11 @@ use jiff::Timestamp;
 use tidelock_model::digest::Digest;
 use tidelock_model::effect::EffectBody;
 use tidelock_model::error::{Diagnostic, Severity};
-use tidelock_model::event::RunEvent;
+use tidelock_model::event::{RunEvent, StoredEvent};
 use tidelock_model::hold::Scope;
 use tidelock_model::name::Lane;
-use tidelock_model::plan::{Change, Plan, Wait};
-use tidelock_model::port::{Guard, GuardState, Guarded, LaneRecord, Target};
+use tidelock_model::plan::{Cause, Change, Plan, Wait};
+use tidelock_model::port::{Filter, Guard, GuardState, Guarded, LaneRecord, Target};
 use tidelock_model::run::{Approval, Status};
 
 use crate::error::RunError;
@@ -126,6 +126,52 @@ pub(crate) fn waits(
     Ok(waits)
 }
 
+/// How long it is told of a target that went back, in ms: 30 days. Events are kept for longer.
+const TOLD_MS: i64 = 30 * 86_400_000;
+
+/// Tells of each target that went back by itself, once: nobody was there to tell when it did. The
+/// first pass that comes by does it, and whoever comes to confirm.
+pub(crate) fn tell(runtime: &Runtime) -> Result<(), RunError> {
+    let now = runtime.clock.now().as_millisecond();
+    for Guarded { guard, state, why, written_ms } in runtime.targets.guards()? {
+        if state != GuardState::Restored || now.saturating_sub(written_ms) > TOLD_MS {
+            continue;
+        }
+        let of_run = Filter { run: Some(guard.id.clone()), ..Filter::default() };
+        let told = |stored: &StoredEvent| matches!(stored.event, RunEvent::TakenBack { .. });
+        if !runtime.store.events(&of_run)?.iter().any(told) {
+            runtime.emit(Some(&guard.id), Some(&guard.lane), &RunEvent::TakenBack { why })?;
+        }
+    }
+    Ok(())
+}
+
+/// Says of changes that only do again what a guard took back that this is why they are due: nobody
+/// else changed the target. A later run of the lane makes that moot.
+pub(crate) fn explained(runtime: &Runtime, plan: &mut Plan) -> Result<(), RunError> {
+    for Guarded { guard, state, why, written_ms } in runtime.targets.guards()? {
+        if state != GuardState::Restored || !plan.lanes.iter().any(|part| part.lane == guard.lane) {
+            continue;
+        }
+        let record = runtime.store.lane(&guard.lane)?;
+        if record.and_then(|record| record.last_run).as_ref() != Some(&guard.id) {
+            continue;
+        }
+        let reason = went_back(written_ms, &why);
+        for change in plan.changes.iter_mut().filter(|change| change.address.lane() == guard.lane) {
+            if change.cause == Some(Cause::Drift) && guard.tried.contains(&tried(change)) {
+                change.reason = Some(reason.clone());
+            }
+        }
+    }
+    Ok(())
+}
+
+fn went_back(written_ms: i64, why: &str) -> String {
+    let at = Timestamp::from_millisecond(written_ms).map(|at| at.strftime(" at %H:%M:%S UTC").to_string());
+    format!("the target went back{}: {why}", at.unwrap_or_default())
+}
+
 /// The guards that are gone: killed, or with their machine.
 pub(crate) fn deserted(runtime: &Runtime) -> Result<Vec<Guarded>, RunError> {
     let mut guards = runtime.targets.guards()?;
@@ -198,8 +244,8 @@ pub fn standing(record: &mut LaneRecord, guards: &[Guarded], now: Timestamp) -> 
             if record.status != Status::Converged || record.seen.is_some_and(|seen| seen >= at) {
                 return None;
             }
-            let message = format!("the target went back at {}: {why}", at.strftime("%H:%M:%S UTC"));
-            (Status::Pending, Wait { since: Some(at), ..Wait::new("restored", message) })
+            let wait = Wait::new("restored", went_back(*written_ms, why));
+            (Status::Pending, Wait { since: Some(at), ..wait })
         }
     };
     (record.status, record.why) = (status, Some(wait.message.clone()));
@@ -224,6 +270,7 @@ pub fn unconfirmed(runtime: &Runtime, scope: &Scope) -> Result<Vec<Guarded>, Run
 /// # Errors
 /// A guard cannot be told; the store cannot be written.
 pub fn confirm(runtime: &Runtime, scope: &Scope, who: &str) -> Result<Vec<Guarded>, RunError> {
+    tell(runtime)?;
     let mut confirmed = Vec::new();
     for guarded in unconfirmed(runtime, scope)? {
         let Guarded { guard, .. } = &guarded;

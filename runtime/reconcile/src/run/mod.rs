@@ -98,6 +98,7 @@ const OVERTAKEN_MS: u64 = 200;
 /// See [`RunError`]. What cannot be planned in one lane alone is in the plan's `errors`.
 pub async fn plan(runtime: &Runtime, selection: &Selection, options: &PlanOptions) -> Result<Plan, RunError> {
     crate::holds::expire(runtime)?;
+    crate::confirm::tell(runtime)?;
     let fetched = source::fetch(runtime, selection).await?;
     let lanes = source::lanes(runtime, selection, &fetched).await?;
     let pass = plan::pass(runtime, &fetched, lanes).await?;
@@ -126,6 +127,7 @@ pub async fn apply(
     saved: Option<&Plan>,
 ) -> Result<Applied, RunError> {
     crate::holds::expire(runtime)?;
+    crate::confirm::tell(runtime)?;
     let fetched = source::fetch(runtime, selection).await?;
     source::may_be_applied(runtime, &fetched)?;
     let mut given = gate::Given::default();

@@ -107,6 +107,7 @@ pub(super) async fn pass(runtime: &Runtime, fetched: &Fetched, lanes: Lanes) -> 
         of_lane.is_some_and(|one| one.rendered.desired.stack.decl.confirm.is_some())
     };
     crate::confirm::shown(runtime, &mut plan, confirms);
+    crate::confirm::explained(runtime, &mut plan)?;
     let mut policy = gate::policy(runtime, &plan, &planned, &lanes.before)?;
     if lanes.destroys {
         destroy::put(runtime, &lanes, &plan, &mut policy).await?;
