@@ -69,6 +69,36 @@ fn a_failure_is_told_with_the_resource_it_was_about() {
 }
 
 #[test]
+fn it_says_of_drift_what_the_plan_says() {
+    let site = applied();
+    for (policy, code) in [("report", "reports"), ("ask", "on-drift")] {
+        let from = site.repo().path().join("web/stack.yaml");
+        let stack = fs::read_to_string(&from).unwrap();
+        let (before, _) = stack.split_once("on_drift").unwrap();
+        site.repo().write("web/stack.yaml", format!("{before}on_drift: {policy}\n")).commit(policy);
+        site.apply();
+        // The same drift was undone with a yes before.
+        for _ in 0..2 {
+            fs::write(site.machine("srv/a"), "by hand\n").unwrap();
+            let _ = site.tidelock(["plan"]).run().ok().says(&format!("waits: the stack says `on_drift: {policy}`"));
+            assert_eq!(codes(&why(&site)), [code]);
+            let held = site.tidelock(["apply"]).run().exit(5);
+            let _ = held.says(&format!("on_drift: {policy}")).never_says("nobody said yes");
+            site.apply();
+        }
+    }
+}
+
+#[test]
+fn what_nothing_holds_up_waits_for_an_apply_where_no_daemon_runs() {
+    let site = applied();
+    site.repo().write("web/a.txt", "two\n").commit("Two");
+    site.tidelock(["plan"]).run().ok();
+    let said = site.tidelock(["why"]).run().ok().says("it waits for an apply").says("with your yes");
+    let _ = said.says("tidelock apply web --target local").never_says("the next look goes on");
+}
+
+#[test]
 fn it_answers_while_a_daemon_hangs_and_after_it_died() {
     let site = Site::with_files([("a", "one\n")]);
     let server = GitHttp::serve(site.world().root());

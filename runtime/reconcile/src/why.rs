@@ -305,10 +305,15 @@ impl<'a> Known<'a> {
     /// A lane that is not as it should be, and nothing known is in its way.
     fn nothing_known(&self, record: &LaneRecord) -> Wait {
         let what = record.why.as_deref().map(|why| format!("{why}; ")).unwrap_or_default();
-        let wait = Wait::new("ready", format!("{what}nothing is in its way: the next look goes on"));
         let daemon = self.holders.iter().any(|holder| holder.key == DAEMON && holder.counts(self.now));
+        let next = if daemon { "the next look goes on" } else { "it waits for an apply" };
+        let wait = Wait::new("ready", format!("{what}nothing is in its way: {next}"));
         let wait = Wait { since: record.since, ..wait };
-        if daemon { wait } else { wait.hint("no daemon runs: it is `tidelock apply` that goes on") }
+        if daemon {
+            return wait;
+        }
+        let apply = format!("tidelock apply {} --target {}", record.lane.stack, record.lane.target);
+        wait.hint(format!("no daemon runs: it is `{apply}` that goes on, with your yes (`--yes` without a terminal)"))
     }
 }
 
