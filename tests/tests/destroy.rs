@@ -31,7 +31,13 @@ fn a_stack_that_left_git_is_destroyed_and_nothing_else() {
     let site = two();
     left_git(&site);
     assert_eq!(lane(&site, "web").unwrap()["status"], "orphaned");
-    let _ = site.tidelock(["why", "web"]).run().ok().says("orphaned:").says("its resources stay");
+    let ends = "`tidelock destroy web --target local` removes what it owns, `tidelock forget web --target local` lets it be";
+    let _ = site.tidelock(["why", "web"]).run().ok().says("orphaned:").says("its resources stay").says(ends);
+    for words in [&["plan"][..], &["apply", "--yes"]] {
+        let told = site.tidelock(words).run().ok().says("web@local is orphaned and owns 2 resources").says(ends);
+        let _ = told.says("the stack left Git at ");
+    }
+    let _ = site.tidelock(["plan", "db"]).run().ok().never_says("orphaned");
     let waits = site.tidelock(["destroy", "web"]).run().exit(5);
     let waits = waits.says("server.file/a").says("its stack is destroyed").says("takes a person's yes");
     let _ = waits.says("tidelock destroy web --yes");
@@ -42,10 +48,25 @@ fn a_stack_that_left_git_is_destroyed_and_nothing_else() {
     assert_eq!((site.on_machine("srv/a"), site.on_machine("srv/b")), (None, None));
     assert_eq!(site.on_machine("srv/d").as_deref(), Some("three\n"));
     assert_eq!(lane(&site, "web"), None);
+    let _ = site.tidelock(["plan"]).run().ok().never_says("orphaned");
     site.converged();
     let _ = site.tidelock(["history"]).run().ok().says("delete");
     let _ = site.tidelock(["destroy", "web", "--yes"]).run().exit(64).says("nothing is known of a stack web");
     let _ = site.tidelock(["destroy", "bd", "--yes"]).run().exit(64);
+}
+
+#[test]
+fn the_last_stack_that_left_git_is_not_forgotten_about() {
+    let site = Site::with_files([("a", "one\n")]);
+    site.apply();
+    site.repo().git(["rm", "-q", "-r", "web"]);
+    site.repo().write("README.md", "Nothing is here\n").commit("Web is gone");
+    let told = site.tidelock(["plan"]).run();
+    assert_ne!(told.code, 0, "{}", told.story());
+    let told = told.says("holds no stack").says("web@local is orphaned and owns 1 resource");
+    let _ = told.says("`tidelock destroy web --target local` removes what it owns");
+    site.tidelock(["destroy", "web", "--target", "local", "--yes"]).run().ok();
+    let _ = site.tidelock(["status"]).run().ok().says("No stack is there").never_says("tidelock plan");
 }
 
 #[test]

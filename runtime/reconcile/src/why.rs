@@ -270,16 +270,19 @@ impl<'a> Known<'a> {
     /// What the lane was made of and is no more.
     fn gone(&self, record: &LaneRecord) -> Option<Wait> {
         let Lane { source, target, .. } = &record.lane;
-        let message = if !self.config.targets.contains_key(target) {
-            format!("the config declares no target {target} any more")
+        let (message, end) = if !self.config.targets.contains_key(target) {
+            let end = format!("declare it again, or let what is there be: `tidelock forget --target {target}`");
+            (format!("the config declares no target {target} any more"), end)
         } else if !self.config.sources.contains_key(source) {
-            format!("the config declares no source {source} any more")
+            let end = format!("declare it again, or let what is there be: `tidelock forget {}`", record.lane.stack);
+            (format!("the config declares no source {source} any more"), end)
         } else if record.status == Status::Orphaned {
-            record.why.clone().unwrap_or_else(|| "its stack left Git".to_owned())
+            let why = record.why.clone().unwrap_or_else(|| "its stack left Git".to_owned());
+            (why, crate::run::ends(&record.lane))
         } else {
             return None;
         };
-        Some(Wait { since: record.since, ..Wait::new("orphaned", message) })
+        Some(Wait { since: record.since, ..Wait::new("orphaned", message).hint(end) })
     }
 
     /// What the gate said at the last look, with what people said since.

@@ -143,6 +143,9 @@ fn show(context: &Context, sources: &[InForce], lanes: &[LaneRecord], narrowed: 
     if lanes.is_empty() && narrowed {
         return out.text("No lane is so.\n");
     }
+    if lanes.is_empty() && sources.iter().any(|source| source.revision.is_some()) {
+        return out.text("No stack is there that was looked at, and nothing is owned.\n");
+    }
     if lanes.is_empty() {
         return out.text(&format!("No stack was looked at yet.\nNext: {}\n", context.command(&["plan"])));
     }

@@ -43,6 +43,7 @@ pub use destroy::{Leaving, destroy};
 pub(crate) use leases::Leases;
 pub(crate) use look::quiet;
 pub(crate) use observe::{Snapshot, observe};
+pub(crate) use orphans::ends;
 pub(crate) use render::kinds_of;
 pub use render::{render, values};
 pub(crate) use runs::{run_at, run_at_nothing};

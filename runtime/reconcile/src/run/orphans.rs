@@ -1,6 +1,7 @@
 //! Lanes that there are no more, and lanes that nobody can read.
 
-use tidelock_model::name::Lane;
+use tidelock_model::error::{Diagnostic, Severity};
+use tidelock_model::name::{Lane, Name};
 use tidelock_model::port::{Fetched, LaneRecord};
 use tidelock_model::run::Status;
 
@@ -37,6 +38,37 @@ pub(super) fn orphaned(runtime: &Runtime, fetched: &Fetched, lanes: &Lanes) -> R
         }
     }
     Ok(())
+}
+
+/// What a person may do about what a lane owns that is none any more.
+pub(crate) fn ends(lane: &Lane) -> String {
+    let Lane { stack, target, .. } = lane;
+    format!(
+        "`tidelock destroy {stack} --target {target}` removes what it owns, `tidelock forget {stack} --target {target}` \
+         lets it be"
+    )
+}
+
+/// Says of lanes of a source that are none any more what they own still: it is neither kept as Git
+/// says nor removed by itself.
+pub(super) fn left(runtime: &Runtime, source: &Name) -> Result<Vec<Diagnostic>, RunError> {
+    let mut out = Vec::new();
+    for record in runtime.store.lanes()? {
+        let lane = &record.lane;
+        if lane.source != *source || record.status != Status::Orphaned {
+            continue;
+        }
+        let owned = runtime.store.identities(lane)?.len();
+        if owned == 0 {
+            continue;
+        }
+        let resources = if owned == 1 { "1 resource".to_owned() } else { format!("{owned} resources") };
+        let why = record.why.unwrap_or_else(|| "its stack left Git".to_owned());
+        let message = format!("{}@{} is orphaned and owns {resources}: {why}", lane.stack, lane.target);
+        let said = Diagnostic::error(message, None).hint(ends(lane));
+        out.push(Diagnostic { severity: Severity::Warning, ..said });
+    }
+    Ok(out)
 }
 
 /// Notes that a lane's stack may have left, or be among those that cannot be read: nobody looks

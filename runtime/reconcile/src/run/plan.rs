@@ -78,6 +78,10 @@ pub(super) async fn pass(runtime: &Runtime, fetched: &Fetched, lanes: Lanes) -> 
     if !runtime.looping {
         orphans::orphaned(runtime, fetched, &lanes)?;
     }
+    let orphans = match lanes.whole && !runtime.looping && in_force(runtime, fetched)? {
+        true => orphans::left(runtime, &fetched.revision.source)?,
+        false => vec![],
+    };
     let claims = claims(runtime, fetched, &lanes, &rendered, &mut unheard).await?;
     let mut blobs = BlobSet::new(fetched.tree.clone(), runtime.store.clone());
     let mut parts = Vec::new();
@@ -99,6 +103,7 @@ pub(super) async fn pass(runtime: &Runtime, fetched: &Fetched, lanes: Lanes) -> 
     plan.complete &= errors.is_empty();
     plan.errors.extend(errors);
     plan.warnings.splice(0..0, lanes.warnings.iter().cloned());
+    plan.warnings.extend(orphans);
     crate::holds::shown(runtime, &mut plan)?;
     lanes.pins.shown(&mut plan);
     way::put(runtime, &mut plan, &planned).await?;
@@ -174,14 +179,21 @@ fn hold(
     }
 }
 
+fn in_force(runtime: &Runtime, fetched: &Fetched) -> Result<bool, RunError> {
+    let known = runtime.store.revision(&fetched.revision.source)?;
+    Ok(known.is_some_and(|revision| revision.id == fetched.revision.id))
+}
+
 /// Notes that a lane could not be looked at as it is in force: it must not read as it did before. The
 /// loop notes that itself, with its next try.
 fn not_looked_at(runtime: &Runtime, fetched: &Fetched, lane: &Lane, error: &RunError) -> Result<(), RunError> {
     if runtime.looping || !matches!(error, RunError::Rejected(_) | RunError::Fault(_)) {
         return Ok(());
     }
-    let in_force = runtime.store.revision(&lane.source)?.is_some_and(|revision| revision.id == fetched.revision.id);
-    let Some(mut record) = runtime.store.lane(lane)?.filter(|_| in_force) else { return Ok(()) };
+    if !in_force(runtime, fetched)? {
+        return Ok(());
+    }
+    let Some(mut record) = runtime.store.lane(lane)? else { return Ok(()) };
     let status = error.status();
     if record.status != status || record.since.is_none() {
         record.since = Some(runtime.clock.now());
@@ -212,7 +224,7 @@ async fn claims(
         }
     }
     let source = &fetched.revision.source;
-    let in_force = runtime.store.revision(source)?.is_some_and(|revision| revision.id == fetched.revision.id);
+    let in_force = in_force(runtime, fetched)?;
     let mut claims: BTreeMap<Name, Vec<Claim>> = BTreeMap::new();
     for target in lanes.selected.iter().map(|selected| &selected.lane.target) {
         if claims.contains_key(target) {

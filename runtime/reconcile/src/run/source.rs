@@ -24,6 +24,8 @@ pub(super) struct Lanes {
     pub(super) others: Vec<Selected>,
     /// Every stack that could be read.
     pub(super) stacks: Vec<Stack>,
+    /// Whether they are all that the source has: nobody chose among stacks or targets.
+    pub(super) whole: bool,
     /// Whether all that the selected lanes own is to go.
     pub(super) destroys: bool,
     /// Directories of stacks that could not be read: nobody knows what they claim.
@@ -224,9 +226,12 @@ pub(super) async fn lanes(runtime: &Runtime, selection: &Selection, fetched: &Fe
     }
     if stacks.is_empty() {
         super::orphans::orphaned(runtime, fetched, &Lanes { pins, ..Lanes::default() })?;
+        let what = "a stack is a directory with a stack.yaml; `tidelock init` makes an example".to_owned();
+        let left = super::orphans::left(runtime, &fetched.revision.source)?;
+        let told = left.iter().map(|one| format!("{}; {}", one.message, one.hint.as_deref().unwrap_or_default()));
         return Err(RunError::selection(
             format!("revision {} holds no stack", fetched.revision.short()),
-            Some("a stack is a directory with a stack.yaml; `tidelock init` makes an example".to_owned()),
+            Some(std::iter::once(what).chain(told).collect::<Vec<_>>().join("\n")),
         ));
     }
     let targets: Vec<String> = selected.iter().map(|selected| selected.lane.target.to_string()).collect();
@@ -236,5 +241,7 @@ pub(super) async fn lanes(runtime: &Runtime, selection: &Selection, fetched: &Fe
         others.clear();
     }
     let unread = unread.into_iter().collect();
-    Ok(Lanes { selected, others, stacks, destroys: false, unread, warnings, errors, pins, before: BTreeMap::new() })
+    let whole = selection.stacks.is_empty() && selection.targets.is_empty();
+    let before = BTreeMap::new();
+    Ok(Lanes { selected, others, stacks, whole, destroys: false, unread, warnings, errors, pins, before })
 }
