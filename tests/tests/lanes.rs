@@ -157,10 +157,10 @@ fn a_commit_does_not_loosen_its_own_gate() {
     site.repo().edit("web/stack.yaml", "destroy: 0", "destroy: 9").remove("web/a.yaml").commit("One less, if I may");
     daemon.eventually("it waits", || lane(&site, "web", "local")["status"] == "waiting");
     let why = lane(&site, "web", "local").to_string();
-    assert!(why.contains("the budget is 0; that was so before this commit, which loosens it"), "{why}");
+    assert!(why.contains("the budget is 0; this commit loosens that, which counts from the next commit on"), "{why}");
     daemon.stop();
     // Looked at once more, it is still the commit that loosens it.
-    site.tidelock(["apply"]).run().exit(5).says("before this commit, which loosens it");
+    site.tidelock(["apply"]).run().exit(5).says("counts from the next commit on, whatever that one changes");
     assert!(site.on_machine("srv/a").is_some());
     site.repo().write("web/b.txt", "three\n").commit("The next one");
     let daemon = Daemon::start(&site);

@@ -340,7 +340,8 @@ fn what_a_commit_loosens_counts_from_the_next_one_on() {
     assert_eq!(said.len(), 1);
     assert_eq!(
         said[0].1.message,
-        "the stack says `on_commit: report`; that was so before this commit, which loosens it from the next one on"
+        "the stack says `on_commit: report`; this commit loosens that, which counts from the next commit on, whatever \
+         that one changes"
     );
     let tightened = LanePolicy { own: strict, before: Some(LETS), ..settled() };
     assert!(check(&created(), &tightened).starts_with("waits for reports"), "what is tightened counts at once");
