@@ -77,9 +77,9 @@ fn git_cannot_raise_the_operators_budget() {
 fn what_was_approved_is_applied_by_anybody_and_the_approver_is_told() {
     let site = changed("[[gate]]\napprovals = 1\n");
     let _ = waits(&site, &["apply", "--yes"], "asks for the approval of 1 person");
-    let _ = site.tidelock(["approve"]).run().exit(5).says("--- ").says("Nothing was kept");
+    let _ = site.tidelock(["approve"]).run().exit(5).says("--- ").says("No yes was recorded");
     let _ = waits(&site, &["apply", "--yes"], "asks for the approval");
-    site.tidelock(["approve", "web", "--comment", "seen", "--yes"])
+    site.tidelock(["approve", "web", "--reason", "seen", "--yes"])
         .run()
         .ok()
         .says("Approved by root: infra:web@local");

@@ -38,7 +38,7 @@ fn slow() -> Site {
 #[test]
 fn a_stop_of_another_process_bites_in_an_apply_that_is_under_way() {
     let brake: [fn(&Site); 2] = [
-        |site| drop(site.tidelock(["stop", "--all", "--reason", "it smells of smoke"]).run().ok()),
+        |site| drop(site.tidelock(["stop", "--all", "--comment", "it smells of smoke"]).run().ok()),
         |site| site.world().write("STOP", "# it smells of smoke\n"),
     ];
     for brake in brake {

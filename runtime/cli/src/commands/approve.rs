@@ -30,7 +30,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "NAME")]
     source: Option<Name>,
     /// Why, for those who read it later
-    #[arg(long, value_name = "TEXT")]
+    #[arg(long, alias = "reason", value_name = "TEXT")]
     comment: Option<String>,
     /// Does not ask
     #[arg(long, short)]
@@ -130,11 +130,11 @@ fn agreed(context: &Context, args: &Args, word: Word, lanes: usize) -> Result<bo
         return Ok(ask(&format!("\n{verb} {plans}? [y/N] ")));
     }
     if !context.out.is_json() {
-        let mut words = vec![word.verb()];
+        let (which, mut words) = (if word == Word::Approve { "yes" } else { "no" }, vec![word.verb()]);
         words.extend(args.stacks.iter().map(String::as_str));
         words.extend(args.target.iter().flat_map(|target| ["--target", target]));
         words.push("--yes");
-        context.out.text(&format!("\nNothing was kept: nobody said so.\nNext: {}\n", context.command(&words)))?;
+        context.out.text(&format!("\nNo {which} was recorded: it takes an answer at a terminal, or `--yes`.\nNext: {}\n", context.command(&words)))?;
     }
     Ok(false)
 }

@@ -47,7 +47,7 @@ pub(crate) struct Stop {
     #[command(flatten)]
     scoping: Scoping,
     /// Told to everybody who meets it
-    #[arg(long, value_name = "TEXT")]
+    #[arg(long, alias = "comment", value_name = "TEXT")]
     reason: Option<String>,
 }
 
@@ -60,7 +60,7 @@ pub(crate) struct Suspend {
     #[arg(long = "for", value_name = "TIME", value_parser = span)]
     time: Option<SignedDuration>,
     /// Told to everybody who meets it
-    #[arg(long, value_name = "TEXT")]
+    #[arg(long, alias = "comment", value_name = "TEXT")]
     reason: Option<String>,
 }
 

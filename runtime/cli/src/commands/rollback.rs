@@ -35,7 +35,7 @@ pub(crate) struct Args {
     #[arg(long = "for", value_name = "TIME", value_parser = span, conflicts_with = "end")]
     time: Option<SignedDuration>,
     /// Told to everybody who meets the pin
-    #[arg(long, value_name = "TEXT", conflicts_with = "end")]
+    #[arg(long, alias = "comment", value_name = "TEXT", conflicts_with = "end")]
     reason: Option<String>,
     /// Ends the pin: what Git says newest counts again
     #[arg(long, conflicts_with_all = ["to", "yes"])]

@@ -32,7 +32,7 @@ pub(crate) struct Args {
     #[arg(long, conflicts_with_all = ["yes", "reason"])]
     end: bool,
     /// Told to everybody who meets it
-    #[arg(long, value_name = "TEXT")]
+    #[arg(long, alias = "comment", value_name = "TEXT")]
     reason: Option<String>,
     /// Says yes beforehand
     #[arg(long, short)]
