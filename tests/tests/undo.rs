@@ -17,16 +17,18 @@ fn twice() -> Site {
 fn one_resource_goes_back_alone_and_stays_until_git_says_something_else() {
     let site = twice();
     let waits = site.tidelock(["undo", "a", "--reason", "it is slow"]).run().exit(5);
-    let waits = waits.says("took back what run").says("it is slow").says("-two").says("+one").says("rollback");
+    let waits = waits.says("took back what run").says("it is slow").says("-two").says("+one").says("(undo)");
+    let waits = waits.says("The undo is in force all the same: the next apply of web does it");
     let _ = waits.says("tidelock undo infra:web:server.file/a@local --end");
     assert_eq!(site.on_machine("srv/a").as_deref(), Some("two\n"), "not without a yes");
-    site.apply();
+    let _ = site.tidelock(["undo", "a"]).run().exit(5).says("it is slow").says("in force all the same");
+    site.tidelock(["undo", "a", "--yes"]).run().ok().says("it is slow").never_says("in force all the same");
     assert_eq!(site.on_machine("srv/a").as_deref(), Some("one\n"));
     assert_eq!(site.on_machine("srv/b").as_deref(), Some("two\n"));
     let _ = site.tidelock(["plan", "--detailed-exitcode"]).run().ok().says("is not as Git says");
     let _ = site.tidelock(["status"]).run().ok().says("undone:").says("it is slow");
     let _ = site.tidelock(["why", "web"]).run().ok().says("undone:").says("--end");
-    let _ = site.tidelock(["history", "a"]).run().ok().says("rollback");
+    let _ = site.tidelock(["history", "a"]).run().ok().says("undo");
     let again = site.tidelock(["undo", "a", "--yes"]).run().exit(64);
     let _ = again.says("took back what run");
 

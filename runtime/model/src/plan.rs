@@ -65,6 +65,8 @@ pub enum Cause {
     Config,
     /// An older revision is wanted back.
     Rollback,
+    /// A person took the last change of the resource back.
+    Undo,
 }
 
 /// One field that differs.

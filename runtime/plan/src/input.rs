@@ -103,7 +103,7 @@ impl<'a> Index<'a> {
 
     /// What stands in for drift and plugins as a cause, where the wish for something changed.
     pub(crate) fn wish(&self, identity: &Identity) -> Cause {
-        let undone = self.undone.contains(identity).then_some(Cause::Rollback);
+        let undone = self.undone.contains(identity).then_some(Cause::Undo);
         undone.or(self.input.cause_hint).unwrap_or(Cause::Revision)
     }
 

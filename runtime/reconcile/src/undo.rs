@@ -130,7 +130,8 @@ fn as_declared(entry: &InventoryEntry, spec: &Value) -> DesiredResource {
 }
 
 /// Takes back the last change of a resource: from now on it is kept as it was before. Nothing
-/// is done to its target yet; the next apply does that.
+/// is done to its target yet; the next apply does that. One that was taken back and not applied yet is
+/// given again.
 ///
 /// # Errors
 /// It is not one resource that is meant, nothing was done to it, or that cannot be taken back.
@@ -143,6 +144,10 @@ pub async fn undo(
     let line = last_change(runtime.store.as_ref(), is_meant)?;
     let address = &line.address;
     if let Some(undo) = runtime.store.undos()?.into_iter().find(|undo| same(undo, address, &line.identity)) {
+        // It is so already, and nothing was done for it yet: what is left is the apply.
+        if !undo.let_be && undo.run == line.run {
+            return Ok((undo, line));
+        }
         let verb = undo.verb();
         return Err(no(format!("{undo}"), format!("to let it follow Git again: `tidelock {verb} {address} --end`")));
     }

@@ -83,6 +83,9 @@ pub(crate) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
         ..Selecting::default()
     };
     let applied = apply::run(context, &apply::Args::of(selecting, args.yes, args.length));
+    if matches!(applied, Ok(Exit::Waiting)) && !context.out.is_json() {
+        context.out.text(&format!("The undo is in force all the same: the next apply of {stack} does it.\n"))?;
+    }
     daemon::wake(&loaded, &Scope::of(&undo.address.lane()));
     applied
 }

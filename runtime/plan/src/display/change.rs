@@ -67,6 +67,7 @@ fn why(change: &Change) -> Option<String> {
         Some(Cause::Secret) => Some("a secret changed"),
         Some(Cause::Config) => Some("the config changed"),
         Some(Cause::Rollback) => Some("rollback"),
+        Some(Cause::Undo) => Some("undo"),
         Some(Cause::Revision) | None => None,
     };
     let cause = cause.filter(|_| change.action != Action::Deferred);
