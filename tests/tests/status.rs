@@ -15,7 +15,9 @@ fn a_monitor_reads_the_exit_code() {
     let site = Site::with_files([("a", "one\n")]);
     let _ = asked(&site, &[]).exit(1).says("source infra was never fetched");
     site.tidelock(["plan"]).run().ok();
-    let _ = asked(&site, &[]).exit(2).says("is pending");
+    let _ = asked(&site, &[]).exit(2).says("is waiting").says("was never applied from this store");
+    let _ = site.tidelock(["apply"]).run().exit(5);
+    let _ = asked(&site, &[]).exit(2).says("is waiting");
     site.apply();
     let _ = asked(&site, &[]).exit(0).says("converged: all of it is as Git says");
 

@@ -104,10 +104,10 @@ pub async fn plan(runtime: &Runtime, selection: &Selection, options: &PlanOption
     let lanes = source::lanes(runtime, selection, &fetched).await?;
     let pass = plan::pass(runtime, &fetched, lanes).await?;
     let pass = if options.previews { plan::with_previews(runtime, pass).await? } else { pass };
-    record::planned(runtime, &pass)?;
-    let mut plan = pass.plan;
-    gate::said(runtime, &mut plan)?;
-    Ok(plan)
+    let mut told = pass.plan.clone();
+    gate::said(runtime, &mut told)?;
+    record::planned(runtime, &pass, &told)?;
+    Ok(told)
 }
 
 /// Applies: plans anew, asks the gate, performs, proves, checks and records.

@@ -22,19 +22,28 @@ use super::runs::begun;
 use crate::error::RunError;
 use crate::runtime::Runtime;
 
-/// Notes where each lane stands after a plan.
-pub(super) fn planned(runtime: &Runtime, pass: &Pass) -> Result<(), RunError> {
+/// Notes where each lane stands after a plan. `told` is the plan with what people said of it.
+pub(super) fn planned(runtime: &Runtime, pass: &Pass, told: &Plan) -> Result<(), RunError> {
     for lane in &pass.lanes {
         let key = &lane.rendered.desired.lane;
         let changes: Vec<_> = pass.plan.changes_of(key).collect();
         let digest = pass.plan.lanes.iter().find(|part| part.lane == *key).map(|part| part.digest.to_string());
         let event = RunEvent::Planned { changes: changes.len(), digest: digest.unwrap_or_default() };
         runtime.emit(None, Some(key), &event)?;
-        let status = if changes.is_empty() { Status::Converged } else { pending(&pass.plan, key) };
+        let part = told.lanes.iter().find(|part| part.lane == *key);
+        let open: Vec<&Wait> = part.map_or(&[][..], |part| &part.waits).iter().filter(|w| gate::holds_up(w)).collect();
+        let status = match (changes.is_empty(), open.is_empty()) {
+            (true, _) => Status::Converged,
+            (false, true) => pending(&pass.plan, key),
+            (false, false) => waiting(&pass.plan, key, &open),
+        };
         // A lane that never finished a run is not converged by being looked at.
         let contacted = lane.record.as_ref().is_some_and(|record| record.contacted);
         let status = if status == Status::Converged && !contacted { Status::Pending } else { status };
-        let why = (!changes.is_empty()).then(|| format!("{} change(s) planned", changes.len()));
+        let why = (!changes.is_empty()).then(|| match open.first() {
+            Some(wait) => wait.message.clone(),
+            None => format!("{} change(s) planned", changes.len()),
+        });
         kept(runtime, &pass.plan, key)?;
         let waits = pass.plan.lanes.iter().find(|part| part.lane == *key).map_or(&[][..], |part| &part.waits);
         let (status, why) = held(waits, status, why);
@@ -61,6 +70,12 @@ fn kept(runtime: &Runtime, plan: &Plan, lane: &Lane) -> Result<(), RunError> {
 fn pending(plan: &Plan, lane: &Lane) -> Status {
     let drift = plan.changes_of(lane).all(|change| change.cause == Some(Cause::Drift));
     if drift { Status::Drifted } else { Status::Pending }
+}
+
+/// Where a lane stands that waits.
+fn waiting(plan: &Plan, lane: &Lane, waits: &[&Wait]) -> Status {
+    // Nobody is waited for: the stack wants to know, and no more.
+    if waits.iter().all(|wait| wait.code == tidelock_plan::REPORTS) { pending(plan, lane) } else { Status::Waiting }
 }
 
 /// A lane that a person holds says so, whatever else is to be said of it.
@@ -148,11 +163,8 @@ pub(super) fn not_performed(
         Status::Failed
     } else if nothing {
         Status::Converged
-    } else if waits.iter().all(|wait| wait.code == tidelock_plan::REPORTS) {
-        // Nobody is waited for: the stack wants to know, and no more.
-        pending(plan, lane)
     } else {
-        Status::Waiting
+        waiting(plan, lane, &waits)
     };
     let (status, reason) = held(&part.waits, status, reason.or_else(|| wrong.clone()));
     let first = before.as_ref().is_none_or(|record| !record.contacted);
