@@ -79,10 +79,7 @@ fn what_was_approved_is_applied_by_anybody_and_the_approver_is_told() {
     let _ = waits(&site, &["apply", "--yes"], "asks for the approval of 1 person");
     let _ = site.tidelock(["approve"]).run().exit(5).says("--- ").says("No yes was recorded");
     let _ = waits(&site, &["apply", "--yes"], "asks for the approval");
-    site.tidelock(["approve", "web", "--reason", "seen", "--yes"])
-        .run()
-        .ok()
-        .says("Approved by root: infra:web@local");
+    site.tidelock(["approve", "web", "--reason", "seen", "--yes"]).run().ok().says("Approved by root: infra:web@local");
     site.tidelock(["apply"]).run().ok();
     assert_eq!(site.on_machine("srv/a").as_deref(), Some("two\n"));
     site.tidelock(["blame", "server.file/a"]).run().ok().says("approved  root");
@@ -229,9 +226,7 @@ fn a_callers_own_yes_is_none_to_the_same_drift_in_the_loop() {
     assert_eq!(site.on_machine("srv/a").as_deref(), Some("two\n"));
     std::fs::write(site.machine("srv/a"), "by hand\n").unwrap();
     let daemon = Daemon::start(&site);
-    daemon.eventually("it waits for a person", || {
-        site.tidelock(["status"]).run().stdout.contains("on_drift: ask")
-    });
+    daemon.eventually("it waits for a person", || site.tidelock(["status"]).run().stdout.contains("on_drift: ask"));
     assert_eq!(site.on_machine("srv/a").as_deref(), Some("by hand\n"));
     site.tidelock(["approve", "--yes"]).run().ok();
     daemon.eventually("it was approved", || site.on_machine("srv/a").as_deref() == Some("two\n"));

@@ -31,7 +31,8 @@ fn a_stack_that_left_git_is_destroyed_and_nothing_else() {
     let site = two();
     left_git(&site);
     assert_eq!(lane(&site, "web").unwrap()["status"], "orphaned");
-    let ends = "`tidelock destroy web --target local` removes what it owns, `tidelock forget web --target local` lets it be";
+    let ends =
+        "`tidelock destroy web --target local` removes what it owns, `tidelock forget web --target local` lets it be";
     let _ = site.tidelock(["why", "web"]).run().ok().says("orphaned:").says("its resources stay").says(ends);
     for words in [&["plan"][..], &["apply", "--yes"]] {
         let told = site.tidelock(words).run().ok().says("web@local is orphaned and owns 2 resources").says(ends);

@@ -193,7 +193,10 @@ pub(crate) fn loosening(wait: Wait, loosened: bool) -> Wait {
     if !loosened {
         return wait;
     }
-    let message = format!("{}; this commit loosens that, which counts from the next commit on, whatever that one changes", wait.message);
+    let message = format!(
+        "{}; this commit loosens that, which counts from the next commit on, whatever that one changes",
+        wait.message
+    );
     Wait { message, ..wait }
 }
 

@@ -134,7 +134,10 @@ fn agreed(context: &Context, args: &Args, word: Word, lanes: usize) -> Result<bo
         words.extend(args.stacks.iter().map(String::as_str));
         words.extend(args.target.iter().flat_map(|target| ["--target", target]));
         words.push("--yes");
-        context.out.text(&format!("\nNo {which} was recorded: it takes an answer at a terminal, or `--yes`.\nNext: {}\n", context.command(&words)))?;
+        context.out.text(&format!(
+            "\nNo {which} was recorded: it takes an answer at a terminal, or `--yes`.\nNext: {}\n",
+            context.command(&words)
+        ))?;
     }
     Ok(false)
 }
