@@ -1,6 +1,6 @@
 //! Database servers in the operator's config: what `doctor` says of them, and what it never says.
 
-use tidelock_tests::{Databases, MariaDb, Postgres, TestEnvironment, mariadb, postgres};
+use tidelock_tests::{Databases, MariaDb, Postgres, Site, TestEnvironment, mariadb, postgres};
 
 const POSTGRES: &str = "[targets.db]\ntype = \"postgres\"\nhost = \"localhost\"\nport = PORT\nuser = \"postgres\"\n\
     password = { file = \"db.password\" }\ntls = { ca = \"server/ca.pem\" }\n";
@@ -135,4 +135,65 @@ fn a_config_that_cannot_reach_a_database_is_refused_with_the_line() {
     ] {
         with_config(config, 0).tidelock(["doctor", "--offline"]).run().exit(1).says(says);
     }
+}
+
+/// A site whose stack `db` goes to a database server where nobody listens.
+fn unreached(target: &str) -> Site {
+    let site = Site::new();
+    let config = site.world().read("tidelock.toml");
+    site.world().write(
+        "tidelock.toml",
+        config.replace("[\"local\"]\nkinds = [\"server.*\"]", "[\"*\"]\nkinds = [\"*\"]")
+            + target
+            + "\n[grants.postgres]\ntargets = [\"db\"]\nsql = [\"role:app*\"]\n",
+    );
+    site.repo().write("db/stack.yaml", "name: db\ntargets: db\n");
+    for name in ["app_a", "app_b"] {
+        site.repo().write(
+            &format!("db/{name}.yaml"),
+            format!("kind: postgres.role\nname: {name}\nspec: {{ name: {name} }}\n"),
+        );
+    }
+    site.repo().commit("Two roles");
+    site
+}
+
+#[test]
+fn a_server_that_cannot_be_reached_is_named_once_with_the_line_of_the_config() {
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let target = format!(
+        "\n[targets.db]\ntype = \"postgres\"\nhost = \"127.0.0.1\"\nport = {nobody}\nuser = \"app\"\ntls = {{ mode = \"off\" }}\n"
+    );
+    let site = unreached(&target);
+    let ran = site.tidelock(["plan"]).run().exit(1);
+    let said = ran.story();
+    assert_eq!(said.matches("error connecting to server").count(), 1, "{said}");
+    let _ = ran
+        .says(&format!("target db: 127.0.0.1 port {nobody}"))
+        .says("host = \"127.0.0.1\"")
+        .says("does the server run? See `host` and `port` of [targets.db]")
+        .never_says("what Git says")
+        .never_says(".yaml");
+    // With a lane that is well, that one goes on.
+    site.stack("web");
+    site.file("web", "a", "one\n");
+    site.repo().commit("A file too");
+    let said = site.tidelock(["plan"]).run().exit(4).says("server.file/a").story();
+    assert_eq!(said.matches("error connecting to server").count(), 1, "{said}");
+}
+
+#[test]
+fn a_server_without_tls_is_answered_with_the_line_to_add() {
+    let world = TestEnvironment::new();
+    let server = Postgres::start(&world.path("server"));
+    server.psql("postgres", "ALTER SYSTEM SET ssl = off");
+    server.psql("postgres", "SELECT pg_reload_conf()");
+    world.write("tidelock.toml", POSTGRES.replace("PORT", &server.port().to_string()));
+    world.secret("db.password", postgres::PASSWORD);
+    world
+        .tidelock(["doctor", "--offline"])
+        .run()
+        .exit(1)
+        .says("the server has no TLS")
+        .says("tls = { mode = \"off\" }");
 }

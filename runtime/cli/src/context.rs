@@ -3,11 +3,12 @@
 
 use std::path::PathBuf;
 
+use tidelock_model::error::Severity;
 use tidelock_store::SqliteStore;
 
 use crate::commands::Global;
 use crate::config::{self, Loaded};
-use crate::error::{CliError, Kind};
+use crate::error::{CliError, Kind, Note};
 use crate::output::Output;
 
 /// See the module.
@@ -35,6 +36,19 @@ impl Context {
     pub(crate) fn config(&self) -> Result<Loaded, CliError> {
         let environment = std::env::var_os(config::ENVIRONMENT);
         config::load(&config::find(self.global.config.as_deref(), environment, &self.here, self.ci)?)
+    }
+
+    /// An error of a target with the line of the config that says where the target is.
+    pub(crate) fn placed(&self, mut error: CliError) -> CliError {
+        let named = error.message.strip_prefix("target ").and_then(|rest| rest.split_once(": "));
+        let Some((name, _)) = named.filter(|_| error.kind == Kind::Target && error.notes.is_empty()) else {
+            return error;
+        };
+        if let Some(shown) = self.config().ok().and_then(|loaded| loaded.place_of_target(name)) {
+            let (message, hint) = (error.message.clone(), error.hints.pop());
+            error.notes.push(Note { severity: Severity::Error, message, shown: Some(shown), label: None, hint });
+        }
+        error
     }
 
     /// The store as it stands, for commands that only look; `None` where there is none yet.

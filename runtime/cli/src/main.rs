@@ -43,7 +43,7 @@ fn main() -> ExitCode {
     );
     let ended = log::start(line.global.log, line.command.is_daemon())
         .and_then(|()| Context::new(line.global, out))
-        .and_then(|context| line.command.run(&context));
+        .and_then(|context| line.command.run(&context).map_err(|error| context.placed(error)));
     let exit = match ended {
         Ok(exit) => exit,
         Err(error) => {

@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 
 use tidelock_model::config::Config;
 
-use crate::error::{CliError, Kind};
+use crate::error::{CliError, Excerpt, Kind};
 pub(crate) use check::lease_ms;
 pub(crate) use find::{ENVIRONMENT, find};
 pub(crate) use inside::refuse_inside;
@@ -83,6 +83,15 @@ impl Loaded {
     pub(crate) fn http(&self) -> Option<SocketAddr> {
         // The check of the file has seen that it is one.
         self.config.http.listen.as_ref()?.parse().ok()
+    }
+
+    /// What the config says of where a target is, to be shown.
+    pub(crate) fn place_of_target(&self, name: &str) -> Option<Excerpt> {
+        self.files.iter().find_map(|file| {
+            let text = std::fs::read_to_string(file).ok()?;
+            let span = toml::place_of_target(&text, name)?;
+            Some(Excerpt { file: file.display().to_string(), line: 1, text, span })
+        })
     }
 
     /// The operator's own plugins.

@@ -86,6 +86,13 @@ impl<'a> File<'a> {
     }
 }
 
+/// Where a file says something of a target: at `host`, else where its table begins.
+pub(super) fn place_of_target(text: &str, name: &str) -> Option<Range<usize>> {
+    let doc = DeTable::parse(text).ok()?.into_inner();
+    doc.get("targets")?.get_ref().as_table()?.get(name)?;
+    spot(&doc, &["targets", name, "host"])
+}
+
 /// A line that would be right, for the keys that people get wrong.
 fn example(table: &[String], key: &str) -> Option<String> {
     let line = match (table.first().map(String::as_str), key) {

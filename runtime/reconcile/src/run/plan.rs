@@ -169,6 +169,11 @@ fn hold(
             errors.extend(diagnostics);
             Ok(())
         }
+        // What the target says of itself is the same for each of its lanes, and about no file of Git.
+        RunError::Fault(fault) if fault.message.starts_with(&format!("target {}: ", selected.lane.target)) => {
+            errors.push(Diagnostic { hint: fault.hint, ..Diagnostic::error(fault.message, None) });
+            Ok(())
+        }
         RunError::Fault(fault) => {
             let place = Place::file(selected.stack.file());
             let message = format!("{}: {}", selected.lane, fault.message);

@@ -105,7 +105,7 @@ pub(super) async fn lane(
     let read = secrets::read(runtime, selected, fetched, &mut resources, &mut blobs).await?;
     read.map_err(|problems| reject(problems, fetched))?;
     let withheld = complete(&mut resources, &kinds, &mut blobs).map_err(|problems| reject(problems, fetched))?;
-    let (resources, warnings) = spelled(resources, withheld, &providers, fetched).await?;
+    let (resources, warnings) = spelled(runtime, selected, resources, withheld, &providers, fetched).await?;
 
     let mut plugins = vec![renderer.plugin().clone()];
     plugins.extend(providers.values().map(|provider| provider.plugin().clone()));
@@ -385,6 +385,8 @@ fn fill(spec: &mut Value, path: &str, default: &Value) {
 
 /// Asks the providers what each resource is, and how the target spells it.
 async fn spelled(
+    runtime: &Runtime,
+    selected: &Selected,
     resources: Vec<Resource>,
     mut withheld: Vec<BTreeMap<String, Digest>>,
     providers: &BTreeMap<String, Arc<dyn Provider>>,
@@ -394,6 +396,7 @@ async fn spelled(
     done.resize_with(resources.len(), || None);
     let mut problems = Vec::new();
     let mut warnings = Vec::new();
+    let mut unspelled = false;
     for (name, provider) in providers {
         let mine: Vec<usize> = (0..resources.len()).filter(|i| resources[*i].decl.kind.plugin() == name).collect();
         if mine.is_empty() {
@@ -431,12 +434,17 @@ async fn spelled(
                     });
                 }
                 Err(fault) => {
+                    unspelled = true;
                     let field = fault.field.as_deref().map(|field| format!("/spec{field}"));
                     let found = Diagnostic { field, hint: fault.hint, ..Diagnostic::error(fault.message, Some(place)) };
                     problems.push(found);
                 }
             }
         }
+    }
+    if unspelled {
+        // A target that does not answer is no mistake of any file: that is said once, of the target.
+        runtime.targets.target(&selected.lane.target)?.fingerprint().await?;
     }
     if !problems.is_empty() {
         return Err(reject(problems, fetched));

@@ -252,6 +252,30 @@ pub(super) fn plain(name: &Name, host: &str) -> Fault {
         .hint("set tls.mode to \"verify-full\"; or, where the network is trusted, tls.plain_to_others to true")
 }
 
+/// What to do where a server has no TLS and the config demands it. `more` is what else it takes.
+pub(super) fn without_tls(name: &Name, host: &str, more: &str) -> String {
+    let others = if is_loopback(host) { "" } else { ", plain_to_others = true" };
+    format!(
+        "switch TLS on at the server; or, where whoever is on the way may read along, add to [targets.{name}]:\n\n\
+         tls = {{ mode = \"off\"{others}{more} }}"
+    )
+}
+
+/// What to look at where nobody was reached at a host, or the server did not let us in.
+pub(super) fn advice(name: &Name, host: &str, fault: &Fault) -> Option<String> {
+    match fault.code.as_str() {
+        "auth" => Some(format!("see `user` and `password` of [targets.{name}]")),
+        "unavailable" if fault.message.contains("lookup") => Some(format!(
+            "nobody knows the name {host:?}, the `host` of [targets.{name}]; the folder of a Unix socket has a slash in it: \
+             \"./{host}\""
+        )),
+        "unavailable" => Some(format!(
+            "does the server run? See `host` and `port` of [targets.{name}]; `tidelock doctor` asks it again"
+        )),
+        _ => None,
+    }
+}
+
 /// Whether a host is this machine, whatever its files of names say.
 pub(super) fn is_loopback(host: &str) -> bool {
     host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())

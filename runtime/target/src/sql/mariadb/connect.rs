@@ -4,14 +4,16 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use mysql_async::prelude::Queryable as _;
-use mysql_async::{ClientIdentity, Conn, OptsBuilder, SslOpts};
+use mysql_async::{ClientIdentity, Conn, DriverError, Error, OptsBuilder, SslOpts};
 use tidelock_model::config::{Require, ServerDecl, TlsDecl, TlsMode};
 use tidelock_model::error::Fault;
 use tidelock_model::name::Name;
 
-use super::error::of;
+use super::error::{of, said};
 use crate::sql::credential;
-use crate::sql::session::{self, Access, CONNECT, Purpose, Sessions, SignedIn, Tried, is_loopback, plain};
+use crate::sql::session::{
+    self, Access, CONNECT, Purpose, Sessions, SignedIn, Tried, advice, is_loopback, plain, without_tls,
+};
 use crate::sql::value::{SqlFault, fault};
 
 /// What every session begins with: texts that read the same whatever the server's defaults,
@@ -86,10 +88,22 @@ impl Pool {
         let what = format!("target {name}: {there}, as {user}");
         let mut conn = match tokio::time::timeout(CONNECT, Conn::new(options)).await {
             Ok(Ok(conn)) => conn,
-            Ok(Err(error)) => return Ok(Tried::Failed(of(&error, &what))),
+            Ok(Err(Error::Driver(DriverError::NoClientSslFlagFromServer))) => {
+                let none = fault("tls", format!("{what}: the server has no TLS"));
+                return Ok(Tried::Failed(none.hint(without_tls(name, &host, ", plain_password = true")).into()));
+            }
+            Ok(Err(error)) => {
+                let mut why = of(&error, &what);
+                // What the server said itself speaks for itself, unless it is who we are.
+                if why.fault.hint.is_none() && (!said(&error) || why.fault.code == "auth") {
+                    why.fault.hint = advice(name, &host, &why.fault);
+                }
+                return Ok(Tried::Failed(why));
+            }
             Err(_) => {
                 let late = fault("unavailable", format!("{what}: no answer in time")).retryable();
-                return Ok(Tried::Failed(late.into()));
+                let hint = advice(name, &host, &late);
+                return Ok(Tried::Failed(Fault { hint, ..late }.into()));
             }
         };
         if decl.require == Require::Any {

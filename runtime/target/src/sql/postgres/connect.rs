@@ -17,12 +17,17 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::error::{chain, of};
 use super::watch::{ASKED, Rules, Watched, Within};
-use crate::sql::session::{self, Access, CONNECT, Purpose, Sessions, SignedIn, Tried, is_loopback, plain};
+use crate::sql::session::{
+    self, Access, CONNECT, Purpose, Sessions, SignedIn, Tried, advice, is_loopback, plain, without_tls,
+};
 use crate::sql::tls;
 use crate::sql::value::{SqlFault, fault};
 
 /// How long a connection may be idle before it is asked whether it still stands.
 const KEEPALIVE: Duration = Duration::from_secs(30);
+
+/// How the driver says that the server has no TLS.
+const NO_TLS: &str = "server does not support TLS";
 
 /// Somebody let in.
 pub(super) struct Connection {
@@ -124,10 +129,22 @@ impl Pool {
         };
         let client = match connected {
             Ok(client) => client,
-            Err(Error::Driver(error)) => return Ok(Tried::Failed(explained(&error, &what, decl.tls.mode))),
-            Err(Error::Unreached(why)) => {
-                let message = format!("{what}: error connecting to server: {why}");
-                return Ok(Tried::Failed(fault("unavailable", message).retryable().into()));
+            Err(error) => {
+                let mut why: SqlFault = match error {
+                    Error::Driver(error) if chain(&error).contains(NO_TLS) => {
+                        let none = fault("tls", format!("{what}: the server has no TLS"));
+                        none.hint(without_tls(name, &host, "")).into()
+                    }
+                    Error::Driver(error) => explained(&error, &what, decl.tls.mode),
+                    Error::Unreached(why) => {
+                        fault("unavailable", format!("{what}: error connecting to server: {why}")).retryable().into()
+                    }
+                };
+                // What the server said itself speaks for itself, unless it is who we are.
+                if why.fault.hint.is_none() && (why.sqlstate.is_none() || why.fault.code == "auth") {
+                    why.fault.hint = advice(name, &host, &why.fault);
+                }
+                return Ok(Tried::Failed(why));
             }
         };
         if decl.require == Require::Any {
