@@ -570,3 +570,35 @@ fn a_key_of_encrypted_files_is_for_paths_from_the_root() {
         complaint(&whole.replace("[[", "[").replace("]]", "]").replacen("[sources.a.decrypt]", "[sources.a.x]", 1));
     assert!(told.contains("unknown key"), "{told}");
 }
+
+#[test]
+fn a_value_of_another_type_is_told_in_the_words_of_toml() {
+    let target =
+        |line: &str| complaint(&format!("[targets.db]\ntype = \"postgres\"\nhost = \"a\"\nuser = \"a\"\n{line}\n"));
+    assert_snapshot!(target("tls = \"off\""), @r#"
+    error: `targets.db.tls` should be a table, not string "off"
+     --> tidelock.toml:5:7
+      |
+    5 | tls = "off"
+      |       ^^^^^
+      |
+      = hint: write it as: tls = { mode = "verify-full", ca = "ca.pem" }
+    "#);
+    for (line, words) in [
+        ("port = \"5432\"", "should be a whole number up to 65535"),
+        ("port = 70000", "should be a whole number up to 65535"),
+        ("read = true", "should be a table"),
+        ("tls = { mode = \"off\", plain_to_others = \"yes\" }", "should be true or false"),
+        ("password = \"hunter2\"", "password = { file = \"password\" }"),
+    ] {
+        let told = target(line);
+        assert!(told.contains(words), "{line}: {told}");
+    }
+    for line in ["user = 3", "host = 3", "labels = 3", "drift_every = 3", "password = 3", "zones = \"a\"", "facts = []"]
+    {
+        let told = complaint(&format!("[targets.db]\ntype = \"postgres\"\n{line}\n"));
+        for rust in ["struct", "enum", "Decl", "Given", "Hosts", "u16", "BTreeMap"] {
+            assert!(!told.contains(rust), "{line}: {told}");
+        }
+    }
+}

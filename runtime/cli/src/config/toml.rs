@@ -56,6 +56,14 @@ impl<'a> File<'a> {
                 Some(hint),
             );
         }
+        if let Some((_, known)) = unknown(&message, "unknown variant ")
+            && known == ["env", "file"]
+        {
+            let key = path.last().map_or("password", String::as_str);
+            let hint = format!("write it as: {key} = {{ file = \"{key}\" }}, or {key} = {{ env = \"NAME\" }}");
+            let message = format!("`{}` says where the value is kept, not what it is", path.join("."));
+            return refuse(self.name, self.text, at, message, None, Some(hint));
+        }
         if let Some((found, known)) = unknown(&message, "unknown variant ") {
             let label = nearest(found, &known).map(|near| format!("did you mean {near:?}?"));
             let hint = format!("`{}` takes: {}", path.join("."), known.join(", "));
@@ -67,15 +75,15 @@ impl<'a> File<'a> {
             let hint = example(&path, field).map(|line| format!("add to {}:\n{line}", title(&path)));
             return refuse(self.name, self.text, at, message, None, hint);
         }
-        if let Some((found, wanted)) =
-            message.strip_prefix("invalid type: ").and_then(|rest| rest.split_once(", expected "))
-        {
-            let wanted = match wanted {
-                "a sequence" => "a list",
-                "a map" => "a table",
-                wanted => wanted,
-            };
-            let message = format!("`{}` should be {wanted}, not {found}", path.join("."));
+        let kinds = ["invalid type: ", "invalid value: "];
+        let mistaken = kinds.iter().find_map(|kind| message.strip_prefix(kind)?.split_once(", expected "));
+        if let Some(wanted) = mistaken.map(|(found, wanted)| (shape(wanted), Some(shape(found)))).or_else(|| {
+            let untagged = message.strip_prefix("data did not match any variant of untagged enum ")?;
+            Some((shape(untagged), None))
+        }) {
+            let (wanted, found) = wanted;
+            let found = found.map_or_else(String::new, |found| format!(", not {found}"));
+            let message = format!("`{}` should be {wanted}{found}", path.join("."));
             let hint = path
                 .last()
                 .and_then(|key| example(&path[..path.len() - 1], key))
@@ -83,6 +91,25 @@ impl<'a> File<'a> {
             return refuse(self.name, self.text, at, message, None, hint);
         }
         refuse(self.name, self.text, at, message, None, None)
+    }
+}
+
+/// What the reader calls a type, or a value of it, in the words of TOML.
+fn shape(said: &str) -> &str {
+    let number =
+        |said: &str| said.len() < 6 && said.starts_with(['u', 'i']) && said.ends_with(|c: char| c.is_ascii_digit());
+    match said {
+        "a sequence" | "sequence" => "a list",
+        "a map" | "map" => "a table",
+        "a boolean" => "true or false",
+        "Given" => "a text, or where it is kept: { env = \"NAME\" } or { file = \"PATH\" }",
+        "Hosts" => "a name, a list of names, or where it is kept: { env = \"NAME\" } or { file = \"PATH\" }",
+        "u8" => "a whole number up to 255",
+        "u16" => "a whole number up to 65535",
+        said if said.starts_with("struct ") => "a table",
+        said if said == "usize" || number(said) => "a whole number",
+        said if said.chars().next().is_some_and(char::is_uppercase) => "something else",
+        said => said,
     }
 }
 
@@ -105,6 +132,11 @@ fn example(table: &[String], key: &str) -> Option<String> {
         (Some("sources"), "verify") => r#"verify = { signers = "allowed_signers" }"#,
         (Some("sources"), "webhook") => r#"webhook = { secret_file = "webhook.secret" }"#,
         (Some("targets"), "type") => r#"type = "machine""#,
+        (Some("targets"), "tls") => r#"tls = { mode = "verify-full", ca = "ca.pem" }"#,
+        (Some("targets"), "read") => r#"read = { user = "tidelock_read", password = { file = "read.password" } }"#,
+        (Some("targets"), "port") => "port = 5432",
+        (Some("targets"), "host") => r#"host = "db.example.com""#,
+        (Some("targets"), "user") => r#"user = "tidelock""#,
         (Some("targets"), "labels") => r#"labels = { role = "web" }"#,
         (Some("secrets"), "env") => r#"env = "APP_DB_PASSWORD""#,
         (Some("secrets"), "file") => r#"file = "secrets/app-db""#,
