@@ -1,6 +1,8 @@
 //! `tidelock doctor`: looks at everything that a run needs, and says how to mend what
 //! is wrong. Changes nothing but caches.
 
+mod rights;
+
 use std::collections::BTreeSet;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -13,7 +15,6 @@ use tidelock_model::config::{Config, Given, OneOrMany, TargetDecl};
 use tidelock_model::error::Fault;
 use tidelock_model::grant::{Access, Grant};
 use tidelock_model::name::Name;
-use tidelock_model::plugin::Role;
 use tidelock_model::port::Want;
 use tidelock_model::revision::Signature;
 use tidelock_target::dns::ZoneFacts;
@@ -136,11 +137,8 @@ fn plugins(report: &mut Report, loaded: &Loaded) {
             Ok(()) => report.ok("plugin", format!("{name} {} is accepted", one.plugin.version)),
             Err(fault) => report.fail("plugin", fault),
         }
-        if one.role == Role::Provider && !loaded.config.grants.contains_key(name) {
-            let fix = format!("add [grants.{name}] with targets and paths");
-            report.warn("grants", format!("provider {name} has no grant, so it may look at nothing"), fix);
-        }
     }
+    rights::check(report, &loaded.config, &facts);
     strays(report, loaded, &host, &lock);
     if !host.is_pooled() {
         let says = "instances are made one by one: the address space for a pool was refused";

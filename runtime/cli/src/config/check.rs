@@ -39,6 +39,11 @@ static GRANTS: [(&str, &str); 15] = [
     ("records", r#"["www.example.com A,AAAA"]"#),
 ];
 
+/// How a key of a grant is written.
+pub(crate) fn grant_example(key: &str) -> &'static str {
+    GRANTS.iter().find(|(known, _)| *known == key).map_or("[]", |(_, value)| value)
+}
+
 /// How long a lease lasts without being renewed where the config does not say, in ms.
 const LEASE_MS: u64 = 60_000;
 

@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 use tidelock_model::config::Config;
 
 use crate::error::{CliError, Excerpt, Kind};
-pub(crate) use check::lease_ms;
+pub(crate) use check::{grant_example, lease_ms};
 pub(crate) use find::{ENVIRONMENT, find};
 pub(crate) use inside::refuse_inside;
 pub(crate) use own::OwnPaths;
