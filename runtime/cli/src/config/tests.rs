@@ -602,3 +602,20 @@ fn a_value_of_another_type_is_told_in_the_words_of_toml() {
         }
     }
 }
+
+#[test]
+fn what_stands_twice_is_told_where_it_stands_first() {
+    let grant = "[grants.server]\ntargets = [\"a\"]\npaths = [\"/etc/*\"]\n";
+    let told = complaint(&format!("{grant}\n{grant}"));
+    assert!(told.contains("[grants.server] is there already, at line 1: add to its keys"), "{told}");
+    assert!(told.contains("write both as [[grants.server]]"), "{told}");
+    let told = complaint(&format!("{grant}paths = [\"/srv/*\"]\n"));
+    assert!(told.contains("`paths` is there already, at line 3"), "{told}");
+}
+
+#[test]
+fn a_class_of_sql_that_does_not_exist_is_refused_with_the_list() {
+    let told = complaint("[grants.postgres]\ntargets = [\"db\"]\nsql = [\"rolle:shop*\"]\n");
+    assert!(told.contains("\"rolle\" in \"rolle:shop*\" is no class") && told.contains("default-privileges"), "{told}");
+    assert!(told.contains("3 | sql = "), "{told}");
+}

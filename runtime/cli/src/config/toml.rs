@@ -22,7 +22,11 @@ impl<'a> File<'a> {
     /// Reads the syntax, then the shape.
     pub(super) fn read(name: &'a str, text: &'a str) -> Result<(Self, Config), CliError> {
         let doc = DeTable::parse(text)
-            .map_err(|error| refuse(name, text, error.span(), plain(error.message()), None, None))?
+            .map_err(|error| {
+                let message = plain(error.message());
+                let hint = message.starts_with("duplicate key").then(|| twice(text, error.span())).flatten();
+                refuse(name, text, error.span(), message, None, hint)
+            })?
             .into_inner();
         let file = Self { name, text, doc };
         let config = toml::from_str(text).map_err(|error| file.explain(&error))?;
@@ -62,7 +66,13 @@ impl<'a> File<'a> {
             let key = path.last().map_or("password", String::as_str);
             let hint = format!("write it as: {key} = {{ file = \"{key}\" }}, or {key} = {{ env = \"NAME\" }}");
             let message = format!("`{}` says where the value is kept, not what it is", path.join("."));
-            return refuse(self.name, self.text, at, message, None, Some(hint));
+            let mut error = refuse(self.name, self.text, at, message, None, Some(hint));
+            // The line holds what is to be secret: its number will do.
+            for shown in error.notes.iter_mut().filter_map(|note| note.shown.as_mut()) {
+                let (line, _) = shown.position();
+                (shown.line, shown.text, shown.span) = (line, String::new(), 0..0);
+            }
+            return error;
         }
         if let Some((found, known)) = unknown(&message, "unknown variant ") {
             let label = nearest(found, &known).map(|near| format!("did you mean {near:?}?"));
@@ -77,11 +87,11 @@ impl<'a> File<'a> {
         }
         let kinds = ["invalid type: ", "invalid value: "];
         let mistaken = kinds.iter().find_map(|kind| message.strip_prefix(kind)?.split_once(", expected "));
-        if let Some(wanted) = mistaken.map(|(found, wanted)| (shape(wanted), Some(shape(found)))).or_else(|| {
+        let mistaken = mistaken.map(|(found, wanted)| (shape(wanted), Some(shape(found)))).or_else(|| {
             let untagged = message.strip_prefix("data did not match any variant of untagged enum ")?;
             Some((shape(untagged), None))
-        }) {
-            let (wanted, found) = wanted;
+        });
+        if let Some((wanted, found)) = mistaken {
             let found = found.map_or_else(String::new, |found| format!(", not {found}"));
             let message = format!("`{}` should be {wanted}{found}", path.join("."));
             let hint = path
@@ -92,6 +102,28 @@ impl<'a> File<'a> {
         }
         refuse(self.name, self.text, at, message, None, None)
     }
+}
+
+/// What to do with a table or a key that is there already.
+fn twice(text: &str, at: Option<Range<usize>>) -> Option<String> {
+    let at = at?;
+    let line = |at: usize| text.get(..at).map_or(0, |before| before.matches('\n').count());
+    let second = line(at.start);
+    let shown = text.lines().nth(second)?.trim();
+    if shown.starts_with('[') {
+        let first = text.lines().take(second).position(|line| line.trim() == shown)?;
+        let several = if shown.starts_with("[grants.") {
+            format!("; for other targets, write both as [{shown}]")
+        } else {
+            String::new()
+        };
+        return Some(format!("{shown} is there already, at line {}: add to its keys{several}", first + 1));
+    }
+    let key = text.get(at)?;
+    let of_key = |line: &str| line.trim().strip_prefix(key).is_some_and(|rest| rest.trim_start().starts_with('='));
+    let lines: Vec<&str> = text.lines().take(second).collect();
+    let first = lines.iter().rposition(|line| of_key(line))?;
+    Some(format!("`{key}` is there already, at line {}: one of the two goes, or their lists become one", first + 1))
 }
 
 /// What the reader calls a type, or a value of it, in the words of TOML.

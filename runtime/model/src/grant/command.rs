@@ -30,9 +30,8 @@ impl Grant {
                 let message =
                     format!("plugin {} may not set the variable {name} on target {}", self.plugin, self.target);
                 return Err(Fault::new("denied", Blame::Target, message).hint(format!(
-                    "if no value of it can make a granted command run something else, grant it in tidelock.toml:\n\n[grants.{}]\ntargets = [{}]\nenv = [\"{name}\"]",
-                    self.plugin,
-                    quoted(&self.target)
+                    "if no value of it can make a granted command run something else, {}",
+                    self.lines("env", &quoted(name))
                 )));
             }
         }
@@ -53,11 +52,7 @@ impl Grant {
             Blame::Target,
             format!("plugin {} may not run `{}`{when} on target {}", self.plugin, shown(argv), self.target),
         )
-        .hint(format!(
-            "grant it in tidelock.toml:\n\n[grants.{}]\ntargets = [{}]\n{key} = [[{words}]]",
-            self.plugin,
-            quoted(&self.target)
-        )))
+        .hint(self.lines(key, &format!("[{words}]"))))
     }
 }
 

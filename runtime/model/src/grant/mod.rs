@@ -7,6 +7,8 @@ mod network;
 mod path;
 mod sql;
 
+use std::collections::BTreeSet;
+
 use globset::{GlobBuilder, GlobMatcher};
 use serde::{Deserialize, Serialize};
 
@@ -83,6 +85,31 @@ pub struct GrantDecl {
     pub records: Vec<String>,
 }
 
+impl GrantDecl {
+    /// The keys under which it opens something.
+    pub fn keys(&self) -> impl Iterator<Item = &'static str> {
+        let given = [
+            ("paths", !self.paths.is_empty()),
+            ("exec", !self.exec.is_empty()),
+            ("exec_read", !self.exec_read.is_empty()),
+            ("env", !self.env.is_empty()),
+            ("special_modes", self.special_modes),
+            ("databases", !self.databases.is_empty()),
+            ("sql", !self.sql.is_empty()),
+            ("privileges", !self.privileges.is_empty()),
+            ("links", !self.links.is_empty()),
+            ("addresses", !self.addresses.is_empty()),
+            ("routes", !self.routes.is_empty()),
+            ("rules", !self.rules.is_empty()),
+            ("sysctls", !self.sysctls.is_empty()),
+            ("tables", !self.tables.is_empty()),
+            ("wireguard", !self.wireguard.is_empty()),
+            ("records", !self.records.is_empty()),
+        ];
+        given.into_iter().filter_map(|(key, given)| given.then_some(key))
+    }
+}
+
 /// What a plugin wants to do.
 #[derive(Debug, Clone, Copy)]
 pub enum Access<'a> {
@@ -112,6 +139,8 @@ pub enum Access<'a> {
 pub struct Grant {
     plugin: String,
     target: String,
+    /// The keys that the config has for it there; `None` where it has no table for it at all.
+    keys: Option<BTreeSet<&'static str>>,
     paths: Vec<GlobMatcher>,
     exec: Vec<Vec<WordPattern>>,
     exec_read: Vec<Vec<WordPattern>>,
@@ -140,6 +169,7 @@ impl Grant {
     ) -> Result<Self, Fault> {
         let mut grant = Self { plugin: plugin.to_owned(), target: target.to_owned(), own, ..Self::default() };
         for decl in decls {
+            grant.keys.get_or_insert_default().extend(decl.keys());
             grant.special_modes |= decl.special_modes;
             grant.network.add(plugin, decl)?;
             grant.dns.add(plugin, decl)?;
@@ -151,6 +181,7 @@ impl Grant {
             }
             for pattern in &decl.sql {
                 grant.sql.push(glob(pattern, true).map_err(about("sql"))?);
+                sql::known_class(plugin, pattern)?;
             }
             for name in &decl.privileges {
                 if !is_privilege(name) {
@@ -237,12 +268,25 @@ impl Grant {
 
     /// The same where what would grant it is a pattern.
     fn denied_but_by(&self, message: String, key: &str, pattern: &str) -> Fault {
-        Fault::new("denied", Blame::Target, message).hint(format!(
-            "grant it in tidelock.toml:\n\n[grants.{}]\ntargets = [{}]\n{key} = [{}]",
-            self.plugin,
-            quoted(&self.target),
-            quoted(pattern)
-        ))
+        Fault::new("denied", Blame::Target, message).hint(self.lines(key, &quoted(pattern)))
+    }
+
+    /// What to write so that a key holds one more value, as TOML has it. A table stands once in
+    /// a file, and a key once in it: what is there is added to.
+    fn lines(&self, key: &str, value: &str) -> String {
+        let Self { plugin, .. } = self;
+        match &self.keys {
+            Some(keys) if keys.contains(key) => {
+                format!("add to `{key}` of [grants.{plugin}] in tidelock.toml:\n\n{value}")
+            }
+            Some(_) => format!("add to [grants.{plugin}] in tidelock.toml:\n\n{key} = [{value}]"),
+            None => format!("grant it in tidelock.toml:\n\n{}{key} = [{value}]", self.table()),
+        }
+    }
+
+    /// The head of a new table.
+    fn table(&self) -> String {
+        format!("[grants.{}]\ntargets = [{}]\n", self.plugin, quoted(&self.target))
     }
 }
 
@@ -254,7 +298,7 @@ pub fn ungranted(plugin: &str, target: &str, wanted: impl FnOnce(&Grant) -> Resu
     let hint = wanted(&nothing)
         .err()
         .and_then(|fault| fault.hint)
-        .unwrap_or_else(|| format!("grant it in tidelock.toml:\n\n[grants.{plugin}]\ntargets = [{}]", quoted(target)));
+        .unwrap_or_else(|| format!("grant it in tidelock.toml:\n\n{}", nothing.table().trim_end()));
     Fault::new("denied", Blame::Target, format!("plugin {plugin} has no grant on target {target}")).hint(hint)
 }
 

@@ -1,6 +1,6 @@
 //! Paths of a machine, and what files there may be.
 
-use super::{Grant, invalid, quoted};
+use super::{Grant, invalid};
 use crate::effect::EffectBody;
 use crate::error::{Blame, Fault};
 
@@ -43,11 +43,12 @@ impl Grant {
                     "plugin {} may not set the mode {mode:04o} on target {}: it runs programs with their owner's rights",
                     self.plugin, self.target
                 );
-                Err(Fault::new("denied", Blame::Target, message).at("/mode").hint(format!(
-                    "if that is meant, grant it in tidelock.toml:\n\n[grants.{}]\ntargets = [{}]\nspecial_modes = true",
-                    self.plugin,
-                    quoted(&self.target)
-                )))
+                let (where_to, head) = match self.keys {
+                    Some(_) => (format!("add to [grants.{}]", self.plugin), String::new()),
+                    None => ("grant it".to_owned(), self.table()),
+                };
+                let hint = format!("if that is meant, {where_to} in tidelock.toml:\n\n{head}special_modes = true");
+                Err(Fault::new("denied", Blame::Target, message).at("/mode").hint(hint))
             }
             _ => Ok(()),
         }

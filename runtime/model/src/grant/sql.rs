@@ -3,9 +3,25 @@
 use globset::GlobMatcher;
 
 use super::Grant;
-use crate::error::Fault;
+use crate::error::{Blame, Fault};
 use crate::name::Identity;
-use crate::sql::{Act, SqlEffect};
+use crate::sql::{Act, SqlEffect, granted_classes};
+
+/// A class that nothing has would open nothing, and nobody would know why.
+pub(super) fn known_class(plugin: &str, pattern: &str) -> Result<(), Fault> {
+    let class = pattern.split(':').next().unwrap_or(pattern);
+    if class.contains(['*', '?', '[', '{'])
+        || (class.len() < pattern.len() && granted_classes().any(|known| known == class))
+    {
+        return Ok(());
+    }
+    let known: Vec<String> = granted_classes().collect();
+    let message = format!(
+        "grants.{plugin}.sql: {class:?} in {pattern:?} is no class of things in databases; there are {}",
+        known.join(", ")
+    );
+    Err(Fault::new("invalid", Blame::Target, message).at("sql"))
+}
 
 impl Grant {
     /// Where a statement is performed, and each thing that it names must be granted. What it

@@ -14,6 +14,7 @@ use crate::digest::Digest;
 
 pub use self::identity::{covers, part};
 pub use self::leans::is_privilege;
+pub(crate) use self::render::granted_classes;
 pub use self::render::{Piece, SECRET_OPEN};
 pub use self::words::Known;
 

@@ -47,6 +47,12 @@ const CLASSES: &[&str] = &[
     "owned",
 ];
 
+/// The classes that identities of things in databases begin with, as grants name them.
+pub(crate) fn granted_classes() -> impl Iterator<Item = String> {
+    let objects = CLASSES.iter().filter(|class| **class != "owned").map(|class| class.replace(' ', "-"));
+    objects.chain(["membership", "grant", "default-privileges", "setting"].map(ToOwned::to_owned))
+}
+
 /// A stretch of a statement.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Piece {

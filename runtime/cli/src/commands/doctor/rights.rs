@@ -2,7 +2,7 @@
 //! that nothing bears.
 
 use tidelock_model::config::{Config, TargetKind};
-use tidelock_model::grant::{GrantDecl, glob};
+use tidelock_model::grant::glob;
 use tidelock_model::name::Name;
 use tidelock_model::plugin::{PluginFacts, Role};
 
@@ -59,7 +59,7 @@ fn granted(report: &mut Report, config: &Config, provider: &PluginFacts) {
             let says = format!("a [grants.{name}] opens nothing: {target} is a target of type {kind:?}");
             let words: Vec<&str> = kinds.iter().map(|kind| kind.word()).collect();
             report.warn("grants", says, format!("{name} works on targets of type {}", words.join(", ")));
-        } else if !on.is_empty() && !keys.iter().any(|key| has(grant, key)) {
+        } else if !on.is_empty() && !grant.keys().any(|key| keys.contains(&key)) {
             let says = format!("a [grants.{name}] opens nothing: it has none of {}", keys.join(", "));
             report.warn("grants", says, format!("add to it, such as {} = {}", keys[0], grant_example(keys[0])));
         }
@@ -68,11 +68,11 @@ fn granted(report: &mut Report, config: &Config, provider: &PluginFacts) {
 
 /// The types of targets that a provider works on, and the keys of its grants.
 fn means(provider: &PluginFacts) -> (Vec<TargetKind>, Vec<&'static str>) {
-    let (mut kinds, mut keys): (Vec<TargetKind>, Vec<&'static str>) = Default::default();
+    let (mut kinds, mut keys) = (Vec::new(), Vec::new());
     for (package, types, words) in &MEANS {
         let imports = |import: &str| import.split_once('/').is_some_and(|(before, _)| before == *package);
         if provider.permissions.iter().any(|permission| imports(&permission.import)) {
-            kinds.extend(*types);
+            kinds.extend(types.iter().copied().filter(|kind| !kinds.contains(kind)).collect::<Vec<_>>());
             keys.extend(*words);
         }
     }
@@ -87,26 +87,6 @@ fn means(provider: &PluginFacts) -> (Vec<TargetKind>, Vec<&'static str>) {
 fn covers(pattern: &str, plugin: &str) -> bool {
     let part = pattern.split('.').next().unwrap_or(pattern);
     glob(part, false).is_ok_and(|glob| glob.is_match(plugin))
-}
-
-fn has(grant: &GrantDecl, key: &str) -> bool {
-    let list = match key {
-        "paths" => &grant.paths,
-        "exec" => return !grant.exec.is_empty(),
-        "exec_read" => return !grant.exec_read.is_empty(),
-        "sql" => &grant.sql,
-        "databases" => &grant.databases,
-        "links" => &grant.links,
-        "addresses" => &grant.addresses,
-        "routes" => &grant.routes,
-        "rules" => &grant.rules,
-        "sysctls" => &grant.sysctls,
-        "wireguard" => &grant.wireguard,
-        "tables" => &grant.tables,
-        "records" => &grant.records,
-        _ => return false,
-    };
-    !list.is_empty()
 }
 
 /// Targets and kinds of a rule that are not there.
