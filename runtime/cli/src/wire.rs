@@ -134,7 +134,8 @@ impl Listener for PluginEvents {
     fn event(&self, run: Option<&str>, lane: Option<&Lane>, event: &RunEvent) {
         match event {
             RunEvent::PluginLog { plugin, level, message } => tracing::info!(%plugin, %level, "{message}"),
-            RunEvent::PluginFault { plugin, call, message } => tracing::warn!(%plugin, %call, "{message}"),
+            // Whoever asked is told in the plan; an event keeps it.
+            RunEvent::PluginFault { plugin, call, message } => tracing::info!(%plugin, %call, "{message}"),
             _ => {}
         }
         // A debug line is for the plugin's author, who reads the log.

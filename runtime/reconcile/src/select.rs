@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use globset::GlobMatcher;
 use tidelock_model::config::{AllowDecl, Config, TargetDecl};
-use tidelock_model::error::{Diagnostic, Fault};
+use tidelock_model::error::{Diagnostic, Fault, Place};
 use tidelock_model::grant::glob;
 use tidelock_model::name::{Kind, Lane, Name};
 use tidelock_model::stack::{Selector, Stack};
@@ -52,7 +52,7 @@ impl Siblings {
         {
             return Ok(Arc::clone(lanes));
         }
-        let (selected, _) = lanes(config, source, std::slice::from_ref(stack), &[], &[])?;
+        let (selected, _) = lanes(config, source, std::slice::from_ref(stack), &[], &[], &|_| vec![])?;
         let found = Arc::new(selected.into_iter().map(|one| one.lane).collect::<Vec<_>>());
         listed.insert(key, (revision.to_owned(), Arc::clone(&found)));
         Ok(found)
@@ -109,7 +109,9 @@ pub fn patterns(patterns: &[String]) -> Result<Vec<Pattern>, RunError> {
 }
 
 /// Chooses lanes among the stacks of a source. Sorted. What is chosen by name and not
-/// allowed is an error; what a pattern or nothing chose is left out with a warning.
+/// allowed is an error; what a pattern or nothing chose is left out with a warning. A target
+/// that a stack names and nobody declared is a problem of the stack, unless targets were chosen.
+/// `kinds` tells which kinds a stack seems to hold, for the lines that would allow it.
 ///
 /// # Errors
 /// A name that does not exist, or that the operator does not allow.
@@ -119,6 +121,7 @@ pub fn lanes(
     stacks: &[Stack],
     wanted_stacks: &[String],
     wanted_targets: &[String],
+    kinds: &dyn Fn(&Stack) -> Vec<String>,
 ) -> Result<(Vec<Selected>, Vec<Diagnostic>), RunError> {
     known("stack", wanted_stacks, stacks.iter().map(|stack| stack.decl.name.as_str()))?;
     known("target", wanted_targets, config.targets.keys().map(Name::as_str))?;
@@ -139,10 +142,13 @@ pub fn lanes(
             on += 1;
             if rules.on(target).next().is_none() {
                 let message = format!("stack {} on target {target} is not allowed by this operator", stack.decl.name);
-                let hint = format!(
-                    "allow it in tidelock.toml:\n\n[[sources.{source}.allow]]\nstacks = \"{}\"\ntargets = [\"{target}\"]\nkinds = [\"*\"]",
-                    if stack.dir.is_empty() { "**" } else { &stack.dir }
-                );
+                let hint = match rules.mistyped(config, target) {
+                    Some(name) => format!(
+                        "a rule of [[sources.{source}.allow]] is for {name}, which the config does not declare: did you \
+                         mean {target}?"
+                    ),
+                    None => allowing(source, stack, target, &kinds(stack)),
+                };
                 if wanted_stacks.iter().any(|wanted| wanted == stack.decl.name.as_str()) {
                     return Err(RunError::selection(message, Some(hint)));
                 }
@@ -154,15 +160,57 @@ pub fn lanes(
                 stack: stack.clone(),
             });
         }
-        if on == 0 && !config.targets.iter().any(|(target, decl)| selects.target(target, decl)) {
-            warnings.push(warning(
-                format!("stack {} selects no target that the config declares", stack.decl.name),
-                Some(format!("declared: {}", listed(config.targets.keys().map(Name::as_str)))),
-            ));
+        let strangers = undeclared(config, stack);
+        if !strangers.is_empty() && wanted_targets.is_empty() {
+            warnings.extend(strangers);
+        } else if on == 0 && !config.targets.iter().any(|(target, decl)| selects.target(target, decl)) {
+            warnings.push(Diagnostic {
+                place: Some(place(stack)),
+                field: Some("/targets".to_owned()),
+                ..warning(
+                    format!("stack {} selects no target that the config declares", stack.decl.name),
+                    Some(format!("declared: {}", listed(config.targets.keys().map(Name::as_str)))),
+                )
+            });
         }
     }
     chosen.sort_by(|a, b| a.lane.cmp(&b.lane));
     Ok((chosen, warnings))
+}
+
+/// The targets that a stack names in full and the config does not declare, each as an error.
+fn undeclared(config: &Config, stack: &Stack) -> Vec<Diagnostic> {
+    let names = match &stack.decl.targets {
+        Selector::One(name) => std::slice::from_ref(name),
+        Selector::Names(names) => names.as_slice(),
+        Selector::Labels(_) => &[],
+    };
+    let known = || config.targets.keys().map(Name::as_str);
+    let strangers = names.iter().filter(|name| is_literal(name) && !known().any(|known| known == name.as_str()));
+    let problem = |name: &String| {
+        let message = format!("stack {} is for {name}, and the config declares no target {name}", stack.decl.name);
+        let hint = match nearest(name, known()) {
+            Some(near) => format!("did you mean {near}?"),
+            None => format!("declared: {}", listed(known())),
+        };
+        Diagnostic::error(message, Some(place(stack))).at("/targets").hint(hint)
+    };
+    strangers.map(problem).collect()
+}
+
+/// Where a stack begins to speak of itself.
+fn place(stack: &Stack) -> Place {
+    Place { file: stack.file(), line: 1, column: 1 }
+}
+
+/// The lines that would allow a stack on a target.
+fn allowing(source: &Name, stack: &Stack, target: &Name, kinds: &[String]) -> String {
+    let stacks = if stack.dir.is_empty() { "**" } else { &stack.dir };
+    let kinds = if kinds.is_empty() { "\"PLUGIN.KIND\"".to_owned() } else { format!("\"{}\"", kinds.join("\", \"")) };
+    format!(
+        "allow it in tidelock.toml:\n\n[[sources.{source}.allow]]\nstacks = \"{stacks}\"\ntargets = [\"{target}\"]\n\
+         kinds = [{kinds}]"
+    )
 }
 
 /// Whether every kind may stand in a stack on a target.
@@ -194,6 +242,14 @@ impl<'a> Rules<'a> {
             }
         }
         Ok(Self(rules))
+    }
+
+    /// A target that one of them names, which nobody declared and which is nearly this one.
+    fn mistyped(&self, config: &Config, target: &Name) -> Option<&'a str> {
+        let names = self.0.iter().flat_map(|(rule, _)| &rule.targets).map(String::as_str);
+        let strangers =
+            names.filter(|name| is_literal(name) && !config.targets.keys().any(|known| known.as_str() == *name));
+        nearest(target.as_str(), strangers)
     }
 
     /// Those that are about a target too.
@@ -234,9 +290,14 @@ impl<'a> Selects<'a> {
     }
 }
 
+/// Whether a pattern is a name.
+fn is_literal(pattern: &str) -> bool {
+    !pattern.contains(['*', '?', '[', '{', '\\', '!'])
+}
+
 /// Names without a wildcard must exist.
 fn known<'a>(what: &str, wanted: &[String], known: impl Iterator<Item = &'a str> + Clone) -> Result<(), RunError> {
-    for name in wanted.iter().filter(|name| !name.contains(['*', '?', '[', '{'])) {
+    for name in wanted.iter().filter(|name| is_literal(name)) {
         if !known.clone().any(|candidate| candidate == name) {
             let hint = match nearest(name, known.clone()) {
                 Some(near) => format!("did you mean {near}?"),
@@ -292,7 +353,8 @@ mod tests {
     fn chosen(stacks: &[&str], targets: &[&str]) -> Result<(Vec<String>, usize), RunError> {
         let (config, all) = example();
         let words = |words: &[&str]| words.iter().map(ToString::to_string).collect::<Vec<_>>();
-        let (lanes, warnings) = lanes(&config, &Name::new("infra").unwrap(), &all, &words(stacks), &words(targets))?;
+        let (lanes, warnings) =
+            lanes(&config, &Name::new("infra").unwrap(), &all, &words(stacks), &words(targets), &|_| vec![])?;
         Ok((lanes.iter().map(|s| format!("{}@{}", s.lane.stack, s.lane.target)).collect(), warnings.len()))
     }
 
@@ -318,6 +380,33 @@ mod tests {
     fn what_was_named_and_is_not_allowed_is_an_error() {
         let error = chosen(&["dev"], &[]).unwrap_err();
         assert!(error.to_string().contains("not allowed by this operator"), "{error}");
+    }
+
+    #[test]
+    fn a_target_that_a_stack_names_and_nobody_declared_is_a_problem_of_the_stack() {
+        let (config, mut all) = example();
+        all[2].decl.targets = Selector::Names(vec!["web-1".to_owned(), "wep-1".to_owned(), "gone-*".to_owned()]);
+        let source = Name::new("infra").unwrap();
+        let look = |targets: &[String]| lanes(&config, &source, &all[2..], &[], targets, &|_| vec![]).unwrap().1;
+        let told = look(&[]);
+        let problem = told.iter().find(|one| one.severity == tidelock_model::error::Severity::Error).unwrap();
+        assert_eq!(problem.message, "stack dev is for wep-1, and the config declares no target wep-1");
+        assert_eq!(problem.hint.as_deref(), Some("did you mean web-1?"));
+        assert_eq!(problem.place.as_ref().unwrap().file, "envs/dev/web/stack.yaml");
+        // Of a target that was chosen, it says nothing.
+        assert!(look(&["web-1".to_owned()]).iter().all(|one| !one.message.contains("wep-1")));
+    }
+
+    #[test]
+    fn lines_that_allow_a_stack_hold_its_kinds() {
+        let (config, all) = example();
+        let kinds = |_: &Stack| vec!["server.file".to_owned(), "server.link".to_owned()];
+        let source = Name::new("infra").unwrap();
+        let (_, warnings) = lanes(&config, &source, &all[2..], &[], &[], &kinds).unwrap();
+        assert!(
+            warnings[0].hint.as_ref().unwrap().ends_with("kinds = [\"server.file\", \"server.link\"]"),
+            "{warnings:?}"
+        );
     }
 
     #[test]

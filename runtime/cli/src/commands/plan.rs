@@ -143,7 +143,8 @@ fn save(plan: &Plan, file: &Path) -> Result<(), CliError> {
 }
 
 fn next(context: &Context, args: &Args, plan: &Plan) -> Option<String> {
-    if !plan.has_changes() {
+    // What could not be planned comes first.
+    if !plan.has_changes() || !plan.errors.is_empty() {
         return None;
     }
     if plan.lanes.iter().flat_map(|lane| &lane.waits).any(asks_for_people) {

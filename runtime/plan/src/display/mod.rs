@@ -214,7 +214,7 @@ fn header(plan: &Plan, style: &Style) -> String {
     let mut out = format!(
         "{} {} {} at {} {}\n",
         style.paint(Ink::Bold, "Plan for"),
-        stacks.join(", "),
+        if stacks.is_empty() { "no stack".to_owned() } else { stacks.join(", ") },
         on,
         plan.revision.short(),
         style.paint(Ink::Dim, &format!("({subject})")),

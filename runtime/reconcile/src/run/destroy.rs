@@ -208,7 +208,7 @@ async fn leaving(
         selected.push(Selected { lane, stack });
     }
     let on: Vec<String> = selected.iter().map(|selected| selected.lane.target.to_string()).collect();
-    let (mut others, _) = select::lanes(&runtime.config, source, &stacks, &[], &on)?;
+    let (mut others, _) = select::lanes(&runtime.config, source, &stacks, &[], &on, &|_| vec![])?;
     others.retain(|other| !selected.iter().any(|selected| selected.lane == other.lane));
     let unread = unread.into_iter().collect();
     Ok(Lanes { selected, others, stacks, destroys: true, unread, warnings, pins, ..Lanes::default() })
