@@ -46,8 +46,9 @@ impl PluginRoom {
         let known: Vec<String> =
             self.host.facts().into_iter().filter(|facts| facts.role == role).map(|facts| facts.plugin.name).collect();
         let known = if known.is_empty() { "none is".to_owned() } else { format!("there are: {}", known.join(", ")) };
-        Fault::new("not-found", Blame::Target, format!("no {} named {name:?} is loaded; {known}", word(role)))
-            .hint("put its .wasm into the directory that `plugins.dir` of tidelock.toml names")
+        Fault::new("not-found", Blame::Target, format!("no {} named {name:?} is loaded; {known}", word(role))).hint(
+            "name one that is there, or put its .wasm into the directory that `plugins.dir` of tidelock.toml names",
+        )
     }
 }
 

@@ -18,7 +18,7 @@ pub enum NameError {
     #[error("a name may have {MAX_NAME} bytes at most, this one has {0}")]
     TooLong(usize),
     /// A character that names may not hold.
-    #[error("a name may not hold {0:?} (in {1:?}); `:`, `@`, `/`, spaces and control characters are taken")]
+    #[error("a name may not hold {0:?} (in {1:?}); `:`, `@`, `/`, spaces and control characters are not allowed")]
     Character(char, String),
     /// Not `<plugin>.<kind>`.
     #[error("{0:?} is not a kind; a kind is written <plugin>.<kind>, such as server.file")]

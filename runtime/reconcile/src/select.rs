@@ -138,6 +138,8 @@ pub fn lanes(
         let rules = Rules::of(allow, stack)?;
         let here = targets.iter().filter(|(target, decl)| selects.target(target, decl));
         let mut on = 0;
+        // Looked for once, for as many targets as it may be.
+        let held = std::cell::LazyCell::new(|| kinds(stack));
         for (target, _) in here.copied() {
             on += 1;
             if rules.on(target).next().is_none() {
@@ -147,7 +149,7 @@ pub fn lanes(
                         "a rule of [[sources.{source}.allow]] is for {name}, which the config does not declare: did you \
                          mean {target}?"
                     ),
-                    None => allowing(source, stack, target, &kinds(stack)),
+                    None => allowing(source, stack, target, &held),
                 };
                 if wanted_stacks.iter().any(|wanted| wanted == stack.decl.name.as_str()) {
                     return Err(RunError::selection(message, Some(hint)));
@@ -227,6 +229,27 @@ pub fn kind_allowed(config: &Config, selected: &Selected, kind: &Kind) -> Result
         }
     }
     Ok(false)
+}
+
+/// A pattern of the rules for a lane that is nearly a kind, and is not one.
+pub(crate) fn mistyped_kind<'a>(config: &'a Config, selected: &Selected, kind: &Kind) -> Option<&'a str> {
+    let allow = config.sources.get(&selected.lane.source).map_or(&[][..], |decl| &decl.allow);
+    let rules = Rules::of(allow, &selected.stack).ok()?;
+    let patterns = rules.on(&selected.lane.target).flat_map(|rule| &rule.kinds);
+    patterns.map(String::as_str).find(|pattern| {
+        let (plugin, rest) = pattern.split_once('.').unwrap_or((pattern, ""));
+        let whole = is_literal(rest)
+            && !rest.is_empty()
+            && plugin == kind.plugin()
+            && nearest(kind.as_str(), [*pattern]).is_some();
+        let other = plugin != kind.plugin() && is_literal(plugin) && near_enough(plugin, kind.plugin());
+        whole || other
+    })
+}
+
+/// Whether a word differs from another in two letters at most.
+fn near_enough(word: &str, other: &str) -> bool {
+    strsim::damerau_levenshtein(word, other) <= 2
 }
 
 /// The rules of an allow list that are about a stack, with their patterns read: there may be

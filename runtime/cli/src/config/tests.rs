@@ -157,7 +157,7 @@ fn broken_syntax() {
 #[test]
 fn a_name_that_addresses_could_not_hold() {
     assert_snapshot!(complaint("[targets.\"web@1\"]\ntype = \"machine\"\n"), @r#"
-    error: a name may not hold '@' (in "web@1"); `:`, `@`, `/`, spaces and control characters are taken
+    error: a name may not hold '@' (in "web@1"); `:`, `@`, `/`, spaces and control characters are not allowed
      --> tidelock.toml:1:10
       |
     1 | [targets."web@1"]

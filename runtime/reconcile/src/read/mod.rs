@@ -16,24 +16,26 @@ pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Opti
         .map(|(_, candidate)| candidate)
 }
 
-/// Turns serde's `unknown field` and `unknown variant` messages into a hint.
+/// A sentence of serde's about an unknown word, shortened, and a hint: what was likely meant, or
+/// all that is known there. Other sentences stay as they are.
 #[must_use]
-pub fn did_you_mean(message: &str) -> Option<String> {
-    let (head, tail) = message.split_once(", expected ")?;
-    if !head.contains("unknown field") && !head.contains("unknown variant") {
-        return None;
-    }
-    let word = head.split('`').nth(1)?;
+pub fn in_words(message: &str) -> (String, Option<String>) {
+    let unknown = |head: &str| head.contains("unknown field") || head.contains("unknown variant");
+    let Some((head, tail)) = message.split_once(", expected ").filter(|(head, _)| unknown(head)) else {
+        return (message.to_owned(), None);
+    };
+    let Some(word) = head.split('`').nth(1) else { return (message.to_owned(), None) };
     let known: Vec<&str> = tail
         .trim_start_matches("one of ")
         .split([',', ' '])
         .map(|word| word.trim_matches(['`', '"', '\'', '.']))
         .filter(|word| !word.is_empty() && *word != "or")
         .collect();
-    Some(match nearest(word, known.iter().copied()) {
+    let hint = match nearest(word, known.iter().copied()) {
         Some(near) => format!("did you mean `{near}`?"),
         None => format!("known here: {}", known.join(", ")),
-    })
+    };
+    (head.replace("unknown variant", "unknown value"), Some(hint))
 }
 
 #[cfg(test)]
@@ -43,9 +45,14 @@ mod tests {
     #[test]
     fn a_slip_of_the_finger_is_understood() {
         let message = "unknown field `targts`, expected one of `name`, `targets`, `values`";
-        assert_eq!(did_you_mean(message).unwrap(), "did you mean `targets`?");
-        assert_eq!(did_you_mean("unknown field `zzz`, expected `name`").unwrap(), "known here: name");
-        assert_eq!(did_you_mean("unknown field `nam`, expected one of name, kind").unwrap(), "did you mean `name`?");
-        assert_eq!(did_you_mean("invalid type"), None);
+        assert_eq!(
+            in_words(message),
+            ("unknown field `targts`".to_owned(), Some("did you mean `targets`?".to_owned()))
+        );
+        assert_eq!(in_words("unknown field `zzz`, expected `name`").1.unwrap(), "known here: name");
+        let message = "unknown variant `heal`, expected one of `apply`, `ask`";
+        assert_eq!(in_words(message), ("unknown value `heal`".to_owned(), Some("known here: apply, ask".to_owned())));
+        assert_eq!(in_words("unknown field `nam`, expected one of name, kind").1.unwrap(), "did you mean `name`?");
+        assert_eq!(in_words("invalid type"), ("invalid type".to_owned(), None));
     }
 }

@@ -8,7 +8,7 @@ use tidelock_model::name::ResourceRef;
 use tidelock_model::port::Tree;
 use tidelock_model::resource::{RenderedDoc, Resource, ResourceDecl};
 
-use super::did_you_mean;
+use super::in_words;
 
 /// Reads one document as a renderer gave it.
 ///
@@ -22,10 +22,7 @@ pub fn parse(doc: &RenderedDoc) -> Result<Resource, Diagnostic> {
     if !value.is_object() {
         return Err(Diagnostic::error("a resource is a map with `kind`, `name` and `spec`", place));
     }
-    let decl: ResourceDecl = serde_json::from_value(value).map_err(|error| {
-        let message = error.to_string();
-        Diagnostic { hint: did_you_mean(&message), ..Diagnostic::error(message, place.clone()) }
-    })?;
+    let decl: ResourceDecl = serde_json::from_value(value).map_err(|error| misread(&error.to_string(), &place))?;
     if !decl.spec.is_object() {
         return Err(Diagnostic::error("`spec` must be a map", place).at("/spec"));
     }
@@ -37,6 +34,22 @@ pub fn parse(doc: &RenderedDoc) -> Result<Resource, Diagnostic> {
         }
     }
     Ok(Resource { decl, place: doc.place.clone() })
+}
+
+fn misread(said: &str, place: &Option<Place>) -> Diagnostic {
+    let (message, mut hint) = in_words(said);
+    // What belongs to a kind is known to its plugin alone; at the top stand few words.
+    if let (Some(known), Some(field)) = (&mut hint, message.strip_prefix("unknown field "))
+        && known.starts_with("known here")
+    {
+        *known = format!("where {field} is a field of the kind, indent it under `spec:`; {known}");
+    }
+    let field = match () {
+        () if said.starts_with("a name may") => Some("/name"),
+        () if said.contains("is not a kind") => Some("/kind"),
+        () => None,
+    };
+    Diagnostic { hint, field: field.map(ToOwned::to_owned), ..Diagnostic::error(message, place.clone()) }
 }
 
 /// Reads all documents of a lane; names are unique per kind.
@@ -121,6 +134,23 @@ mod tests {
     fn an_unknown_key_is_answered_with_the_nearest() {
         let error = parse(&doc(r#"{"kind":"server.file","name":"a","nedds":[],"spec":{}}"#)).unwrap_err();
         assert_eq!(error.hint.as_deref(), Some("did you mean `needs`?"));
+    }
+
+    #[test]
+    fn a_field_of_the_kind_at_the_top_is_sent_under_spec() {
+        let error = parse(&doc(r#"{"kind":"server.file","name":"a","path":"/a","spec":{}}"#)).unwrap_err();
+        assert_eq!(error.message, "unknown field `path`");
+        let hint = error.hint.unwrap();
+        assert!(
+            hint.starts_with("where `path` is a field of the kind, indent it under `spec:`; known here: kind"),
+            "{hint}"
+        );
+    }
+
+    #[test]
+    fn a_name_that_cannot_be_is_shown_at_its_line() {
+        let error = parse(&doc(r#"{"kind":"server.file","name":"a b","spec":{}}"#)).unwrap_err();
+        assert!(error.field.as_deref() == Some("/name") && error.message.contains("are not allowed"), "{error:?}");
     }
 
     #[test]

@@ -4,7 +4,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tidelock_model::error::{Diagnostic, Place};
 
-use super::did_you_mean;
+use super::in_words;
 
 /// The longest YAML file that is read, in bytes.
 pub const MAX_BYTES: usize = 4 << 20;
@@ -62,8 +62,7 @@ fn diagnostic(text: &str, file: &str, error: &serde_saphyr::Error) -> Diagnostic
     };
     let snippet = (place.line > 0).then(|| text.lines().nth(place.line as usize - 1)).flatten().map(str::to_owned);
     let rendered = error.without_snippet().to_string();
-    let message = plain(&rendered);
-    let hint = did_you_mean(&message);
+    let (message, hint) = in_words(&plain(&rendered));
     Diagnostic { snippet, hint, ..Diagnostic::error(message, Some(place)) }
 }
 

@@ -24,7 +24,7 @@ use crate::read::values::{Layers, layers};
 use crate::read::{nearest, resource};
 use crate::runtime::{Runtime, Selection};
 use crate::secrets;
-use crate::select::{Selected, kind_allowed};
+use crate::select::{Selected, kind_allowed, mistyped_kind};
 use crate::undo::Apart;
 
 /// The reserved settings key under which a renderer finds the values files of its module.
@@ -85,7 +85,8 @@ pub(super) async fn lane(
     module: Option<&Module>,
     selected: &Selected,
 ) -> Result<RenderedLane, RunError> {
-    let renderer = runtime.plugins.renderer(&selected.stack.decl.renderer).await?;
+    let renderer = runtime.plugins.renderer(&selected.stack.decl.renderer).await;
+    let renderer = renderer.map_err(|fault| unknown_renderer(fault, stack, selected))?;
     let values =
         layers(stack.tree.as_ref(), &selected.stack, selected.lane.target.as_str()).map_err(RunError::Rejected)?;
     let fetched = module.map_or(stack, |module| &module.fetched);
@@ -98,7 +99,10 @@ pub(super) async fn lane(
     let mut resources = resource::all(&rendered.docs, tree).map_err(RunError::Rejected)?;
     targets_exist(runtime, &resources).map_err(|problems| reject(problems, fetched))?;
     resources.retain(|r| r.decl.target.as_ref().is_none_or(|target| *target == selected.lane.target));
-    let providers = providers(runtime, selected, &resources).await?;
+    let providers = providers(runtime, selected, &resources).await.map_err(|error| match error {
+        RunError::Rejected(problems) => reject(problems, fetched),
+        error => error,
+    })?;
     let kinds = kinds_of(&providers).await?;
     let mut blobs = BlobSet::new(fetched.tree.clone(), runtime.store.clone());
     check_kinds(runtime, selected, &resources, &kinds).map_err(|problems| reject(problems, fetched))?;
@@ -120,6 +124,17 @@ pub(super) async fn lane(
         warnings,
     };
     Ok(RenderedLane { desired, blobs, providers, kinds, apart: Apart::default() })
+}
+
+/// A renderer that is not there is a mistake of the stack, or of who installs plugins.
+fn unknown_renderer(fault: Fault, stack: &Fetched, selected: &Selected) -> RunError {
+    if fault.code != "not-found" {
+        return fault.into();
+    }
+    let place = Place { file: selected.stack.file(), line: 1, column: 1 };
+    let message = format!("stack {}: {}", selected.stack.decl.name, fault.message);
+    let problem = Diagnostic { hint: fault.hint, ..Diagnostic::error(message, Some(place)) };
+    reject(vec![problem.at("/renderer")], stack)
 }
 
 /// A lane of which nothing is to stay: there is nothing to render.
@@ -244,6 +259,16 @@ async fn providers(
                     .collect();
                 return Err(if problems.is_empty() { fault.into() } else { RunError::Rejected(problems) });
             }
+            // The target is not of a type that the kind is for: told where that is declared.
+            Err(fault) if fault.code == "invalid" && fault.blame == Blame::Target => {
+                let mut users = resources.iter().filter(|r| r.decl.kind.plugin() == name);
+                let Some(first) = users.next() else { return Err(fault.into()) };
+                let more = users.count();
+                let also = if more == 0 { String::new() } else { format!(" (and {more} more like it)") };
+                let message = format!("{}{also}: {}", first.decl.id(), fault.message);
+                let problem = Diagnostic { hint: fault.hint, ..Diagnostic::error(message, Some(first.place.clone())) };
+                return Err(RunError::Rejected(vec![problem.at("/kind")]));
+            }
             Err(fault) => return Err(fault.into()),
         }
     }
@@ -298,10 +323,7 @@ fn check_kinds(
         let kind = &resource.decl.kind;
         let place = Some(resource.place.clone());
         if !kinds.contains_key(kind) {
-            let hint = match nearest(kind.as_str(), kinds.keys().map(Kind::as_str)) {
-                Some(near) => format!("did you mean {near}?"),
-                None => format!("{} serves: {}", kind.plugin(), joined(kinds.keys())),
-            };
+            let hint = there_are(kind, kinds.keys());
             problems.push(Diagnostic::error(format!("there is no kind {kind}"), place).at("/kind").hint(hint));
             continue;
         }
@@ -310,11 +332,16 @@ fn check_kinds(
         if !allowed {
             let lane = &selected.lane;
             let message = format!("kind {kind} is not allowed by this operator on target {}", lane.target);
-            problems.push(Diagnostic::error(message, place).at("/kind").hint(format!(
-                "allow it in tidelock.toml, in [[sources.{}.allow]]: kinds = [\"{}.*\"]",
-                lane.source,
-                kind.plugin()
-            )));
+            let hint = match mistyped_kind(&runtime.config, selected, kind) {
+                Some(pattern) => format!(
+                    "a rule of [[sources.{}.allow]] allows {pattern:?}, which no plugin has: did you mean {kind}?",
+                    lane.source
+                ),
+                None => {
+                    format!("allow it in tidelock.toml, in [[sources.{}.allow]]: kinds = [\"{kind}\"]", lane.source)
+                }
+            };
+            problems.push(Diagnostic::error(message, place).at("/kind").hint(hint));
         }
     }
     if problems.is_empty() { Ok(()) } else { Err(problems) }
@@ -346,8 +373,15 @@ pub(super) fn owned_kinds_allowed(
     Ok(())
 }
 
-fn joined<'a>(kinds: impl Iterator<Item = &'a Kind>) -> String {
-    kinds.map(Kind::as_str).collect::<Vec<_>>().join(", ")
+/// The kinds that the plugin of a mistyped one has, and the one that was likely meant. Only what
+/// follows the dot is compared: the plugin is the same.
+fn there_are<'a>(kind: &Kind, kinds: impl Iterator<Item = &'a Kind>) -> String {
+    let own: Vec<&str> = kinds.filter(|known| known.plugin() == kind.plugin()).map(Kind::as_str).collect();
+    let last = |kind: &'a str| kind.split_once('.').map_or(kind, |(_, last)| last);
+    let wanted = kind.as_str().split_once('.').map_or("", |(_, last)| last);
+    let near = nearest(wanted, own.iter().map(|known| last(known)));
+    let list = format!("{} has: {}", kind.plugin(), own.join(", "));
+    near.map_or(list.clone(), |near| format!("did you mean {}.{near}? {list}", kind.plugin()))
 }
 
 /// Replaces contents and fills defaults in. Gives back, for each resource, which of its contents

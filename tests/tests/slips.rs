@@ -1,0 +1,112 @@
+//! What a slip of the finger in Git or in the config is answered with: its place, what was
+//! likely meant, and lines that can be pasted.
+
+use tidelock_tests::Site;
+
+fn site() -> Site {
+    Site::with_files([("a", "one\n")])
+}
+
+#[test]
+fn a_target_that_nobody_declared_is_an_error_with_its_place() {
+    let site = site();
+    site.repo().edit("web/stack.yaml", "targets: local", "targets: locl").commit("A slip");
+    let ran = site.tidelock(["plan"]).run().exit(1);
+    let _ = ran.says("stack web is for locl").says("web/stack.yaml:2").says("did you mean local?");
+    // Others go on, and the end says that it was not all.
+    site.stack("well");
+    site.file("well", "b", "two\n");
+    site.repo().commit("Another stack");
+    let _ =
+        site.tidelock(["plan"]).run().exit(4).says("server.file/b").says("stack web is for locl").never_says("Next:");
+    let _ = site.tidelock(["plan", "well", "--target", "local"]).run().ok().never_says("locl");
+}
+
+#[test]
+fn a_pattern_that_means_no_target_is_a_warning_with_a_whole_sentence() {
+    let site = site();
+    site.repo().edit("web/stack.yaml", "targets: local", "targets: 'db-*'").commit("For others");
+    let _ = site.tidelock(["plan"]).run().ok().says("Plan for no stack on 0 targets").says("selects no target");
+}
+
+#[test]
+fn a_renderer_and_a_kind_that_do_not_fit_are_shown_in_their_files() {
+    let site = site();
+    site.repo().write("web/stack.yaml", "name: web\ntargets: local\nrenderer: jinjaa\n").commit("A slip");
+    let ran = site.tidelock(["plan"]).run().exit(1);
+    let _ = ran.says("web/stack.yaml:3").says("no renderer named \"jinjaa\"").says("jinja, yaml");
+    site.stack("web");
+    site.repo()
+        .write("web/role.yaml", "kind: sqlite.table\nname: t\nspec: { name: t }\n")
+        .commit("A table on a machine");
+    let config = site.world().read("tidelock.toml").replace("kinds = [\"server.*\"]", "kinds = [\"*\"]");
+    site.world().write("tidelock.toml", config);
+    let ran = site.tidelock(["plan"]).run().exit(1);
+    let _ = ran.says("web/role.yaml:1").says("cannot work on local");
+}
+
+#[test]
+fn an_unknown_kind_is_answered_with_those_of_its_plugin() {
+    let site = site();
+    for (kind, guess) in [("server.package", None), ("server.fil", Some("did you mean server.file?"))] {
+        site.repo().write("web/a.yaml", format!("kind: {kind}\nname: a\nspec: {{ path: /srv/a }}\n")).commit(kind);
+        let ran = site.tidelock(["plan"]).run().exit(1).says("web/a.yaml:1").says("server has: server.");
+        let _ = match guess {
+            Some(guess) => ran.says(guess),
+            None => ran.never_says("did you mean"),
+        };
+    }
+}
+
+#[test]
+fn a_field_at_the_wrong_depth_is_sent_where_it_belongs() {
+    let site = site();
+    site.repo().write("web/a.yaml", "kind: server.file\nname: a\npath: /srv/a\nspec: {}\n").commit("Too high");
+    let ran = site.tidelock(["plan"]).run().exit(1);
+    let said = ran.story();
+    assert_eq!(said.matches("on_remove").count(), 1, "the fields are listed once: {said}");
+    let _ = ran.says("indent it under `spec:`").says("web/a.yaml:3");
+    site.repo().write("web/a.yaml", "kind: server.file\nname: a b\nspec: { path: /srv/a }\n").commit("A space");
+    let _ = site.tidelock(["plan"]).run().exit(1).says("web/a.yaml:2").says("are not allowed");
+}
+
+#[test]
+fn what_is_not_granted_comes_with_what_to_add_and_without_a_log() {
+    let site = site();
+    site.repo().edit("web/a.yaml", "path: /srv/a", "path: /opt/a").commit("Elsewhere");
+    let ran = site.tidelock(["plan"]).run();
+    let _ = ran
+        .says("add to `paths` of [grants.server] in tidelock.toml:")
+        .says("\"/opt/a\"")
+        .never_says("WARN")
+        .never_says("Next: tidelock apply");
+    // Pasted as a table of its own, it is there twice.
+    let config = site.world().read("tidelock.toml");
+    site.world().write("tidelock.toml", config + "\n[grants.server]\ntargets = [\"local\"]\npaths = [\"/opt/a\"]\n");
+    let _ = site.tidelock(["plan"]).run().exit(1).says("[grants.server] is there already, at line");
+}
+
+#[test]
+fn what_is_not_allowed_comes_with_the_kinds_that_are_there() {
+    let site = site();
+    let config = site.world().read("tidelock.toml");
+    site.world().write("tidelock.toml", config.replacen("targets = [\"local\"]", "targets = [\"locl\"]", 1));
+    let _ = site.tidelock(["plan"]).run().ok().says("is for locl").says("did you mean local?");
+    site.world().write("tidelock.toml", config.replacen("targets = [\"local\"]", "targets = [\"else*\"]", 1));
+    let _ = site.tidelock(["plan"]).run().ok().says("kinds = [\"server.file\"]").never_says("\"*\"");
+    site.world().write("tidelock.toml", config.replace("server.*", "sever.*"));
+    let _ = site.tidelock(["plan"]).run().exit(1).says("allows \"sever.*\"").says("did you mean server.file?");
+}
+
+#[test]
+fn a_revision_that_is_not_there_is_answered_with_what_can_be_named() {
+    let site = site();
+    let ran = site.tidelock(["plan", "--rev", "nope"]).run().exit(1);
+    let _ = ran.says("it has the branches main; a tag or the id of a commit will do as well").never_says("config");
+}
+
+#[test]
+fn a_config_in_the_folder_above_is_named() {
+    let site = site();
+    let _ = site.tidelock(["plan"]).within(&site.world().path("infra")).run().exit(1).says("--config ../tidelock.toml");
+}
