@@ -114,7 +114,7 @@ fn it_writes_what_a_person_would_and_over_nothing() {
     let _ = site.tidelock(["import", "pg", "--into", "there"]).run().exit(1).says("is there already");
     let mistyped = site.tidelock(["import", "pg", "--kind", "postgres.rol"]).run().exit(64);
     let _ = mistyped.says("has no kind postgres.rol").says("schema");
-    let _ = site.tidelock(["import", "nobody"]).run().exit(64).says("no plugin has a grant on nobody");
+    let _ = site.tidelock(["import", "nobody"]).run().exit(64).says("there is no target nobody").says("declared: pg");
 }
 
 #[test]
@@ -142,5 +142,5 @@ fn names_that_nobody_can_read_are_found_like_others() {
 fn a_plugin_that_does_not_look_says_so() {
     let site = Site::new();
     let ran = site.tidelock(["import", "local"]).run().exit(64);
-    let _ = ran.says("looks for what is there: server");
+    let _ = ran.says("server cannot import");
 }

@@ -232,18 +232,21 @@ pub fn kind_allowed(config: &Config, selected: &Selected, kind: &Kind) -> Result
 }
 
 /// A pattern of the rules for a lane that is nearly a kind, and is not one.
-pub(crate) fn mistyped_kind<'a>(config: &'a Config, selected: &Selected, kind: &Kind) -> Option<&'a str> {
+pub(crate) fn mistyped_kind<'a>(
+    config: &'a Config,
+    selected: &Selected,
+    kind: &Kind,
+    known: impl Fn(&str) -> bool,
+) -> Option<&'a str> {
     let allow = config.sources.get(&selected.lane.source).map_or(&[][..], |decl| &decl.allow);
     let rules = Rules::of(allow, &selected.stack).ok()?;
     let patterns = rules.on(&selected.lane.target).flat_map(|rule| &rule.kinds);
     patterns.map(String::as_str).find(|pattern| {
-        let (plugin, rest) = pattern.split_once('.').unwrap_or((pattern, ""));
-        let whole = is_literal(rest)
-            && !rest.is_empty()
-            && plugin == kind.plugin()
-            && nearest(kind.as_str(), [*pattern]).is_some();
-        let other = plugin != kind.plugin() && is_literal(plugin) && near_enough(plugin, kind.plugin());
-        whole || other
+        let (plugin, rest) = pattern.split_once('.').unwrap_or((*pattern, ""));
+        match plugin == kind.plugin() {
+            true => is_literal(rest) && !known(pattern) && near_enough(pattern, kind.as_str()),
+            false => is_literal(plugin) && near_enough(plugin, kind.plugin()),
+        }
     })
 }
 

@@ -187,7 +187,9 @@ impl Inner {
             let branches = repository.branches(5);
             let hint = match branches.as_slice() {
                 [] => "it has no branches; commit something first".to_owned(),
-                branches => format!("it has the branches {}; name one in the source's config", branches.join(", ")),
+                branches => {
+                    format!("it has the branches {}; a tag or the id of a commit will do as well", branches.join(", "))
+                }
             };
             return Err(SourceError::new("ref-gone", format!("{} has no {}", path.display(), wanted.text)).hint(hint));
         };

@@ -1,6 +1,7 @@
 //! `tidelock doctor`: looks at everything that a run needs, and says how to mend what
 //! is wrong. Changes nothing but caches.
 
+mod kept;
 mod rights;
 
 use std::collections::BTreeSet;
@@ -87,6 +88,7 @@ pub(crate) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
     permissions(&mut report, &loaded);
     store(&mut report, context, &loaded);
     plugins(&mut report, &loaded);
+    kept::check(&mut report, &loaded);
     targets(&mut report, &loaded)?;
     grants(&mut report, &loaded)?;
     sources(&mut report, context, &loaded, args.offline)?;

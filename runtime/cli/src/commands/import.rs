@@ -10,6 +10,7 @@ use tidelock_model::error::{Diagnostic, Severity};
 use tidelock_model::name::{Kind as ResourceKind, Name};
 use tidelock_reconcile::Discovered;
 
+use crate::config::toml::nearest;
 use crate::context::Context;
 use crate::error::{CliError, Exit, Kind, Note};
 use crate::estate::any_matches;
@@ -39,6 +40,14 @@ pub(crate) struct Args {
 pub(crate) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
     let loaded = context.config()?;
     let target = Name::new(&*args.target)?;
+    if !loaded.config.targets.contains_key(&target) {
+        let known: Vec<&str> = loaded.config.targets.keys().map(Name::as_str).collect();
+        let hint = match nearest(target.as_str(), &known) {
+            Some(near) => format!("did you mean {near}?"),
+            None => format!("declared: {}", known.join(", ")),
+        };
+        return Err(CliError::new(Kind::Usage, format!("there is no target {target}")).hint(hint));
+    }
     let progress = Arc::new(Progress::new(true));
     let runtime = wire::runtime(&loaded, progress.clone())?;
     let mut plugins: Vec<String> = args.kind.iter().map(|kind| kind.plugin().to_owned()).collect();
@@ -63,11 +72,15 @@ pub(crate) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
     }
     progress.clear();
     if plugins.len() == silent.len() {
-        let message = match silent[..] {
-            [] => format!("no plugin has a grant on {target}"),
-            _ => format!("no plugin with a grant on {target} looks for what is there: {}", silent.join(", ")),
-        };
-        return Err(CliError::new(Kind::Usage, message));
+        return Err(match silent[..] {
+            [] => CliError::new(Kind::Usage, format!("no plugin has a grant on {target}"))
+                .hint("add a [grants.PLUGIN] for it; `tidelock doctor` says what is missing"),
+            _ => CliError::new(
+                Kind::Usage,
+                format!("{} cannot import: it does not list what is there", silent.join(", ")),
+            )
+            .hint(format!("no other plugin has a grant on {target}; README names the kinds that can be imported")),
+        });
     }
     let all = found.len();
     found.retain(|found| args.owned || !found.owned);

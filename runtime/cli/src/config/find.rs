@@ -50,7 +50,11 @@ pub(crate) fn find(
         return Err(CliError::new(Kind::Config, message).hint(format!("name it with --config or ${ENVIRONMENT}")));
     }
     [lying_here, PathBuf::from(SYSTEM_WIDE)].into_iter().find(|path| path.is_file()).ok_or_else(|| {
-        CliError::new(Kind::Config, format!("there is no {HERE} here and no {SYSTEM_WIDE}"))
-            .hint("`tidelock init demo` makes one to start from; `--config FILE` names another")
+        let none = CliError::new(Kind::Config, format!("there is no {HERE} here and no {SYSTEM_WIDE}"));
+        // Never taken by itself: who makes a folder does not choose what rules above it.
+        match here.ancestors().skip(1).position(|dir| dir.join(HERE).is_file()) {
+            Some(up) => none.hint(format!("there is one above: --config {}{HERE}", "../".repeat(up + 1))),
+            None => none.hint("`tidelock init demo` makes one to start from; `--config FILE` names another"),
+        }
     })
 }

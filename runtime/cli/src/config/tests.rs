@@ -593,6 +593,7 @@ fn a_value_of_another_type_is_told_in_the_words_of_toml() {
     ] {
         let told = target(line);
         assert!(told.contains(words), "{line}: {told}");
+        assert!(!told.contains("hunter2"), "{told}");
     }
     for line in ["user = 3", "host = 3", "labels = 3", "drift_every = 3", "password = 3", "zones = \"a\"", "facts = []"]
     {
@@ -618,4 +619,14 @@ fn a_class_of_sql_that_does_not_exist_is_refused_with_the_list() {
     let told = complaint("[grants.postgres]\ntargets = [\"db\"]\nsql = [\"rolle:shop*\"]\n");
     assert!(told.contains("\"rolle\" in \"rolle:shop*\" is no class") && told.contains("default-privileges"), "{told}");
     assert!(told.contains("3 | sql = "), "{told}");
+}
+
+#[test]
+fn a_config_in_a_folder_above_is_named_and_not_taken() {
+    let dir = written(&[("tidelock.toml", ""), ("repo/sub/x", "")]);
+    if Path::new("/etc/tidelock/tidelock.toml").is_file() {
+        return;
+    }
+    let error = find(None, None, &dir.path().join("repo/sub"), false).unwrap_err();
+    assert_eq!(error.hints, ["there is one above: --config ../../tidelock.toml"]);
 }

@@ -17,11 +17,12 @@ impl Listener for Heard {
     fn event(&self, run: Option<&str>, lane: Option<&Lane>, event: &RunEvent) {
         self.0.event(run, lane, event);
         let text = one_line(&said(event).0);
-        let lane = lane.map(ToString::to_string).unwrap_or_default();
-        let run = run.unwrap_or_default();
+        // What has no lane or no run has no field for it.
+        let lane = lane.map(ToString::to_string);
+        let lane = lane.as_deref();
         match event {
             // Said where they happen, with more than we know here.
-            RunEvent::PluginLog { .. } | RunEvent::PluginFault { .. } => {}
+            RunEvent::PluginLog { .. } | RunEvent::PluginFault { .. } | RunEvent::PassFailed { .. } => {}
             RunEvent::Observed { .. }
             | RunEvent::Rendered { .. }
             | RunEvent::Planned { .. }
@@ -34,8 +35,7 @@ impl Listener for Heard {
             | RunEvent::Mismatch { .. }
             | RunEvent::Checked { why: Some(_), .. }
             | RunEvent::SourceStale { .. }
-            | RunEvent::ConfigRefused { .. }
-            | RunEvent::PassFailed { .. } => tracing::warn!(lane, run, "{text}"),
+            | RunEvent::ConfigRefused { .. } => tracing::warn!(lane, run, "{text}"),
             _ => tracing::info!(lane, run, "{text}"),
         }
     }

@@ -16,7 +16,7 @@ mod wire;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use tidelock_model::name::Lane;
+use tidelock_model::name::{Lane, Name};
 use tidelock_model::port::{Lease, Store};
 use tidelock_reconcile::Runtime;
 use tidelock_reconcile::driver::{Driver, DriverOptions, Handle, Signal};
@@ -61,6 +61,11 @@ pub(crate) fn run(context: &Context) -> Result<(), CliError> {
     let store = Arc::new(SqliteStore::open(&loaded.store())?);
     let runtime = crate::wire::over(&loaded, Arc::new(Heard(Arc::clone(&metrics))), store, watches.as_ref())?;
     let alone = Alone::take(&runtime, &loaded)?;
+    let sources: Vec<&str> = loaded.config.sources.keys().map(Name::as_str).collect();
+    tracing::info!(
+        config = %loaded.file.display(), store = %loaded.store().display(), sources = sources.join(", "),
+        targets = loaded.config.targets.len(), "looks after the sources of this config"
+    );
     // Passes wait for the disk in calls that block; with as many threads they wait together.
     let threads = options(&loaded).lanes_at_once.clamp(processors(), MOST_THREADS.max(processors()));
     let tokio = tokio::runtime::Builder::new_multi_thread()

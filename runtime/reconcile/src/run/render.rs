@@ -332,7 +332,9 @@ fn check_kinds(
         if !allowed {
             let lane = &selected.lane;
             let message = format!("kind {kind} is not allowed by this operator on target {}", lane.target);
-            let hint = match mistyped_kind(&runtime.config, selected, kind) {
+            let hint = match mistyped_kind(&runtime.config, selected, kind, |word| {
+                kinds.keys().any(|kind| kind.as_str() == word)
+            }) {
                 Some(pattern) => format!(
                     "a rule of [[sources.{}.allow]] allows {pattern:?}, which no plugin has: did you mean {kind}?",
                     lane.source
@@ -379,7 +381,7 @@ fn there_are<'a>(kind: &Kind, kinds: impl Iterator<Item = &'a Kind>) -> String {
     let own: Vec<&str> = kinds.filter(|known| known.plugin() == kind.plugin()).map(Kind::as_str).collect();
     let last = |kind: &'a str| kind.split_once('.').map_or(kind, |(_, last)| last);
     let wanted = kind.as_str().split_once('.').map_or("", |(_, last)| last);
-    let near = nearest(wanted, own.iter().map(|known| last(known)));
+    let near = nearest(wanted, own.iter().copied().map(last));
     let list = format!("{} has: {}", kind.plugin(), own.join(", "));
     near.map_or(list.clone(), |near| format!("did you mean {}.{near}? {list}", kind.plugin()))
 }
