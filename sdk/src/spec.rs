@@ -82,9 +82,32 @@ fn misfit(message: &str, at: &str) -> Diagnostic {
             None => remark,
         }
     } else {
-        Diagnostic::error(message.to_owned())
+        of_another_type(message).unwrap_or_else(|| Diagnostic::error(message.to_owned()))
     };
     if at.is_empty() { remark } else { remark.at(at) }
+}
+
+/// A value of another type than is wanted, in the words of who writes YAML.
+fn of_another_type(message: &str) -> Option<Diagnostic> {
+    let (found, wanted) = message.strip_prefix("invalid type: ")?.split_once(", expected ")?;
+    let number = ["u8", "u16", "u32", "u64", "usize", "i8", "i16", "i32", "i64", "isize"].contains(&wanted);
+    let scalar = ["integer `", "boolean `", "floating point `"].iter().find_map(|kind| found.strip_prefix(kind));
+    let text = found.strip_prefix("string \"").and_then(|rest| rest.strip_suffix('"'));
+    let wanted = match wanted {
+        _ if number => "a whole number",
+        "a string" => "a text",
+        "a sequence" => "a list",
+        "a map" => "a mapping",
+        other => other,
+    };
+    let remark = Diagnostic::error(format!("{found} is not {wanted}"));
+    Some(match (scalar.and_then(|rest| rest.strip_suffix('`')), text) {
+        (Some(value), _) if wanted == "a text" => remark.hint(format!("write it in quotes: \"{value}\"")),
+        (_, Some(text)) if number && text.parse::<i64>().is_ok() => {
+            remark.hint(format!("write it without quotes: {text}"))
+        }
+        _ => remark,
+    })
 }
 
 /// The text between backticks that follows `prefix` at the start of a message.
@@ -192,6 +215,8 @@ mod tests {
         deep: Option<Deep>,
         #[serde(default)]
         how: How,
+        #[serde(default)]
+        size: u8,
     }
     #[derive(Debug, Deserialize, PartialEq)]
     #[serde(deny_unknown_fields)]
@@ -220,7 +245,10 @@ mod tests {
         }
         assert!(found.iter().any(|(_, _, hint)| hint.as_deref() == Some("did you mean `path`?")), "{found:?}");
         assert!(found.iter().any(|(_, _, hint)| hint.as_deref() == Some("did you mean `colour`?")), "{found:?}");
-        assert!(found.iter().any(|(_, _, hint)| hint.as_deref() == Some("the keys are path, deep, how")), "{found:?}");
+        assert!(
+            found.iter().any(|(_, _, hint)| hint.as_deref() == Some("the keys are path, deep, how, size")),
+            "{found:?}"
+        );
     }
 
     #[test]
@@ -232,6 +260,13 @@ mod tests {
         );
         let found = remarks(r#"{"path":7}"#);
         assert_eq!(found[0].1.as_deref(), Some("/path"));
+        assert_eq!(found[0].0, "integer `7` is not a text");
+        assert_eq!(found[0].2.as_deref(), Some(r#"write it in quotes: "7""#));
+        let found = remarks(r#"{"path":"/a","size":"7"}"#);
+        assert_eq!(found[0].0, "string \"7\" is not a whole number");
+        assert_eq!(found[0].2.as_deref(), Some("write it without quotes: 7"));
+        let found = remarks(r#"{"path":{},"size":7}"#);
+        assert_eq!((found[0].0.as_str(), found[0].2.as_deref()), ("map is not a text", None));
         let found = remarks(r#"{"path":"/a","how":"quik"}"#);
         assert_eq!((found[0].1.as_deref(), found[0].2.as_deref()), (Some("/how"), Some("did you mean `quick`?")));
     }
@@ -264,6 +299,6 @@ mod tests {
     #[test]
     fn a_good_spec_is_read() {
         let spec: Spec = read(r#"{"path":"/a","how":"quick"}"#).unwrap();
-        assert_eq!(spec, Spec { path: "/a".into(), deep: None, how: How::Quick });
+        assert_eq!(spec, Spec { path: "/a".into(), deep: None, how: How::Quick, size: 0 });
     }
 }

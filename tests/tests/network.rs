@@ -173,6 +173,21 @@ fn what_is_not_granted_is_refused_with_the_lines_to_paste() {
 }
 
 #[test]
+fn a_number_where_text_is_wanted_and_the_other_way_round_say_what_to_write() {
+    let (site, _space) = site(GRANT);
+    for (kind, spec, words) in [
+        ("rule", "{ family: ipv4, priority: 1000, table: 100 }", "\"ipv4\" is no family: 4 or 6, without quotes"),
+        ("rule", "{ family: 4, priority: \"1000\", table: 100 }", "write it without quotes: 1000"),
+        ("sysctl", "{ name: net.ipv4.ip_forward, value: 1 }", "write it in quotes: \"1\""),
+    ] {
+        put(&site, kind, "one", spec);
+        site.repo().commit("A spelling");
+        let ran = site.tidelock(["plan"]).run().exit(1).says(words);
+        let _ = ran.never_says("expected u8").never_says("expected u32").never_says("expected a string");
+    }
+}
+
+#[test]
 fn a_ruleset_with_a_mistake_in_its_last_line_leaves_the_old_one() {
     let (site, space) = site(GRANT);
     firewall(&site, "    ip saddr @admins accept");

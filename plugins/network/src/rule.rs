@@ -1,6 +1,7 @@
 //! `network.rule`: which routing table is asked for which packets.
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::Value;
 use tidelock_sdk::effect::network::{put_rule, remove_object};
 use tidelock_sdk::schemars::{self, JsonSchema};
 use tidelock_sdk::{Action, Change, Diagnostic, Error, Field, Kind, Machine, Observation, Proposals, Step, Subject};
@@ -14,7 +15,9 @@ use crate::spelling::{bad, prefix, split};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RuleSpec {
-    /// 4 or 6.
+    /// 4 for rules of IPv4, 6 for those of IPv6.
+    #[serde(deserialize_with = "family")]
+    #[schemars(extend("enum" = [4, 6]))]
     pub(crate) family: u8,
     /// Its place: rules are asked from the lowest on, one of a family at each.
     pub(crate) priority: u32,
@@ -44,6 +47,15 @@ pub struct RuleSpec {
     pub(crate) persist: Option<Persist>,
 }
 
+/// Whatever else somebody may write, such as `ipv4`, is told what it can be.
+fn family<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u8, D::Error> {
+    match Value::deserialize(deserializer)? {
+        Value::Number(number) if number.as_u64() == Some(4) => Ok(4),
+        Value::Number(number) if number.as_u64() == Some(6) => Ok(6),
+        other => Err(serde::de::Error::custom(format!("{other} is no family: 4 or 6, without quotes"))),
+    }
+}
+
 /// `network.rule`.
 pub struct Rule;
 
@@ -64,9 +76,6 @@ impl Kind for Rule {
     fn check(spec: &RuleSpec) -> Vec<Diagnostic> {
         let mut remarks = Vec::new();
         let mut wrong = |field: &str, why: String| remarks.push(Diagnostic::error(why).at(field));
-        if !matches!(spec.family, 4 | 6) {
-            wrong("/family", "a rule is of family 4 or 6".to_owned());
-        }
         for (field, text) in [("/from", &spec.from), ("/to", &spec.to)] {
             match text.as_ref().map(|text| split(text)) {
                 Some(Err(why)) => wrong(field, why),

@@ -84,6 +84,8 @@ fn mistakes_name_their_field() {
         ("network.route/a", json!({"to": "10.0.0.0/8", "hops": [{"via": "10.0.0.1", "dev": "a"}]}), "/hops/0"),
         ("network.route/a", json!({"to": "10.0.0.0/8", "hops": [{"via": "10.0.0.1", "weight": 0}]}), "/hops/0"),
         ("network.route/a", json!({"to": "10.0.0.0/8", "type": "blackhole", "dev": "a"}), "/type"),
+        ("network.rule/a", json!({"family": "ipv4", "priority": 1, "table": 1}), "/family"),
+        ("network.rule/a", json!({"family": 5, "priority": 1, "table": 1}), "/family"),
         ("network.rule/a", json!({"family": 4, "priority": 1}), "/table"),
         ("network.rule/a", json!({"family": 6, "priority": 1, "from": "10.0.0.0/8", "table": 1}), "/from"),
         ("network.sysctl/a", json!({"name": "kernel.x", "value": "1"}), "/name"),
