@@ -39,4 +39,4 @@ mod seen;
 pub use eyes::{Eyes, OpenEyes};
 pub use load::{Host, HostOptions};
 pub use lock::{Accepted, Lock};
-pub use plugins::PluginRoom;
+pub use plugins::{Described, PluginRoom};

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use tidelock_model::error::{Blame, Fault};
+use tidelock_model::kind::{ProviderInfo, RendererInfo};
 use tidelock_model::name::Name;
 use tidelock_model::plugin::Role;
 use tidelock_model::port::{Plugins, Provider, Renderer};
@@ -13,9 +14,35 @@ use crate::eyes::OpenEyes;
 use crate::inspect::word;
 use crate::load::{Host, Linked, Plugin};
 use crate::lock::Lock;
-use crate::provider::{Pass, WasmProvider};
+use crate::provider::{self, Pass, WasmProvider};
 use crate::renderer::WasmRenderer;
 use crate::seen::SeenTable;
+
+/// What a plugin says of itself.
+#[derive(Debug, Clone)]
+pub enum Described {
+    /// A renderer.
+    Renderer(RendererInfo),
+    /// A provider.
+    Provider(ProviderInfo),
+}
+
+impl Host {
+    /// Asks a plugin what it is, about no target and no source.
+    ///
+    /// # Errors
+    /// It is not there, the lock does not accept it, or it cannot be run or breaks the contract.
+    pub async fn describe(self: &Arc<Self>, name: &str, lock: &Lock) -> Result<Described, Fault> {
+        let missing = || Fault::new("not-found", Blame::Target, format!("no plugin named {name:?} is loaded"));
+        let plugin = self.plugin(name).ok_or_else(missing)?;
+        lock.check(&plugin.facts.plugin)?;
+        let caller = self.caller(&plugin);
+        match self.linked(&plugin).await? {
+            Linked::Renderer(pre) => WasmRenderer { caller, plugin, pre }.describe().await.map(Described::Renderer),
+            Linked::Provider(pre, _) => provider::describe(&plugin, &caller, &pre).await.map(Described::Provider),
+        }
+    }
+}
 
 /// The plugins of a host that a lock accepts, and eyes on the targets that they may look at.
 pub struct PluginRoom {

@@ -56,7 +56,7 @@ impl Provider for WasmProvider {
     }
 
     async fn describe(&self) -> Result<ProviderInfo, Fault> {
-        self.plugin.provider_info.get_or_try_init(|| self.ask_describe()).await.cloned()
+        describe(&self.plugin, &self.caller, &self.pre).await
     }
 
     async fn check(&self, resources: &[Declared]) -> Result<Vec<Checked>, Fault> {
@@ -140,16 +140,17 @@ impl Provider for WasmProvider {
     }
 }
 
-type Guest = wit::Guest;
-type Listed<A> = wasmtime::Result<Result<Vec<A>, crate::bindings::types::Error>>;
-
-impl WasmProvider {
-    async fn ask_describe(&self) -> Result<ProviderInfo, Fault> {
-        let pre = self.pre.clone();
-        let description = self
-            .plugin
+/// What a provider says of itself, asked once. It needs no target.
+pub(crate) async fn describe(
+    plugin: &Plugin,
+    caller: &Caller,
+    pre: &ProviderPluginPre<CallState>,
+) -> Result<ProviderInfo, Fault> {
+    let ask = || async {
+        let pre = pre.clone();
+        let description = plugin
             .describe(
-                &self.caller,
+                caller,
                 move |store| {
                     async move {
                         let guest = pre.instantiate_async(&mut *store).await?;
@@ -160,9 +161,19 @@ impl WasmProvider {
                 |description| &description.name,
             )
             .await?;
-        self.sound(Export::Describe, answers::description(&self.plugin.facts.plugin, description))
-    }
+        answers::description(&plugin.facts.plugin, description).map_err(|why| {
+            let fault = plugin.nonsense(Export::Describe, &why);
+            caller.tell(Export::Describe, &fault);
+            fault
+        })
+    };
+    plugin.provider_info.get_or_try_init(ask).await.cloned()
+}
 
+type Guest = wit::Guest;
+type Listed<A> = wasmtime::Result<Result<Vec<A>, crate::bindings::types::Error>>;
+
+impl WasmProvider {
     /// Asks about a list, without proposals.
     async fn list<Q, A>(
         &self,

@@ -10,6 +10,7 @@ mod destroy;
 mod doctor;
 mod events;
 mod fetch_child;
+mod fields;
 mod forget;
 mod guard;
 mod history;

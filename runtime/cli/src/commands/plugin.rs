@@ -4,10 +4,12 @@
 use std::sync::Arc;
 
 use serde_json::{Value, json};
-use tidelock_host::{Host, Lock};
+use tidelock_host::{Described, Host, Lock};
+use tidelock_model::kind::KindInfo;
 use tidelock_model::limits::Limits;
 use tidelock_model::plugin::PluginFacts;
 
+use super::fields::{self, paragraph};
 use super::history::word;
 use crate::config::{Loaded, toml::nearest};
 use crate::context::Context;
@@ -15,14 +17,14 @@ use crate::error::{CliError, Exit, Kind};
 use crate::output::one_line;
 use crate::output::progress::Progress;
 use crate::output::table::{Cell, Look, table};
-use crate::plugins;
+use crate::{plugins, wire};
 
 /// What to do with plugins.
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Command {
     /// Lists the plugins that were found
     List,
-    /// Shows what a plugin may do, its digest and its limits
+    /// Shows what a plugin may do, its kinds and their fields, its digest and its limits
     Inspect {
         /// The plugin
         name: String,
@@ -40,7 +42,7 @@ pub(crate) enum Command {
 
 pub(crate) fn run(context: &Context, command: &Command) -> Result<Exit, CliError> {
     let loaded = context.config()?;
-    let host = plugins::host(&loaded, Arc::new(Progress::new(false)))?;
+    let host = Arc::new(plugins::host(&loaded, Arc::new(Progress::new(false)))?);
     let facts = host.facts();
     if facts.is_empty() {
         return Err(plugins::none(&loaded));
@@ -102,7 +104,13 @@ fn as_json(facts: &PluginFacts, lock: &Lock) -> Value {
     out
 }
 
-fn inspect(context: &Context, host: &Host, facts: &PluginFacts, lock: &Lock, loaded: &Loaded) -> Result<(), CliError> {
+fn inspect(
+    context: &Context,
+    host: &Arc<Host>,
+    facts: &PluginFacts,
+    lock: &Lock,
+    loaded: &Loaded,
+) -> Result<(), CliError> {
     let name = &facts.plugin.name;
     let limits = host.limits_of(name);
     let grants = loaded.config.grants.get(name);
@@ -110,6 +118,7 @@ fn inspect(context: &Context, host: &Host, facts: &PluginFacts, lock: &Lock, loa
         let mut out = as_json(facts, lock);
         out["limits"] = json!(limits);
         out["grants"] = json!(grants);
+        say_in_json(described(host, name, lock)?.as_ref(), name, &mut out);
         return context.out.json(&json!({ "format": "tidelock.plugin/1", "plugin": out }));
     }
     let paint = context.out.paint;
@@ -119,6 +128,10 @@ fn inspect(context: &Context, host: &Host, facts: &PluginFacts, lock: &Lock, loa
     field("lock", standing(facts, lock).0);
     field("from", &format!("{} ({} bytes)", facts.origin, facts.size));
     field("contract", &facts.api);
+    match described(host, name, lock)? {
+        Ok(described) => text.push_str(&told(&described, name, context)),
+        Err(why) => text.push_str(&format!("\nIts kinds and fields cannot be told: {}\n", one_line(&why))),
+    }
     text.push_str("\nIt may, and nothing else:\n");
     for permission in &facts.permissions {
         let import = paint.dim(&one_line(&permission.import));
@@ -145,6 +158,66 @@ fn inspect(context: &Context, host: &Host, facts: &PluginFacts, lock: &Lock, loa
         text.push_str(&format!("\nNext: {}\n", context.command(&["plugin", "accept", name])));
     }
     context.out.text(&text)
+}
+
+/// What the plugin says of itself, or why it was not asked or cannot be.
+fn described(host: &Arc<Host>, name: &str, lock: &Lock) -> Result<Result<Described, String>, CliError> {
+    if lock.accepted(name).is_none() {
+        return Ok(Err("it runs once it is accepted, and not before".to_owned()));
+    }
+    Ok(wire::block_on(host.describe(name, lock))?.map_err(|fault| fault.message))
+}
+
+fn say_in_json(described: Result<&Described, &String>, name: &str, out: &mut Value) {
+    let fields = |schema: &Value, special: &[_]| -> Vec<Value> {
+        fields::of(schema, special).iter().map(fields::Field::json).collect()
+    };
+    match described {
+        Ok(Described::Renderer(info)) => {
+            out["summary"] = json!(info.summary);
+            out["settings"] = json!({ "fields": fields(&info.settings_schema, &[]), "schema": info.settings_schema });
+        }
+        Ok(Described::Provider(info)) => {
+            out["summary"] = json!(info.summary);
+            let kind = |kind: &KindInfo| {
+                json!({
+                    "name": format!("{name}.{}", kind.name), "doc": kind.doc, "holds_data": kind.holds_data,
+                    "triggers": kind.triggers, "fields": fields(&kind.schema, &kind.fields), "schema": kind.schema,
+                })
+            };
+            out["kinds"] = info.kinds.iter().map(kind).collect();
+        }
+        Err(why) => out["not_described"] = json!(why),
+    }
+}
+
+/// Its kinds with their fields, or a renderer's settings.
+fn told(described: &Described, name: &str, context: &Context) -> String {
+    let paint = context.out.paint;
+    let of = |schema: &Value, special: &[_]| -> String {
+        fields::of(schema, special).iter().map(fields::Field::text).collect()
+    };
+    match described {
+        Described::Renderer(info) => {
+            let settings = of(&info.settings_schema, &[]);
+            let settings = if settings.is_empty() { "    none\n".to_owned() } else { settings };
+            format!("  does      {}\n\nSettings, in `settings` of stack.yaml:\n\n{settings}", one_line(&info.summary))
+        }
+        Described::Provider(info) => {
+            let mut text =
+                format!("  keeps     {}\n\nKinds, and the fields of each in `spec`:\n", one_line(&info.summary));
+            for kind in &info.kinds {
+                text.push_str(&format!("\n  {}\n", paint.bold(&one_line(&format!("{name}.{}", kind.name)))));
+                text.push_str(&paragraph(&kind.doc, 4));
+                if !kind.triggers.is_empty() {
+                    text.push_str(&paragraph(&format!("`notify` may ask it to: {}.", kind.triggers.join(", ")), 4));
+                }
+                text.push('\n');
+                text.push_str(&of(&kind.schema, &kind.fields));
+            }
+            text
+        }
+    }
 }
 
 fn listed(paths: &[String]) -> String {
