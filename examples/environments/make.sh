@@ -35,5 +35,8 @@ for env in dev stage prod; do
 done
 
 git init --quiet --initial-branch=main repo
+# A commit needs an author; on a new machine Git may know none.
+git config user.email >/dev/null || git -C repo config user.email "you@example.com"
+git config user.name >/dev/null || git -C repo config user.name "You"
 git -C repo add --all
 git -C repo commit --quiet -m "Three environments"

@@ -24,6 +24,11 @@ const REPOSITORY: [(&str, &str); 3] = [
     ("hello/motd.txt", include_str!("init/motd.txt")),
 ];
 
+/// Of the first commit.
+const SUBJECT: &str = "hello: a message of the day";
+/// Who commits where Git does not know.
+const AUTHOR: [(&str, &str); 2] = [("user.name", "Tidelock"), ("user.email", "tidelock@localhost")];
+
 /// Arguments of `init`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -55,8 +60,8 @@ pub(crate) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
     write_new(&dir.join("tidelock.toml"), &config)?;
     let accepted = accept(&dir).inspect_err(|_| drop(std::fs::remove_file(dir.join("tidelock.toml"))))?;
     make_machine(&dir.join("machine"))?;
-    make_repository(&git, &dir.join("repo"))?;
-    tell(context, args, &dir, &accepted)?;
+    let stand_in = make_repository(&git, &dir.join("repo"))?;
+    tell(context, args, &dir, &accepted, stand_in)?;
     Ok(Exit::Done)
 }
 
@@ -94,7 +99,9 @@ fn make_machine(root: &Path) -> Result<(), CliError> {
     write_new(&root.join("etc/machine-id"), &format!("{}\n", hex::encode(id)))
 }
 
-fn make_repository(git: &Git, repo: &Path) -> Result<(), CliError> {
+/// Makes the repository with its first commit, and says whether commits in it have a stand-in
+/// for an author, since Git knows none here.
+fn make_repository(git: &Git, repo: &Path) -> Result<bool, CliError> {
     for (name, text) in REPOSITORY {
         let path = repo.join(name);
         make_dir(path.parent().unwrap_or(repo))?;
@@ -104,21 +111,17 @@ fn make_repository(git: &Git, repo: &Path) -> Result<(), CliError> {
     // `init -b` is younger than many a server's Git.
     git.run(repo, &["symbolic-ref", "HEAD", "refs/heads/main"])?;
     git.run(repo, &["add", "--all"])?;
-    let mut commit = vec![];
-    if !git.knows_who(repo) {
-        commit.extend(["-c", "user.name=Tidelock", "-c", "user.email=tidelock@localhost"]);
+    let stand_in = !git.knows_who(repo);
+    if stand_in {
+        // In this repository alone: the next commit, a person's first, would fail as well.
+        for (key, value) in AUTHOR {
+            git.run(repo, &["config", "--local", key, value])?;
+        }
     }
     // A passphrase prompt has no place here.
-    commit.extend([
-        "-c",
-        "commit.gpgsign=false",
-        "commit",
-        "--quiet",
-        "--no-verify",
-        "--message",
-        "hello: a message of the day",
-    ]);
-    git.run(repo, &commit)
+    let commit = ["-c", "commit.gpgsign=false", "commit", "--quiet", "--no-verify", "--message", SUBJECT];
+    git.run(repo, &commit)?;
+    Ok(stand_in)
 }
 
 /// The person's own Git, away from any repository around us.
@@ -152,8 +155,17 @@ impl Git {
             .because(one_line(&said)))
     }
 
+    /// Whether Git knows whose commits are made here, by its config or the environment. It may
+    /// guess from the machine's name otherwise, and on most machines refuses to.
     fn knows_who(&self, repo: &Path) -> bool {
-        ["user.name", "user.email"].iter().all(|key| self.run(repo, &["config", key]).is_ok())
+        let told = |what: &str| {
+            ["AUTHOR", "COMMITTER"]
+                .iter()
+                .all(|who| std::env::var_os(format!("GIT_{who}_{what}")).is_some_and(|told| !told.is_empty()))
+        };
+        [("user.name", "NAME"), ("user.email", "EMAIL")]
+            .iter()
+            .all(|(key, what)| told(what) || self.run(repo, &["config", key]).is_ok())
     }
 }
 
@@ -172,7 +184,7 @@ fn write_new(path: &Path, text: &str) -> Result<(), CliError> {
     file.write_all(text.as_bytes()).map_err(failed)
 }
 
-fn tell(context: &Context, args: &Args, dir: &Path, accepted: &[PluginFacts]) -> Result<(), CliError> {
+fn tell(context: &Context, args: &Args, dir: &Path, accepted: &[PluginFacts], stand_in: bool) -> Result<(), CliError> {
     let shown = args.dir.display().to_string();
     let mut next = vec!["tidelock plan".to_owned(), "tidelock apply".to_owned(), "tidelock status".to_owned()];
     if shown != "." {
@@ -192,6 +204,14 @@ fn tell(context: &Context, args: &Args, dir: &Path, accepted: &[PluginFacts]) ->
     text.push_str(&line("tidelock.lock", &format!("the plugins that may run: {}", names.join(", "))));
     text.push_str(&line("repo/", "a Git repository with one stack, hello"));
     text.push_str(&line("machine/", "a throw-away folder that stands for a machine"));
+    if stand_in {
+        let [(_, name), (_, mail)] = AUTHOR;
+        text.push_str(&format!(
+            "\nGit does not know who you are, so commits in repo/ are by {name} <{mail}>. To change that:\n"
+        ));
+        text.push_str("  git config --global user.name NAME; git config --global user.email MAIL\n");
+        text.push_str("  git config --remove-section user     (in repo/)\n");
+    }
     text.push_str("\nNext:\n");
     for command in next {
         text.push_str(&format!("  {command}\n"));
