@@ -144,3 +144,21 @@ fn a_plugin_that_does_not_look_says_so() {
     let ran = site.tidelock(["import", "local"]).run().exit(64);
     let _ = ran.says("server cannot import");
 }
+
+#[test]
+fn a_folder_of_no_stack_becomes_one() {
+    let site = grown(&[]);
+    let _ = site
+        .tidelock(["import", "pg", "--kind", "postgres.role", "--into", "infra/grown"])
+        .run()
+        .ok()
+        .says("infra/grown/stack.yaml: a new stack, grown, for pg");
+    let text = std::fs::read_to_string(site.world().path("infra/grown/stack.yaml")).expect("a stack");
+    assert_eq!(text, "name: grown\ntargets: pg\n");
+    site.commit("What the server has");
+    let plan = site.tidelock(["plan", "grown"]).run().ok();
+    let _ = plan.says("Plan for grown on pg").says("postgres.role/web");
+
+    let _ = site.tidelock(["import", "pg", "--kind", "postgres.database", "--into", "infra/grown/more"]).run().ok();
+    assert!(!site.world().path("infra/grown/more/stack.yaml").exists(), "it belongs to the stack above it");
+}

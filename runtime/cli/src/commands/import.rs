@@ -18,10 +18,13 @@ use crate::output::progress::Progress;
 use crate::output::{count, one_line};
 use crate::wire;
 
+/// What makes a folder a stack.
+const STACK: &str = "stack.yaml";
+
 /// Arguments of `import`.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Reads alone. Put what it gives into a directory of a repository beside a stack.yaml, look through it and\ncommit it: the next plan takes it over as it is, and changes nothing."
+    after_help = "Reads alone. Put what it gives into a directory of a repository, look through it and commit it:\n the next plan takes it over as it is, and changes nothing."
 )]
 pub(crate) struct Args {
     /// The target to look at
@@ -29,7 +32,8 @@ pub(crate) struct Args {
     /// Only these kinds, such as postgres.role; else all that plugins with a grant on the target look for
     #[arg(long, short, value_name = "KIND")]
     kind: Vec<ResourceKind>,
-    /// Writes one file for each kind into this directory; else everything goes to standard output
+    /// Writes one file for each kind into this directory, and a stack.yaml where it belongs to no
+    /// stack; else everything goes to standard output
     #[arg(long, value_name = "DIRECTORY")]
     into: Option<PathBuf>,
     /// Also what a stack owns already
@@ -98,7 +102,7 @@ pub(crate) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
         kinds.entry(&one.kind).or_default().push(one);
     }
     match &args.into {
-        Some(into) => write(context, into, &kinds)?,
+        Some(into) => write(context, into, &target, &kinds)?,
         None => {
             let documents: Vec<String> = found.iter().map(document).collect::<Result<_, _>>()?;
             context.out.text(&documents.join("---\n"))?;
@@ -115,8 +119,13 @@ fn remark_on(message: String) -> Note {
     Note::from(&Diagnostic { severity: Severity::Warning, ..Diagnostic::error(message, None) })
 }
 
-/// One file for each kind; none that is there is written over.
-fn write(context: &Context, into: &Path, kinds: &BTreeMap<&ResourceKind, Vec<&Discovered>>) -> Result<(), CliError> {
+/// One file for each kind; none that is there is written over. A folder of no stack becomes one.
+fn write(
+    context: &Context,
+    into: &Path,
+    target: &Name,
+    kinds: &BTreeMap<&ResourceKind, Vec<&Discovered>>,
+) -> Result<(), CliError> {
     let files: Vec<(PathBuf, &Vec<&Discovered>)> =
         kinds.iter().map(|(kind, found)| (into.join(format!("{kind}.yaml")), found)).collect();
     if let Some((there, _)) = files.iter().find(|(file, _)| file.exists()) {
@@ -125,15 +134,49 @@ fn write(context: &Context, into: &Path, kinds: &BTreeMap<&ResourceKind, Vec<&Di
     }
     std::fs::create_dir_all(into).map_err(|error| CliError::file("make", into, &error))?;
     let mut text = String::new();
+    let mut tell = |file: &Path, what: &str| {
+        text.push_str(&format!("{}: {what}\n", one_line(&file.display().to_string())));
+    };
+    if !belongs_to_a_stack(into)? {
+        let name = stack_name(into, target)?;
+        let file = into.join(STACK);
+        write_new(&file, &format!("name: {name}\ntargets: {target}\n"))?;
+        tell(&file, &format!("a new stack, {name}, for {target}"));
+    }
     for (file, found) in files {
         let documents: Vec<String> = found.iter().map(|found| document(found)).collect::<Result<_, _>>()?;
-        let mut options = std::fs::OpenOptions::new();
-        let mut open =
-            options.write(true).create_new(true).open(&file).map_err(|error| CliError::file("write", &file, &error))?;
-        open.write_all(documents.join("---\n").as_bytes()).map_err(|error| CliError::file("write", &file, &error))?;
-        text.push_str(&format!("{}: {}\n", one_line(&file.display().to_string()), count(found.len(), "resource")));
+        write_new(&file, &documents.join("---\n"))?;
+        tell(&file, &count(found.len(), "resource"));
     }
     context.out.text(&text)
+}
+
+fn write_new(file: &Path, text: &str) -> Result<(), CliError> {
+    let mut options = std::fs::OpenOptions::new();
+    let open = options.write(true).create_new(true).open(file);
+    open.and_then(|mut open| open.write_all(text.as_bytes())).map_err(|error| CliError::file("write", file, &error))
+}
+
+/// Whether a stack is declared in the folder or in one above it, up to the repository's own.
+fn belongs_to_a_stack(folder: &Path) -> Result<bool, CliError> {
+    let folder = folder.canonicalize().map_err(|error| CliError::file("find", folder, &error))?;
+    for folder in folder.ancestors() {
+        if folder.join(STACK).exists() {
+            return Ok(true);
+        }
+        if folder.join(".git").exists() {
+            break;
+        }
+    }
+    Ok(false)
+}
+
+/// What a new stack is called: as its folder, else as the target.
+fn stack_name(folder: &Path, target: &Name) -> Result<Name, CliError> {
+    let folder = folder.canonicalize().map_err(|error| CliError::file("find", folder, &error))?;
+    let plain = |name: &&str| name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_'));
+    let name = folder.file_name().and_then(|name| name.to_str()).filter(plain);
+    Ok(name.and_then(|name| Name::new(name).ok()).unwrap_or_else(|| target.clone()))
 }
 
 /// A resource as a file of a stack has it.
