@@ -1,6 +1,7 @@
 //! The examples, run as their READMEs say.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -93,7 +94,10 @@ fn environments_does_what_its_readme_says() {
 
 #[test]
 fn databases_does_what_its_readme_says() {
-    let (_world, _copy, said) = follow("databases", "databases");
+    let (world, _copy, said) = follow("databases", "databases");
+    // The world's own folder is this user's alone, as `/root` is.
+    let mode = fs::metadata(world.root()).expect("a folder").permissions().mode();
+    assert_eq!(mode & 0o777, 0o700, "{} was opened to others", world.root().display());
     assert!(said.contains("CREATE DATABASE \"shop\""), "the first plan was not shown:\n{said}");
     assert!(said.contains("NOSUPERUSER"), "the change by hand was not shown:\n{said}");
     assert!(said.contains("CREATE DATABASE `stock`") && said.contains("MAX_USER_CONNECTIONS 5"), "{said}");
