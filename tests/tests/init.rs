@@ -1,4 +1,5 @@
-//! `tidelock init` on a machine where Git does not know who somebody is, and where it does.
+//! `tidelock init` on a machine where Git does not know who somebody is, and where it does; and
+//! what the first plan in it says.
 
 use std::process::Command;
 
@@ -46,4 +47,13 @@ fn whom_git_knows_is_the_author() {
     assert!(!said.contains("does not know who you are"), "{said}");
     assert!(run(&world, &known, COMMIT).contains("hello: a message of the day by Grace <grace@example.com>"));
     assert!(!world.read("demo/repo/.git/config").contains("[user]"), "what a person says in general counts");
+}
+
+#[test]
+fn a_plugin_is_compiled_once_and_says_so() {
+    let world = TestEnvironment::new();
+    let said = run(&world, &[], "tidelock init demo; cd demo; tidelock plan");
+    assert!(said.contains("compiling plugin server, which is done once\n"), "{said}");
+    let said = run(&world, &[], "cd demo; tidelock plan");
+    assert!(!said.contains("compiling"), "{said}");
 }

@@ -2,6 +2,7 @@
 //! directory. All take the same way: looked at, held against the lock, then run.
 
 use std::borrow::Cow;
+use std::io::{IsTerminal as _, Write as _};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::Path;
 use std::sync::Arc;
@@ -20,7 +21,7 @@ static EMBEDDED: &[(&str, &[u8])] = include!(concat!(env!("OUT_DIR"), "/embedded
 pub(crate) fn host(loaded: &Loaded, listener: Arc<dyn Listener>) -> Result<Host, CliError> {
     private_dir(&loaded.cache())?;
     let options = HostOptions { cache_dir: loaded.cache().join("plugins"), limits: loaded.config.limits_in_force() };
-    let host = Host::new(options, listener)?;
+    let host = Host::new(options, listener)?.telling(tell_compiling);
     for (name, bytes) in EMBEDDED {
         host.load_bytes(&format!("embedded {name}"), Cow::Borrowed(bytes))?;
     }
@@ -28,6 +29,19 @@ pub(crate) fn host(loaded: &Loaded, listener: Arc<dyn Listener>) -> Result<Host,
         host.load_dir(&dir)?;
     }
     Ok(host)
+}
+
+/// A person sees that it is the plugin that takes its time, and not a target that hangs.
+fn tell_compiling(plugin: &str) {
+    if tracing::enabled!(tracing::Level::INFO) {
+        tracing::info!(plugin, "compiling the plugin, which is done once");
+        return;
+    }
+    let mut stderr = std::io::stderr().lock();
+    // A line of progress may stand there.
+    let start = if stderr.is_terminal() { "\r\x1b[K" } else { "" };
+    // A stderr that is gone is no reason to stop.
+    drop(writeln!(stderr, "{start}compiling plugin {plugin}, which is done once"));
 }
 
 /// Makes a directory that nobody else may enter. One that is there stays as it is.

@@ -51,6 +51,7 @@ pub struct Host {
     cache: Option<AotCache>,
     limits: BTreeMap<String, Limits>,
     listener: Arc<dyn Listener>,
+    compiling: fn(&str),
     renderers: Linker<CallState>,
     providers: Linker<CallState>,
     plugins: Mutex<BTreeMap<String, Arc<Plugin>>>,
@@ -137,8 +138,16 @@ impl Host {
             cache,
             limits,
             listener,
+            compiling: |_| {},
             plugins: Mutex::default(),
         })
+    }
+
+    /// Has somebody told the name of each plugin whose compiling begins: it may take half a
+    /// minute on a small machine, and is done once for each digest.
+    #[must_use]
+    pub fn telling(self, compiling: fn(&str)) -> Self {
+        Self { compiling, ..self }
     }
 
     /// Registers every `*.wasm` of a directory, in byte order. A directory that is not
@@ -298,6 +307,7 @@ impl Host {
         if let Some(kept) = self.cache.as_ref().and_then(|cache| cache.load(engine, digest)) {
             return Ok(kept);
         }
+        (self.compiling)(&plugin.facts.plugin.name);
         let component = Component::new(engine, &plugin.bytes)?;
         if let Some(cache) = &self.cache {
             cache.keep(&component, digest);
