@@ -128,7 +128,7 @@ impl Door {
     pub(crate) fn decide(&mut self, grant: Option<&Grant>, target: &str, access: Access<'_>) -> Result<(), Fault> {
         let verdict = match grant {
             Some(grant) => grant.decide(access),
-            None => Err(ungranted(&self.plugin, target, |nothing| nothing.decide(access))),
+            None => Err(ungranted(&self.plugin, target, |nothing| nothing.decide(as_other(access)))),
         };
         verdict.map_err(tamed).inspect_err(|fault| self.denied(fault))
     }
@@ -242,6 +242,14 @@ impl Door {
 
     fn event(&self, event: &RunEvent) {
         self.listener.event(None, None, event);
+    }
+}
+
+/// What the target names itself is open to whoever has a grant, and nothing to whoever has none.
+fn as_other(access: Access<'_>) -> Access<'_> {
+    match access {
+        Access::Database { maintenance: true, .. } => Access::Database { name: "app", maintenance: false },
+        other => other,
     }
 }
 

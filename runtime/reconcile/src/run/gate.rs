@@ -5,10 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use tidelock_model::config::Config;
 use tidelock_model::digest::Digest;
+use tidelock_model::error::{Blame, Fault};
 use tidelock_model::event::RunEvent;
 use tidelock_model::grant::glob;
 use tidelock_model::name::{Lane, Name};
-use tidelock_model::plan::{LanePlan, Plan, Wait};
+use tidelock_model::plan::{Change, FieldChange, LanePlan, Plan, Wait};
 use tidelock_model::run::{Approval, Status};
 use tidelock_model::stack::StackPolicy;
 use tidelock_plan::gate::{self, ApprovedPlan, Decision, LanePolicy, LaneVerdict, Policy};
@@ -37,6 +38,9 @@ pub(super) struct Given {
     anew: BTreeSet<Lane>,
     /// The digests of the lanes that it said yes to.
     yes: BTreeMap<Lane, Digest>,
+    /// Lanes that somebody else was ahead in, and what was agreed to there.
+    overtaken: BTreeSet<Lane>,
+    agreed: Vec<Change>,
 }
 
 impl Given {
@@ -45,6 +49,46 @@ impl Given {
     pub(super) fn ask_anew<'a>(&mut self, lanes: impl Iterator<Item = &'a Lane>) {
         self.anew = lanes.cloned().collect();
     }
+
+    /// Lets nothing be done in these lanes in the next pass but what was planned in this one: what
+    /// somebody else made of them meanwhile, nobody has seen.
+    pub(super) fn no_more_than(&mut self, lanes: &BTreeSet<Lane>, plan: &Plan) {
+        self.overtaken.clone_from(lanes);
+        let of_them = plan.changes.iter().filter(|change| lanes.contains(&change.address.lane()));
+        self.agreed = of_them.cloned().collect();
+    }
+
+    /// Whether a plan keeps to that.
+    ///
+    /// # Errors
+    /// It would do something else (`changed`).
+    pub(super) fn covers(&self, plan: &Plan) -> Result<(), Fault> {
+        let of_them = |change: &&Change| change.is_change() && self.overtaken.contains(&change.address.lane());
+        let beyond = |change: &&Change| !self.agreed.iter().any(|agreed| covers(agreed, change));
+        match plan.changes.iter().filter(of_them).find(beyond) {
+            None => Ok(()),
+            Some(change) => {
+                let message = format!(
+                    "somebody else changed {} meanwhile, and what would be done about it now was not agreed to",
+                    change.address
+                );
+                Err(Fault::new("changed", Blame::Target, message).hint("plan again, and apply that"))
+            }
+        }
+    }
+}
+
+/// Whether a change does nothing that another one would not have: to each field the same, from the same.
+fn covers(agreed: &Change, now: &Change) -> bool {
+    let known = |field: &FieldChange| {
+        let absent = agreed.before.is_none() && field.before.is_none();
+        absent || agreed.fields.contains(field)
+    };
+    agreed.address == now.address
+        && agreed.identity == now.identity
+        && (agreed.destructive || !now.destructive)
+        && (now.after.is_some() || agreed.before == now.before)
+        && now.fields.iter().all(known)
 }
 
 /// Lanes that are held up.

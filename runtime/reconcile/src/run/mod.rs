@@ -116,7 +116,8 @@ pub async fn plan(runtime: &Runtime, selection: &Selection, options: &PlanOption
 /// done now, and only if they are equal is *that* done. What waits for other lanes of the
 /// run goes on in further passes, at the same revision and under the same yes. What could
 /// not be planned before the rest of its lane was done is planned then, and asks for a yes
-/// of its own; and so does what somebody else was ahead of.
+/// of its own. What somebody else was ahead of is planned anew too, as long as nothing else comes of it
+/// than what was agreed to.
 ///
 /// # Errors
 /// See [`RunError`]. Failures of single changes are in [`Applied`].
@@ -143,6 +144,7 @@ pub async fn apply(
                 tries += 1;
             }
             given.ask_anew(rest.keys().chain(&overtaken));
+            given.no_more_than(&overtaken, &applied.plan);
             let open: BTreeSet<Lane> = behind.iter().chain(rest.keys()).chain(&overtaken).cloned().collect();
             let more = match further(runtime, selection, &fetched, &open, who, caller, &mut given).await {
                 Ok(more) => more,
@@ -205,6 +207,7 @@ async fn pass(
     crate::recover::open_intents(runtime, &leases, &lanes.selected).await?;
     let pass = plan::pass(runtime, fetched, lanes).await?;
     let pass = plan::with_previews(runtime, pass).await?;
+    given.covers(&pass.plan)?;
     if let Some(saved) = saved {
         gate::same_as_saved(saved, &pass.plan)?;
     }
