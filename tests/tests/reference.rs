@@ -3,14 +3,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde_json::{Value, json};
 use tidelock_model::check::{CheckDecl, CheckGrant};
 use tidelock_model::config::{
-    AllowDecl, AuthDecl, Config, DaemonDecl, DecryptDecl, DnsAlgorithm, DnsKeyDecl, GateDecl, HttpDecl, PluginsDecl,
-    ReaderDecl, Require, SecretDecl, SourceDecl, SourceLimits, SshDecl, StoreDecl, TargetDecl, TargetKind, TlsDecl,
-    TlsMode, VerifyDecl, WebhookDecl,
+    AllowDecl, AuthDecl, Config, DaemonDecl, DecryptDecl, DnsAlgorithm, DnsKeyDecl, GateDecl, HttpDecl, Keeper,
+    PluginsDecl, ReaderDecl, Require, SecretDecl, SourceDecl, SourceLimits, SshDecl, StoreDecl, TargetDecl, TargetKind,
+    TimeoutsDecl, TlsDecl, TlsMode, VerifyDecl, WebhookDecl,
 };
 use tidelock_model::grant::GrantDecl;
 use tidelock_model::limits::{Limits, LimitsDecl};
@@ -119,6 +119,7 @@ fn every_key_of_the_config_is_in_its_page() {
         ("[targets.NAME]", keys!(TargetDecl)),
         ("[targets.NAME.read]", keys!(ReaderDecl)),
         ("[targets.NAME.tls]", keys!(TlsDecl)),
+        ("[targets.NAME.timeouts]", keys!(TimeoutsDecl)),
         ("[targets.NAME.key]", keys!(DnsKeyDecl)),
         ("[grants.PLUGIN]", keys!(GrantDecl)),
         ("[limits.PLUGIN]", keys!(LimitsDecl)),
@@ -127,6 +128,7 @@ fn every_key_of_the_config_is_in_its_page() {
     ];
     hold(page, &types, &[]);
     takes(page, "[targets.NAME]", "type", &words!(TargetKind));
+    takes(page, "[targets.NAME]", "persist", &words!(Keeper));
     takes(page, "[targets.NAME]", "require", &words!(Require));
     takes(page, "[targets.NAME.tls]", "mode", &words!(TlsMode));
     takes(page, "[targets.NAME.key]", "algorithm", &words!(DnsAlgorithm));
@@ -188,7 +190,7 @@ fn the_readmes_of_plugins_tell_their_kinds_and_fields() {
     }
     for plugin in ["yaml", "jinja"] {
         let page = root().join(format!("plugins/{plugin}/README.md"));
-        let told = rows(&fs::read_to_string(PathBuf::from(&page)).expect("a README"));
+        let told = rows(&fs::read_to_string(&page).expect("a README"));
         let said = inspected(&site, plugin);
         let fields: Vec<&str> =
             list(&said["settings"]["fields"]).iter().filter_map(|field| field["name"].as_str()).collect();

@@ -233,7 +233,7 @@ mod tests {
             },
         });
         let immutable = Roles { immutable: true, ..Roles::default() };
-        let info = |path: &str, default| FieldInfo {
+        let info = |path: &str, default: serde_json::Value| FieldInfo {
             path: path.to_owned(),
             roles: if default == Value::Null { immutable } else { Roles::default() },
             list_key: None,

@@ -23,15 +23,6 @@ pub(super) fn of(error: &Error, what: &str) -> SqlFault {
                 .hint("let the account have another plugin, such as mysql_native_password or ed25519")
                 .into();
         }
-        if matches!(error, Error::Driver(DriverError::NoClientSslFlagFromServer)) {
-            let message = format!("{what}: the server has no TLS, as MariaDB comes in Debian");
-            return Fault::new("tls", Blame::Target, message)
-                .hint(
-                    "switch it on there; or, to this machine or in a network that you trust, add to the target: \
-                     tls = { mode = \"off\" }, and to another machine plain_to_others = true in it",
-                )
-                .into();
-        }
         let tls = text.contains("TLS") || text.contains("certificate");
         let fault = Fault::new(if tls { "tls" } else { "unavailable" }, Blame::Target, format!("{what}: {text}"));
         let fault = if tls {
@@ -73,18 +64,4 @@ pub(super) fn not_prepared(error: &Error) -> bool {
 /// Whether the server said no: then nothing happened.
 pub(super) fn said(error: &Error) -> bool {
     matches!(error, Error::Server(_))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_server_without_tls_says_what_to_write() {
-        let fault =
-            of(&Error::Driver(DriverError::NoClientSslFlagFromServer), "target db-2: 127.0.0.1 port 3306").fault;
-        assert_eq!((&*fault.code, fault.retryable), ("tls", false));
-        assert!(fault.message.contains("target db-2: 127.0.0.1 port 3306: the server has no TLS"), "{}", fault.message);
-        assert!(fault.hint.is_some_and(|hint| hint.contains("tls = { mode = \"off\" }")));
-    }
 }
