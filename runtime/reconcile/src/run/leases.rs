@@ -100,15 +100,15 @@ impl Leases {
     pub(crate) async fn kept_while<T>(&self, runtime: &Runtime, work: impl Future<Output = T>) -> T {
         let mut work = std::pin::pin!(work);
         loop {
+            // What was before may have taken its time. What is under way ends all the same; what comes
+            // after it asks for the lease itself. Of several that wait at once, one renews them for all.
+            if let Err(error) = self.renew_when_due(runtime) {
+                tracing::warn!(%error, "a lease was not renewed");
+            }
             tokio::select! {
                 biased;
                 done = &mut work => return done,
                 () = runtime.clock.sleep(runtime.lease_ms / 3) => {}
-            }
-            // What is under way ends all the same; what comes after it asks for the lease itself. Of
-            // several that wait at once, one renews them for all.
-            if let Err(error) = self.renew_when_due(runtime) {
-                tracing::warn!(%error, "a lease was not renewed");
             }
         }
     }
