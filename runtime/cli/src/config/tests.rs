@@ -151,6 +151,8 @@ fn broken_syntax() {
       |
     3 | url = "sqlite:b"
       | ^^^
+      |
+      = hint: `url` is there already, at line 2: one of the two goes, or their lists become one
     "#);
 }
 

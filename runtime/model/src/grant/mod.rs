@@ -277,7 +277,7 @@ impl Grant {
         let Self { plugin, .. } = self;
         match &self.keys {
             Some(keys) if keys.contains(key) => {
-                format!("add to `{key}` of [grants.{plugin}] in tidelock.toml:\n\n{value}")
+                format!("add to `{key}` of [grants.{plugin}] in tidelock.toml:\n\n{key} = [{value}]")
             }
             Some(_) => format!("add to [grants.{plugin}] in tidelock.toml:\n\n{key} = [{value}]"),
             None => format!("grant it in tidelock.toml:\n\n{}{key} = [{value}]", self.table()),

@@ -253,6 +253,10 @@ pub(super) async fn lanes(runtime: &Runtime, selection: &Selection, fetched: &Fe
     warnings.iter_mut().for_each(|warning| with_snippet(warning, fetched.tree.as_ref()));
     errors.extend(warnings.extract_if(.., |one| one.severity == Severity::Error));
     if selected.is_empty() && !errors.is_empty() {
+        // A target that left the config is wrong in Git from then on, and its lane is none any more.
+        if unread.is_empty() {
+            super::orphans::orphaned(runtime, fetched, &Lanes { stacks, pins, ..Lanes::default() })?;
+        }
         return Err(RunError::Rejected(errors));
     }
     if stacks.is_empty() {

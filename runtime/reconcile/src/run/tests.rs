@@ -208,7 +208,7 @@ async fn what_git_says_wrong_is_named_with_its_place() {
     world.write("bad.json", r#"{"kind":"fake.fil","name":"x","spec":{"path":"/x"}}"#);
     let RunError::Rejected(problems) = world.plan().await.unwrap_err() else { panic!() };
     assert_eq!(problems[0].place.as_ref().unwrap().file, "bad.json");
-    assert_eq!(problems[0].hint.as_deref(), Some("did you mean fake.file?"));
+    assert_eq!(problems[0].hint.as_deref(), Some("did you mean fake.file? fake has: fake.file"));
     world.write("bad.json", r#"{"kind":"other.file","name":"x","spec":{}}"#);
     let RunError::Rejected(problems) = world.plan().await.unwrap_err() else { panic!() };
     assert!(problems[0].message.contains("no plugin serves"), "{problems:?}");

@@ -46,7 +46,7 @@ async fn an_update_is_taken_back_and_stays_so_until_git_says_something_else() {
     let undo = undo(&world, "a").await.unwrap();
     assert!(undo.to_string().contains("it is slow"), "{undo}");
     let plan = world.plan().await.unwrap();
-    assert_eq!(lines(&plan), ["update fake.file/a (rollback)"]);
+    assert_eq!(lines(&plan), ["update fake.file/a (undo)"]);
     assert!(plan.warnings.iter().any(|warning| warning.message.contains("not as Git says")), "{:?}", plan.warnings);
     assert_eq!(world.apply(false).await.unwrap().end, RunEnd::Waiting, "gated like any apply");
     assert_eq!(world.apply(true).await.unwrap().end, RunEnd::Done);
@@ -99,7 +99,7 @@ async fn a_creation_and_a_removal_are_taken_back() {
     let world = settled().await;
     undo(&world, "a").await.unwrap();
     let plan = world.plan().await.unwrap();
-    assert_eq!(lines(&plan), ["delete fake.file/a (rollback)"]);
+    assert_eq!(lines(&plan), ["delete fake.file/a (undo)"]);
     assert_eq!(plan.changes[0].reason.as_deref(), Some("its creation was taken back"));
     world.apply(true).await.unwrap();
     assert_eq!(world.on_machine(), ["/etc/b"]);
@@ -112,7 +112,7 @@ async fn a_creation_and_a_removal_are_taken_back() {
     world.apply(true).await.unwrap();
     assert_eq!(world.on_machine(), ["/etc/a"]);
     undo(&world, "b").await.unwrap();
-    assert_eq!(lines(&world.plan().await.unwrap()), ["create fake.file/b (rollback)"]);
+    assert_eq!(lines(&world.plan().await.unwrap()), ["create fake.file/b (undo)"]);
     world.apply(true).await.unwrap();
     assert_eq!(on_machine(&world, "/etc/b"), Some(Digest::of(b"two")));
     assert_eq!(lines(&world.plan().await.unwrap()), Vec::<String>::new());
