@@ -84,7 +84,7 @@ fn it_is_held_to_the_gates_of_its_base() {
     let site = settled();
     site.repo().edit("web/stack.yaml", "destroy: 0", "destroy: 9").remove("web/a.yaml").commit("If I may");
     let (text, _) = plan(&site);
-    assert!(text.contains("the budget is 0; that was so before this commit"), "{text}");
+    assert!(text.contains("the budget is 0; this commit loosens that"), "{text}");
 }
 
 #[test]

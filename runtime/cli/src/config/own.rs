@@ -44,7 +44,11 @@ impl OwnPaths {
         let secrets = loaded.config.secrets.values().filter_map(|secret| secret.file.as_ref());
         own.extend(secrets.map(|file| ("credentials", PathBuf::from(file))));
         for source in loaded.config.sources.values() {
-            let identities = source.decrypt.iter().flat_map(|keys| keys.iter()).filter_map(|key| key.age.as_ref());
+            let identities = source
+                .decrypt
+                .iter()
+                .flat_map(tidelock_model::config::OneOrMany::iter)
+                .filter_map(|key| key.age.as_ref());
             own.extend(identities.map(|file| ("key", PathBuf::from(file))));
             own.extend(source.verify.iter().map(|verify| ("allowed signers", PathBuf::from(&verify.signers))));
             own.extend(source.ca.iter().map(|ca| ("certificates", PathBuf::from(ca))));

@@ -247,7 +247,8 @@ fn what_a_hint_says_to_paste_grants_that_and_nothing_else() {
     for path in ["/z\"] exec = [[\"/bin/sh\",\"**\"]] #/y", "/**/y", "/etc/{a,b}"] {
         let hint = grant().decide(Access::Write(path)).unwrap_err().hint.unwrap();
         assert!(hint.starts_with("add to `paths` of [grants.server] in tidelock.toml:"), "{hint}");
-        let pasted: Vec<String> = serde_json::from_str(hint.lines().last().unwrap().strip_prefix("paths = ").unwrap()).unwrap();
+        let pasted: Vec<String> =
+            serde_json::from_str(hint.lines().last().unwrap().strip_prefix("paths = ").unwrap()).unwrap();
         let decl = GrantDecl { paths: pasted, ..GrantDecl::default() };
         let grant = Grant::new("server", "web-1", [&decl], vec![]).unwrap();
         assert!(grant.decide(Access::Write(path)).is_ok(), "{path}");

@@ -100,7 +100,7 @@ fn allowed(
     let targets: Vec<&str> = config.targets.keys().map(Name::as_str).collect();
     for pattern in &rule.targets {
         let matches = |name: &&str| glob(pattern, false).is_ok_and(|glob| glob.is_match(*name));
-        if !targets.iter().any(|name| matches(name)) {
+        if !targets.iter().any(matches) {
             let says = format!("an allow rule of {source} is for {pattern}, and the config declares no such target");
             report.warn("allow", says, or_listed(pattern, &targets, "targets", ""));
         }
