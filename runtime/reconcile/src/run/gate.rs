@@ -88,6 +88,8 @@ fn covers(agreed: &Change, now: &Change) -> bool {
         && agreed.identity == now.identity
         && (agreed.destructive || !now.destructive)
         && (now.after.is_some() || agreed.before == now.before)
+        // What was there and is gone by now, somebody took away.
+        && (agreed.before.is_none() || now.before.is_some())
         && now.fields.iter().all(known)
 }
 
