@@ -1,4 +1,5 @@
 //! News of a network reaches every lane that owns a part of it, whoever is writing.
+#![expect(clippy::disallowed_types, reason = "what is told comes from a thread, and nothing here is a task")]
 
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
