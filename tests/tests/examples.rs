@@ -34,6 +34,8 @@ fn commands(readme: &Path) -> String {
 /// returns the copy that they made and what they printed.
 fn follow(example: &str, copy: &str) -> (TestEnvironment, PathBuf, String) {
     let world = TestEnvironment::new();
+    // As `/root` is.
+    fs::set_permissions(world.root(), fs::Permissions::from_mode(0o700)).expect("a folder of our own");
     let home = world.path("home");
     let script = commands(&root().join("examples").join(example).join("README.md"));
     let tools = binary().parent().expect("a folder").to_path_buf();
@@ -95,7 +97,6 @@ fn environments_does_what_its_readme_says() {
 #[test]
 fn databases_does_what_its_readme_says() {
     let (world, _copy, said) = follow("databases", "databases");
-    // The world's own folder is this user's alone, as `/root` is.
     let mode = fs::metadata(world.root()).expect("a folder").permissions().mode();
     assert_eq!(mode & 0o777, 0o700, "{} was opened to others", world.root().display());
     assert!(said.contains("CREATE DATABASE \"shop\""), "the first plan was not shown:\n{said}");
