@@ -3,11 +3,15 @@
 
 use std::path::Path;
 use std::process::{Child, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tidelock_tests::netns::Netns;
 use tidelock_tests::router::{self, GRANT, put};
 use tidelock_tests::{Ran, Site, Tidelock};
+
+/// One world at a time: all have the same addresses, and it is asked which namespace has one.
+static ONE: Mutex<()> = Mutex::new(());
 
 /// Where Tidelock runs, the router, and the forge behind it.
 struct World {
@@ -15,6 +19,8 @@ struct World {
     operator: Netns,
     router: Netns,
     forge: Forge,
+    // The last to go.
+    _one: MutexGuard<'static, ()>,
 }
 
 /// A process that ends with this.
@@ -57,6 +63,7 @@ impl Forge {
 
 impl World {
     fn new() -> Self {
+        let one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
         let (operator, router, forge) = (Netns::new(), Netns::new(), Netns::new());
         operator.cable("up0", &router, "lan0");
         router.cable("wan0", &forge, "up0");
@@ -77,7 +84,7 @@ impl World {
         let config = config.replacen("url = \"infra\"", "url = \"git://10.0.2.2/infra/.git\"\ninsecure = true", 1);
         site.world().write("tidelock.toml", config);
         let forge = Forge::serve(forge, site.world().root());
-        Self { site, operator, router, forge }
+        Self { site, operator, router, forge, _one: one }
     }
 
     fn tidelock(&self, words: &[&str]) -> Ran {

@@ -84,8 +84,12 @@ fn covers(agreed: &Change, now: &Change) -> bool {
         let absent = agreed.before.is_none() && field.before.is_none();
         absent || agreed.fields.contains(field)
     };
-    agreed.address == now.address
-        && agreed.identity == now.identity
+    let same = agreed.address == now.address && agreed.identity == now.identity;
+    if now.before.is_none() && now.after.is_none() {
+        // It was to go, and is gone.
+        return same && agreed.after.is_none();
+    }
+    same
         && (agreed.destructive || !now.destructive)
         && (now.after.is_some() || agreed.before == now.before)
         // What was there and is gone by now, somebody took away.
