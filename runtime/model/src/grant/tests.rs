@@ -91,7 +91,7 @@ fn statements_are_granted_by_what_they_touch_and_where() {
         assert_eq!(fault.code, "denied", "{class} {name}");
     }
     let fault = decide(&execute("database", &["a*b"], None)).unwrap_err();
-    assert!(fault.hint.unwrap().ends_with("\n\n\"database:a[*]b\""));
+    assert!(fault.hint.unwrap().ends_with("\n\nsql = [\"database:a[*]b\"]"));
     let rename = |from: &str, to: &str| {
         let object = Object { class: "role".into(), name: vec![from.into()] };
         let act = Act::Rename { object, to: to.into() };
