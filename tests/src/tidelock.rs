@@ -42,11 +42,22 @@ impl Tidelock {
 
     /// Runs in a network namespace, and has its links and routes. Before anything else is set.
     #[must_use]
-    pub fn in_space(mut self, space: &Netns) -> Self {
+    pub fn in_space(self, space: &Netns) -> Self {
+        self.through("nsenter", &[&format!("--net=/run/netns/{}", space.name())])
+    }
+
+    /// Runs before whatever else wants a processor, the kernel's own work included. Before anything
+    /// else is set; root alone can ask for it.
+    #[must_use]
+    pub fn before_others(self) -> Self {
+        self.through("chrt", &["--rr", "10"])
+    }
+
+    fn through(mut self, program: &str, words: &[&str]) -> Self {
         let folder = self.command.get_current_dir().expect("a folder").to_owned();
-        let mut command = Command::new("nsenter");
+        let mut command = Command::new(program);
         hermetic(&mut command, &folder.join("home")).current_dir(&folder);
-        command.arg(format!("--net=/run/netns/{}", space.name())).arg(binary()).args(&self.arguments);
+        command.args(words).arg(binary()).args(&self.arguments);
         self.command = command;
         self
     }

@@ -208,6 +208,27 @@ fn a_ruleset_with_a_mistake_in_its_last_line_leaves_the_old_one() {
     }
 }
 
+/// The kernel makes room in a set when it has nothing better to do, and a runtime that lets it
+/// not come to that lists the set while its elements move.
+#[test]
+fn a_large_set_keeps_all_of_its_elements_while_the_kernel_makes_room_for_them() {
+    let (site, space) = site(GRANT);
+    let address = |n: usize| format!("10.{}.{}.{}", 128 + n / 65_536, n / 256 % 256, n % 256);
+    let elements: Vec<String> = (0..20_000).map(address).collect();
+    let set = format!("set many {{ type ipv4_addr; elements = {{ {} }}; }}", elements.join(", "));
+    site.repo().write("net/filter.nft", format!("table inet filter {{\n{set}\n}}\n"));
+    put(&site, "nftables", "filter", "{ name: filter, ruleset: { $file: filter.nft } }");
+    site.repo().commit("A large set");
+    for _ in 0..2 {
+        site.tidelock(["apply", "--yes"]).before_others().run().ok();
+        let there = space.run(&["nft", "list", "set", "inet", "filter", "many"]);
+        let lacking: Vec<&String> = elements.iter().filter(|element| !there.contains(element.as_str())).collect();
+        assert!(lacking.is_empty(), "{} elements are missing", lacking.len());
+        site.converged();
+        space.run(&["nft", "flush", "set", "inet", "filter", "many"]);
+    }
+}
+
 #[test]
 fn three_routers_carry_packets_as_the_policy_says() {
     let names = ["left", "r1", "r2", "r3", "right"];

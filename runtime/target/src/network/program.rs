@@ -2,14 +2,15 @@
 //! that asks: an absolute path, an environment of our own, input and output through pipes, a
 //! time limit, and one of memory where that is asked for.
 
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use nix::fcntl::{FcntlArg, fcntl};
 use rustix::event::{PollFd, PollFlags, poll};
-use rustix::io::Errno;
+use rustix::io::{Errno, ioctl_fionbio};
 use rustix::process::{Pid, PidfdFlags, Resource, Rlimit, pidfd_open, prlimit};
 use tidelock_model::error::{Fault, tame};
 use tidelock_model::secret::SecretValue;
@@ -18,7 +19,12 @@ use super::confine::INPUT;
 use super::fault;
 
 /// The most that is read of what it prints.
-const OUTPUT: u64 = 64 << 20;
+const OUTPUT: usize = 64 << 20;
+/// Room for what it prints between two readings, in bytes: as much as Linux lets anybody have.
+const ROOM: i32 = 1 << 20;
+/// How often what it prints is read. nft prints a large set in some 80,000 writes; a reader that is
+/// woken by each of them takes as long as nft does.
+const READ_EVERY: Duration = Duration::from_millis(2);
 /// Bytes of its complaints that a fault quotes.
 const QUOTED: usize = 1500;
 
@@ -100,34 +106,36 @@ impl Program {
             .spawn()
             .map_err(io)?;
         let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
-        let read = |pipe: Option<Box<dyn Read + Send>>| {
-            let mut bytes = Vec::new();
-            let read = pipe.map_or(Ok(0), |pipe| pipe.take(OUTPUT).read_to_end(&mut bytes));
-            read.map(|_| bytes)
-        };
         std::thread::scope(|scope| {
             // It may stop reading at the first mistake, and then nobody takes the rest.
             scope.spawn(move || stdin.map(|mut pipe| pipe.write_all(input)));
-            let stdout = scope.spawn(move || read(stdout.map(|pipe| Box::new(pipe) as _)));
-            let stderr = scope.spawn(move || read(stderr.map(|pipe| Box::new(pipe) as _)));
+            let stderr = scope.spawn(move || {
+                let mut bytes = Vec::new();
+                stderr.map_or(Ok(0), |pipe| pipe.take(OUTPUT as u64).read_to_end(&mut bytes)).map(|_| bytes)
+            });
+            let mut printed = Printed { pipe: stdout, bytes: Vec::new() };
             // It has only begun by then, and what it uses from now on counts.
-            let ended = bound(child.id(), bounds).and_then(|()| wait(child.id(), bounds.patience));
-            if !matches!(ended, Ok(true)) {
+            let ended = bound(child.id(), bounds).and_then(|()| printed.until_the_end(child.id(), bounds.patience));
+            if !matches!(ended, Ok(How::Ended)) {
                 child.kill().map_err(io)?;
             }
             let status = child.wait().map_err(io)?;
-            if !ended.map_err(io)? {
-                let patience = bounds.patience.as_secs_f32();
-                return Err(fault("timeout", format!("{name} was ended after {patience} s")));
+            match ended.map_err(io)? {
+                How::Ended => {}
+                How::TooLate => {
+                    let patience = bounds.patience.as_secs_f32();
+                    return Err(fault("timeout", format!("{name} was ended after {patience} s")));
+                }
+                How::TooMuch => {
+                    return Err(fault("limit", format!("{name} was ended: it prints more than {OUTPUT} bytes")));
+                }
             }
             if let Some(signal) = status.signal() {
                 return Err(fault("limit", format!("{name} was ended by the signal {signal}")));
             }
-            let bytes = |handle: std::thread::ScopedJoinHandle<'_, std::io::Result<Vec<u8>>>| {
-                handle.join().unwrap_or_else(|_| Ok(Vec::new())).map_err(io)
-            };
-            let (stdout, stderr) = (SecretValue::new(bytes(stdout)?), bytes(stderr)?);
-            Ok(Ended { success: status.success(), stdout, stderr: String::from_utf8_lossy(&stderr).into_owned() })
+            let stderr = stderr.join().unwrap_or_else(|_| Ok(Vec::new())).map_err(io)?;
+            let stderr = String::from_utf8_lossy(&stderr).into_owned();
+            Ok(Ended { success: status.success(), stdout: SecretValue::new(printed.bytes), stderr })
         })
     }
 
@@ -165,21 +173,58 @@ fn bound(id: u32, bounds: &Bounds) -> std::io::Result<()> {
     Ok(())
 }
 
-/// Whether a child ended in time.
-fn wait(id: u32, patience: Duration) -> std::io::Result<bool> {
-    let ended = pidfd_open(pid(id)?, PidfdFlags::empty())?;
-    let deadline = Instant::now() + patience;
-    loop {
-        let left = deadline.saturating_duration_since(Instant::now());
-        if left.is_zero() {
-            return Ok(false);
+/// How a child came to its end.
+enum How {
+    Ended,
+    TooLate,
+    TooMuch,
+}
+
+/// What a child prints.
+struct Printed {
+    pipe: Option<ChildStdout>,
+    bytes: Vec<u8>,
+}
+
+impl Printed {
+    /// Reads it now and then until the child has ended.
+    fn until_the_end(&mut self, id: u32, patience: Duration) -> std::io::Result<How> {
+        if let Some(pipe) = &self.pipe {
+            ioctl_fionbio(pipe, true)?;
+            // One whose room is smaller is read as well.
+            let _ = fcntl(pipe, FcntlArg::F_SETPIPE_SZ(ROOM));
         }
-        let mut fds = [PollFd::new(&ended, PollFlags::IN)];
-        let left = rustix::time::Timespec::try_from(left).ok();
-        match poll(&mut fds, left.as_ref()) {
-            Ok(0) | Err(Errno::INTR) => {}
-            Ok(_) => return Ok(true),
-            Err(errno) => return Err(errno.into()),
+        let child = pidfd_open(pid(id)?, PidfdFlags::empty())?;
+        let deadline = Instant::now() + patience;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Ok(How::TooLate);
+            }
+            let mut fds = [PollFd::new(&child, PollFlags::IN)];
+            let pause = rustix::time::Timespec::try_from(left.min(READ_EVERY)).ok();
+            let ended = match poll(&mut fds, pause.as_ref()) {
+                Ok(ready) => ready > 0,
+                Err(Errno::INTR) => false,
+                Err(errno) => return Err(errno.into()),
+            };
+            self.read()?;
+            if self.bytes.len() > OUTPUT {
+                return Ok(How::TooMuch);
+            }
+            if ended {
+                return Ok(How::Ended);
+            }
+        }
+    }
+
+    /// Takes what is there by now.
+    fn read(&mut self) -> std::io::Result<()> {
+        let Some(pipe) = &mut self.pipe else { return Ok(()) };
+        match pipe.take(2 * ROOM as u64).read_to_end(&mut self.bytes) {
+            Ok(_) => Ok(()),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(()),
+            Err(error) => Err(error),
         }
     }
 }
@@ -196,6 +241,19 @@ mod tests {
 
     fn ended(script: &str, memory: Option<u64>) -> Result<Ended, Fault> {
         SHELL.run_within(&Bounds { patience: Duration::from_millis(700), memory }, &["-c", script], b"")
+    }
+
+    #[test]
+    fn all_that_it_prints_is_read() {
+        let many = ended("n=0; while [ $n -lt 50000 ]; do n=$((n+1)); echo line $n; done", None).unwrap();
+        let lines: Vec<String> = (1..=50_000).map(|n| format!("line {n}")).collect();
+        assert!(many.success && many.text().lines().eq(lines.iter().map(String::as_str)));
+        let fault = SHELL.run(&["-c", "exec yes"], b"").err().unwrap();
+        assert!(fault.code == "limit" && fault.message.contains("67108864 bytes"), "{fault}");
+        // What stays behind keeps nobody waiting.
+        let began = Instant::now();
+        assert_eq!(SHELL.run(&["-c", "sleep 5 2>&- & echo there"], b"").unwrap().text(), "there\n");
+        assert!(began.elapsed() < Duration::from_secs(5));
     }
 
     #[test]

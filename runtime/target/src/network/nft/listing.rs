@@ -96,6 +96,12 @@ impl Listing {
         out
     }
 
+    /// Elements of its largest set that last.
+    pub(super) fn largest_set(&self) -> usize {
+        let lasting = |set: &Set| set.elements.iter().filter(|element| !set.runs_out(element)).count();
+        self.sets().map(lasting).max().unwrap_or(0)
+    }
+
     /// The first element that does not last, and its set.
     pub(super) fn first_that_runs_out(&self) -> Option<(&str, &str)> {
         self.sets()

@@ -7,13 +7,14 @@
 //! such a text says nothing but the one table. nft's JSON would be the other way; the
 //! versions in use lose comments, merged intervals and devices in it. What nft is asked to read
 //! at all is looked through first (`statements`), and it runs where it finds nothing but its
-//! input (`program`). What it makes of a text is remembered (`kept`).
+//! input (`program`), until what it lists is whole (`whole`). What it makes of a text is remembered (`kept`).
 
 mod kept;
 mod listing;
 mod program;
 mod statements;
 pub(super) mod trial;
+mod whole;
 
 use std::path::Path;
 
@@ -25,7 +26,7 @@ use super::fault;
 
 /// What is there under a family and name, in the namespace of this thread.
 pub(super) fn list(family: &str, name: &str) -> Result<Option<Table>, Fault> {
-    Ok(printed(&["-s"], family, name)?.map(|text| Table {
+    Ok(whole::listed(|| printed(&["-s"], family, name))?.map(|text| Table {
         family: family.to_owned(),
         name: name.to_owned(),
         ruleset: Listing::read(&text).lasting(),

@@ -7,6 +7,7 @@ use tidelock_model::error::Fault;
 
 use super::super::confine::{INPUT, confined};
 use super::super::program::{Bounds, Program};
+use super::whole;
 
 const NFT: Program =
     Program { name: "nft", paths: &["/usr/sbin/nft", "/sbin/nft", "/usr/bin/nft"], package: "nftables" };
@@ -47,11 +48,14 @@ pub(super) fn print(options: &[&str], family: &str, name: &str) -> Result<Option
 /// # Errors
 /// As [`load`]; it takes more than a trial may.
 pub(super) fn tried(text: &str) -> Result<String, Fault> {
-    let all = confined(text.as_bytes(), || {
+    let listed = || {
+        let all = NFT.run_within(&TRIAL, &["-s", "list", "ruleset"], b"")?;
+        if all.success { Ok(Some(all.text())) } else { Err(NFT.complaint(&all.stderr)) }
+    };
+    confined(text.as_bytes(), || {
         load_input(&TRIAL)?;
-        NFT.run_within(&TRIAL, &["-s", "list", "ruleset"], b"")
-    })?;
-    if all.success { Ok(all.text()) } else { Err(NFT.complaint(&all.stderr)) }
+        Ok(whole::listed(listed)?.unwrap_or_default())
+    })
 }
 
 fn load_input(bounds: &Bounds) -> Result<(), Fault> {

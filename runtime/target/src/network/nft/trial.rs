@@ -14,7 +14,7 @@ use tidelock_model::error::Fault;
 use tidelock_model::network::{Link, Object, Table, table_name};
 
 use super::listing::Listing;
-use super::{kept, program, statements};
+use super::{kept, program, statements, whole};
 use crate::network::namespace::Namespace;
 use crate::network::rtnetlink::Rtnetlink;
 use crate::network::view::View;
@@ -55,6 +55,7 @@ pub(in crate::network) fn of_text(
         Some(ruleset) => ruleset,
         None => {
             if let Some(ruleset) = answers.and_then(|folder| kept::read(folder, &key)) {
+                whole::remember(&ruleset);
                 return Ok(table(ruleset));
             }
             let ruleset: Arc<str> = settled(family, name, text, links)?.into();
@@ -108,6 +109,7 @@ fn settled(family: &str, name: &str, text: &str, links: &[String]) -> Result<Str
         if lasting == text {
             return Ok(text);
         }
+        whole::remember(&lasting);
         text = lasting;
     }
     let message = format!("nft prints table {family} {name} in another way each time it reads its own words");
