@@ -82,6 +82,15 @@ struct Looking {
     wrote: bool,
 }
 
+impl Looking {
+    /// Whether a hint shortens the wait. After one failure it does: what changed may have been what
+    /// the pass failed for, as where somebody undoes a write before it is looked at. What fails
+    /// again waits its time, or a chatty neighbour would have it tried all the time.
+    fn heeds_hints(&self) -> bool {
+        self.attempts <= 1
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
     /// `hinted`: it is due so soon for a hint alone.
@@ -191,7 +200,7 @@ impl Schedule {
     }
 
     /// Something that a lane owns may have changed: it is looked at soon, or again once it has
-    /// ended, unless it waits after a failure. Whether the lane is known.
+    /// ended, unless it failed twice in a row. Whether the lane is known.
     pub(super) fn touch(&mut self, lane: &Lane, now: Timestamp) -> bool {
         let Some(looking) = self.lanes.get_mut(lane).filter(|looking| !looking.gone) else { return false };
         let due = match &mut looking.state {
@@ -202,7 +211,7 @@ impl Schedule {
             }
         };
         let at = hinted_at(looking.hints, self.hints, now.as_millisecond());
-        if looking.attempts == 0 && at < due {
+        if looking.heeds_hints() && at < due {
             self.waiting.remove(&(due, lane.clone()));
             self.waiting.insert((at, lane.clone()));
             looking.state = State::Waiting { due: at, hinted: true };
@@ -286,7 +295,7 @@ impl Schedule {
         looking.hints.rest(took, now);
         looking.wrote = !idle || how == Ended::Busy && looking.wrote;
         let (mut due, mut hinted) = (after(now, wait), false);
-        if touched && how != Ended::Failed {
+        if touched && looking.heeds_hints() {
             let at = hinted_at(looking.hints, self.hints, now);
             if at < due {
                 (due, hinted) = (at, true);

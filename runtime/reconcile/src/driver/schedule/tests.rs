@@ -246,6 +246,21 @@ fn what_is_hinted_at_while_it_is_looked_at_is_looked_at_again() {
 }
 
 #[test]
+fn a_change_that_a_pass_failed_for_is_looked_at_soon_and_once() {
+    let mut schedule = schedule(&[("net", "router")]);
+    let router = lane("net", "router");
+    begun(&mut schedule, 0);
+    schedule.touch(&router, at(10));
+    schedule.ended(&router, Ended::Failed, at(100));
+    assert_eq!(schedule.next(), Some(at(200)), "somebody undid what it wrote");
+    begun(&mut schedule, 200);
+    schedule.touch(&router, at(210));
+    schedule.ended(&router, Ended::Failed, at(300));
+    schedule.touch(&router, at(310));
+    assert!(schedule.next().unwrap().as_millisecond() > 9_000, "and again: it waits its time");
+}
+
+#[test]
 fn a_chatty_neighbour_of_many_lanes_takes_half_a_processor() {
     let lanes: Vec<String> = (0..50).map(|number| format!("t{number}")).collect();
     let names: Vec<(&str, &str)> = lanes.iter().map(|target| ("net", target.as_str())).collect();
