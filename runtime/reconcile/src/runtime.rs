@@ -59,13 +59,26 @@ impl Runtime {
         self.config.daemon.lanes_at_once.map_or(LANES_AT_ONCE, usize::from)
     }
 
-    /// Stores an event, then tells the listener. The one way in which a pass speaks.
+    /// Stores an event, then tells the listener. With [`Self::emit_all`] the one way in which a pass
+    /// speaks.
     pub(crate) fn emit(&self, run: Option<&str>, lane: Option<&Lane>, event: &RunEvent) -> Result<(), StoreError> {
         let said_by_each_look = matches!(event, RunEvent::Observed { .. } | RunEvent::Rendered { cached: true, .. });
         if !(event.is_fleeting() || self.looping && said_by_each_look) {
             self.store.put_event(self.clock.now(), run, lane, event)?;
         }
         self.listener.event(run, lane, event);
+        Ok(())
+    }
+
+    /// The same for what became known at once, none of it fleeting: a write of the store for each of
+    /// a thousand changes takes longer than the changes do.
+    pub(crate) fn emit_all(&self, run: &str, lane: &Lane, events: &[RunEvent]) -> Result<(), StoreError> {
+        if !events.is_empty() {
+            self.store.put_events(self.clock.now(), Some(run), Some(lane), events)?;
+        }
+        for event in events {
+            self.listener.event(Some(run), Some(lane), event);
+        }
         Ok(())
     }
 }

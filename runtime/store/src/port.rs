@@ -169,6 +169,16 @@ impl Store for SqliteStore {
         self.write(Soon, |tx| events::add(tx, at, run, lane, event))
     }
 
+    fn put_events(
+        &self,
+        at: Timestamp,
+        run: Option<&str>,
+        lane: Option<&Lane>,
+        events: &[RunEvent],
+    ) -> Result<(), StoreError> {
+        self.write(Soon, |tx| events.iter().try_for_each(|event| events::add(tx, at, run, lane, event).map(|_| ())))
+    }
+
     fn events(&self, filter: &Filter) -> Result<Vec<StoredEvent>, StoreError> {
         self.read(|connection| events::list(connection, filter))
     }

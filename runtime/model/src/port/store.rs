@@ -399,6 +399,18 @@ pub trait Store: Send + Sync {
         event: &RunEvent,
     ) -> Result<u64, StoreError>;
 
+    /// Adds events that were told together, in their order: all of them or none.
+    ///
+    /// # Errors
+    /// The store cannot be written.
+    fn put_events(
+        &self,
+        at: Timestamp,
+        run: Option<&str>,
+        lane: Option<&Lane>,
+        events: &[RunEvent],
+    ) -> Result<(), StoreError>;
+
     /// Events, oldest first.
     ///
     /// # Errors

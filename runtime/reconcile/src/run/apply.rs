@@ -130,9 +130,7 @@ fn ledger_only(
         return Ok(());
     }
     if let Some(why) = holds::barred(runtime, lane)? {
-        for change in changes {
-            ended(runtime, performed, lane, change, "skipped", Some(why.clone()))?;
-        }
+        ended(runtime, performed, lane, all(changes, "skipped", Some(&why)))?;
         performed.early.insert(lane.clone(), why);
         return Ok(());
     }
@@ -150,10 +148,7 @@ fn ledger_only(
     runtime.store.put_intents(lease, std::slice::from_ref(&intent))?;
     let ends = changes.iter().map(|_| ("done".to_owned(), None)).collect();
     runtime.store.settle(lease, runtime.clock.now(), &[Settled { intent, changes: ends }])?;
-    for change in changes {
-        ended(runtime, performed, lane, change, "done", None)?;
-    }
-    Ok(())
+    ended(runtime, performed, lane, all(changes, "done", None))
 }
 
 /// Performs a lane's groups. A target that cannot go on is its own lanes' failure: what others
@@ -202,15 +197,11 @@ fn given_up(
     performed: &mut Performed,
 ) -> Result<(), RunError> {
     let changes = by_group(plan, lane);
-    let mut left = open.iter().flat_map(|group| changes.get(&group.id).into_iter().flatten());
-    if let Some(change) = left.next() {
-        performed.failures.push((change.address.clone(), fault.clone()));
-        ended(runtime, performed, lane, change, "failed", Some(fault.message.clone()))?;
-    }
-    for change in left {
-        ended(runtime, performed, lane, change, "skipped", Some(fault.message.clone()))?;
-    }
-    Ok(())
+    let mut left = open.iter().flat_map(|group| changes.get(&group.id).into_iter().flatten().copied());
+    let first = left.next();
+    performed.failures.extend(first.map(|change| (change.address.clone(), fault.clone())));
+    let why = Some(fault.message.as_str());
+    ended(runtime, performed, lane, all(first, "failed", why).chain(all(left, "skipped", why)))
 }
 
 /// Performs what is `open` of one lane in waves: each wave holds groups that depend on none of
@@ -243,16 +234,14 @@ async fn waves(
             ready.into_iter().partition(|group| group.after.iter().any(|id| bad.contains_key(id)));
         for group in doomed {
             let why = group.after.iter().find_map(|id| bad.get(id)).cloned().unwrap_or_default();
-            for change in changes.get(&group.id).into_iter().flatten() {
-                ended(runtime, performed, lane, change, "skipped", Some(format!("it needs {why}")))?;
-            }
+            let left = changes.get(&group.id).into_iter().flatten().copied();
+            ended(runtime, performed, lane, all(left, "skipped", Some(&format!("it needs {why}"))))?;
             bad.insert(group.id, why);
         }
         for batch in batches(&ready) {
             if let Some(why) = holds::barred(runtime, lane)? {
-                for change in batch.iter().flat_map(|group| changes.get(&group.id).into_iter().flatten()) {
-                    ended(runtime, performed, lane, change, "skipped", Some(why.clone()))?;
-                }
+                let left = batch.iter().flat_map(|group| changes.get(&group.id).into_iter().flatten().copied());
+                ended(runtime, performed, lane, all(left, "skipped", Some(&why)))?;
                 performed.early.insert(lane.clone(), why);
                 bad.extend(batch.iter().map(|group| (group.id, name_of(group, &changes))));
                 continue;
@@ -267,6 +256,7 @@ async fn waves(
             let settled: Vec<Settled> =
                 intents.into_iter().zip(&outcomes).map(|(intent, outcome)| settled(intent, outcome)).collect();
             runtime.store.settle(lease, runtime.clock.now(), &settled)?;
+            let mut ends = Vec::new();
             for ((group, outcome), settled) in batch.iter().zip(&outcomes).zip(&settled) {
                 if outcome.is_done() {
                     good.insert(group.id);
@@ -278,9 +268,10 @@ async fn waves(
                     if let Some(fault) = fault {
                         performed.failures.push((change.address.clone(), fault.clone()));
                     }
-                    ended(runtime, performed, lane, change, end, why.clone())?;
+                    ends.push((*change, end.as_str(), why.clone()));
                 }
             }
+            ended(runtime, performed, lane, ends)?;
         }
         open.retain(|group| !good.contains(&group.id) && !bad.contains_key(&group.id));
     }
@@ -391,25 +382,34 @@ fn of_change(mine: &[&EffectEnd], outcome: &Outcome) -> (String, Option<String>)
     }
 }
 
-fn ended(
+/// The same end of all of these.
+fn all<'c, 'w>(
+    changes: impl IntoIterator<Item = &'c Change>,
+    end: &'w str,
+    why: Option<&'w str>,
+) -> impl Iterator<Item = (&'c Change, &'w str, Option<String>)> {
+    changes.into_iter().map(move |change| (change, end, why.map(str::to_owned)))
+}
+
+fn ended<'c, 'w>(
     runtime: &Runtime,
     performed: &mut Performed,
     lane: &Lane,
-    change: &Change,
-    end: &str,
-    why: Option<String>,
+    ends: impl IntoIterator<Item = (&'c Change, &'w str, Option<String>)>,
 ) -> Result<(), RunError> {
-    let address = change.address.clone();
-    match end {
-        "done" => {
-            performed.done.insert(address.clone());
+    let mut events = Vec::new();
+    for (change, end, why) in ends {
+        let address = change.address.clone();
+        match end {
+            "done" => {
+                performed.done.insert(address.clone());
+            }
+            "skipped" | "not-begun" => performed.skipped.push((address.clone(), why.clone().unwrap_or_default())),
+            "unknown" => performed.unknown.push((address.clone(), why.clone().unwrap_or_default())),
+            _ => {}
         }
-        "skipped" | "not-begun" => performed.skipped.push((address.clone(), why.clone().unwrap_or_default())),
-        "unknown" => performed.unknown.push((address.clone(), why.clone().unwrap_or_default())),
-        _ => {}
+        performed.runs.count(lane, end);
+        events.push(RunEvent::ChangeEnded { address, action: change.action, end: end.to_owned(), why });
     }
-    performed.runs.count(lane, end);
-    let event = RunEvent::ChangeEnded { address, action: change.action, end: end.to_owned(), why };
-    runtime.emit(Some(performed.runs.id(lane)), Some(lane), &event)?;
-    Ok(())
+    Ok(runtime.emit_all(performed.runs.id(lane), lane, &events)?)
 }

@@ -123,6 +123,11 @@ fn events_survive_and_count_from_one() {
     assert_eq!((&events[0].run, &events[0].lane), (&None, &None));
     assert_eq!((events[1].run.as_deref(), events[1].lane.as_ref()), (Some("r1"), Some(&lane)));
     assert_eq!(events[1].event, ended);
+    store.put_events(at(3), Some("r1"), Some(&lane), &[log.clone(), ended.clone()]).unwrap();
+    store.put_events(at(4), None, None, &[]).unwrap();
+    let told: Vec<_> =
+        store.events(&Filter::default()).unwrap().into_iter().map(|told| (told.seq, told.event)).collect();
+    assert_eq!(told[2..], [(3, log), (4, ended)], "together, and in their order");
 }
 
 fn plan() -> Plan {
