@@ -90,7 +90,7 @@ impl<'s> Hands<'s> {
         match (&order.names, server) {
             (None, _) => {
                 let namespace = order.netns.as_deref().map_or(Ok(Namespace::own()), Namespace::named)?;
-                Ok(Self::Here(Session::begin(namespace.clone(), None)?, namespace))
+                Ok(Self::Here(Session::begin(namespace.clone())?, namespace))
             }
             (Some(_), Some(server)) => Ok(Self::Server(server)),
             (Some(_), None) => {
@@ -287,7 +287,7 @@ fn restore(session: &Session, namespace: &Namespace, order: &Order) -> Vec<Strin
     let mut troubles = Vec::new();
     for _ in 0..ROUNDS {
         troubles.clear();
-        open.retain(|inverse| match session.perform(inverse, None) {
+        open.retain(|inverse| match session.perform(inverse) {
             Ok(()) => false,
             // What is to be removed went with something else, or what it hangs on did.
             Err(fault) if fault.code == "not-found" && matches!(inverse, NetworkEffect::Remove { .. }) => false,
@@ -318,7 +318,7 @@ fn bring_back(session: &Session, namespace: &Namespace, there: &[Object]) -> Vec
         };
         if matches!(now, Ok(None)) && !by_itself {
             let put = NetworkEffect::Put { object: object.clone() };
-            troubles.extend(session.perform(&put, None).err().map(|fault| fault.message));
+            troubles.extend(session.perform(&put).err().map(|fault| fault.message));
         }
     }
     troubles

@@ -35,7 +35,8 @@ pub use self::guard::{GuardHelper, keep_guard, listed as guards_in};
 pub(crate) use self::guard::{arm, arm_names, call, confirm, listed, relieve};
 pub use self::namespace::Namespace;
 use self::rtnetlink::Rtnetlink;
-pub use self::session::Session;
+use self::session::Session;
+pub(crate) use self::session::Visit;
 use self::view::View;
 pub use self::watch::NetworkWatches;
 pub(crate) use self::way::touched;
@@ -85,20 +86,21 @@ impl Network {
         looked.unwrap_or_else(|fault| names.iter().map(|_| Err(fault.clone())).collect())
     }
 
-    /// Performs one effect. See [`Session::perform`]. Blocking.
+    /// Performs one effect. The caller has decided on the grant. `before` is what must still be
+    /// there; `None` asks nothing. Blocking.
     ///
     /// # Errors
-    /// As [`Session::perform`].
+    /// `changed`; the kernel refuses; something that the effect needs is not there.
     pub fn perform(&self, effect: &NetworkEffect, before: Option<&Option<Object>>) -> Result<(), Fault> {
-        self.visit()?.perform(effect, before)
+        namespace::on_a_thread(|| self.visit()?.perform(effect, before, &Keys::default()))
     }
 
-    /// Begins a visit, for several effects.
+    /// Begins a visit of this thread, which stays there.
     ///
     /// # Errors
-    /// No thread can be started.
-    pub fn visit(&self) -> Result<Session, Fault> {
-        Session::begin(self.namespace.clone(), self.answers.clone())
+    /// The namespace cannot be entered.
+    pub(crate) fn visit(&self) -> Result<Visit, Fault> {
+        Visit::begin(&self.namespace, self.answers.clone())
     }
 
     /// Where it is.

@@ -1,7 +1,8 @@
-//! A visit to a network for several effects: one thread in the namespace, which looks once
+//! A visit to a network for several effects: a thread in the namespace, which looks once
 //! and keeps what it saw for as long as that is surely still so.
 
 use std::collections::BTreeMap;
+use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -19,52 +20,40 @@ use super::{Namespace, fault, find, links_here, nft, opened, put, sysctl};
 /// so that each of them need not ask for all.
 const FRESH: Duration = Duration::from_millis(100);
 
-struct Job {
-    work: Work,
-    answer: oneshot::Sender<Result<(), Fault>>,
+/// A visit by the thread that begins it, which is in the namespace from then on.
+pub(crate) struct Visit {
+    answers: Option<Arc<PathBuf>>,
+    looked: (Instant, Option<View>),
+    remembered: Remembered,
+    /// Another thread is in another namespace.
+    of_this_thread: PhantomData<*const ()>,
 }
 
-enum Work {
-    /// Perform this, if that is still there, with the values of these secrets.
-    Perform(Box<NetworkEffect>, Option<Box<Option<Object>>>, Arc<Keys>),
-    /// Remember what an interface is set to.
-    Remember(String),
-}
-
-/// The visit. It ends when this is dropped.
-pub struct Session {
-    jobs: mpsc::UnboundedSender<Job>,
-}
-
-impl Session {
-    /// Begins one in a namespace; `answers` is where what nft makes of texts is kept.
-    pub(super) fn begin(namespace: Namespace, answers: Option<Arc<PathBuf>>) -> Result<Self, Fault> {
-        let (jobs, work) = mpsc::unbounded_channel();
-        let failed = |error| Fault::new("io", Blame::Host, format!("cannot start a thread: {error}"));
-        std::thread::Builder::new()
-            .name("network".to_owned())
-            .spawn(move || serve(&namespace, answers.as_ref().map(|folder| folder.as_path()), work))
-            .map_err(failed)?;
-        Ok(Self { jobs })
+impl Visit {
+    /// Takes this thread to a namespace for the rest of its life; `answers` is where what nft makes
+    /// of texts is kept.
+    ///
+    /// # Errors
+    /// There is no such namespace, or this process may not enter it.
+    pub(super) fn begin(namespace: &Namespace, answers: Option<Arc<PathBuf>>) -> Result<Self, Fault> {
+        namespace.stay()?;
+        let (looked, remembered) = ((Instant::now(), None), Remembered::new());
+        Ok(Self { answers, looked, remembered, of_this_thread: PhantomData })
     }
 
-    /// Performs one effect. The caller has decided on the grant. `before` is what must still
-    /// be there; `None` asks nothing. Blocking.
+    /// Performs one effect, with the values of the secrets that it names. The caller has decided on
+    /// the grant. `before` is what must still be there; `None` asks nothing. Blocking.
     ///
     /// # Errors
     /// `changed`; the kernel refuses; something that the effect needs is not there.
-    pub fn perform(&self, effect: &NetworkEffect, before: Option<&Option<Object>>) -> Result<(), Fault> {
-        self.perform_with(effect, before, &Arc::default())
-    }
-
-    /// The same for an effect that names secrets.
-    pub(crate) fn perform_with(
-        &self,
+    pub(crate) fn perform(
+        &mut self,
         effect: &NetworkEffect,
         before: Option<&Option<Object>>,
-        keys: &Arc<Keys>,
+        keys: &Keys,
     ) -> Result<(), Fault> {
-        self.have(Work::Perform(Box::new(effect.clone()), before.cloned().map(Box::new), Arc::clone(keys)))
+        let mut wires = Wires { keys, remembered: &mut self.remembered };
+        perform(&mut self.looked, effect, before, &mut wires, self.answers.as_ref().map(|folder| folder.as_path()))
     }
 
     /// Remembers, for the length of the visit and in memory alone, what an effect would take a
@@ -72,11 +61,55 @@ impl Session {
     ///
     /// # Errors
     /// The interface cannot be asked.
-    pub(super) fn remember(&self, inverse: &NetworkEffect) -> Result<(), Fault> {
+    fn remember(&mut self, inverse: &NetworkEffect) -> Result<(), Fault> {
         match inverse {
-            NetworkEffect::Put { object: Object::Wireguard(set) } => self.have(Work::Remember(set.link.clone())),
+            NetworkEffect::Put { object: Object::Wireguard(set) } => remember(&mut self.remembered, &set.link),
             _ => Ok(()),
         }
+    }
+}
+
+/// A visit that others have made for them, by a thread of its own. It ends when this is dropped.
+pub(super) struct Session {
+    jobs: mpsc::UnboundedSender<Job>,
+}
+
+struct Job {
+    work: Work,
+    answer: oneshot::Sender<Result<(), Fault>>,
+}
+
+enum Work {
+    Perform(Box<NetworkEffect>),
+    Remember(Box<NetworkEffect>),
+}
+
+impl Session {
+    /// Begins one in a namespace.
+    pub(super) fn begin(namespace: Namespace) -> Result<Self, Fault> {
+        let (jobs, work) = mpsc::unbounded_channel();
+        let failed = |error| Fault::new("io", Blame::Host, format!("cannot start a thread: {error}"));
+        std::thread::Builder::new()
+            .name("network".to_owned())
+            .spawn(move || serve(&namespace, work))
+            .map_err(failed)?;
+        Ok(Self { jobs })
+    }
+
+    /// Performs one effect, whatever is there. Blocking.
+    ///
+    /// # Errors
+    /// As [`Visit::perform`].
+    pub(super) fn perform(&self, effect: &NetworkEffect) -> Result<(), Fault> {
+        self.have(Work::Perform(Box::new(effect.clone())))
+    }
+
+    /// See [`Visit::remember`]. Blocking.
+    ///
+    /// # Errors
+    /// As [`Visit::remember`].
+    pub(super) fn remember(&self, inverse: &NetworkEffect) -> Result<(), Fault> {
+        self.have(Work::Remember(Box::new(inverse.clone())))
     }
 
     fn have(&self, work: Work) -> Result<(), Fault> {
@@ -87,18 +120,14 @@ impl Session {
     }
 }
 
-fn serve(namespace: &Namespace, answers: Option<&Path>, mut work: mpsc::UnboundedReceiver<Job>) {
-    let there = namespace.stay();
-    let mut looked = (Instant::now(), None);
-    let mut remembered = Remembered::new();
+fn serve(namespace: &Namespace, mut work: mpsc::UnboundedReceiver<Job>) {
+    let mut visit = Visit::begin(namespace, None);
     while let Some(job) = work.blocking_recv() {
-        let done = there.clone().and_then(|()| match &job.work {
-            Work::Perform(effect, before, keys) => {
-                let mut wires = Wires { keys, remembered: &mut remembered };
-                perform(&mut looked, effect, before.as_deref(), &mut wires, answers)
-            }
-            Work::Remember(link) => remember(&mut remembered, link),
-        });
+        let done = match (&mut visit, &job.work) {
+            (Ok(visit), Work::Perform(effect)) => visit.perform(effect, None, &Keys::default()),
+            (Ok(visit), Work::Remember(inverse)) => visit.remember(inverse),
+            (Err(fault), _) => Err(fault.clone()),
+        };
         // Nobody waits for it any more.
         let _ = job.answer.send(done);
     }

@@ -53,8 +53,8 @@ impl Performer<'_> {
             Some(Precondition::Network { object, .. }) if fresh => Some(object),
             _ => None,
         };
-        let keys = std::sync::Arc::clone(&self.keys);
-        self.session()?.perform_with(network, before, &keys)?;
+        let keys = self.keys;
+        self.visit()?.perform(network, before, keys)?;
         if let (true, Some(EffectBody::Network(inverse))) = (work.job.atomic, effect.inverse.as_deref()) {
             work.undo.push(Undo::Network { index, inverse: inverse.clone() });
         }

@@ -36,7 +36,7 @@ use super::Machine;
 use super::fault::fault;
 use super::folder::Opened;
 use super::look::Looker;
-use crate::network::{Keys, Session};
+use crate::network::{Keys, Visit};
 use crate::right::Right;
 
 /// Contents on their way to the thread that writes.
@@ -78,7 +78,12 @@ pub(super) async fn perform(
     let machine = machine.clone();
     let (right, _waiting) = Right::under(until);
     let keys = keys(groups, blobs);
-    let worker = tokio::task::spawn_blocking(move || Performer::perform(&machine, &jobs, receiver, keys, &right));
+    // A thread of its own: it may go into the machine's network, and stays there.
+    let work = move || Performer::perform(&machine, &jobs, receiver, &keys, &right);
+    let worker = tokio::task::spawn_blocking(|| {
+        let joined = std::thread::scope(|scope| scope.spawn(work).join());
+        joined.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    });
     deliver(groups, blobs, sender).await;
     let ends = match worker.await {
         Ok(ends) => ends,
@@ -95,13 +100,13 @@ fn holds_secret(body: &EffectBody, blobs: &dyn Blobs) -> bool {
 }
 
 /// The values of the secrets that effects on a network name.
-fn keys(groups: &[Group], blobs: &dyn Blobs) -> Arc<Keys> {
+fn keys(groups: &[Group], blobs: &dyn Blobs) -> Keys {
     let effects = groups.iter().flat_map(|group| &group.effects).map(|planned| &planned.effect.body);
     let named = effects.filter_map(|body| match body {
         EffectBody::Network(effect) => Some(effect.secrets()),
         _ => None,
     });
-    Arc::new(named.flatten().map(|name| (name.clone(), blobs.secret(name))).collect())
+    named.flatten().map(|name| (name.clone(), blobs.secret(name))).collect()
 }
 
 /// Hands over contents in the order in which they are needed, a few ahead.
@@ -157,7 +162,7 @@ struct Performer<'m> {
     machine: &'m Machine,
     looker: Looker<'m>,
     contents: mpsc::Receiver<Delivery>,
-    keys: Arc<Keys>,
+    keys: &'m Keys,
     right: &'m Right,
     /// What must be made durable before the end, and which effects rest on it.
     late: BTreeMap<Late, Vec<(usize, usize)>>,
@@ -165,8 +170,8 @@ struct Performer<'m> {
     staged_bytes: u64,
     /// The directories that staged files hold open; neighbours share one.
     staged_folders: Vec<Arc<Opened>>,
-    /// A visit to the network, once an effect is about it.
-    session: Option<Session>,
+    /// The visit to the network, once an effect is about it.
+    visit: Option<Visit>,
 }
 
 impl<'m> Performer<'m> {
@@ -174,7 +179,7 @@ impl<'m> Performer<'m> {
         machine: &'m Machine,
         jobs: &[Job],
         contents: mpsc::Receiver<Delivery>,
-        keys: Arc<Keys>,
+        keys: &'m Keys,
         right: &'m Right,
     ) -> Vec<Vec<EffectEnd>> {
         let mut works: Vec<Work<'_>> = jobs.iter().enumerate().map(|(id, job)| Work::new(id, job)).collect();
@@ -182,20 +187,9 @@ impl<'m> Performer<'m> {
             Ok(looker) => {
                 let late = BTreeMap::new();
                 let staged_folders = vec![];
-                let (staged, staged_bytes, session) = (0, 0, None);
-                Performer {
-                    machine,
-                    looker,
-                    contents,
-                    keys,
-                    right,
-                    late,
-                    staged,
-                    staged_bytes,
-                    staged_folders,
-                    session,
-                }
-                .run(&mut works);
+                let (staged, staged_bytes, visit) = (0, 0, None);
+                Performer { machine, looker, contents, keys, right, late, staged, staged_bytes, staged_folders, visit }
+                    .run(&mut works);
             }
             Err(fault) => {
                 for work in works.iter_mut().filter(|work| !work.ends.is_empty()) {
@@ -354,11 +348,11 @@ impl<'m> Performer<'m> {
     }
 
     /// The visit to the network, begun where there is none yet.
-    fn session(&mut self) -> Result<&Session, Fault> {
-        if self.session.is_none() {
-            self.session = Some(self.machine.network.visit()?);
+    fn visit(&mut self) -> Result<&mut Visit, Fault> {
+        if self.visit.is_none() {
+            self.visit = Some(self.machine.network.visit()?);
         }
-        self.session.as_ref().ok_or_else(|| fault("io", "the network cannot be reached"))
+        self.visit.as_mut().ok_or_else(|| fault("io", "the network cannot be reached"))
     }
 
     /// Compares a precondition with what is there now.

@@ -14,6 +14,7 @@ use super::{Performer, Work, tree};
 use crate::machine::fault::{fault, io};
 use crate::machine::folder::{Entry, EntryKind, Folder as _, Pinned as _};
 use crate::machine::walk::split;
+use crate::network::Keys;
 
 /// What takes one step of an effect back.
 pub(super) enum Undo {
@@ -75,7 +76,7 @@ impl Performer<'_> {
 
     fn take_back_one(&mut self, undo: &Undo) -> Result<(), Fault> {
         let path = match undo {
-            Undo::Network { inverse, .. } => return self.session()?.perform(inverse, None),
+            Undo::Network { inverse, .. } => return self.visit()?.perform(inverse, None, &Keys::default()),
             undo => undo.path().unwrap_or("/"),
         };
         let (folder, name) = self.looker.walker().existing_parent(path)?;
