@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use tidelock_model::inventory::Ownership;
 use tidelock_model::name::Lane;
-use tidelock_model::plan::{Action, FORMAT, Plan, Summary};
+use tidelock_model::plan::{Action, FORMAT, LanePlan, Plan, Summary};
 use tidelock_model::revision::Revision;
 
 use crate::digest::plan_digest;
@@ -66,14 +66,26 @@ pub fn plan(revision: &Revision, mut parts: Vec<LanePart>) -> (Plan, Ledger) {
 /// The part of a plan that is about these lanes. Its groups keep their numbers.
 #[must_use]
 pub fn only(plan: &Plan, lanes: &[Lane]) -> Plan {
+    let of = |lane: &Lane| lanes.contains(lane);
+    let parts: Vec<LanePlan> = plan.lanes.iter().filter(|part| of(&part.lane)).cloned().collect();
+    let stacks = plan.stacks.iter().filter(|stack| lanes.iter().any(|lane| lane.stack == **stack));
+    // Field by field: a copy of the whole first would be of what is left out too.
     let mut part = Plan {
-        lanes: plan.lanes.iter().filter(|part| lanes.contains(&part.lane)).cloned().collect(),
-        changes: plan.changes.iter().filter(|change| lanes.contains(&change.address.lane())).cloned().collect(),
-        groups: plan.groups.iter().filter(|group| lanes.contains(&group.lane)).cloned().collect(),
-        ..plan.clone()
+        format: plan.format.clone(),
+        source: plan.source.clone(),
+        revision: plan.revision.clone(),
+        stacks: stacks.cloned().collect(),
+        digest: plan_digest(&parts),
+        lanes: parts,
+        ownership: plan.ownership,
+        complete: plan.complete,
+        plugins: plan.plugins.clone(),
+        changes: plan.changes.iter().filter(|change| of(&change.address.lane())).cloned().collect(),
+        groups: plan.groups.iter().filter(|group| of(&group.lane)).cloned().collect(),
+        summary: plan.summary.clone(),
+        errors: plan.errors.clone(),
+        warnings: plan.warnings.clone(),
     };
-    part.stacks.retain(|stack| lanes.iter().any(|lane| lane.stack == *stack));
-    part.digest = plan_digest(&part.lanes);
     part.summary = summary(&part);
     part
 }

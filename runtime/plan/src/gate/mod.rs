@@ -90,7 +90,12 @@ impl ApprovedPlan {
     #[must_use]
     pub fn only(&self, lanes: &[Lane]) -> Self {
         let Inner { plan, ledger, approvals } = self.0.as_ref();
-        let approvals = approvals.iter().filter(|approval| lanes.contains(&approval.lane)).cloned().collect();
+        Self::of(plan, ledger, approvals.iter().filter(|approval| lanes.contains(&approval.lane)), lanes)
+    }
+
+    /// The part of a plan that is about these lanes, with what approved it.
+    fn of<'a>(plan: &Plan, ledger: &Ledger, approvals: impl Iterator<Item = &'a Approval>, lanes: &[Lane]) -> Self {
+        let approvals = approvals.cloned().collect();
         Self(Box::new(Inner { plan: assemble::only(plan, lanes), ledger: ledger.only(lanes), approvals }))
     }
 }
@@ -120,8 +125,8 @@ pub fn decide(plan: &Plan, ledger: &Ledger, policy: &Policy, approvals: &[Approv
     let through: Vec<Lane> =
         lanes.iter().filter(|(_, verdict)| *verdict == LaneVerdict::Approved).map(|(lane, _)| lane.clone()).collect();
     let approved = (!through.is_empty()).then(|| {
-        let approvals = words.into_iter().filter(|word| word.yes).cloned().collect();
-        ApprovedPlan(Box::new(Inner { plan: plan.clone(), ledger: ledger.clone(), approvals })).only(&through)
+        let approvals = words.into_iter().filter(|word| word.yes && through.contains(&word.lane));
+        ApprovedPlan::of(plan, ledger, approvals, &through)
     });
     Decision { approved, lanes }
 }
