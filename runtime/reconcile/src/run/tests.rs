@@ -1,29 +1,17 @@
 //! The whole loop with fakes, in milliseconds.
 
-#[path = "tests/approvals.rs"]
 mod approvals;
-#[path = "tests/deferred.rs"]
 mod deferred;
-#[path = "tests/destroy.rs"]
 mod destroy;
-#[path = "tests/holds.rs"]
 mod holds;
-#[path = "tests/leases.rs"]
 mod leases;
-#[path = "tests/looping.rs"]
 mod looping;
 mod overtaken;
-#[path = "tests/pins.rs"]
 mod pins;
-#[path = "tests/rollouts.rs"]
 mod rollouts;
-#[path = "tests/sim.rs"]
 mod sim;
-#[path = "tests/undo.rs"]
 mod undo;
-#[path = "tests/why.rs"]
 mod why;
-#[path = "tests/world.rs"]
 mod world;
 
 use futures::FutureExt as _;
