@@ -25,7 +25,12 @@ impl<'a> File<'a> {
             .map_err(|error| {
                 let message = plain(error.message());
                 let hint = message.starts_with("duplicate key").then(|| twice(text, error.span())).flatten();
-                refuse(name, text, error.span(), message, None, hint)
+                let refused = refuse(name, text, error.span(), message, None, hint);
+                // What cannot be read has no path that would tell.
+                match error.span().is_some_and(|at| sounds_secret(text, at.start)) {
+                    true => unseen(refused),
+                    false => refused,
+                }
             })?
             .into_inner();
         let file = Self { name, text, doc };
@@ -47,7 +52,14 @@ impl<'a> File<'a> {
         let message = plain(error.message());
         let at = error.span();
         let path = at.as_ref().map(|at| path_of(&self.doc, at)).unwrap_or_default();
-        if let Some((found, known)) = unknown(&message, "unknown field ") {
+        match holds_secrets(&path) {
+            true => unseen(self.explained(&message, at, &path)),
+            false => self.explained(&message, at, &path),
+        }
+    }
+
+    fn explained(&self, message: &str, at: Option<Range<usize>>, path: &[String]) -> CliError {
+        if let Some((found, known)) = unknown(message, "unknown field ") {
             let table = path.split_last().map(|(_, table)| table).unwrap_or_default();
             let label = nearest(found, &known).map(|near| format!("did you mean `{near}`?"));
             let hint = format!("{} takes: {}", title(table), known.join(", "));
@@ -60,29 +72,26 @@ impl<'a> File<'a> {
                 Some(hint),
             );
         }
-        if let Some((_, known)) = unknown(&message, "unknown variant ")
-            && known == ["env", "file"]
-        {
+        let of_places =
+            unknown(message, "unknown variant ").is_some_and(|(_, known)| known.starts_with(&["env", "file"]));
+        let kept = kept(path);
+        let of_another_type = ["invalid type: ", "wanted "].iter().any(|begin| message.starts_with(begin));
+        if of_places || kept.is_some() && of_another_type {
+            let path = kept.unwrap_or(path);
             let key = path.last().map_or("password", String::as_str);
             let hint = format!("write it as: {key} = {{ file = \"{key}\" }}, or {key} = {{ env = \"NAME\" }}");
             let message = format!("`{}` says where the value is kept, not what it is", path.join("."));
-            let mut error = refuse(self.name, self.text, at, message, None, Some(hint));
-            // The line holds what is to be secret: its number will do.
-            for shown in error.notes.iter_mut().filter_map(|note| note.shown.as_mut()) {
-                let (line, _) = shown.position();
-                (shown.line, shown.text, shown.span) = (line, String::new(), 0..0);
-            }
-            return error;
+            return unseen(refuse(self.name, self.text, at, message, None, Some(hint)));
         }
-        if let Some((found, known)) = unknown(&message, "unknown variant ") {
+        if let Some((found, known)) = unknown(message, "unknown variant ") {
             let label = nearest(found, &known).map(|near| format!("did you mean {near:?}?"));
             let hint = format!("`{}` takes: {}", path.join("."), known.join(", "));
             let message = format!("{found:?} is nothing that `{}` can be", path.join("."));
             return refuse(self.name, self.text, at, message, label, Some(hint));
         }
         if let Some(field) = message.strip_prefix("missing field `").and_then(|rest| rest.strip_suffix('`')) {
-            let message = format!("{} needs `{field}`", title(&path));
-            let hint = example(&path, field).map(|line| format!("add to {}:\n{line}", title(&path)));
+            let message = format!("{} needs `{field}`", title(path));
+            let hint = example(path, field).map(|line| format!("add to {}:\n{line}", title(path)));
             return refuse(self.name, self.text, at, message, None, hint);
         }
         let kinds = ["invalid type: ", "invalid value: "];
@@ -92,6 +101,7 @@ impl<'a> File<'a> {
             Some((shape(untagged), None))
         });
         if let Some((wanted, found)) = mistaken {
+            let found = found.filter(|_| !holds_secrets(path));
             let found = found.map_or_else(String::new, |found| format!(", not {found}"));
             let message = format!("`{}` should be {wanted}{found}", path.join("."));
             let hint = path
@@ -100,8 +110,48 @@ impl<'a> File<'a> {
                 .map(|line| format!("write it as: {line}"));
             return refuse(self.name, self.text, at, message, None, hint);
         }
-        refuse(self.name, self.text, at, message, None, None)
+        refuse(self.name, self.text, at, message.to_owned(), None, None)
     }
+}
+
+/// The part of a path that leads to where a password or a key is kept, where it leads there.
+fn kept(path: &[String]) -> Option<&[String]> {
+    let words: Vec<&str> = path.iter().map(String::as_str).collect();
+    match words[..] {
+        ["targets", _, "password" | "next_password", ..] => path.get(..3),
+        ["targets", _, "read", "password", ..] | ["targets", _, "key", "secret", ..] => path.get(..4),
+        _ => None,
+    }
+}
+
+/// Whether somebody may have written a secret where a path leads to, though none belongs into the config.
+fn holds_secrets(path: &[String]) -> bool {
+    let words: Vec<&str> = path.iter().map(String::as_str).collect();
+    let there = matches!(
+        words[..],
+        ["sources", _, "auth" | "proxy_auth" | "webhook", ..] | ["secrets", _, ..] | ["targets", _, "key"]
+    );
+    there || kept(path).is_some()
+}
+
+/// Whether a line that is no TOML is about a secret, as far as its words say.
+fn sounds_secret(text: &str, at: usize) -> bool {
+    let start = text.get(..at).and_then(|before| before.rfind('\n')).map_or(0, |before| before + 1);
+    let line = text.get(start..).and_then(|rest| rest.lines().next()).unwrap_or_default();
+    ["password", "secret", "token"].iter().any(|word| line.contains(word))
+}
+
+/// An error without the line that it is about, which holds what is to be secret: its number will do.
+fn unseen(mut error: CliError) -> CliError {
+    for note in &mut error.notes {
+        let Some(shown) = &mut note.shown else { continue };
+        let (line, _) = shown.position();
+        (shown.line, shown.text, shown.span) = (line, String::new(), 0..0);
+        // It would stand below the line.
+        let said = [note.label.take(), note.hint.take()];
+        note.hint = Some(said.into_iter().flatten().collect::<Vec<_>>().join(" ")).filter(|said| !said.is_empty());
+    }
+    error
 }
 
 /// What to do with a table or a key that is there already.

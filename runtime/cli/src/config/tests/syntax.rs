@@ -178,3 +178,29 @@ fn hostile_text_does_not_reach_the_terminal() {
     let text = complaint("\"\\u001b[2J\" = 1\n\"\u{202e}x\" = 2\n");
     assert!(!text.contains('\x1b') && !text.contains('\u{202e}'), "{text:?}");
 }
+
+#[test]
+fn a_secret_that_was_written_into_the_config_is_not_shown() {
+    let dns = "[targets.ns]\ntype = \"dns\"\nhost = \"a\"\nzones = [\"a\"]\n";
+    let server = "[targets.db]\ntype = \"postgres\"\nhost = \"a\"\nuser = \"a\"\n";
+    let source = "[sources.a]\nurl = \"https://a/a\"\n";
+    for (before, line, words) in [
+        (dns, "key = { name = \"k\", secret = \"hunter2\" }", "`targets.ns.key.secret` says where the value is kept"),
+        (dns, "key = \"hunter2\"", "`targets.ns.key` should be a table"),
+        (server, "password = \"hunter2\"", "`targets.db.password` says where the value is kept"),
+        (server, "password = { plain = \"hunter2\" }", "password = { file = \"password\" }"),
+        (server, "password = 4711", "`targets.db.password` says where the value is kept"),
+        (server, "read = { user = \"a\", password = \"hunter2\" }", "`targets.db.read.password` says where"),
+        (server, "password = hunter2", "tidelock.toml:5"),
+        (source, "auth = { password = \"hunter2\" }", "unknown key `password` in [sources.a.auth]"),
+        (source, "auth = { tokn_env = \"hunter2\" }", "did you mean `token_env`?"),
+        (source, "webhook = \"hunter2\"", "`sources.a.webhook` should be a table"),
+        ("[secrets]\n", "a = \"hunter2\"", "`secrets.a` should be a table"),
+        ("[secrets.a]\n", "value = \"hunter2\"", "unknown key `value` in [secrets.a]"),
+    ] {
+        let told = complaint(&format!("{before}{line}\n"));
+        assert!(told.contains(words), "{line}: {told}");
+        assert!(!told.contains("hunter2") && !told.contains("4711"), "{told}");
+        assert!(told.contains(&format!("tidelock.toml:{}", before.lines().count() + 1)), "{told}");
+    }
+}
