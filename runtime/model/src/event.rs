@@ -125,7 +125,7 @@ pub enum RunEvent {
         /// Until then.
         until: Timestamp,
     },
-    /// A guard was told that all is well.
+    /// A guard was told that all is well, or that there is nothing to take back.
     Confirmed {
         /// Who said so; none for the runtime itself, after its proof and checks.
         who: Option<String>,

@@ -196,6 +196,15 @@ pub(crate) async fn relieve(runtime: &Runtime, leases: &Leases, lanes: &[Selecte
     Ok(())
 }
 
+/// Lets a guard go whose lane needs none any more. Says whether that was in time.
+pub(crate) fn release(runtime: &Runtime, lane: &Lane, run: &str, id: &str) -> Result<bool, RunError> {
+    let in_time = runtime.targets.confirm(id)?;
+    if in_time {
+        runtime.emit(Some(run), Some(lane), &RunEvent::Confirmed { who: None })?;
+    }
+    Ok(in_time)
+}
+
 /// Tells the guard of a lane what came of it: `why` is what went wrong, if anything did. Gives
 /// why the target went back, where it did.
 pub(crate) async fn settle(
@@ -206,10 +215,7 @@ pub(crate) async fn settle(
     why: Option<&str>,
 ) -> Result<Option<String>, RunError> {
     let why = match why {
-        None if runtime.targets.confirm(id)? => {
-            runtime.emit(Some(run), Some(lane), &RunEvent::Confirmed { who: None })?;
-            return Ok(None);
-        }
+        None if release(runtime, lane, run, id)? => return Ok(None),
         None => "all was well, and that came too late for the guard".to_owned(),
         Some(why) => {
             runtime.targets.target(&lane.target)?.call_back(id, why).await?;

@@ -18,6 +18,7 @@ use tidelock_model::stack::confirm_ms;
 use tidelock_plan::Ledger;
 use tidelock_plan::gate::ApprovedPlan;
 
+use super::CHANGED;
 use super::gate::ApprovedPass;
 use super::leases::Leases;
 use super::runs::Runs;
@@ -42,6 +43,8 @@ pub(super) struct Performed {
     pub(super) unknown: Vec<(Address, String)>,
     /// Lanes in which groups were not begun any more, and why.
     pub(super) early: BTreeMap<Lane, String>,
+    /// Lanes in which an effect was performed, or may have been.
+    pub(super) wrote: BTreeSet<Lane>,
     /// Lanes that a guard stands over, and its id.
     pub(super) guarded: BTreeMap<Lane, String>,
     /// Sources whose way to Git it touches, and whose servers answered before.
@@ -57,9 +60,17 @@ impl Performed {
             skipped: vec![],
             unknown: vec![],
             early: BTreeMap::new(),
+            wrote: BTreeSet::new(),
             guarded: BTreeMap::new(),
             answered: BTreeSet::new(),
         }
+    }
+
+    /// Whether a lane is as it was: the target refused all of it, since somebody else was ahead of what
+    /// the plan relied on.
+    pub(super) fn was_refused(&self, lane: &Lane) -> bool {
+        let mut faults = self.failures.iter().filter(|(of, _)| of.lane() == *lane).map(|(_, fault)| fault).peekable();
+        faults.peek().is_some() && faults.all(|fault| fault.code == CHANGED) && !self.wrote.contains(lane)
     }
 
     /// Puts what was performed on another target to it.
@@ -70,6 +81,7 @@ impl Performed {
         self.skipped.extend(other.skipped);
         self.unknown.extend(other.unknown);
         self.early.extend(other.early);
+        self.wrote.extend(other.wrote);
         self.guarded.extend(other.guarded);
     }
 }
@@ -257,6 +269,10 @@ async fn waves(
                 intents.into_iter().zip(&outcomes).map(|(intent, outcome)| settled(intent, outcome)).collect();
             runtime.store.settle(lease, runtime.clock.now(), &settled)?;
             let mut ends = Vec::new();
+            let began = |end: &EffectEnd| matches!(end, EffectEnd::Done | EffectEnd::Unknown { .. });
+            if outcomes.iter().flat_map(|outcome| &outcome.effects).any(began) {
+                performed.wrote.insert(lane.clone());
+            }
             for ((group, outcome), settled) in batch.iter().zip(&outcomes).zip(&settled) {
                 if outcome.is_done() {
                     good.insert(group.id);

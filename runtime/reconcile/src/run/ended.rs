@@ -9,7 +9,7 @@ use tidelock_model::run::{Run, RunEnd};
 
 use super::gate::Held;
 use super::record::not_performed;
-use super::{Applied, INTERRUPTED};
+use super::{Applied, CHANGED, INTERRUPTED};
 use crate::error::RunError;
 use crate::runtime::Runtime;
 
@@ -127,7 +127,7 @@ pub(super) fn rest(applied: &Applied, before: Option<&BTreeMap<Lane, usize>>) ->
 /// The lanes in which nothing is wrong but that somebody else changed what the plan relied on: the
 /// target refused that, and planned anew it may go.
 pub(super) fn overtaken(applied: &Applied) -> BTreeSet<Lane> {
-    let is_behind = |fault: &Fault| fault.code == "changed" && fault.retryable;
+    let is_behind = |fault: &Fault| fault.code == CHANGED && fault.retryable;
     let mut lanes: BTreeSet<Lane> =
         applied.failures.iter().filter(|(_, fault)| is_behind(fault)).map(|(of, _)| of.lane()).collect();
     lanes.retain(|lane| {

@@ -52,6 +52,10 @@ pub(crate) use source::enforce;
 /// The code of a fault that somebody's wish to end is.
 const INTERRUPTED: &str = "interrupted";
 
+/// The code of a fault that is somebody else's being ahead: what was relied on is not so any more, and
+/// nothing was done.
+const CHANGED: &str = "changed";
+
 /// After an apply, something is not as the plan said.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mismatch {
@@ -250,13 +254,28 @@ async fn confirmed(
     proven: &prove::Proven,
     unchecked: &mut BTreeMap<Lane, String>,
 ) -> Result<(), RunError> {
+    let performed = &proven.performed;
+    let mut open = Vec::new();
+    for (lane, guard) in &performed.guarded {
+        // Where nothing was written, nothing is to go back, and the lane is planned anew as without a guard.
+        let released = match performed.was_refused(lane) {
+            true => crate::confirm::release(runtime, lane, performed.runs.id(lane), guard),
+            false => Ok(false),
+        };
+        match released {
+            Ok(true) => {}
+            Ok(false) | Err(RunError::Fault(_)) => open.push((lane, guard)),
+            Err(error) => return Err(error),
+        }
+    }
     // By hand it is a person who says that all is well.
     if runtime.confirm_within_ms.is_some() {
         return Ok(());
     }
-    let guarded = proven.performed.guarded.iter();
-    let telling: Vec<_> =
-        guarded.map(|(lane, guard)| told(runtime, leases, plan, proven, unchecked.get(lane), lane, guard)).collect();
+    let telling: Vec<_> = open
+        .into_iter()
+        .map(|(lane, guard)| told(runtime, leases, plan, proven, unchecked.get(lane), lane, guard))
+        .collect();
     let ends: Vec<Result<Option<(Lane, String)>, RunError>> =
         stream::iter(telling).buffered(runtime.at_once()).collect().await;
     for end in ends {

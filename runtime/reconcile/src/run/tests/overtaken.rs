@@ -1,5 +1,6 @@
 //! Somebody else changes what a plan relied on, between the look and the deed.
 
+use tidelock_model::port::GuardState;
 use tidelock_model::run::{RunEnd, Status};
 
 use super::world::{World, lane};
@@ -40,4 +41,34 @@ async fn what_fails_by_itself_is_not_tried_again() {
     world.machine.broken.lock().unwrap().insert("/etc/a".into());
     let applied = world.apply(true).await.unwrap();
     assert_eq!((applied.end, applied.runs.len()), (RunEnd::Partly, 1));
+}
+
+#[tokio::test]
+async fn a_guard_is_let_go_where_nothing_was_written() {
+    let mut world = World::new();
+    world.write("stack.yaml", "name: web\ntargets: local\nrenderer: fake\nconfirm: 30s\n");
+    world.resource("a.json", "a", "/proc/sys/a", "ours0", "");
+    world.machine.ahead.lock().unwrap().insert("/proc/sys/a".into(), (1, "ours".into()));
+    let applied = world.apply(true).await.unwrap();
+    assert_eq!((applied.end, applied.overtaken.len(), applied.unchecked.len()), (RunEnd::Done, 1, 0), "{applied:?}");
+    assert_eq!(world.machine.guards.lock().unwrap().len(), 0, "it waits for nobody");
+
+    // Also where it is a person who would confirm.
+    world.runtime.confirm_within_ms = Some(60_000);
+    world.resource("a.json", "a", "/proc/sys/a", "theirs0", "");
+    world.machine.ahead.lock().unwrap().insert("/proc/sys/a".into(), (1, "theirs".into()));
+    let applied = world.apply(true).await.unwrap();
+    assert_eq!((applied.end, applied.waits.len()), (RunEnd::Done, 0), "{applied:?}");
+}
+
+#[tokio::test]
+async fn a_guard_takes_back_what_was_written_before_somebody_was_ahead() {
+    let world = World::new();
+    world.write("stack.yaml", "name: web\ntargets: local\nrenderer: fake\nconfirm: 30s\n");
+    world.resource("a.json", "a", "/proc/sys/a", "ours", "");
+    world.resource("b.json", "b", "/proc/sys/b", "ours", "");
+    world.machine.ahead.lock().unwrap().insert("/proc/sys/a".into(), (1, "theirs".into()));
+    let applied = world.apply(true).await.unwrap();
+    assert_eq!((applied.end, applied.unchecked.len()), (RunEnd::Partly, 1), "{applied:?}");
+    assert_eq!(world.machine.guards.lock().unwrap()[0].state, GuardState::Restored);
 }

@@ -8,8 +8,9 @@ use tidelock_model::digest::Digest;
 use tidelock_model::effect::{Effect, EffectBody, PathState, Precondition};
 use tidelock_model::error::{Blame, Fault};
 use tidelock_model::name::Name;
+use tidelock_model::network::{NetworkEffect, Object};
 use tidelock_model::plan::{Group, Preview};
-use tidelock_model::port::{Blobs, Target, Targets, Until};
+use tidelock_model::port::{Blobs, Guard, GuardState, Guarded, Target, Targets, Until};
 use tidelock_model::run::{EffectEnd, Outcome};
 
 /// What the fake target holds, and how it misbehaves.
@@ -34,6 +35,12 @@ pub(in crate::run::tests) struct Machine {
     pub(in crate::run::tests) interrupts: Mutex<Option<crate::Interrupt>>,
     /// Whether what is done there touches the way to Git.
     pub(in crate::run::tests) on_the_way: Mutex<bool>,
+    /// Whether it cannot be looked at any more once it was written.
+    pub(in crate::run::tests) blinds: Mutex<bool>,
+    /// Whether its guards do not answer.
+    pub(in crate::run::tests) deaf: Mutex<bool>,
+    /// Guards that stand, and those that took something back.
+    pub(in crate::run::tests) guards: Mutex<Vec<Guarded>>,
     /// What was ever put there.
     pub(in crate::run::tests) contents: Mutex<BTreeMap<Digest, Vec<u8>>>,
 }
@@ -53,6 +60,17 @@ pub(super) struct FakeTargets(pub(super) Arc<Machine>);
 impl Targets for FakeTargets {
     fn target(&self, _: &Name) -> Result<Arc<dyn Target>, Fault> {
         Ok(self.0.clone())
+    }
+
+    fn guards(&self) -> Result<Vec<Guarded>, Fault> {
+        Ok(self.0.guards.lock().unwrap().clone())
+    }
+
+    fn confirm(&self, id: &str) -> Result<bool, Fault> {
+        let mut guards = self.0.guards.lock().unwrap();
+        let before = guards.len();
+        guards.retain(|one| one.guard.id != id || one.state != GuardState::Armed);
+        Ok(guards.len() < before)
     }
 }
 
@@ -100,6 +118,27 @@ impl Target for Machine {
         Ok(if *self.on_the_way.lock().unwrap() { (0..effects.len()).collect() } else { vec![] })
     }
 
+    async fn arm(&self, guard: &Guard) -> Result<(), Fault> {
+        let guarded = Guarded {
+            guard: guard.clone(),
+            state: GuardState::Armed,
+            why: String::new(),
+            written_ms: 1_700_000_000_000,
+        };
+        self.guards.lock().unwrap().push(guarded);
+        Ok(())
+    }
+
+    async fn call_back(&self, id: &str, why: &str) -> Result<(), Fault> {
+        if *self.deaf.lock().unwrap() {
+            return Err(Fault::new("timeout", Blame::Target, "the guard does not answer"));
+        }
+        for one in self.guards.lock().unwrap().iter_mut().filter(|one| one.guard.id == id) {
+            (one.state, one.why) = (GuardState::Restored, why.to_owned());
+        }
+        Ok(())
+    }
+
     async fn sweep(&self, _: &[Effect]) -> Result<usize, Fault> {
         Ok(0)
     }
@@ -108,7 +147,7 @@ impl Target for Machine {
 impl Machine {
     fn one(&self, effect: &Effect, blobs: &dyn Blobs) -> EffectEnd {
         let mut paths = self.paths.lock().unwrap();
-        let path = effect.body.path().unwrap();
+        let path = effect.identity.path().unwrap();
         if self.broken.lock().unwrap().contains(path) {
             return EffectEnd::Failed { fault: Fault::new("io", Blame::Target, format!("{path} is read-only")) };
         }
@@ -129,6 +168,9 @@ impl Machine {
                 assert_eq!(Digest::of(&bytes), *content);
                 self.contents.lock().unwrap().insert(*content, bytes);
                 paths.insert(path.to_owned(), *content);
+            }
+            EffectBody::Network(NetworkEffect::Put { object: Object::Sysctl(setting) }) => {
+                paths.insert(path.to_owned(), setting.value.parse().unwrap());
             }
             EffectBody::Remove { .. } => {
                 paths.remove(path);

@@ -9,6 +9,7 @@ use tidelock_model::effect::{AfterCrash, Attributes, Effect, EffectBody, Precond
 use tidelock_model::error::{Blame, Fault, Place};
 use tidelock_model::kind::{Checked, FieldInfo, KindInfo, ProviderInfo, RendererInfo, Roles};
 use tidelock_model::name::{Identity, Name};
+use tidelock_model::network::{NetworkEffect, Object, Sysctl};
 use tidelock_model::observation::{Observation, Readiness, Subject};
 use tidelock_model::plan::Action;
 use tidelock_model::plugin::PluginRef;
@@ -19,6 +20,9 @@ use tidelock_model::reads::{Question, Read, answer};
 use tidelock_model::resource::RenderedDoc;
 
 use super::machine::{Machine, state};
+
+/// Below it lie settings of the network, which have contents like files.
+const SETTINGS: &str = "/proc/sys/";
 
 fn plugin(name: &str) -> PluginRef {
     PluginRef { name: name.to_owned(), version: "1.0.0".into(), digest: Digest::of(name.as_bytes()) }
@@ -121,6 +125,9 @@ impl Provider for FakeProvider {
     }
 
     async fn observe(&self, subjects: &[Subject]) -> Result<Vec<Observation>, Fault> {
+        if *self.machine.blinds.lock().unwrap() && !self.machine.performed.lock().unwrap().is_empty() {
+            return Err(Fault::new("io", Blame::Target, "it does not answer"));
+        }
         let paths = self.machine.paths.lock().unwrap();
         let after = self.machine.after.lock().unwrap();
         Ok(subjects
@@ -151,10 +158,16 @@ impl Provider for FakeProvider {
             .iter()
             .map(|change| {
                 let path = change.identity.path().unwrap().to_owned();
+                let digest = |desired: &Value| desired.pointer("/content/digest").unwrap().as_str().unwrap().to_owned();
                 let body = match (&change.desired, change.action) {
+                    // What a guard may stand over.
+                    (Some(desired), _) if path.starts_with(SETTINGS) => {
+                        let setting = Sysctl { name: path.clone(), value: digest(desired) };
+                        EffectBody::Network(NetworkEffect::Put { object: Object::Sysctl(setting) })
+                    }
                     (Some(desired), _) => EffectBody::PutFile {
                         path: path.clone(),
-                        content: desired.pointer("/content/digest").unwrap().as_str().unwrap().parse().unwrap(),
+                        content: digest(desired).parse().unwrap(),
                         attributes: Attributes::default(),
                         parents: false,
                         backup: None,
