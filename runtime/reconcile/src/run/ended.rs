@@ -89,11 +89,11 @@ pub(super) fn cut_short(before: Applied, error: RunError) -> Applied {
         _ if interrupted => RunEnd::Interrupted,
         _ => RunEnd::Partly,
     };
-    all.cut_short = match error {
+    all.cut_short.extend(match error {
         RunError::Rejected(problems) => problems,
         RunError::Fault(Fault { message, hint, .. }) => vec![Diagnostic { hint, ..Diagnostic::error(message, None) }],
         error => vec![Diagnostic::error(error.to_string(), None)],
-    };
+    });
     all
 }
 

@@ -21,6 +21,9 @@ use crate::error::RunError;
 use crate::runtime::{Caller, Runtime, Yes};
 use crate::{confirm, holds};
 
+/// The code of a fault that is a plan beyond what was agreed to, in lanes that somebody else was ahead in.
+pub(super) const NOT_AGREED: &str = "not-agreed";
+
 /// What came of the gate.
 pub(super) struct Passed {
     /// The lanes that go on.
@@ -61,7 +64,7 @@ impl Given {
     /// Whether a plan keeps to that.
     ///
     /// # Errors
-    /// It would do something else (`changed`).
+    /// It would do something else ([`NOT_AGREED`]).
     pub(super) fn covers(&self, plan: &Plan) -> Result<(), Fault> {
         let of_them = |change: &&Change| change.is_change() && self.overtaken.contains(&change.address.lane());
         let beyond = |change: &&Change| !self.agreed.iter().any(|agreed| covers(agreed, change));
@@ -72,7 +75,7 @@ impl Given {
                     "somebody else changed {} meanwhile, and what would be done about it now was not agreed to",
                     change.address
                 );
-                Err(Fault::new("changed", Blame::Target, message).hint("plan again, and apply that"))
+                Err(Fault::new(NOT_AGREED, Blame::Target, message).hint("plan again, and apply that"))
             }
         }
     }

@@ -152,6 +152,12 @@ pub async fn apply(
             let open: BTreeSet<Lane> = behind.iter().chain(rest.keys()).chain(&overtaken).cloned().collect();
             let more = match further(runtime, selection, &fetched, &open, who, caller, &mut given).await {
                 Ok(more) => more,
+                // What somebody else made of these is for a person to see. The others go on.
+                Err(RunError::Fault(fault)) if fault.code == gate::NOT_AGREED => {
+                    applied = ended::cut_short(applied, fault.into());
+                    overtaken.clear();
+                    continue;
+                }
                 Err(error) => return Ok(ended::cut_short(applied, error)),
             };
             let left = rollout::to_go_on(&more);

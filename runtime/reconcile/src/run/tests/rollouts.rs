@@ -147,6 +147,21 @@ async fn a_target_that_goes_away_is_the_failure_of_its_own_lanes() {
 }
 
 #[tokio::test]
+async fn somebody_who_was_ahead_on_one_target_holds_up_no_other() {
+    let (world, fleet) = fleet(2, "rollout: { first: 2 }\n").await;
+    for (file, path) in [("a", "/etc/a"), ("b", "/etc/b"), ("c", "/etc/c")] {
+        world.resource(&format!("{file}.json"), file, path, "two", "");
+    }
+    let [t0, t1] = ["t0", "t1"].map(|target| &fleet.machines[&name(target)]);
+    t0.ahead.lock().unwrap().insert("/etc/a".into(), (1, "theirs".into()));
+    t1.after.lock().unwrap().insert("/etc/b".into(), "/etc/c".into());
+    let applied = world.apply(true).await.unwrap();
+    assert_eq!((applied.end, applied.cut_short.len(), applied.failures.len()), (RunEnd::Partly, 1, 1), "{applied:?}");
+    assert!(t1.paths.lock().unwrap().contains_key("/etc/b"), "the rest of the other went on");
+    assert_eq!(t0.paths.lock().unwrap()["/etc/a"], Digest::of(b"theirs0"));
+}
+
+#[tokio::test]
 async fn whoever_ends_it_between_two_batches_is_told_what_was_done() {
     let (world, fleet) = fleet(3, "rollout: { first: 1, then: 1 }\n").await;
     world.resource("a.json", "a", "/etc/a", "two", "");
