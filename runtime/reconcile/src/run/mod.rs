@@ -121,7 +121,7 @@ pub async fn plan(runtime: &Runtime, selection: &Selection, options: &PlanOption
 /// run goes on in further passes, at the same revision and under the same yes. What could
 /// not be planned before the rest of its lane was done is planned then, and asks for a yes
 /// of its own. What somebody else was ahead of is planned anew too, as long as nothing else comes of it
-/// than what was agreed to.
+/// than what was agreed to; a saved plan is not.
 ///
 /// # Errors
 /// See [`RunError`]. Failures of single changes are in [`Applied`].
@@ -141,7 +141,9 @@ pub async fn apply(
     let mut applied = pass(runtime, &fetched, lanes, who, caller, saved, &mut given).await?;
     if let Caller::Once(_) = caller {
         let (mut behind, mut rest) = (rollout::to_go_on(&applied), ended::rest(&applied, None));
-        let (mut overtaken, mut tries) = (ended::overtaken(&applied), 0);
+        // Of a saved plan that very one is applied, or nothing.
+        let ahead = |applied: &Applied| if saved.is_none() { ended::overtaken(applied) } else { BTreeSet::new() };
+        let (mut overtaken, mut tries) = (ahead(&applied), 0);
         while !(behind.is_empty() && rest.is_empty() && overtaken.is_empty()) {
             if !overtaken.is_empty() {
                 runtime.clock.sleep(OVERTAKEN_MS << tries).await;
@@ -164,7 +166,7 @@ pub async fn apply(
             // Nobody got there: what is left waits for something else.
             let stuck = rest.is_empty() && overtaken.is_empty() && left.len() >= behind.len();
             rest = ended::rest(&more, Some(&rest));
-            let again = if tries < OVERTAKEN { ended::overtaken(&more) } else { BTreeSet::new() };
+            let again = if tries < OVERTAKEN { ahead(&more) } else { BTreeSet::new() };
             applied = ended::further(applied, more, &open, &overtaken);
             if stuck && rest.is_empty() && again.is_empty() {
                 break;

@@ -36,6 +36,15 @@ async fn what_somebody_else_did_just_so_need_not_be_done() {
 }
 
 #[tokio::test]
+async fn a_saved_plan_is_applied_as_it_was_reviewed_or_not_at_all() {
+    let world = ahead(1, "ours");
+    let saved = world.plan().await.unwrap();
+    let applied = world.apply_saved(&saved).await.unwrap();
+    assert_eq!((applied.end, applied.runs.len(), applied.overtaken.len()), (RunEnd::Partly, 1, 0));
+    assert_eq!(applied.failures.len(), 1);
+}
+
+#[tokio::test]
 async fn what_fails_by_itself_is_not_tried_again() {
     let world = ahead(0, "");
     world.machine.broken.lock().unwrap().insert("/etc/a".into());
