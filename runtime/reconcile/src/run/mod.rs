@@ -215,8 +215,7 @@ async fn pass(
         }
         Caller::Loop => Leases::take(runtime, &lanes.selected, who)?,
     };
-    crate::confirm::relieve(runtime, &leases, &lanes.selected).await?;
-    crate::recover::open_intents(runtime, &leases, &lanes.selected).await?;
+    let lanes = left_behind(runtime, fetched, &leases, lanes).await?;
     let pass = plan::pass(runtime, fetched, lanes).await?;
     let pass = plan::with_previews(runtime, pass).await?;
     given.covers(&pass.plan)?;
@@ -251,6 +250,33 @@ async fn pass(
         _ => None,
     };
     ended::together(runtime, whole, done, held, unchecked, who)
+}
+
+/// Brings to an end what guards and runs left behind that are gone. A lane in which that cannot be done
+/// is held up, and holds up no other.
+async fn left_behind(
+    runtime: &Runtime,
+    fetched: &Fetched,
+    leases: &Leases,
+    mut lanes: source::Lanes,
+) -> Result<source::Lanes, RunError> {
+    let number = lanes.selected.len();
+    for selected in std::mem::take(&mut lanes.selected) {
+        let one = std::slice::from_ref(&selected);
+        let ended = match crate::confirm::relieve(runtime, leases, one).await {
+            Ok(()) => crate::recover::open_intents(runtime, leases, one).await,
+            error => error,
+        };
+        match ended {
+            Ok(()) => lanes.selected.push(selected),
+            Err(error) => {
+                plan::hold(runtime, fetched, &selected, error, number, &mut lanes.errors)?;
+                // What it claims is not for others to prune.
+                lanes.others.push(selected);
+            }
+        }
+    }
+    Ok(lanes)
 }
 
 /// Tells the guards what came of their lanes, at once: none runs out of time while another is told.
@@ -312,6 +338,10 @@ async fn told(
         None => way::cut_off(runtime, leases, plan, &performed.answered, lane).await,
     };
     let told = crate::confirm::settle(runtime, lane, performed.runs.id(lane), guard, why.as_deref());
-    let back = leases.kept_while(runtime, told).await?;
-    Ok(back.map(|why| (lane.clone(), format!("taken back: {why}"))))
+    let said = match leases.kept_while(runtime, told).await {
+        // It goes back by itself: only when is not known, and what became of other lanes is recorded.
+        Err(RunError::Fault(fault)) => Some(format!("its guard cannot be told: {}", fault.message)),
+        back => back?.map(|why| format!("taken back: {why}")),
+    };
+    Ok(said.map(|said| (lane.clone(), said)))
 }

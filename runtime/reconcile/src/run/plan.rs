@@ -147,7 +147,7 @@ async fn wished(
 }
 
 /// Keeps a lane's error for the plan, or passes it on where it is the only lane or not the lane's.
-fn hold(
+pub(super) fn hold(
     runtime: &Runtime,
     fetched: &Fetched,
     selected: &Selected,

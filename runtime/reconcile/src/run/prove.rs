@@ -61,7 +61,14 @@ async fn on_target(
         let mut waited = 0;
         let mut pause = 50;
         loop {
-            let failing = unlike(runtime, lane, &open).await?;
+            let failing = match unlike(runtime, lane, &open).await {
+                // A target that does not answer any more is the failure of its own lanes.
+                Err(RunError::Fault(fault)) => {
+                    let why = format!("it could not be looked at again: {}", fault.message);
+                    open.iter().map(|change| (*change, why.clone())).collect()
+                }
+                failing => failing?,
+            };
             let patience = |change: &Change| {
                 lane.rendered.kinds.get(&change.kind).is_some_and(|info| u64::from(info.settle_ms) > waited)
             };

@@ -81,3 +81,16 @@ async fn a_guard_takes_back_what_was_written_before_somebody_was_ahead() {
     assert_eq!((applied.end, applied.unchecked.len()), (RunEnd::Partly, 1), "{applied:?}");
     assert_eq!(world.machine.guards.lock().unwrap()[0].state, GuardState::Restored);
 }
+
+#[tokio::test]
+async fn a_guard_that_does_not_answer_hides_nothing_of_what_was_done() {
+    let world = World::new();
+    world.write("stack.yaml", "name: web\ntargets: local\nrenderer: fake\nconfirm: 30s\n");
+    world.resource("a.json", "a", "/proc/sys/a", "ours", "");
+    world.resource("b.json", "b", "/etc/b", "ours", "");
+    world.machine.broken.lock().unwrap().insert("/proc/sys/a".into());
+    *world.machine.deaf.lock().unwrap() = true;
+    let applied = world.apply(true).await.unwrap();
+    assert_eq!((applied.end, applied.runs[0].ended.is_some()), (RunEnd::Partly, true), "{applied:?}");
+    assert!(applied.unchecked[0].1.starts_with("its guard cannot be told"), "{applied:?}");
+}

@@ -9,7 +9,7 @@ use tidelock_model::digest::Digest;
 use tidelock_model::event::RunEvent;
 use tidelock_model::hold::{HoldKind, Scope};
 use tidelock_model::name::{Lane, Name};
-use tidelock_model::port::Filter;
+use tidelock_model::port::{Filter, Guard, GuardState, Guarded};
 use tidelock_model::run::{RunEnd, Status};
 
 use super::leases::OnTheWall;
@@ -144,6 +144,35 @@ async fn a_target_that_goes_away_is_the_failure_of_its_own_lanes() {
     fleet.gone.lock().unwrap().clear();
     assert_eq!(world.apply(true).await.unwrap().end, RunEnd::Done);
     assert_eq!(fleet.with("two").len(), 3);
+}
+
+#[tokio::test]
+async fn a_guard_that_is_gone_and_cannot_be_stood_in_for_holds_up_its_own_target() {
+    let (world, fleet) = fleet(2, "rollout: { first: 2 }\n").await;
+    world.resource("a.json", "a", "/etc/a", "two", "");
+    let lane = Lane { source: name("infra"), stack: name("web"), target: name("t1") };
+    let (until, effects, tried) = (jiff::Timestamp::UNIX_EPOCH, vec![], vec![]);
+    let guard = Guard { id: "a-run".into(), lane, within_ms: 1, until, effects, tried };
+    // The fakes of a fleet have none of their own.
+    *fleet.guards.lock().unwrap() = vec![Guarded { guard, state: GuardState::Gone, why: String::new(), written_ms: 0 }];
+    let applied = world.apply(true).await.unwrap();
+    assert_eq!((applied.end, fleet.with("two")), (RunEnd::Partly, vec!["t0".to_owned()]), "{applied:?}");
+    assert!(applied.plan.errors[0].message.contains("t1"), "{:?}", applied.plan.errors);
+    assert_eq!(lane_of(&world, "t1").0, Status::Failed);
+}
+
+#[tokio::test]
+async fn a_target_that_goes_away_before_it_is_proved_is_the_failure_of_its_own_lanes() {
+    let (world, fleet) = fleet(2, "rollout: { first: 2 }\n").await;
+    world.resource("a.json", "a", "/etc/a", "two", "");
+    let t1 = &fleet.machines[&name("t1")];
+    t1.performed.lock().unwrap().clear();
+    *t1.blinds.lock().unwrap() = true;
+    let applied = world.apply(true).await.unwrap();
+    assert_eq!((applied.end, applied.mismatches.len()), (RunEnd::Partly, 1), "{applied:?}");
+    assert!(applied.mismatches[0].why.contains("could not be looked at again: it does not answer"), "{applied:?}");
+    assert!(applied.runs.iter().all(|run| run.ended.is_some()), "what each did is recorded");
+    assert_eq!([lane_of(&world, "t0").0, lane_of(&world, "t1").0], [Status::Converged, Status::Failed]);
 }
 
 #[tokio::test]
