@@ -30,6 +30,23 @@ fn a_pattern_that_means_no_target_is_a_warning_with_a_whole_sentence() {
 }
 
 #[test]
+fn a_module_that_is_not_there_is_an_error_with_its_place() {
+    let site = site();
+    site.repo().write("modules/motd/b.yaml", "kind: server.file\nname: b\nspec: { path: /srv/b, content: b }\n");
+    let stack = |from: &str| format!("name: web\ntargets: local\nfrom: {from}\n");
+    for (from, says, hint) in [
+        ("/modules/mtd", "from /modules/mtd, and there is no such folder", "did you mean /modules/motd?"),
+        ("modules/motd", "from /web/modules/motd, and there is no such folder", "with a slash first"),
+        ("/modules/motd/b.yaml", "from /modules/motd/b.yaml, which is a file", "with a slash first"),
+    ] {
+        site.repo().write("web/stack.yaml", stack(from)).commit(from);
+        let _ = site.tidelock(["plan"]).run().exit(1).says("web/stack.yaml:3").says(says).says(hint);
+    }
+    site.repo().write("web/stack.yaml", stack("/modules/motd")).commit("As it is");
+    let _ = site.tidelock(["plan"]).run().ok().says("server.file/b");
+}
+
+#[test]
 fn a_renderer_and_a_kind_that_do_not_fit_are_shown_in_their_files() {
     let site = site();
     site.repo().write("web/stack.yaml", "name: web\ntargets: local\nrenderer: jinjaa\n").commit("A slip");

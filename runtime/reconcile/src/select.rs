@@ -8,13 +8,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use globset::GlobMatcher;
 use tidelock_model::config::{AllowDecl, Config, TargetDecl};
-use tidelock_model::error::{Diagnostic, Fault, Place};
+use tidelock_model::error::{Diagnostic, Fault};
 use tidelock_model::grant::glob;
 use tidelock_model::name::{Kind, Lane, Name};
 use tidelock_model::stack::{Selector, Stack};
 
 use crate::error::RunError;
 use crate::read::nearest;
+use crate::read::stack::place;
 
 /// A lane that will be looked at.
 #[derive(Debug, Clone)]
@@ -198,11 +199,6 @@ fn undeclared(config: &Config, stack: &Stack) -> Vec<Diagnostic> {
         Diagnostic::error(message, Some(place(stack))).at("/targets").hint(hint)
     };
     strangers.map(problem).collect()
-}
-
-/// Where a stack begins to speak of itself.
-fn place(stack: &Stack) -> Place {
-    Place { file: stack.file(), line: 1, column: 1 }
 }
 
 /// The lines that would allow a stack on a target.

@@ -14,6 +14,12 @@ use super::yaml;
 /// The file that makes a directory a stack.
 pub const FILE: &str = "stack.yaml";
 
+/// Where a stack begins to speak of itself.
+#[must_use]
+pub fn place(stack: &Stack) -> Place {
+    Place { file: stack.file(), line: 1, column: 1 }
+}
+
 /// Reads the text of a `stack.yaml`.
 ///
 /// # Errors

@@ -9,13 +9,16 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use tidelock_model::desired::ModuleAt;
-use tidelock_model::error::{Diagnostic, Place};
+use tidelock_model::error::Diagnostic;
 use tidelock_model::name::Name;
-use tidelock_model::port::{Fetched, KnownModule, Source, SourceError, Want};
+use tidelock_model::port::{Fetched, KnownModule, Source, SourceError, TreeEntry, Want};
 use tidelock_model::revision::{Revision, Signature, SourceNotice};
 use tidelock_model::stack::{Fixed, Stack};
 
 use crate::error::RunError;
+use crate::read::nearest;
+use crate::read::resource::with_snippet;
+use crate::read::stack::place;
 use crate::runtime::Runtime;
 
 /// A stack's module at its own revision.
@@ -37,11 +40,11 @@ pub(super) async fn of(
     stack: &Stack,
     keep: bool,
 ) -> Result<Option<Module>, RunError> {
-    let Some(rev) = stack.module_rev() else { return Ok(None) };
-    let wrong = |why: Wrong| {
-        let problem = Diagnostic::error(why.message, Some(Place::file(stack.file()))).at("/from/rev");
-        RunError::Rejected(vec![Diagnostic { hint: why.hint, ..problem }])
+    let Some(rev) = stack.module_rev() else {
+        there(files, stack)?;
+        return Ok(None);
     };
+    let wrong = |why: Wrong| why.at("/from/rev", stack, files);
     let source = &files.revision.source;
     let port = runtime.sources.get(source).ok_or_else(|| wrong(Wrong::new(format!("there is no source {source}"))))?;
     let fixed = Fixed::parse(rev).map_err(|message| wrong(Wrong::new(message)))?;
@@ -65,6 +68,33 @@ pub(super) async fn of(
     Ok(Some(Module { fetched, at }))
 }
 
+/// A module that is a folder of the revision has to be one: a mistyped path would else be a stack
+/// without resources.
+fn there(files: &Fetched, stack: &Stack) -> Result<(), RunError> {
+    let path = stack.module();
+    if stack.decl.from.is_none() || path.is_empty() {
+        return Ok(());
+    }
+    let found = files.tree.entry(&path)?;
+    if found.as_ref().is_some_and(TreeEntry::is_dir) {
+        return Ok(());
+    }
+    let name = &stack.decl.name;
+    let message = match found {
+        Some(_) => format!("stack {name} is rendered from /{path}, which is a file"),
+        None => format!("stack {name} is rendered from /{path}, and there is no such folder"),
+    };
+    let (parent, last) = path.rsplit_once('/').unwrap_or(("", &path));
+    let beside = files.tree.list(parent)?.unwrap_or_default();
+    let folders = beside.iter().filter(|entry| entry.is_dir()).map(|entry| entry.name.as_str());
+    let near = nearest(last, folders).map(|near| match parent {
+        "" => format!("did you mean /{near}?"),
+        parent => format!("did you mean /{parent}/{near}?"),
+    });
+    let usual = || "`from` is a path from the stack's folder, or with a slash first from the source's root".to_owned();
+    Err(Wrong { message, hint: Some(near.unwrap_or_else(usual)) }.at("/from", stack, files))
+}
+
 /// Why a module cannot be had.
 struct Wrong {
     message: String,
@@ -78,6 +108,14 @@ impl Wrong {
 
     fn hint(self, hint: String) -> Self {
         Self { hint: Some(hint), ..self }
+    }
+
+    /// As the problem of a field of `stack.yaml`.
+    fn at(self, field: &str, stack: &Stack, files: &Fetched) -> RunError {
+        let problem = Diagnostic::error(self.message, Some(place(stack))).at(field);
+        let mut problem = Diagnostic { hint: self.hint, ..problem };
+        with_snippet(&mut problem, files.tree.as_ref());
+        RunError::Rejected(vec![problem])
     }
 }
 

@@ -21,7 +21,7 @@ use super::module::{self, Module};
 use crate::contents::BlobSet;
 use crate::error::RunError;
 use crate::read::values::{Layers, layers};
-use crate::read::{nearest, resource};
+use crate::read::{nearest, resource, stack};
 use crate::runtime::{Runtime, Selection};
 use crate::secrets;
 use crate::select::{Selected, kind_allowed, mistyped_kind};
@@ -131,9 +131,8 @@ fn unknown_renderer(fault: Fault, stack: &Fetched, selected: &Selected) -> RunEr
     if fault.code != "not-found" {
         return fault.into();
     }
-    let place = Place { file: selected.stack.file(), line: 1, column: 1 };
     let message = format!("stack {}: {}", selected.stack.decl.name, fault.message);
-    let problem = Diagnostic { hint: fault.hint, ..Diagnostic::error(message, Some(place)) };
+    let problem = Diagnostic { hint: fault.hint, ..Diagnostic::error(message, Some(stack::place(&selected.stack))) };
     reject(vec![problem.at("/renderer")], stack)
 }
 
