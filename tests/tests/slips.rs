@@ -47,6 +47,23 @@ fn a_module_that_is_not_there_is_an_error_with_its_place() {
 }
 
 #[test]
+fn files_of_resources_that_belong_to_no_stack_are_warned_of_once() {
+    let site = site();
+    for name in ["a", "b", "c", "d"] {
+        let text = format!("kind: server.file\nname: {name}\nspec: {{ path: /srv/{name}, content: x }}\n");
+        site.repo().write(&format!("extra/{name}.yaml"), text);
+    }
+    site.repo().write("k8s/app.yaml", "kind: Deployment\n");
+    site.repo().commit("Beside the stacks");
+    let ran = site.tidelock(["plan"]).run().ok();
+    let ran = ran.says("4 files hold resources and belong to no stack").says("extra/a.yaml").says("and 1 more");
+    assert_eq!(ran.never_says("app.yaml").story().matches("belong to no stack").count(), 1);
+    let _ = site.tidelock(["plan", "web"]).run().ok().never_says("belong to no stack");
+    site.repo().write("web/stack.yaml", "name: web\ntargets: local\nfrom: /extra\n").commit("From there");
+    let _ = site.tidelock(["plan"]).run().ok().never_says("belong to no stack");
+}
+
+#[test]
 fn a_renderer_and_a_kind_that_do_not_fit_are_shown_in_their_files() {
     let site = site();
     site.repo().write("web/stack.yaml", "name: web\ntargets: local\nrenderer: jinjaa\n").commit("A slip");

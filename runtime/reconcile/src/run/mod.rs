@@ -6,6 +6,7 @@ mod check;
 mod destroy;
 mod ended;
 mod gate;
+mod guess;
 mod leases;
 mod look;
 mod module;

@@ -5,11 +5,12 @@ use std::sync::Arc;
 
 use tidelock_model::error::{Diagnostic, Severity};
 use tidelock_model::event::RunEvent;
-use tidelock_model::name::{Kind, Lane, Name};
-use tidelock_model::port::{Fetched, Source, Tree, Want};
+use tidelock_model::name::{Lane, Name};
+use tidelock_model::port::{Fetched, Source, Want};
 use tidelock_model::revision::{Revision, Signature, SourceNotice};
 use tidelock_model::stack::{Stack, StackPolicy};
 
+use super::guess;
 use crate::error::RunError;
 use crate::pins::Pins;
 use crate::read::resource::with_snippet;
@@ -197,33 +198,6 @@ pub(super) fn may_be_applied(runtime: &Runtime, fetched: &Fetched) -> Result<(),
     Ok(())
 }
 
-/// The most files that are looked through for kinds, and their greatest size, in bytes.
-const LOOKED_THROUGH: (usize, u64) = (100, 1 << 20);
-
-/// The kinds that files of a stack's module name, sorted: a guess, since nothing is rendered that
-/// is not allowed.
-fn kinds_in(tree: &dyn Tree, stack: &Stack) -> Vec<String> {
-    let module = stack.module();
-    let files = tree.glob(&module, "**/*.{yaml,yml,j2,jinja,json}").unwrap_or_default();
-    let mut kinds = BTreeSet::new();
-    for file in files.iter().take(LOOKED_THROUGH.0) {
-        let path = if module.is_empty() { file.clone() } else { format!("{module}/{file}") };
-        if tree.digest(&path).is_ok_and(|found| found.is_none_or(|(_, size)| size > LOOKED_THROUGH.1)) {
-            continue;
-        }
-        let Ok(Some(bytes)) = tree.read(&path) else { continue };
-        for line in String::from_utf8_lossy(&bytes).lines() {
-            let line = line.trim_start().trim_start_matches("- ").trim_start_matches(['"', '{', ' ']);
-            let Some(rest) = line.strip_prefix("kind") else { continue };
-            let Some(rest) = rest.trim_start_matches(['"', ' ']).strip_prefix(':') else { continue };
-            let word =
-                rest.trim_start_matches([' ', '"', '\'']).split([' ', '"', '\'', ',', '}']).next().unwrap_or_default();
-            kinds.extend(Kind::new(word).ok().map(|kind| kind.to_string()));
-        }
-    }
-    kinds.into_iter().collect()
-}
-
 /// Reads the stacks of a revision, and of those that stacks are pinned to, and chooses the
 /// lanes that are meant.
 pub(super) async fn lanes(runtime: &Runtime, selection: &Selection, fetched: &Fetched) -> Result<Lanes, RunError> {
@@ -240,7 +214,7 @@ pub(super) async fn lanes(runtime: &Runtime, selection: &Selection, fetched: &Fe
         &stacks,
         &selection.stacks,
         &selection.targets,
-        &|stack| kinds_in(fetched.tree.as_ref(), stack),
+        &|stack| guess::kinds_in(fetched.tree.as_ref(), stack),
     ) {
         Ok(chosen) => chosen,
         // The stack that was named may be the one that cannot be read.
@@ -276,8 +250,12 @@ pub(super) async fn lanes(runtime: &Runtime, selection: &Selection, fetched: &Fe
     if targets.is_empty() {
         others.clear();
     }
-    let unread = unread.into_iter().collect();
+    let unread: Vec<String> = unread.into_iter().collect();
     let whole = selection.stacks.is_empty() && selection.targets.is_empty();
+    // A stack that cannot be read may be the one that they are for.
+    if whole && !runtime.looping && unread.is_empty() {
+        warnings.extend(guess::outside(fetched.tree.as_ref(), &stacks));
+    }
     let before = BTreeMap::new();
     Ok(Lanes { selected, others, stacks, whole, destroys: false, unread, warnings, errors, pins, before })
 }
