@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 use tidelock_host::{Described, Host, Lock};
+use tidelock_model::effect::shown;
+use tidelock_model::grant::GrantDecl;
 use tidelock_model::kind::KindInfo;
 use tidelock_model::limits::Limits;
 use tidelock_model::plugin::PluginFacts;
@@ -141,15 +143,7 @@ fn inspect(
         None => text.push_str(&format!("\nGranted: nothing ([grants.{name}] is not in the config)\n")),
         Some(grants) => {
             text.push_str("\nGranted:\n");
-            for grant in grants.iter() {
-                text.push_str(&format!("  - on {}: paths {}\n", grant.targets.join(", "), listed(&grant.paths)));
-                for argv in &grant.exec {
-                    text.push_str(&format!("    runs {}\n", tidelock_model::effect::shown(argv)));
-                }
-                for argv in &grant.exec_read {
-                    text.push_str(&format!("    looks with {}\n", tidelock_model::effect::shown(argv)));
-                }
-            }
+            grants.iter().for_each(|grant| text.push_str(&granted(grant)));
         }
     }
     text.push_str("\nLimits of one call:\n");
@@ -220,8 +214,27 @@ fn told(described: &Described, name: &str, context: &Context) -> String {
     }
 }
 
-fn listed(paths: &[String]) -> String {
-    if paths.is_empty() { "none".to_owned() } else { paths.join(", ") }
+/// What one table of grants opens: its targets, and a line for each key that opens something.
+fn granted(grant: &GrantDecl) -> String {
+    let mut text = format!("  - on {}\n", one_line(&grant.targets.join(", ")));
+    let given = serde_json::to_value(grant).unwrap_or_default();
+    if grant.keys().next().is_none() {
+        text.push_str("    nothing\n");
+    }
+    let mut line = |key: &str, value: &str| text.push_str(&format!("    {key:<13} {}\n", one_line(value)));
+    for key in grant.keys() {
+        match key {
+            "exec" => grant.exec.iter().for_each(|argv| line(key, &shown(argv))),
+            "exec_read" => grant.exec_read.iter().for_each(|argv| line(key, &shown(argv))),
+            _ => match &given[key] {
+                Value::Array(words) => {
+                    line(key, &words.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(", "));
+                }
+                other => line(key, &other.to_string()),
+            },
+        }
+    }
+    text
 }
 
 fn limits_text(limits: &Limits) -> String {
@@ -271,4 +284,32 @@ fn accept(
         return context.out.json(&json!({ "format": "tidelock.accepted/1", "accepted": accepted }));
     }
     context.out.text(&text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_key_of_a_grant_is_told() {
+        let decl = json!({
+            "targets": ["db-*", "db"], "databases": ["shop"], "sql": ["role:shop*", "schema:shop/**"],
+            "tables": ["inet filter"], "exec": [["/bin/true"], ["/bin/a", "**"]], "special_modes": true,
+        });
+        let lines = granted(&serde_json::from_value(decl).unwrap());
+        assert_eq!(
+            lines.lines().collect::<Vec<_>>(),
+            [
+                "  - on db-*, db",
+                "    exec          /bin/true",
+                "    exec          /bin/a '**'",
+                "    special_modes true",
+                "    databases     shop",
+                "    sql           role:shop*, schema:shop/**",
+                "    tables        inet filter",
+            ]
+        );
+        let nothing = granted(&serde_json::from_value(json!({ "targets": ["a"] })).unwrap());
+        assert!(nothing.contains("nothing"), "{nothing}");
+    }
 }
