@@ -156,6 +156,30 @@ fn a_plan_of_a_pull_request_reads_no_secret() {
 }
 
 #[test]
+fn a_plan_of_a_pull_request_takes_no_secret_for_a_change() {
+    let site = site(FILE);
+    site.world().secret("secrets/db", FIRST);
+    site.apply();
+    let app = |more: &str, content: &str| {
+        format!("kind: server.file\nname: app\nspec:\n  path: /srv/app.env\n{more}  content: {content}\n")
+    };
+    let same = "{ $parts: [\"user=app\\npassword=\", { $secret: app/db }, \"\\n\"] }";
+    let pulled = |branch: &str, file: &str, text: &str| {
+        site.repo().git(["checkout", "-q", "-b", branch, "main"]);
+        site.repo().write(file, text).commit(branch);
+        let plan = site.tidelock(["plan", "--rev", branch, "--base", "main", "--full"]).run().ok();
+        site.repo().git(["checkout", "-q", "main"]);
+        plan.never_says(FIRST)
+    };
+    let beside = pulled("beside", "web/b.yaml", "kind: server.file\nname: b\nspec: { path: /srv/b, content: b }\n");
+    let _ = beside.says("server.file/b").never_says("server.file/app").never_says("left out here");
+    let mode = pulled("mode", "web/app.yaml", &app("  mode: \"0640\"\n", same));
+    let _ = mode.says("0640").never_says("content:");
+    let other = pulled("other", "web/app.yaml", &app("", "{ $parts: [\"key=\", { $secret: app/db }] }"));
+    let _ = other.says("server.file/app").says("content");
+}
+
+#[test]
 fn a_file_that_age_encrypted_stands_in_git_beside_the_stack() {
     let key = age::x25519::Identity::generate();
     let site = site("");

@@ -9,6 +9,7 @@ use tidelock_model::desired::Desired;
 use tidelock_model::digest::Digest;
 use tidelock_model::error::{Blame, Diagnostic, Fault};
 use tidelock_model::grant::glob;
+use tidelock_model::inventory::InventoryEntry;
 use tidelock_model::observation::{Observation, SecretProbe};
 use tidelock_model::pointer;
 use tidelock_model::port::{Fetched, Target};
@@ -133,6 +134,33 @@ fn named(value: &Value, file: &str) -> Result<SecretName, String> {
     match text.split_once('#') {
         Some((path, pointer)) => format!("/{}#{pointer}", resolve(dir, path)).parse(),
         None => format!("/{}", resolve(dir, text)).parse(),
+    }
+}
+
+/// Where no secret may be read, what is made of one stands as it was last written, as long as Git says
+/// it in the same words: whether there is another value by now is not known, and is no change.
+pub(crate) fn as_last_written(desired: &mut Desired, inventory: &[InventoryEntry], blobs: &mut BlobSet) {
+    let lane = &desired.lane;
+    for resource in &mut desired.resources {
+        let same = |entry: &&InventoryEntry| {
+            entry.identity == resource.identity
+                && entry.address.resource.kind == resource.id.kind
+                && entry.address.lane() == *lane
+        };
+        let Some(entry) = inventory.iter().find(same) else { continue };
+        for (at, recipe) in &resource.withheld {
+            let written = entry.applied.pointer(at).filter(|_| entry.withheld.get(at) == Some(recipe));
+            if let Some(written) = written {
+                blobs.stand_in(written);
+                pointer::set(&mut resource.spec, at, written.clone());
+            }
+        }
+        for (at, secret) in secret::refs(&resource.spec) {
+            let written = entry.applied.pointer(&at).and_then(SecretRef::read);
+            if let Some(written) = written.filter(|written| written.name == secret.name) {
+                pointer::set(&mut resource.spec, &at, written.write());
+            }
+        }
     }
 }
 

@@ -273,18 +273,21 @@ fn claimed(rendered: &RenderedLane) -> Vec<Claim> {
 #[tracing::instrument(name = "plan", skip_all, fields(lane = %rendered.desired.lane))]
 async fn one(
     runtime: &Runtime,
-    rendered: RenderedLane,
+    mut rendered: RenderedLane,
     (cause_hint, destroys): (Option<Cause>, bool),
     claims: &BTreeMap<Name, Vec<Claim>>,
     unheard: &BTreeMap<Name, Vec<String>>,
 ) -> Result<(LanePart, PlannedLane), RunError> {
+    let inventory = runtime.store.inventory(&rendered.desired.lane.target)?;
+    if runtime.secrets.is_none() {
+        secrets::as_last_written(&mut rendered.desired, &inventory, &mut rendered.blobs);
+    }
     let lane = &rendered.desired.lane;
     let selected = Selected { lane: lane.clone(), stack: rendered.desired.stack.clone() };
     // Of what is gone nothing is to hold.
     let checks = if destroys { vec![] } else { check::of_lane(&runtime.config, &selected)? };
     let fingerprint = fingerprint(runtime, &lane.target).await?;
     let record = runtime.store.lane(lane)?;
-    let inventory = runtime.store.inventory(&lane.target)?;
     let due = runtime.store.due_triggers(lane)?;
     let open_unknown = crate::recover::unknown(runtime, lane)?;
     render::owned_kinds_allowed(runtime, &rendered.desired, &inventory)?;
