@@ -185,11 +185,12 @@ pub fn pin(
     let pin = Pin { source, stack: stack.clone(), revision, who: who.to_owned(), at, until, reason };
     let pinned = |known: &Pin| known.source == pin.source && known.stack == pin.stack;
     let before = runtime.store.pins()?.into_iter().find(pinned);
-    runtime.store.put_pin(&pin)?;
-    // The same again, with another end perhaps: what was said since was said of going back.
+    // First: cut short in between, no old yes is left. The same again, with another end perhaps: what was
+    // said since was said of going back.
     if before.is_none_or(|before| before.revision.id != pin.revision.id) {
         runtime.store.revoke_approvals(&pin.source, stack, None)?;
     }
+    runtime.store.put_pin(&pin)?;
     runtime.emit(None, None, &RunEvent::Pinned { pin: pin.clone() })?;
     Ok(pin)
 }

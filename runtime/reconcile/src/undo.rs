@@ -201,14 +201,15 @@ pub async fn undo(
         at: runtime.clock.now(),
         reason,
     };
+    // What was agreed to before does not go out again on an old yes once this ends. First: cut short in
+    // between, none is left.
+    runtime.store.revoke_approvals(&address.source, &address.stack, Some(&address.target))?;
     runtime.store.put_undo(&undo)?;
     // What the others of its stack cannot be without is not taken from under them.
     if let Err(error) = crate::run::plan(runtime, &selection, &PlanOptions::default()).await {
         runtime.store.drop_undo(&undo.address.target, &undo.identity)?;
         return Err(error);
     }
-    // What was agreed to before does not go out again on an old yes once this ends.
-    runtime.store.revoke_approvals(&address.source, &address.stack, Some(&address.target))?;
     runtime.emit(None, Some(&address.lane()), &RunEvent::Undone { undo: Box::new(undo.clone()) })?;
     Ok((undo, line))
 }
