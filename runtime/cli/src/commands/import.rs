@@ -140,7 +140,7 @@ fn write(
     if !belongs_to_a_stack(into)? {
         let name = stack_name(into, target)?;
         let file = into.join(STACK);
-        write_new(&file, &format!("name: {name}\ntargets: {target}\n"))?;
+        write_new(&file, &stack_file(&name, target)?)?;
         tell(&file, &format!("a new stack, {name}, for {target}"));
     }
     for (file, found) in files {
@@ -179,12 +179,21 @@ fn stack_name(folder: &Path, target: &Name) -> Result<Name, CliError> {
     Ok(name.and_then(|name| Name::new(name).ok()).unwrap_or_else(|| target.clone()))
 }
 
+/// The `stack.yaml` of a new stack.
+fn stack_file(name: &Name, target: &Name) -> Result<String, CliError> {
+    yaml(&json!({ "name": name, "targets": target }), STACK)
+}
+
 /// A resource as a file of a stack has it.
 fn document(found: &Discovered) -> Result<String, CliError> {
     let resource = json!({ "kind": found.kind, "name": found.name, "spec": found.spec });
-    serde_saphyr::to_string(&resource).map(|text| if text.ends_with('\n') { text } else { text + "\n" }).map_err(
-        |error| CliError::new(Kind::Io, format!("{}/{} cannot be written as YAML: {error}", found.kind, found.name)),
-    )
+    yaml(&resource, &format!("{}/{}", found.kind, found.name))
+}
+
+fn yaml(value: &serde_json::Value, what: &str) -> Result<String, CliError> {
+    let text = serde_saphyr::to_string(value)
+        .map_err(|error| CliError::new(Kind::Io, format!("{what} cannot be written as YAML: {error}")))?;
+    Ok(if text.ends_with('\n') { text } else { text + "\n" })
 }
 
 fn as_json(target: &Name, found: &[Discovered]) -> serde_json::Value {
@@ -199,4 +208,22 @@ fn as_json(target: &Name, found: &[Discovered]) -> serde_json::Value {
         "target": target,
         "resources": found.iter().map(each).collect::<Vec<_>>(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use tidelock_model::stack::Selector;
+    use tidelock_reconcile::read::stack;
+
+    use super::*;
+
+    #[test]
+    fn a_new_stack_is_read_as_it_was_meant_whatever_it_is_called() {
+        for text in ["grown", "2024", "true", "null", "1e5", "0x1", "-", "no", "a-1"] {
+            let name = Name::new(text).unwrap();
+            let written = stack_file(&name, &name).unwrap();
+            let read = stack::parse(&written, "a").unwrap_or_else(|problems| panic!("{written}: {problems:?}"));
+            assert_eq!((read.decl.name, read.decl.targets), (name, Selector::One(text.to_owned())));
+        }
+    }
 }
