@@ -161,7 +161,7 @@ impl Estate {
 fn limits(decl: &TargetDecl) -> SqlLimits {
     let ms = |text: &Option<String>, or: u32| {
         let length = text.as_ref().and_then(|text| text.parse::<SignedDuration>().ok());
-        length.and_then(|length| u32::try_from(length.as_millis()).ok()).unwrap_or(or)
+        length.and_then(|length| u32::try_from(length.as_millis().max(1)).ok()).unwrap_or(or)
     };
     let (given, usual) = (&decl.timeouts, SqlLimits::default());
     SqlLimits {
@@ -200,6 +200,7 @@ impl Targets for Estate {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use tidelock_model::config::TimeoutsDecl;
     use tidelock_model::grant::Access;
 
     fn estate(dir: &Path, config: &str) -> Estate {
@@ -207,6 +208,16 @@ mod tests {
         std::fs::write(&file, config).unwrap();
         let loaded = crate::config::load(&file).unwrap();
         Estate::new(&loaded, crate::wire::secrets(&loaded))
+    }
+
+    #[test]
+    fn a_time_out_is_never_none_at_all() {
+        let of = |text: &str| {
+            let timeouts = TimeoutsDecl { statement: Some(text.to_owned()), ..TimeoutsDecl::default() };
+            limits(&TargetDecl { timeouts, ..TargetDecl::default() }).statement_ms
+        };
+        // Zero is no limit to a server.
+        assert_eq!([of("100us"), of("3s")], [1, 3_000]);
     }
 
     #[test]
