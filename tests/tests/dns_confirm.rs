@@ -113,6 +113,36 @@ fn a_check_that_fails_takes_names_back_at_once() {
 }
 
 #[test]
+fn names_that_were_removed_and_went_back_are_ours_and_go_once_a_person_applies_it() {
+    for make in Make::BOTH {
+        let site = site(make);
+        let before = site.server().zone();
+        let _ = site.tidelock(["apply", "--yes", "--confirm-within", "4s"]).run().exit(5);
+        wait_for(&site, &before);
+        let planned = site.tidelock(["plan"]).run();
+        let _ = planned.says("mail").says("it is no longer in Git; the target went back at");
+        let _ = site.tidelock(["history", "mail"]).run().ok().says("taken-back");
+
+        // As the loop would: a check of the stack fails, and passes the next time.
+        let config = site.world().read("tidelock.toml");
+        let allowed = "kinds = [\"network.*\"]\nchecks = { exec = [[\"/bin/false\"], [\"/bin/true\"]] }\n";
+        site.world().write("tidelock.toml", config.replacen("kinds = [\"network.*\"]\n", allowed, 1));
+        let stack = std::fs::read_to_string(site.world().path("infra/zones/stack.yaml")).unwrap();
+        for (program, went) in [("/bin/false", false), ("/bin/true", true)] {
+            let checked = format!("{stack}confirm: 10m\nchecks: [{{ exec: [{program}], within: 1s }}]\n");
+            site.repo().write("zones/stack.yaml", checked);
+            site.repo().commit(program);
+            let ran = site.tidelock(["apply", "--yes"]).run();
+            assert_eq!(ran.code == 0, went, "{make:?}\n{}", ran.story());
+            assert_eq!(site.server().zone() == before, !went, "{make:?}\n{}", ran.story());
+        }
+        let zone = site.server().zone();
+        assert!(!zone.contains(" in mx ") && !zone.contains("192.0.2.3"), "{make:?}\n{zone}");
+        site.converged();
+    }
+}
+
+#[test]
 fn what_somebody_changes_meanwhile_is_theirs_and_stays() {
     for make in Make::BOTH {
         let site = site(make);

@@ -146,6 +146,94 @@ fn a_check_that_fails_takes_the_target_back_and_the_loop_does_not_try_it_again()
     daemon.stop();
 }
 
+/// A router with a link more, and a commit that removes one of each kind, makes a link, and lets the
+/// stack say `more`.
+fn removing(more: &str) -> (Site, Netns, String) {
+    let (site, space) = site("");
+    put(&site, "link", "extra", "{ name: br5, type: bridge, up: false }");
+    site.repo().commit("A link more");
+    site.tidelock(["apply", "--yes"]).run().ok();
+    site.converged();
+    let before = space.picture();
+    put(&site, "link", "kept", "{ name: kept, type: bridge }");
+    for name in ["uplink", "out", "filter", "extra"] {
+        site.repo().remove(&format!("net/{name}.yaml"));
+    }
+    router::stack(&site, "router", more);
+    site.repo().commit("Remove one of each");
+    (site, space, before)
+}
+
+/// None of what the commit removes is there, and nobody plans to do anything about it.
+fn removed(site: &Site, space: &Netns) {
+    let picture = space.picture();
+    for gone in ["10.0.0.1", "10.9.0.0", "table inet filter", "br5"] {
+        assert!(!picture.contains(gone), "{gone} is there\n{picture}");
+    }
+    assert!(picture.contains("kept"), "{picture}");
+    site.converged();
+}
+
+#[test]
+fn what_was_removed_and_went_back_is_ours_and_goes_once_a_person_applies_it() {
+    let (site, space, before) = removing("");
+    site.tidelock(["apply", "--yes", "--confirm-within", "3s"]).run().exit(5).says("goes back at");
+    assert_ne!(space.picture(), before);
+    space.wait("the old network", Duration::from_secs(10), |space| space.picture() == before);
+    // Who asks before anything is planned is told too.
+    site.tidelock(["history", "route/out"]).run().ok().says("taken-back").says("nobody confirmed it in time");
+    site.tidelock(["blame", "route/out"]).run().ok().says("what      create at").never_says("delete");
+    site.tidelock(["blame", "link/kept"]).run().exit(64).says("everything was taken back that was done to");
+    let mut planned = site.tidelock(["plan"]).run();
+    for gone in ["address/uplink", "route/out", "nftables/filter", "link/extra"] {
+        planned = planned.says(gone);
+    }
+    planned.says("it is no longer in Git; the target went back at");
+    // A person sees to it that all is well, and applies.
+    site.tidelock(["apply", "--yes", "--confirm-within", "60s"]).run().exit(5).says("goes back at");
+    site.tidelock(["confirm"]).run().ok().says("Confirmed");
+    removed(&site, &space);
+}
+
+#[test]
+fn what_a_check_took_back_is_held_without_flapping_and_goes_once_the_check_passes() {
+    let (site, space, before) = removing("confirm: 20s\nchecks:\n  - { exec: [/bin/false], within: 1s }\n");
+    let config = site.world().read("tidelock.toml").replace("drift_every = \"1h\"", "drift_every = \"1s\"");
+    site.world().write("tidelock.toml", config);
+    let daemon = Daemon::start(&site);
+    said(&site, &["events", "--limit", "1000"], "went back");
+    said(&site, &["why"], "took this change back");
+    let tries = || site.events().iter().filter(|event| event["event"] == "guarded").count();
+    let tried = tries();
+    // It is looked at again and again, and left alone.
+    let looked = || site.tidelock(["status", "--output", "json"]).run().json()["lanes"][0]["seen"].clone();
+    for _ in 0..3 {
+        let before = looked();
+        space.wait("another look", Duration::from_secs(20), |_| looked() != before);
+    }
+    assert_eq!((space.picture(), tries()), (before, tried));
+    daemon.stop();
+    // The check is as it should be now: a person applies.
+    router::stack(&site, "router", "confirm: 20s\nchecks:\n  - { exec: [/bin/true], within: 1s }\n");
+    site.repo().commit("A check that passes");
+    site.tidelock(["apply", "--yes"]).run().ok();
+    removed(&site, &space);
+}
+
+#[test]
+fn a_runtime_that_is_killed_over_a_removal_learns_what_its_guard_did() {
+    let (site, space, before) = removing("confirm: 4s\nchecks:\n  - { exec: [/bin/false], within: 60s }\n");
+    let mut child = site.tidelock(["apply", "--yes"]).spawn();
+    space.wait("the new network", Duration::from_secs(20), |space| !space.picture().contains("table inet filter"));
+    child.kill().unwrap();
+    child.wait().unwrap();
+    space.wait("the old network", Duration::from_secs(20), |space| space.picture() == before);
+    router::stack(&site, "router", "confirm: 20s\n");
+    site.repo().commit("No check");
+    site.tidelock(["apply", "--yes"]).run().ok();
+    removed(&site, &space);
+}
+
 /// Waits until a command says something.
 fn said(site: &Site, command: &[&str], text: &str) {
     let since = std::time::Instant::now();

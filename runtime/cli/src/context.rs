@@ -4,6 +4,7 @@
 use std::path::PathBuf;
 
 use tidelock_model::error::Severity;
+use tidelock_model::port::GuardState;
 use tidelock_store::SqliteStore;
 
 use crate::commands::Global;
@@ -58,6 +59,21 @@ impl Context {
             return Ok(None);
         }
         Ok(Some(SqliteStore::open_read_only(&path)?))
+    }
+
+    /// The store with what guards took back since somebody last looked, since they tell nobody. Who may
+    /// not write it sees it as it stands.
+    pub(crate) fn store_of_deeds(&self, loaded: &Loaded) -> Result<Option<SqliteStore>, CliError> {
+        let path = loaded.store();
+        let guards = tidelock_target::guards_in(&loaded.guards()).unwrap_or_default();
+        if path.exists() && guards.iter().any(|one| one.state == GuardState::Restored) {
+            let learned = SqliteStore::open(&path)
+                .and_then(|store| tidelock_reconcile::learn(&store, &guards, jiff::Timestamp::now()));
+            if let Err(error) = learned {
+                tracing::debug!(%error, "what guards took back was not written down");
+            }
+        }
+        self.store(loaded)
     }
 
     /// A command to type next, with the config where it had to be named.

@@ -1,5 +1,7 @@
 //! Runs, intents and outcomes: what was about to happen, and what did.
 
+use std::collections::BTreeSet;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -7,7 +9,7 @@ use crate::digest::Digest;
 use crate::effect::Effect;
 use crate::error::Fault;
 use crate::inventory::InventoryEntry;
-use crate::name::{Address, Identity, Lane, ResourceRef};
+use crate::name::{Address, Identity, Lane, Name, ResourceRef};
 use crate::plan::{Action, Cause};
 
 /// Where a lane stands.
@@ -111,6 +113,14 @@ pub struct Run {
     pub fault: Option<String>,
 }
 
+impl Run {
+    /// What went wrong with one that a guard took back.
+    #[must_use]
+    pub fn taken_back(why: &str) -> String {
+        format!("taken back: {why}")
+    }
+}
+
 /// Changes of a run by what came of them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RunCounts {
@@ -154,6 +164,9 @@ pub struct IntentChange {
     pub entry: Option<InventoryEntry>,
     /// For a move: where it was before.
     pub moved_from: Option<Address>,
+    /// Whether a guard takes it back unless somebody confirms it: then the line from before is kept.
+    #[serde(default)]
+    pub guarded: bool,
 }
 
 /// Something that a change asks of another resource; due until it is done.
@@ -266,7 +279,8 @@ pub struct HistoryLine {
     pub action: Action,
     /// Why.
     pub cause: Cause,
-    /// Whether it was: `done`, `failed`, `unknown`, `not-begun`.
+    /// Whether it was: `done`, `failed`, `unknown`, `not-begun`; `taken-back` where a guard took back what
+    /// was done.
     pub end: String,
     /// The commit.
     pub revision: String,
@@ -282,4 +296,26 @@ pub struct HistoryLine {
     pub plugin: Option<String>,
     /// Why it failed.
     pub fault: Option<String>,
+}
+
+impl HistoryLine {
+    /// How it ended where a guard took back what was done. The line that says so comes after the one that
+    /// says that it was done.
+    pub const TAKEN_BACK: &str = "taken-back";
+
+    /// Leaves of lines, newest first, what stands: not what a guard took back, nor the word of it.
+    pub fn standing(lines: &mut Vec<Self>) {
+        let mut back: BTreeSet<(String, Name, Identity, Action)> = BTreeSet::new();
+        lines.retain(|line| {
+            let key = (line.run.clone(), line.address.target.clone(), line.identity.clone(), line.action);
+            match line.end.as_str() {
+                Self::TAKEN_BACK => {
+                    back.insert(key);
+                    false
+                }
+                "done" => !back.contains(&key),
+                _ => true,
+            }
+        });
+    }
 }

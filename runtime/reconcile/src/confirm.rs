@@ -3,16 +3,22 @@
 //! A guard stands on the target before the first effect of a lane (`arm`), and is told after
 //! the proof and the checks (`settle`), or by a person (`confirm`). Until then nobody else
 //! works on the target, and what was taken back is not tried again by the loop (`waits`).
+//!
+//! A guard tells nobody: what it took back is learned from what it left (`learn`), by whoever
+//! comes next, before anything is planned on the ledger that it made untrue.
+
+use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 use tidelock_model::digest::Digest;
-use tidelock_model::effect::EffectBody;
-use tidelock_model::error::{Diagnostic, Severity};
+use tidelock_model::effect::{Effect, EffectBody};
+use tidelock_model::error::{Blame, Diagnostic, Fault, Severity};
 use tidelock_model::event::{RunEvent, StoredEvent};
 use tidelock_model::hold::Scope;
 use tidelock_model::name::Lane;
+use tidelock_model::network::ObjectName;
 use tidelock_model::plan::{Cause, Change, Plan, Wait};
-use tidelock_model::port::{Filter, Guard, GuardState, Guarded, LaneRecord, Target};
+use tidelock_model::port::{Filter, Guard, GuardState, Guarded, LaneRecord, Store, StoreError, Target};
 use tidelock_model::run::{Approval, Status};
 
 use crate::error::RunError;
@@ -38,6 +44,10 @@ pub(crate) async fn arm(
     }
     let within = jiff::SignedDuration::from_millis(i64::try_from(within_ms).unwrap_or(i64::MAX));
     let until = runtime.clock.now().checked_add(within).unwrap_or(Timestamp::MAX);
+    // Somebody else's guard may have come to its end since the plan was made: it rests on what was before.
+    if learned(runtime)?.contains(lane) {
+        return Err(Fault::new("changed", Blame::Target, "the target went back meanwhile").retryable().into());
+    }
     let tried = plan.changes_of(lane).map(tried).collect();
     let guard = Guard { id: run.to_owned(), lane: lane.clone(), within_ms, until, effects, tried };
     target.arm(&guard).await?;
@@ -48,6 +58,12 @@ pub(crate) async fn arm(
 /// Whether a guard takes such an effect back.
 fn is_guarded(body: &EffectBody) -> bool {
     matches!(body, EffectBody::Network(_) | EffectBody::Dns(_))
+}
+
+/// Whether a guard, where one stands, takes an effect back: also where it writes down for the next start
+/// what a network should be.
+pub(crate) fn takes_back(effect: &Effect) -> bool {
+    is_guarded(&effect.body) || effect.identity.as_str().parse::<ObjectName>().is_ok()
 }
 
 /// Says of lanes that are to be confirmed, by hand or because their stack says so (`confirms`), what
@@ -129,27 +145,74 @@ pub(crate) fn waits(
 /// How long it is told of a target that went back, in ms: 30 days. Events are kept for longer.
 const TOLD_MS: i64 = 30 * 86_400_000;
 
-/// Tells of each target that went back by itself, once: nobody was there to tell when it did. The
-/// first pass that comes by does it, and whoever comes to confirm.
-pub(crate) fn tell(runtime: &Runtime) -> Result<(), RunError> {
-    let now = runtime.clock.now().as_millisecond();
-    for Guarded { guard, state, why, written_ms } in runtime.targets.guards()? {
-        if state != GuardState::Restored || now.saturating_sub(written_ms) > TOLD_MS {
-            continue;
-        }
-        let of_run = Filter { run: Some(guard.id.clone()), ..Filter::default() };
-        let told = |stored: &StoredEvent| matches!(stored.event, RunEvent::TakenBack { .. });
-        if !runtime.store.events(&of_run)?.iter().any(told) {
-            runtime.emit(Some(&guard.id), Some(&guard.lane), &RunEvent::TakenBack { why })?;
+/// Learns of each target that went back by itself, and tells of it, once: nobody was there to do so when
+/// it did. The first pass that comes by does it, and whoever comes to confirm. Gives the lanes that
+/// it is news of.
+pub(crate) fn tell(runtime: &Runtime) -> Result<BTreeSet<Lane>, RunError> {
+    let (guards, now) = (runtime.targets.guards()?, runtime.clock.now());
+    let news = learn(runtime.store.as_ref(), &guards, now)?;
+    for Guarded { guard, state, why, written_ms, .. } in guards {
+        if state == GuardState::Restored && now.as_millisecond().saturating_sub(written_ms) <= TOLD_MS {
+            say(runtime, &guard.id, &guard.lane, why)?;
         }
     }
+    Ok(news)
+}
+
+fn say(runtime: &Runtime, run: &str, lane: &Lane, why: String) -> Result<(), RunError> {
+    let of_run = Filter { run: Some(run.to_owned()), ..Filter::default() };
+    let told = |stored: &StoredEvent| matches!(stored.event, RunEvent::TakenBack { .. });
+    if !runtime.store.events(&of_run)?.iter().any(told) {
+        runtime.emit(Some(run), Some(lane), &RunEvent::TakenBack { why })?;
+    }
     Ok(())
+}
+
+/// Learns of it without a word, where nobody listens.
+pub(crate) fn learned(runtime: &Runtime) -> Result<BTreeSet<Lane>, RunError> {
+    Ok(learn(runtime.store.as_ref(), &runtime.targets.guards()?, runtime.clock.now())?)
+}
+
+/// Brings the ledger and where lanes stand to where guards took their targets. Gives the lanes
+/// that it is news of.
+///
+/// # Errors
+/// The store cannot be written.
+pub fn learn(store: &dyn Store, guards: &[Guarded], now: Timestamp) -> Result<BTreeSet<Lane>, StoreError> {
+    let mut news = BTreeSet::new();
+    for Guarded { guard, state, why, whole, written_ms } in guards {
+        if *state != GuardState::Restored || store.take_back(now, &guard.id, *whole, why)? == 0 {
+            continue;
+        }
+        news.insert(guard.lane.clone());
+        let Some(mut record) = store.lane(&guard.lane)? else { continue };
+        let of_run = Filter { run: Some(guard.id.clone()), limit: Some(1), ..Filter::default() };
+        let Some(run) = store.runs(&of_run)?.pop().filter(|run| record.last_run.as_ref() == Some(&run.id)) else {
+            continue;
+        };
+        // What is applied whole no more is nothing that others go on from.
+        record.applied = record.applied.filter(|revision| revision.id != run.revision);
+        record.checked = record.checked.filter(|revision| *revision != run.revision);
+        if let (Status::Converged, Some(wait)) = (record.status, back(*written_ms, why)) {
+            (record.status, record.since) = (Status::Pending, wait.since);
+            record.why = Some(wait.message.clone());
+            record.waits = vec![wait];
+        }
+        store.put_lane(&record)?;
+    }
+    Ok(news)
+}
+
+/// What a lane waits for that went back.
+fn back(written_ms: i64, why: &str) -> Option<Wait> {
+    let at = Timestamp::from_millisecond(written_ms).ok()?;
+    Some(Wait { since: Some(at), ..Wait::new("restored", went_back(written_ms, why)) })
 }
 
 /// Says of changes that only do again what a guard took back that this is why they are due: nobody
 /// else changed the target. A later run of the lane makes that moot.
 pub(crate) fn explained(runtime: &Runtime, plan: &mut Plan) -> Result<(), RunError> {
-    for Guarded { guard, state, why, written_ms } in runtime.targets.guards()? {
+    for Guarded { guard, state, why, written_ms, .. } in runtime.targets.guards()? {
         if state != GuardState::Restored || !plan.lanes.iter().any(|part| part.lane == guard.lane) {
             continue;
         }
@@ -159,9 +222,12 @@ pub(crate) fn explained(runtime: &Runtime, plan: &mut Plan) -> Result<(), RunErr
         }
         let reason = went_back(written_ms, &why);
         for change in plan.changes.iter_mut().filter(|change| change.address.lane() == guard.lane) {
-            if change.cause == Some(Cause::Drift) && guard.tried.contains(&tried(change)) {
-                change.reason = Some(reason.clone());
+            if !guard.tried.contains(&tried(change)) {
+                continue;
             }
+            // That it is gone or differs says no more than this.
+            let before = change.reason.take().filter(|_| change.cause != Some(Cause::Drift));
+            change.reason = Some(before.map_or_else(|| reason.clone(), |before| format!("{before}; {reason}")));
         }
     }
     Ok(())
@@ -222,14 +288,17 @@ pub(crate) async fn settle(
             why.to_owned()
         }
     };
-    runtime.emit(Some(run), Some(lane), &RunEvent::TakenBack { why: why.clone() })?;
+    say(runtime, run, lane, why.clone())?;
+    // One that is not done with it yet is learned of by the next pass.
+    let guards: Vec<Guarded> = runtime.targets.guards()?.into_iter().filter(|one| one.guard.id == id).collect();
+    learn(runtime.store.as_ref(), &guards, runtime.clock.now())?;
     Ok(Some(why))
 }
 
 /// Tells how a lane stands that a guard waits over, or was taken back by one and not looked at
 /// since. What is known of it is what its last look found, and that was before.
 pub fn standing(record: &mut LaneRecord, guards: &[Guarded], now: Timestamp) -> Option<Wait> {
-    let Guarded { guard, state, why, written_ms } = guards.iter().find(|one| one.guard.lane == record.lane)?;
+    let Guarded { guard, state, why, written_ms, .. } = guards.iter().find(|one| one.guard.lane == record.lane)?;
     let (status, wait) = match state {
         GuardState::Armed => {
             let left = guard.until.duration_since(now).as_secs().max(0);
@@ -246,12 +315,11 @@ pub fn standing(record: &mut LaneRecord, guards: &[Guarded], now: Timestamp) -> 
             (Status::Waiting, Wait::new("confirming", message).hint("`tidelock confirm`"))
         }
         GuardState::Restored => {
-            let at = Timestamp::from_millisecond(*written_ms).ok()?;
-            if record.status != Status::Converged || record.seen.is_some_and(|seen| seen >= at) {
+            let wait = back(*written_ms, why)?;
+            if record.status != Status::Converged || record.seen.zip(wait.since).is_some_and(|(seen, at)| seen >= at) {
                 return None;
             }
-            let wait = Wait::new("restored", went_back(*written_ms, why));
-            (Status::Pending, Wait { since: Some(at), ..wait })
+            (Status::Pending, wait)
         }
     };
     (record.status, record.why) = (status, Some(wait.message.clone()));
@@ -304,8 +372,8 @@ mod tests {
         let lane = Lane { source: name("infra"), stack: name("net"), target: name("router") };
         let (effects, tried) = (vec![], vec![]);
         let guard = Guard { id: "1".into(), lane: lane.clone(), within_ms: 60_000, until: at(60), effects, tried };
-        let guarded =
-            Guarded { guard, state, why: "nobody confirmed it".into(), written_ms: at(written).as_millisecond() };
+        let (why, written_ms) = ("nobody confirmed it".to_owned(), at(written).as_millisecond());
+        let guarded = Guarded { guard, state, why, whole: true, written_ms };
         let known = LaneRecord::unknown(lane);
         let mut record = LaneRecord { status: Status::Converged, seen: Some(at(seen)), ..known };
         let wait = standing(&mut record, &[guarded], at(10));

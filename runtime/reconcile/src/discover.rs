@@ -40,6 +40,7 @@ pub async fn discover(
     kinds: &[Kind],
 ) -> Result<Option<Vec<Discovered>>, RunError> {
     let provider = runtime.plugins.provider(plugin, target).await?;
+    crate::confirm::learned(runtime)?;
     let owned: BTreeSet<Identity> = runtime.store.inventory(target)?.into_iter().map(|entry| entry.identity).collect();
     let known = provider.describe().await?.kinds;
     for kind in kinds.iter().filter(|kind| kind.plugin() == plugin) {

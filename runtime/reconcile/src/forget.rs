@@ -49,6 +49,7 @@ pub struct Forgetting {
 /// # Errors
 /// Nothing is known of what is meant.
 pub fn forgettable(runtime: &Runtime, what: Forget<'_>) -> Result<Vec<Forgetting>, RunError> {
+    crate::confirm::learned(runtime)?;
     let store = runtime.store.as_ref();
     let records: BTreeMap<Lane, LaneRecord> =
         store.lanes()?.into_iter().map(|record| (record.lane.clone(), record)).collect();
@@ -156,6 +157,7 @@ fn released(runtime: &Runtime, leases: &Leases, one: &Forgetting, who: &str) -> 
             cause: Cause::Config,
             entry: None,
             moved_from: None,
+            guarded: false,
         })
         .collect();
     runtime.store.begin_run(&run)?;

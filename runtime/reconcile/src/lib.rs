@@ -38,7 +38,7 @@ pub use accept::{
     MovedTag, Replaced, Rewritten, accept_source, accept_tag, accept_target, moved_tag, replaced, rewritten,
 };
 pub use approve::{Planned, approve, planned, reject};
-pub use confirm::{confirm, standing, unconfirmed};
+pub use confirm::{confirm, learn, standing, unconfirmed};
 pub use discover::{Discovered, discover};
 pub use error::RunError;
 pub use forget::{Forget, Forgetting, forget, forgettable, is_stack};

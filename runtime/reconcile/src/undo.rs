@@ -141,6 +141,7 @@ pub async fn undo(
     reason: Option<String>,
     who: &str,
 ) -> Result<(Undo, HistoryLine), RunError> {
+    crate::confirm::learned(runtime)?;
     let line = last_change(runtime.store.as_ref(), is_meant)?;
     let address = &line.address;
     if let Some(undo) = runtime.store.undos()?.into_iter().find(|undo| same(undo, address, &line.identity)) {
@@ -246,6 +247,7 @@ fn same(undo: &Undo, address: &Address, identity: &Identity) -> bool {
 /// The last thing that was done to the one resource that is meant.
 fn last_change(store: &dyn Store, is_meant: Meant<'_>) -> Result<HistoryLine, RunError> {
     let mut lines = store.history(&Filter::default())?;
+    HistoryLine::standing(&mut lines);
     lines.retain(|line| is_meant(&line.address, &line.identity));
     // A trigger asked something of it, and what was not done needs not be taken back.
     lines.retain(|line| matches!(line.end.as_str(), "done" | "unknown") && line.action != Action::Trigger);

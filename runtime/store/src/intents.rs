@@ -7,7 +7,7 @@ use tidelock_model::run::{Intent, IntentChange};
 use crate::column::{from_word, parse, word};
 use crate::error::{Kept, Trouble};
 use crate::packed::{pack, unpack};
-use crate::triggers;
+use crate::{inventory, triggers};
 
 /// An intent in the file.
 pub(crate) struct Put {
@@ -35,10 +35,15 @@ pub(crate) fn put(transaction: &Transaction<'_>, intent: &Intent) -> Kept<i64> {
         .execute(params![run, group, lane.0, lane.1, lane.2, pack("effects", &intent.effects)?])?;
     let id = transaction.last_insert_rowid();
     let mut insert = transaction.prepare_cached(
-        "INSERT INTO intent_changes (intent, n, address, identity, action, cause, packed, moved_from)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+        "INSERT INTO intent_changes (intent, n, address, identity, action, cause, packed, moved_from, guarded,
+           before)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
     )?;
     for (n, change) in (0_i64..).zip(&intent.changes) {
+        let before = match change.guarded {
+            true => inventory::line(transaction, &change.address.target, &change.identity)?,
+            false => None,
+        };
         insert.execute(params![
             id,
             n,
@@ -48,6 +53,8 @@ pub(crate) fn put(transaction: &Transaction<'_>, intent: &Intent) -> Kept<i64> {
             word(&change.cause)?,
             change.entry.as_ref().map(|entry| pack("an inventory's line", entry)).transpose()?,
             change.moved_from.as_ref().map(ToString::to_string),
+            change.guarded,
+            before.as_ref().map(|line| pack("an inventory's line", line)).transpose()?,
         ])?;
     }
     triggers::make_due(transaction, id, &intent.triggers)?;
@@ -91,7 +98,8 @@ pub(crate) fn open(connection: &Connection, lane: &Lane) -> Kept<Vec<Intent>> {
 
 fn changes(connection: &Connection, intent: i64) -> Kept<Vec<IntentChange>> {
     let mut select = connection.prepare_cached(
-        "SELECT address, identity, action, cause, packed, moved_from FROM intent_changes WHERE intent = ?1 ORDER BY n",
+        "SELECT address, identity, action, cause, packed, moved_from, guarded FROM intent_changes WHERE intent = ?1
+         ORDER BY n",
     )?;
     let mut rows = select.query([intent])?;
     let mut changes = Vec::new();
@@ -105,6 +113,7 @@ fn changes(connection: &Connection, intent: i64) -> Kept<Vec<IntentChange>> {
             cause: from_word("an intent's cause", row.get(3)?)?,
             entry: entry.map(|packed| unpack("an intent's line of the inventory", &packed)).transpose()?,
             moved_from: moved_from.map(|text| parse("an intent's old address", &text)).transpose()?,
+            guarded: row.get(6)?,
         });
     }
     Ok(changes)

@@ -37,6 +37,7 @@ mod retention;
 mod runs;
 mod settle;
 mod stop_file;
+mod taken_back;
 mod triggers;
 mod undos;
 

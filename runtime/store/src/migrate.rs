@@ -21,6 +21,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../migrations/0005_packed.sql"),
     include_str!("../migrations/0006_standings.sql"),
     include_str!("../migrations/0007_spent.sql"),
+    include_str!("../migrations/0008_taken_back.sql"),
 ];
 
 /// The version of the store's file that this build reads and writes.

@@ -17,7 +17,7 @@ use tidelock_model::run::{Approval, HistoryLine, Intent, Run, RunEnd, Trigger};
 use crate::door::Durability::{Now, Soon};
 use crate::{
     SqliteStore, approvals, claims, contents, events, history, holds, intents, inventory, known, leases, modules,
-    plans, retention, runs, settle, stop_file, triggers, undos,
+    plans, retention, runs, settle, stop_file, taken_back, triggers, undos,
 };
 
 impl Store for SqliteStore {
@@ -141,6 +141,14 @@ impl Store for SqliteStore {
             leases::require(tx, lease)?;
             settled.iter().try_for_each(|settled| settle::settle(tx, at, settled))
         })
+    }
+
+    // Asked by every look, and nearly always known already.
+    fn take_back(&self, at: Timestamp, run: &str, whole: bool, why: &str) -> Result<usize, StoreError> {
+        if self.read(|connection| taken_back::open(connection, run, whole))?.is_empty() {
+            return Ok(0);
+        }
+        self.write(Now, |tx| taken_back::take_back(tx, at, run, whole, why))
     }
 
     fn open_intents(&self, lane: &Lane) -> Result<Vec<Intent>, StoreError> {

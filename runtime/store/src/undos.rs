@@ -48,12 +48,13 @@ pub(crate) fn end(transaction: &Transaction<'_>, target: &Name, identity: &Ident
     Ok(ended > 0)
 }
 
-/// The newest line that an intent wrote for an identity, while the intent is kept.
+/// The newest line that an intent wrote for an identity and no guard took back, while the intent is kept.
 pub(crate) fn last_entry(connection: &Connection, target: &Name, identity: &Identity) -> Kept<Option<InventoryEntry>> {
     let packed: Option<Vec<u8>> = connection
         .prepare_cached(
             "SELECT intent_changes.packed FROM intent_changes JOIN intents ON intents.id = intent_changes.intent
-             WHERE intents.target = ?1 AND identity = ?2 AND outcome = 'done' AND intent_changes.packed IS NOT NULL
+             WHERE intents.target = ?1 AND identity = ?2 AND outcome = 'done' AND taken_back IS NULL
+               AND intent_changes.packed IS NOT NULL
              ORDER BY intent DESC, n DESC LIMIT 1",
         )?
         .query_row([target.as_str(), identity.as_str()], |row| row.get(0))

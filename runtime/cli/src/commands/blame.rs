@@ -25,21 +25,24 @@ pub(crate) struct Args {
 pub(crate) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
     let short = Short::parse(&args.address)?;
     let loaded = context.config()?;
-    let mut last = match context.store(&loaded)? {
+    let mut last = match context.store_of_deeds(&loaded)? {
         None => vec![],
         Some(store) => {
             let filter = Filter { target: args.target.clone(), ..Filter::default() };
             lines(&store, filter, Some(&short), usize::MAX)?
         }
     };
-    // Newest first: of each resource the first line that was done, or whose end is not known.
+    let taken_back = last.iter().any(|line| line.end == HistoryLine::TAKEN_BACK);
+    // Newest first: of each resource the first line that was done and stands, or whose end is not known.
+    HistoryLine::standing(&mut last);
     let mut seen = BTreeSet::new();
     last.retain(|line| {
         matches!(line.end.as_str(), "done" | "unknown")
             && seen.insert((line.address.target.clone(), line.identity.clone()))
     });
     if last.is_empty() {
-        return Err(CliError::new(Kind::Usage, format!("nothing was ever done to {}", one_line(&args.address)))
+        let what = if taken_back { "everything was taken back that was done to" } else { "nothing was ever done to" };
+        return Err(CliError::new(Kind::Usage, format!("{what} {}", one_line(&args.address)))
             .hint(format!("`{}` lists what was", context.command(&["history"]))));
     }
     last.sort_by(|a, b| a.address.cmp(&b.address));

@@ -32,7 +32,7 @@ pub(crate) struct Args {
 pub(crate) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
     let short = args.address.as_deref().map(Short::parse).transpose()?;
     let loaded = context.config()?;
-    let lines = match context.store(&loaded)? {
+    let lines = match context.store_of_deeds(&loaded)? {
         None => vec![],
         Some(store) => {
             let filter = Filter {

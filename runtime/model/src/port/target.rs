@@ -103,6 +103,8 @@ pub struct Guarded {
     pub state: GuardState,
     /// Why it took the effects back.
     pub why: String,
+    /// Whether all of them went back.
+    pub whole: bool,
     /// When its file was last written, in ms since 1970: for one that took effects back, when that was.
     pub written_ms: i64,
 }

@@ -231,6 +231,7 @@ async fn waves(
     let Some(lane) = open.first().copied().map(|group| &group.lane) else { return Ok(()) };
     let lease = leases.of(lane)?;
     let run = performed.runs.id(lane).to_owned();
+    let guarded = performed.guarded.contains_key(lane);
     let changes = by_group(plan, lane);
     let mut good: BTreeSet<u32> = BTreeSet::new();
     let mut bad: BTreeMap<u32, String> = BTreeMap::new();
@@ -259,7 +260,7 @@ async fn waves(
                 continue;
             }
             let intents: Vec<Intent> =
-                batch.iter().map(|group| intent(&run, group, &changes, approved.ledger())).collect();
+                batch.iter().map(|group| intent(&run, group, guarded, &changes, approved.ledger())).collect();
             undo::keep(runtime, target, &batch, &plan.secret_identities(lane)).await?;
             leases.renew_when_due(runtime)?;
             runtime.store.put_intents(lease, &intents)?;
@@ -331,12 +332,20 @@ fn by_group<'a>(plan: &'a Plan, lane: &'a Lane) -> BTreeMap<u32, Vec<&'a Change>
     changes
 }
 
-fn intent(run: &str, group: &Group, changes: &BTreeMap<u32, Vec<&Change>>, ledger: &Ledger) -> Intent {
+fn intent(run: &str, group: &Group, guarded: bool, changes: &BTreeMap<u32, Vec<&Change>>, ledger: &Ledger) -> Intent {
     let changes = changes.get(&group.id).map_or(&[][..], Vec::as_slice);
+    let goes_back = |change: &Change| {
+        let mut effects =
+            group.effects.iter().map(|planned| &planned.effect).filter(|one| one.identity == change.identity);
+        guarded && effects.any(confirm::takes_back)
+    };
     Intent {
         run: run.to_owned(),
         group: group.id,
-        changes: changes.iter().map(|change| intent_change(run, change, ledger)).collect(),
+        changes: changes
+            .iter()
+            .map(|change| IntentChange { guarded: goes_back(change), ..intent_change(run, change, ledger) })
+            .collect(),
         effects: group.effects.iter().map(|planned| planned.effect.clone()).collect(),
         triggers: changes
             .iter()
@@ -357,6 +366,7 @@ fn intent_change(run: &str, change: &Change, ledger: &Ledger) -> IntentChange {
         cause: change.cause.unwrap_or(Cause::Revision),
         entry,
         moved_from: line.and_then(|line| line.moved_from.clone()),
+        guarded: false,
     }
 }
 

@@ -47,6 +47,7 @@ pub async fn destroy(
     caller: Caller<'_>,
 ) -> Result<Applied, RunError> {
     holds::expire(runtime)?;
+    crate::confirm::learned(runtime)?;
     let fetched = source::fetch(runtime, selection).await?;
     let (mut names, mut only) = match which {
         Leaving::Stacks(names) => (names.to_vec(), None),

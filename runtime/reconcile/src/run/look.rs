@@ -16,6 +16,7 @@ use crate::runtime::{Runtime, Selection};
 /// # Errors
 /// See [`RunError`].
 pub(crate) async fn quiet(runtime: &Runtime, selection: &Selection, lane: &Lane) -> Result<bool, RunError> {
+    crate::confirm::learned(runtime)?;
     let Some(record) = runtime.store.lane(lane)? else { return Ok(false) };
     let converged = record.status == Status::Converged && record.contacted && record.attempts == 0;
     if !converged || !runtime.store.open_intents(lane)?.is_empty() {

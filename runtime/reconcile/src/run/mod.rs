@@ -262,10 +262,15 @@ async fn left_behind(
     mut lanes: source::Lanes,
 ) -> Result<source::Lanes, RunError> {
     let number = lanes.selected.len();
+    let mut relieved = Vec::new();
     for selected in std::mem::take(&mut lanes.selected) {
-        let one = std::slice::from_ref(&selected);
-        let ended = match crate::confirm::relieve(runtime, leases, one).await {
-            Ok(()) => crate::recover::open_intents(runtime, leases, one).await,
+        let ended = crate::confirm::relieve(runtime, leases, std::slice::from_ref(&selected)).await;
+        relieved.push((selected, ended));
+    }
+    crate::confirm::learned(runtime)?;
+    for (selected, ended) in relieved {
+        let ended = match ended {
+            Ok(()) => crate::recover::open_intents(runtime, leases, std::slice::from_ref(&selected)).await,
             error => error,
         };
         match ended {
@@ -342,7 +347,7 @@ async fn told(
     let said = match leases.kept_while(runtime, told).await {
         // It goes back by itself: only when is not known, and what became of other lanes is recorded.
         Err(RunError::Fault(fault)) => Some(format!("its guard cannot be told: {}", fault.message)),
-        back => back?.map(|why| format!("taken back: {why}")),
+        back => back?.map(|why| Run::taken_back(&why)),
     };
     Ok(said.map(|said| (lane.clone(), said)))
 }

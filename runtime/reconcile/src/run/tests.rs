@@ -10,6 +10,7 @@ mod overtaken;
 mod pins;
 mod rollouts;
 mod sim;
+mod taken_back;
 mod undo;
 mod why;
 mod world;

@@ -4,7 +4,7 @@ use tidelock_model::inventory::Origin;
 use tidelock_model::name::{Identity, Lane};
 use tidelock_model::plan::Action;
 use tidelock_model::port::{Filter, Lease, Settled, Store};
-use tidelock_model::run::{Intent, Trigger};
+use tidelock_model::run::{HistoryLine, Intent, Run, RunEnd, Trigger};
 use tidelock_store::SqliteStore;
 
 use crate::support::{
@@ -288,4 +288,79 @@ fn history_tells_who_and_why() {
     // A delete has no new line; the ledger still knows whose the old one was.
     assert_eq!(line.plugin, lines[1].plugin);
     assert!(line.plugin.as_ref().unwrap().starts_with("server 0.1.0 sha256:"));
+}
+
+/// A lane whose run `r1` made `f1` and `f2`, and whose run `r2` changed, removed and made one each under a
+/// guard, beside one that no guard takes back.
+fn guarded() -> (SqliteStore, Lane, Lease) {
+    let (store, lane, lease) = begun();
+    apply(&store, &lease, &[create("r1", &lane, 1), create("r1", &lane, 2)], "done");
+    store.end_run(&ended("r1", &lane)).unwrap();
+    store.begin_run(&run("r2", &lane)).unwrap();
+    let gone = change(&address("infra:web:server.file/f2@local"), "path:/srv/f00002", Action::Delete, None);
+    let mut changed = create("r2", &lane, 1);
+    changed.changes[0].action = Action::Update;
+    changed.changes[0].entry.as_mut().unwrap().applied = serde_json::json!("another");
+    let mut all = [changed, intent("r2", 2, gone), create("r2", &lane, 3), create("r2", &lane, 4)];
+    all[..3].iter_mut().for_each(|intent| intent.changes[0].guarded = true);
+    store.put_intents(&lease, &all).unwrap();
+    assert_eq!(store.open_intents(&lane).unwrap(), all);
+    store.settle(&lease, at(2), &all.each_ref().map(|intent| settled(intent, "done"))).unwrap();
+    store.end_run(&ended("r2", &lane)).unwrap();
+    assert_eq!(identities(&store), ["path:/srv/f00001", "path:/srv/f00003", "path:/srv/f00004"]);
+    (store, lane, lease)
+}
+
+fn ended(id: &str, lane: &Lane) -> Run {
+    Run { ended: Some(at(2)), end: Some(RunEnd::Done), ..run(id, lane) }
+}
+
+#[test]
+fn what_a_guard_took_back_is_as_before_and_history_says_so_once() {
+    let (store, lane, _) = guarded();
+    assert_eq!(store.take_back(at(3), "r2", true, "nobody confirmed it").unwrap(), 3);
+    assert_eq!(identities(&store), ["path:/srv/f00001", "path:/srv/f00002", "path:/srv/f00004"]);
+    let lines = store.inventory(&name("local")).unwrap();
+    assert_eq!(lines[..2].iter().map(|line| line.run.as_str()).collect::<Vec<_>>(), ["r1", "r1"]);
+    assert_eq!(lines[0], create("r1", &lane, 1).changes[0].entry.clone().unwrap());
+    assert_eq!(store.take_back(at(4), "r2", true, "again").unwrap(), 0);
+    assert_eq!(store.take_back(at(4), "r1", true, "no guard stood there").unwrap(), 0);
+
+    let mut history = store.history(&Filter { run: Some("r2".into()), ..Filter::default() }).unwrap();
+    let back: Vec<_> = history.iter().filter(|line| line.end == HistoryLine::TAKEN_BACK).collect();
+    assert_eq!(back.len(), 3);
+    assert!(back.iter().all(|line| line.fault.as_deref() == Some("nobody confirmed it") && line.plugin.is_some()));
+    HistoryLine::standing(&mut history);
+    assert_eq!(history.iter().map(|line| line.identity.as_str()).collect::<Vec<_>>(), ["path:/srv/f00004"]);
+    let run = store.runs(&Filter { run: Some("r2".into()), ..Filter::default() }).unwrap().remove(0);
+    assert_eq!((run.end, run.fault.as_deref()), (Some(RunEnd::Partly), Some("taken back: nobody confirmed it")));
+    let last = |identity: &str| store.last_entry(&name("local"), &Identity::new(identity)).unwrap();
+    assert_eq!(last("path:/srv/f00003"), None);
+    assert_eq!(last("path:/srv/f00001").unwrap().run, "r1");
+}
+
+#[test]
+fn what_may_be_there_still_stays_ours_and_what_was_written_since_is_left() {
+    let (store, _, _) = guarded();
+    assert_eq!(store.take_back(at(3), "r2", false, "and not all of it could be taken back").unwrap(), 2);
+    assert_eq!(identities(&store), ["path:/srv/f00001", "path:/srv/f00002", "path:/srv/f00003", "path:/srv/f00004"]);
+
+    let (store, lane, lease) = guarded();
+    store.begin_run(&run("r3", &lane)).unwrap();
+    let gone = change(&address("infra:web:server.file/f1@local"), "path:/srv/f00001", Action::Release, None);
+    apply(&store, &lease, &[intent("r3", 1, gone), create("r3", &lane, 2)], "done");
+    assert_eq!(store.take_back(at(3), "r2", true, "late").unwrap(), 3);
+    assert_eq!(identities(&store), ["path:/srv/f00002", "path:/srv/f00004"]);
+    assert_eq!(store.inventory(&name("local")).unwrap()[0].run, "r3");
+}
+
+#[test]
+fn what_never_came_to_its_end_is_not_taken_back() {
+    for outcome in ["failed", "unknown", "not-begun"] {
+        let (store, lane, lease) = begun();
+        let mut one = create("r1", &lane, 1);
+        one.changes[0].guarded = true;
+        apply(&store, &lease, &[one], outcome);
+        assert_eq!(store.take_back(at(3), "r1", true, "late").unwrap(), 0, "{outcome}");
+    }
 }

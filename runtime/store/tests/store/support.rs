@@ -121,6 +121,7 @@ pub(crate) fn change(address: &Address, identity: &str, action: Action, entry: O
         cause: Cause::Revision,
         entry,
         moved_from: None,
+        guarded: false,
     }
 }
 

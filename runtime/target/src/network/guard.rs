@@ -65,6 +65,9 @@ struct Order {
     /// Why it went back.
     #[serde(default)]
     why: Option<String>,
+    /// Whether something of it did not.
+    #[serde(default)]
+    partly: bool,
 }
 
 /// What a guard is told: what it writes down, and what it keeps in its memory alone.
@@ -137,7 +140,8 @@ pub(crate) fn arm(helper: &GuardHelper, namespace: &Namespace, root: &Path, guar
     })?;
     let netns = namespace.name().map(ToOwned::to_owned);
     let (root, files) = (root.to_owned(), before::remember(root, &files_of(guard))?);
-    let order = Order { guard: written(guard), netns, inverses, there, root, files, names: None, why: None };
+    let order =
+        Order { guard: written(guard), netns, inverses, there, root, files, names: None, why: None, partly: false };
     stand(helper, order, None)
 }
 
@@ -149,7 +153,8 @@ pub(crate) fn arm_names(helper: &GuardHelper, names: Names, key: &SecretValue, g
     let names = Some(names);
     let (root, files) = (PathBuf::new(), vec![]);
     let (inverses, there) = (vec![], vec![]);
-    let order = Order { guard: written(guard), netns: None, inverses, there, root, files, names, why: None };
+    let order =
+        Order { guard: written(guard), netns: None, inverses, there, root, files, names, why: None, partly: false };
     stand(helper, order, Some(String::from_utf8_lossy(key.reveal()).into_owned()))
 }
 
@@ -270,6 +275,7 @@ fn take_back(folder: &Path, hands: &Hands<'_>, mut order: Order, otherwise: &str
     let mut troubles = hands.restore(&order);
     troubles.extend(before::put_back(&order.root, &order.files));
     troubles.dedup();
+    order.partly = !troubles.is_empty();
     order.why = Some(match troubles.is_empty() {
         true => why,
         false => format!("{why}; and not all of it could be taken back: {}", troubles.join("; ")),
@@ -351,8 +357,8 @@ pub fn listed(folder: &Path) -> Result<Vec<Guarded>, Fault> {
         };
         match read(&path) {
             Ok(order) => {
-                let (why, written_ms) = (order.why.unwrap_or_default(), written_at(&path));
-                guards.push(Guarded { guard: order.guard, state, why, written_ms });
+                let (why, whole, written_ms) = (order.why.unwrap_or_default(), !order.partly, written_at(&path));
+                guards.push(Guarded { guard: order.guard, state, why, whole, written_ms });
             }
             // It went on while we looked.
             Err(_) if !path.exists() => {}

@@ -56,16 +56,16 @@ async fn what_fails_by_itself_is_not_tried_again() {
 async fn a_guard_is_let_go_where_nothing_was_written() {
     let mut world = World::new();
     world.write("stack.yaml", "name: web\ntargets: local\nrenderer: fake\nconfirm: 30s\n");
-    world.resource("a.json", "a", "/proc/sys/a", "ours0", "");
-    world.machine.ahead.lock().unwrap().insert("/proc/sys/a".into(), (1, "ours".into()));
+    world.resource("a.json", "a", "/net/a", "ours0", "");
+    world.machine.ahead.lock().unwrap().insert("/net/a".into(), (1, "ours".into()));
     let applied = world.apply(true).await.unwrap();
     assert_eq!((applied.end, applied.overtaken.len(), applied.unchecked.len()), (RunEnd::Done, 1, 0), "{applied:?}");
-    assert_eq!(world.machine.guards.lock().unwrap().len(), 0, "it waits for nobody");
+    assert_eq!(world.machine.guarded().len(), 0, "it waits for nobody");
 
     // Also where it is a person who would confirm.
     world.runtime.confirm_within_ms = Some(60_000);
-    world.resource("a.json", "a", "/proc/sys/a", "theirs0", "");
-    world.machine.ahead.lock().unwrap().insert("/proc/sys/a".into(), (1, "theirs".into()));
+    world.resource("a.json", "a", "/net/a", "theirs0", "");
+    world.machine.ahead.lock().unwrap().insert("/net/a".into(), (1, "theirs".into()));
     let applied = world.apply(true).await.unwrap();
     assert_eq!((applied.end, applied.waits.len()), (RunEnd::Done, 0), "{applied:?}");
 }
@@ -74,21 +74,21 @@ async fn a_guard_is_let_go_where_nothing_was_written() {
 async fn a_guard_takes_back_what_was_written_before_somebody_was_ahead() {
     let world = World::new();
     world.write("stack.yaml", "name: web\ntargets: local\nrenderer: fake\nconfirm: 30s\n");
-    world.resource("a.json", "a", "/proc/sys/a", "ours", "");
-    world.resource("b.json", "b", "/proc/sys/b", "ours", "");
-    world.machine.ahead.lock().unwrap().insert("/proc/sys/a".into(), (1, "theirs".into()));
+    world.resource("a.json", "a", "/net/a", "ours", "");
+    world.resource("b.json", "b", "/net/b", "ours", "");
+    world.machine.ahead.lock().unwrap().insert("/net/a".into(), (1, "theirs".into()));
     let applied = world.apply(true).await.unwrap();
     assert_eq!((applied.end, applied.unchecked.len()), (RunEnd::Partly, 1), "{applied:?}");
-    assert_eq!(world.machine.guards.lock().unwrap()[0].state, GuardState::Restored);
+    assert_eq!(world.machine.guarded()[0].state, GuardState::Restored);
 }
 
 #[tokio::test]
 async fn a_guard_that_does_not_answer_hides_nothing_of_what_was_done() {
     let world = World::new();
     world.write("stack.yaml", "name: web\ntargets: local\nrenderer: fake\nconfirm: 30s\n");
-    world.resource("a.json", "a", "/proc/sys/a", "ours", "");
+    world.resource("a.json", "a", "/net/a", "ours", "");
     world.resource("b.json", "b", "/etc/b", "ours", "");
-    world.machine.broken.lock().unwrap().insert("/proc/sys/a".into());
+    world.machine.broken.lock().unwrap().insert("/net/a".into());
     *world.machine.deaf.lock().unwrap() = true;
     let applied = world.apply(true).await.unwrap();
     assert_eq!((applied.end, applied.runs[0].ended.is_some()), (RunEnd::Partly, true), "{applied:?}");

@@ -30,7 +30,12 @@ impl Targets for Fleet {
     }
 
     fn guards(&self) -> Result<Vec<Guarded>, Fault> {
-        Ok(self.guards.lock().unwrap().clone())
+        let own = self.guards.lock().unwrap().clone();
+        Ok(self.machines.values().flat_map(|machine| machine.guarded()).chain(own).collect())
+    }
+
+    fn confirm(&self, id: &str) -> Result<bool, Fault> {
+        Ok(self.machines.values().any(|machine| machine.confirmed(id)))
     }
 }
 

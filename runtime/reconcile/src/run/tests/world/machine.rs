@@ -39,8 +39,9 @@ pub(in crate::run::tests) struct Machine {
     pub(in crate::run::tests) blinds: Mutex<bool>,
     /// Whether its guards do not answer.
     pub(in crate::run::tests) deaf: Mutex<bool>,
-    /// Guards that stand, and those that took something back.
-    pub(in crate::run::tests) guards: Mutex<Vec<Guarded>>,
+    /// Guards that stand, and those that took something back, each with what was there of the network
+    /// when it was armed. What is broken they cannot take back.
+    pub(in crate::run::tests) guards: Mutex<Vec<(Guarded, BTreeMap<String, Digest>)>>,
     /// What was ever put there.
     pub(in crate::run::tests) contents: Mutex<BTreeMap<Digest, Vec<u8>>>,
 }
@@ -63,15 +64,24 @@ impl Targets for FakeTargets {
     }
 
     fn guards(&self) -> Result<Vec<Guarded>, Fault> {
-        Ok(self.0.guards.lock().unwrap().clone())
+        Ok(self.0.guarded())
     }
 
     fn confirm(&self, id: &str) -> Result<bool, Fault> {
-        let mut guards = self.0.guards.lock().unwrap();
-        let before = guards.len();
-        guards.retain(|one| one.guard.id != id || one.state != GuardState::Armed);
-        Ok(guards.len() < before)
+        Ok(self.0.confirmed(id))
     }
+}
+
+/// What lies below this is of the network, as far as guards are concerned.
+const NETWORK: &str = "/net/";
+
+fn is_network(path: &str) -> bool {
+    path.starts_with(NETWORK)
+}
+
+/// Which setting of the network such a path stands for.
+pub(super) fn setting(path: &str) -> Option<String> {
+    path.strip_prefix(NETWORK).map(|name| format!("net.fake.{name}"))
 }
 
 #[async_trait]
@@ -119,13 +129,11 @@ impl Target for Machine {
     }
 
     async fn arm(&self, guard: &Guard) -> Result<(), Fault> {
-        let guarded = Guarded {
-            guard: guard.clone(),
-            state: GuardState::Armed,
-            why: String::new(),
-            written_ms: 1_700_000_000_000,
-        };
-        self.guards.lock().unwrap().push(guarded);
+        let mut guards = self.guards.lock().unwrap();
+        guards.retain(|(old, _)| old.state != GuardState::Restored || old.guard.lane != guard.lane);
+        let guard = Guard { effects: vec![], ..guard.clone() };
+        let armed = Guarded { guard, state: GuardState::Armed, why: String::new(), whole: true, written_ms: 0 };
+        guards.push((armed, self.of_network()));
         Ok(())
     }
 
@@ -133,9 +141,7 @@ impl Target for Machine {
         if *self.deaf.lock().unwrap() {
             return Err(Fault::new("timeout", Blame::Target, "the guard does not answer"));
         }
-        for one in self.guards.lock().unwrap().iter_mut().filter(|one| one.guard.id == id) {
-            (one.state, one.why) = (GuardState::Restored, why.to_owned());
-        }
+        assert!(self.goes_back(id, why));
         Ok(())
     }
 
@@ -145,6 +151,37 @@ impl Target for Machine {
 }
 
 impl Machine {
+    pub(in crate::run::tests) fn guarded(&self) -> Vec<Guarded> {
+        self.guards.lock().unwrap().iter().map(|(guarded, _)| guarded.clone()).collect()
+    }
+
+    pub(super) fn confirmed(&self, id: &str) -> bool {
+        let mut guards = self.guards.lock().unwrap();
+        let at = guards.iter().position(|(one, _)| one.guard.id == id && one.state == GuardState::Armed);
+        at.map(|at| guards.remove(at)).is_some()
+    }
+
+    /// A guard takes back what it watches over.
+    pub(in crate::run::tests) fn goes_back(&self, id: &str, why: &str) -> bool {
+        let mut guards = self.guards.lock().unwrap();
+        let armed = guards.iter_mut().find(|(one, _)| one.guard.id == id && one.state == GuardState::Armed);
+        let Some((guarded, before)) = armed else { return false };
+        let mut paths = self.paths.lock().unwrap();
+        let stuck = self.broken.lock().unwrap();
+        let left = |path: &String| !is_network(path) || stuck.contains(path);
+        paths.retain(|path, _| left(path));
+        let back: Vec<_> = before.iter().filter(|(path, _)| !left(path)).collect();
+        paths.extend(back.into_iter().map(|(path, digest)| (path.clone(), *digest)));
+        (guarded.state, guarded.why) = (GuardState::Restored, why.to_owned());
+        guarded.whole = !stuck.iter().any(|path| is_network(path));
+        true
+    }
+
+    fn of_network(&self) -> BTreeMap<String, Digest> {
+        let paths = self.paths.lock().unwrap();
+        paths.iter().filter(|(path, _)| is_network(path)).map(|(path, digest)| (path.clone(), *digest)).collect()
+    }
+
     fn one(&self, effect: &Effect, blobs: &dyn Blobs) -> EffectEnd {
         let mut paths = self.paths.lock().unwrap();
         let path = effect.identity.path().unwrap();
@@ -170,9 +207,11 @@ impl Machine {
                 paths.insert(path.to_owned(), *content);
             }
             EffectBody::Network(NetworkEffect::Put { object: Object::Sysctl(setting) }) => {
-                paths.insert(path.to_owned(), setting.value.parse().unwrap());
+                let content: Digest = setting.value.parse().unwrap();
+                self.contents.lock().unwrap().insert(content, blobs.read(&content).unwrap());
+                paths.insert(path.to_owned(), content);
             }
-            EffectBody::Remove { .. } => {
+            EffectBody::Remove { .. } | EffectBody::Network(NetworkEffect::Remove { .. }) => {
                 paths.remove(path);
             }
             other => panic!("not used: {other:?}"),

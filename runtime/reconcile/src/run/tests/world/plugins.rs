@@ -9,7 +9,7 @@ use tidelock_model::effect::{AfterCrash, Attributes, Effect, EffectBody, Precond
 use tidelock_model::error::{Blame, Fault, Place};
 use tidelock_model::kind::{Checked, FieldInfo, KindInfo, ProviderInfo, RendererInfo, Roles};
 use tidelock_model::name::{Identity, Name};
-use tidelock_model::network::{NetworkEffect, Object, Sysctl};
+use tidelock_model::network::{NetworkEffect, Object, ObjectName, Sysctl};
 use tidelock_model::observation::{Observation, Readiness, Subject};
 use tidelock_model::plan::Action;
 use tidelock_model::plugin::PluginRef;
@@ -19,10 +19,7 @@ use tidelock_model::port::{
 use tidelock_model::reads::{Question, Read, answer};
 use tidelock_model::resource::RenderedDoc;
 
-use super::machine::{Machine, state};
-
-/// Below it lie settings of the network, which have contents like files.
-const SETTINGS: &str = "/proc/sys/";
+use super::machine::{Machine, setting, state};
 
 fn plugin(name: &str) -> PluginRef {
     PluginRef { name: name.to_owned(), version: "1.0.0".into(), digest: Digest::of(name.as_bytes()) }
@@ -159,11 +156,16 @@ impl Provider for FakeProvider {
             .map(|change| {
                 let path = change.identity.path().unwrap().to_owned();
                 let digest = |desired: &Value| desired.pointer("/content/digest").unwrap().as_str().unwrap().to_owned();
+                // What a guard may stand over.
+                let setting = setting(&path);
                 let body = match (&change.desired, change.action) {
-                    // What a guard may stand over.
-                    (Some(desired), _) if path.starts_with(SETTINGS) => {
-                        let setting = Sysctl { name: path.clone(), value: digest(desired) };
-                        EffectBody::Network(NetworkEffect::Put { object: Object::Sysctl(setting) })
+                    (Some(desired), _) if setting.is_some() => {
+                        let sysctl = Sysctl { name: setting.unwrap_or_default(), value: digest(desired) };
+                        EffectBody::Network(NetworkEffect::Put { object: Object::Sysctl(sysctl) })
+                    }
+                    (None, Action::Delete) if setting.is_some() => {
+                        let object = ObjectName::Sysctl { name: setting.unwrap_or_default() };
+                        EffectBody::Network(NetworkEffect::Remove { object })
                     }
                     (Some(desired), _) => EffectBody::PutFile {
                         path: path.clone(),
