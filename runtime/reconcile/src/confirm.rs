@@ -111,7 +111,7 @@ pub(crate) fn waits(
     let mut waits = Vec::new();
     let guards = runtime.targets.guards()?;
     for lane in lanes {
-        for Guarded { guard, state, why, .. } in &guards {
+        for Guarded { guard, state, why, written_ms, .. } in &guards {
             let wait = match state {
                 GuardState::Armed | GuardState::Gone if guard.lane.target != lane.target => continue,
                 GuardState::Armed | GuardState::Gone => {
@@ -126,7 +126,8 @@ pub(crate) fn waits(
                 }
                 GuardState::Restored if guard.lane == *lane => {
                     let again = plan.changes_of(lane).any(|change| guard.tried.contains(&tried(change)));
-                    let yes = approvals.iter().any(|word| word.yes && word.lane == *lane && word.at > guard.until);
+                    let since = |word: &Approval| word.at.as_millisecond() > *written_ms;
+                    let yes = approvals.iter().any(|word| word.yes && word.lane == *lane && since(word));
                     if !again || yes || !runtime.looping {
                         continue;
                     }

@@ -256,7 +256,7 @@ async fn an_undo_is_of_what_stands() {
 }
 
 #[tokio::test]
-async fn the_loop_holds_what_went_back_until_it_changes_or_a_person_applies_it() {
+async fn the_loop_holds_what_went_back_until_it_changes_or_a_person_says_yes() {
     let held = async |world: &World| {
         for _ in 0..3 {
             world.later(3_600);
@@ -279,7 +279,17 @@ async fn the_loop_holds_what_went_back_until_it_changes_or_a_person_applies_it()
         world
     };
 
-    // Until a person applies.
+    // Until a person says yes, also where that is before the guard's time would have been over.
+    let world = removal().await;
+    let planned = crate::planned(world.runtime.store.as_ref(), &everything()).unwrap().remove(0);
+    let mut guards = world.machine.guards.lock().unwrap();
+    guards[0].0.guard.until = jiff::Timestamp::MAX;
+    drop(guards);
+    crate::approve(world.runtime.store.as_ref(), world.runtime.clock.now(), &planned, "grace", None).unwrap();
+    assert_eq!(pass(&world).await.end, RunEnd::Done);
+    assert_eq!(world.on_machine(), ["/etc/file"]);
+
+    // Or applies.
     let world = removal().await;
     assert_eq!(world.apply(true).await.unwrap().end, RunEnd::Done);
     assert_eq!((world.on_machine(), pass(&world).await.end), (vec!["/etc/file".to_owned()], RunEnd::Nothing));
