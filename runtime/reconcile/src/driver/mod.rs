@@ -28,6 +28,7 @@ use jiff::Timestamp;
 use tidelock_model::event::RunEvent;
 use tidelock_model::hold::Scope;
 use tidelock_model::name::{Lane, Name};
+use tidelock_model::port::{GuardState, Guarded};
 use tidelock_model::run::{PassEnd, Status};
 use tokio::sync::{mpsc, watch};
 use tokio::task::{AbortHandle, Id, JoinError, JoinSet};
@@ -158,6 +159,8 @@ pub struct Driver {
     guards_at: Timestamp,
     /// Guards that are known to be gone, by their ids.
     gone: BTreeSet<String>,
+    /// Guards of which it is known that they took something back, by their ids.
+    back: BTreeSet<String>,
     /// Whether nothing more is begun.
     draining: bool,
     pulse: watch::Sender<Pulse>,
@@ -202,6 +205,7 @@ impl Driver {
             tidy_at: now,
             guards_at: now,
             gone: BTreeSet::new(),
+            back: BTreeSet::new(),
             draining: false,
             pulse,
         };
@@ -498,20 +502,38 @@ impl Driver {
     }
 
     /// Wakes the lanes of targets whose guard is gone: their passes take back what it watched over.
-    /// Once for each guard: a pass that cannot is tried again as after any other failure.
+    /// Once for each guard: a pass that cannot is tried again as after any other failure. And those
+    /// that went back by themselves: nobody has looked at them since.
     fn guards(&mut self, now: Timestamp) {
         self.guards_at = later(now, BEAT_MS);
-        let gone = match confirm::deserted(&self.runtime) {
-            Ok(gone) => gone,
-            Err(error) => {
-                tracing::warn!(%error, "guards cannot be looked for");
-                return;
-            }
-        };
-        for one in gone.iter().filter(|one| !self.gone.contains(&one.guard.id)) {
-            self.schedule.wake_lanes(|lane| lane.target == one.guard.lane.target, now);
+        if let Err(error) = self.guards_ended(now) {
+            tracing::warn!(%error, "guards cannot be looked for");
         }
-        self.gone = gone.into_iter().map(|one| one.guard.id).collect();
+    }
+
+    fn guards_ended(&mut self, now: Timestamp) -> Result<(), RunError> {
+        let (mut gone, mut back) = (BTreeSet::new(), BTreeSet::new());
+        for Guarded { guard, state, .. } in self.runtime.targets.guards()? {
+            match state {
+                GuardState::Armed => {}
+                GuardState::Gone => {
+                    if !self.gone.contains(&guard.id) {
+                        self.schedule.wake_lanes(|lane| lane.target == guard.lane.target, now);
+                    }
+                    gone.insert(guard.id);
+                }
+                GuardState::Restored => {
+                    back.insert(guard.id);
+                }
+            }
+        }
+        self.gone = gone;
+        if back.iter().any(|id| !self.back.contains(id)) {
+            let news = confirm::tell(&self.runtime)?;
+            self.schedule.wake_lanes(|lane| news.contains(lane), now);
+        }
+        self.back = back;
+        Ok(())
     }
 
     fn say(&self, lane: Option<&Lane>, event: &RunEvent) {

@@ -14,9 +14,9 @@ use tidelock_model::run::{PassEnd, Status};
 use tokio::task::JoinHandle;
 
 use super::sim::{Remote, Sim, SimClock};
-use super::world::{Fleet, Machine, World, name};
+use super::world::{Fleet, Machine, Says, World, everything, name};
 use crate::driver::{Driver, DriverOptions, Handle, Signal};
-use crate::{RunError, Runtime};
+use crate::{Caller, RunError, Runtime};
 
 const SECOND: i64 = 1_000;
 const MINUTE: i64 = 60 * SECOND;
@@ -162,6 +162,35 @@ async fn a_guard_that_is_gone_wakes_its_target_once_and_what_fails_then_waits_it
     it.pass(HOUR).await;
     let tries = it.handle.pulse().failed - before;
     assert!((5..30).contains(&tries), "tried {tries} times in an hour");
+    it.drained().await;
+}
+
+#[tokio::test]
+async fn what_went_back_by_itself_is_noticed_soon_and_left_alone() {
+    let it = Loop::over(1, APPLY);
+    it.world.resource("n.json", "n", "/net/n", "text", "");
+    it.pass(MINUTE).await;
+    it.world.remove("n.json");
+    let by_hand = Runtime { confirm_within_ms: Some(600_000), ..it.runtime.clone() };
+    crate::apply(&by_hand, &everything(), "ada", Caller::Once(&Says(true)), None).await.unwrap();
+    it.pass(MINUTE).await;
+    assert_eq!((it.holds("t0", "/net/n"), it.status("t0")), (None, Status::Converged));
+
+    let guard = it.machine("t0").guarded().remove(0).guard;
+    assert!(it.machine("t0").goes_back(&guard.id, "nobody confirmed it in time"));
+    let now = it.runtime.clock.now().as_millisecond();
+    it.machine("t0").guards.lock().unwrap()[0].0.written_ms = now;
+    it.pass(15 * SECOND).await;
+    let record = it.runtime.store.lane(&lane("t0")).unwrap().unwrap();
+    assert_eq!(record.status, Status::Waiting, "{record:?}");
+    assert_eq!(record.waits[0].code, "restored");
+    assert_eq!(it.runtime.store.inventory(&name("t0")).unwrap().len(), 2);
+    let passed = it.handle.pulse().passed;
+    it.pass(HOUR).await;
+    assert!(it.handle.pulse().passed > passed, "it is looked at");
+    assert_eq!(it.holds("t0", "/net/n"), Some(Digest::of(b"text")));
+    assert_eq!(it.count(|event| matches!(event, RunEvent::Guarded { .. })), 1, "it is not tried again");
+    assert_eq!(it.count(|event| matches!(event, RunEvent::TakenBack { .. })), 1, "it is told once");
     it.drained().await;
 }
 
