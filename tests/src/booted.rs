@@ -26,8 +26,14 @@ pub struct Booted {
     name: String,
     /// What the machine wrote, above the root of all.
     layers: TempDir,
+    /// The groups of processes that are its own.
+    groups: Vec<PathBuf>,
     container: Option<Child>,
 }
+
+/// Starts a machine in groups of its own: two in one would take each other's units for theirs.
+const IN_GROUPS: &str =
+    "while [ \"$1\" != -- ]; do echo $$ > \"$1/cgroup.procs\" || exit 1; shift; done; shift; exec \"$@\"";
 
 impl Booted {
     /// A machine that is switched off, with the binary as `/usr/local/bin/tidelock`.
@@ -47,7 +53,7 @@ impl Booted {
         let options = format!("lowerdir={},upperdir={},workdir={}", base.display(), at("upper"), at("work"));
         done(Command::new("mount").args(["-t", "overlay", "tidelock-test", "-o", &options, &at("root")]));
         let name = format!("tl{}x{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
-        let machine = Self { name, layers, container: None };
+        let machine = Self { groups: groups(&name), name, layers, container: None };
         machine.write("etc/machine-id", "0123456789abcdef0123456789abcdef\n");
         machine.write("etc/hostname", "machine\n");
         machine.write("usr/local/bin/tidelock", "");
@@ -78,8 +84,14 @@ impl Booted {
     pub fn start(&mut self) {
         assert!(self.container.is_none(), "it runs");
         let log = File::options().create(true).append(true).open(self.layers.path().join("log")).expect("a log");
-        let container = Command::new("systemd-nspawn")
-            .args(["--quiet", "--boot", "--register=no", "--keep-unit", "--private-network", "--console=pipe"])
+        for group in &self.groups {
+            fs::create_dir_all(group).expect("a group of processes");
+        }
+        let container = Command::new("sh")
+            .args(["-c", IN_GROUPS, "sh"])
+            .args(&self.groups)
+            .args(["--", "systemd-nspawn", "--quiet", "--boot", "--register=no", "--keep-unit", "--private-network"])
+            .arg("--console=pipe")
             .arg(format!("--machine={}", self.name))
             .arg(format!("--directory={}", self.path("").display()))
             .arg(format!("--bind-ro={}:/usr/local/bin/tidelock", binary().display()))
@@ -216,7 +228,39 @@ impl Drop for Booted {
             let _ = container.wait();
         }
         let _ = Command::new("umount").arg("--lazy").arg(self.path("")).status();
+        let since = Instant::now();
+        while self.groups.iter().any(|group| group.exists()) && since.elapsed() < Duration::from_secs(5) {
+            self.groups.iter().for_each(|group| remove_group(group));
+            std::thread::sleep(Duration::from_millis(20));
+        }
     }
+}
+
+/// Where the processes of a machine are put, in each tree of groups that systemd uses.
+fn groups(name: &str) -> Vec<PathBuf> {
+    let own = fs::read_to_string("/proc/self/cgroup").expect("its groups");
+    let root = Path::new("/sys/fs/cgroup");
+    let tree = |line: &str| {
+        let (tree, place) = line.split_once(':')?.1.split_once(':')?;
+        let tree = match tree {
+            "" if root.join("cgroup.procs").exists() => root.to_owned(),
+            "" => root.join("unified"),
+            "name=systemd" => root.join("systemd"),
+            _ => return None,
+        };
+        Some(tree.join(place.trim_start_matches('/')).join(format!("tidelock-{name}"))).filter(|_| tree.is_dir())
+    };
+    own.lines().filter_map(tree).collect()
+}
+
+/// Removes a group with those below it, as far as their processes are gone.
+fn remove_group(group: &Path) {
+    for below in fs::read_dir(group).into_iter().flatten().flatten() {
+        if below.path().is_dir() {
+            remove_group(&below.path());
+        }
+    }
+    let _ = fs::remove_dir(group);
 }
 
 /// Where machines are kept: beside what is built, so that it goes with that.
