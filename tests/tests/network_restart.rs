@@ -13,6 +13,27 @@ const PORT: &str = "9418";
 /// More than anything here takes where the system is busy.
 const LONG: Duration = Duration::from_secs(60);
 
+/// What a system keeps its network in.
+struct Keeper {
+    /// Its name in the config.
+    name: &'static str,
+    /// Its unit.
+    unit: &'static str,
+    /// The file that holds an address.
+    address: &'static str,
+}
+
+const NETWORKD: Keeper = Keeper {
+    name: "networkd",
+    unit: "systemd-networkd",
+    address: "etc/systemd/network/90-tidelock-br0.network.d/address-10.0.0.1-24.conf",
+};
+const IFUPDOWN: Keeper = Keeper {
+    name: "ifupdown",
+    unit: "networking",
+    address: "etc/network/interfaces.d/tidelock-6-address-br0-10.0.0.1-24",
+};
+
 /// A router that Git describes.
 struct Router {
     machine: Booted,
@@ -22,7 +43,8 @@ struct Router {
 }
 
 impl Router {
-    fn new() -> Self {
+    /// A router whose system keeps its network in files of `keeper`.
+    fn new(keeper: &Keeper) -> Self {
         let world = TestEnvironment::new();
         let repo = world.repo("infra");
         let machine = Booted::new();
@@ -31,7 +53,8 @@ impl Router {
             &format!(
                 "[sources.infra]\nurl = \"git://127.0.0.1:{PORT}/infra/.git\"\ninsecure = true\npoll = \"2s\"\n\n\
                  [[sources.infra.allow]]\ntargets = [\"*\"]\nkinds = [\"network.*\"]\n\n\
-                 [targets.router]\ntype = \"machine\"\npersist = \"networkd\"\ndrift_every = \"1h\"\n\n{}",
+                 [targets.router]\ntype = \"machine\"\npersist = \"{}\"\ndrift_every = \"1h\"\n\n{}",
+                keeper.name,
                 kept_grant()
             ),
         );
@@ -44,13 +67,15 @@ impl Router {
         let rules = "#!/usr/sbin/nft -f\nflush ruleset\ninclude \"/etc/nftables.d/*.nft\"\n";
         machine.write("etc/nftables.conf", rules);
         machine.write("etc/nftables.d/.keep", "");
+        let interfaces = "source /etc/network/interfaces.d/*\n\nauto lo\niface lo inet loopback\n";
+        machine.write("etc/network/interfaces", interfaces);
         // A server that takes connections and never answers.
         let socket = format!("[Socket]\nListenStream=127.0.0.1:{PORT}\n\n[Install]\nWantedBy=sockets.target\n");
         machine.write("etc/systemd/system/silent.socket", &socket);
         machine.write("etc/systemd/system/silent.service", "[Service]\nExecStart=/bin/sleep infinity\n");
         let mut router = Self { machine, world, repo, server: None };
         router.machine.start();
-        router.machine.run(&["systemctl", "enable", "--now", "systemd-networkd", "nftables"]);
+        router.machine.run(&["systemctl", "enable", "--now", keeper.unit, "nftables"]);
         router
     }
 
@@ -159,8 +184,17 @@ const THERE: [&str; 10] = [
 ];
 
 #[test]
-fn what_is_kept_is_there_before_tidelock_and_what_changed_is_healed_before_git_answers() {
-    let mut router = Router::new();
+fn what_networkd_keeps_is_there_before_tidelock_and_what_changed_is_healed_before_git_answers() {
+    is_kept_and_healed(&NETWORKD);
+}
+
+#[test]
+fn what_ifupdown_keeps_is_there_before_tidelock_and_what_changed_is_healed_before_git_answers() {
+    is_kept_and_healed(&IFUPDOWN);
+}
+
+fn is_kept_and_healed(keeper: &Keeper) {
+    let mut router = Router::new(keeper);
     // Its rules are on the way to Git, so each change is confirmed.
     let stack =
         "name: net\ntargets: router\non_commit: apply\non_drift: apply\nconfirm: 20s\nbudget: { take_over: 9 }\n";
@@ -204,7 +238,7 @@ fn what_is_kept_is_there_before_tidelock_and_what_changed_is_healed_before_git_a
     router.serve_no_more();
 
     // Something changed while it was down, in both halves. Git takes the connection and is silent.
-    let file = "etc/systemd/network/90-tidelock-br0.network.d/address-10.0.0.1-24.conf";
+    let file = keeper.address;
     let text = router.machine.read(file).unwrap();
     fs::remove_file(router.machine.path(file)).unwrap();
     router.machine.write("etc/nftables.d/tidelock-inet-filter.nft", "table inet filter { }\n");
