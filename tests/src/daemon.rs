@@ -42,6 +42,14 @@ impl Daemon {
         Self::start_there(site.world(), env)
     }
 
+    /// Starts one and waits until its first look has been, and with it the watches.
+    #[must_use]
+    pub fn watching(site: &Site) -> Self {
+        let daemon = Self::start(site);
+        daemon.eventually("it has looked", || passed(site) > 0);
+        daemon
+    }
+
     fn start_there(world: &TestEnvironment, env: &[(&str, &str)]) -> Self {
         let log = world.path("daemon.log");
         let file = File::options().create(true).append(true).open(&log).expect("a log file");
@@ -153,6 +161,12 @@ fn wait(mut holds: impl FnMut() -> bool) -> bool {
         std::thread::sleep(Duration::from_millis(10));
     }
     false
+}
+
+/// Passes of a daemon that have ended.
+#[must_use]
+pub fn passed(site: &Site) -> u64 {
+    ask(site, r#"{"verb":"pulse"}"#)["passed"].as_u64().expect("a number of passes")
 }
 
 /// Says a line on a daemon's socket, and gives what it answers.

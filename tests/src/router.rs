@@ -73,6 +73,12 @@ pub fn put_on(site: &Site, target: &str, kind: &str, name: &str, spec: &str) {
     site.repo().write(&format!("net/{target}-{name}.yaml"), text);
 }
 
+/// The table `inet filter` with the chain `input`, in which one thing is said.
+pub fn input(site: &Site, says: &str) {
+    let chain = format!("chain input {{ type filter hook input priority 0; {says}; }}");
+    put(site, "nftables", "filter", &format!("{{ name: filter, ruleset: \"table inet filter {{ {chain}; }}\" }}"));
+}
+
 /// The table `inet filter`, from a file of its own; `rules` are those of its chain `forward`.
 pub fn firewall(site: &Site, rules: &str) {
     site.repo().write(

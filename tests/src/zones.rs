@@ -52,6 +52,13 @@ impl Zones {
         self.world().write("tidelock.toml", lines.join("\n") + "\n");
     }
 
+    /// Has the zone hold records: resources of these names and specs, applied.
+    pub fn holds(&self, records: &[(&str, &str)]) {
+        records.iter().for_each(|(name, spec)| self.put(name, spec));
+        self.repo().commit("Records");
+        self.apply();
+    }
+
     /// A resource; `spec` in YAML's flow style, without the zone.
     pub fn put(&self, name: &str, spec: &str) {
         let spec = spec.trim().trim_start_matches('{');

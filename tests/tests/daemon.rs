@@ -5,7 +5,7 @@ use std::fs;
 use std::os::unix::net::UnixDatagram;
 
 use serde_json::Value;
-use tidelock_tests::daemon::{ask, eventually};
+use tidelock_tests::daemon::{ask, eventually, passed};
 use tidelock_tests::{Daemon, GitHttp, Site, site};
 
 /// A config whose source is asked and whose target is looked at all the time.
@@ -68,7 +68,7 @@ fn what_leaves_git_is_pruned_and_a_lane_that_is_looked_at_leaves_no_events() {
     daemon.eventually("b is gone", || site.on_machine("srv/b").is_none());
     daemon.eventually("it is converged", || lane_is(&site, "converged"));
     let before = site.last_event();
-    let passed = || ask(&site, r#"{"verb":"pulse"}"#)["passed"].as_u64().expect("a number");
+    let passed = || passed(&site);
     let first = passed();
     daemon.eventually("ten looks were had", || passed() > first + 10);
     assert_eq!(site.last_event(), before, "{:?}", site.events().split_off(before.try_into().unwrap()));
@@ -85,7 +85,7 @@ fn drift_is_reported_or_asked_about_as_the_stack_says() {
         site.world().write("machine/srv/a", "by hand\n");
         daemon.eventually(&format!("the drift is seen and the lane is {wanted}"), || lane_is(&site, wanted));
         let told = site.last_event();
-        let passed = || ask(&site, r#"{"verb":"pulse"}"#)["passed"].as_u64().expect("a number");
+        let passed = || passed(&site);
         let first = passed();
         daemon.eventually("five more looks were had", || passed() > first + 5);
         assert_eq!(site.on_machine("srv/a").as_deref(), Some("by hand\n"), "{policy}");

@@ -162,10 +162,10 @@ fn what_somebody_changes_between_plan_and_update_is_not_overwritten() {
 fn a_time_to_live_that_somebody_changes_between_plan_and_update_is_not_overwritten() {
     for make in Make::BOTH {
         let site = site(make);
-        site.put("www", "{ name: www, type: A, ttl: 300, values: [192.0.2.1] }");
-        site.put("calm", "{ name: calm, type: A, ttl: 300, values: [192.0.2.5] }");
-        site.repo().commit("Two names");
-        site.apply();
+        site.holds(&[
+            ("www", "{ name: www, type: A, ttl: 300, values: [192.0.2.1] }"),
+            ("calm", "{ name: calm, type: A, ttl: 300, values: [192.0.2.5] }"),
+        ]);
         site.put("www", "{ name: www, type: A, ttl: 300, values: [192.0.2.2] }");
         site.put("calm", "{ name: calm, type: A, ttl: 300, values: [192.0.2.6] }");
         site.repo().commit("Other addresses");
@@ -188,10 +188,10 @@ fn a_time_to_live_that_somebody_changes_between_plan_and_update_is_not_overwritt
 fn an_alias_changes_places_with_what_was_there_and_is_beside_nothing() {
     for make in Make::BOTH {
         let site = site(make);
-        site.put("a", "{ name: www, type: A, values: [192.0.2.1] }");
-        site.put("six", "{ name: www, type: AAAA, values: [\"2001:db8::1\"] }");
-        site.repo().commit("Addresses");
-        site.apply();
+        site.holds(&[
+            ("a", "{ name: www, type: A, values: [192.0.2.1] }"),
+            ("six", "{ name: www, type: AAAA, values: [\"2001:db8::1\"] }"),
+        ]);
         for name in ["a", "six"] {
             site.repo().remove(&format!("zones/{name}.yaml"));
         }

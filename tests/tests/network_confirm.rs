@@ -5,7 +5,7 @@ use std::time::Duration;
 use tidelock_tests::dice::count;
 use tidelock_tests::guards;
 use tidelock_tests::netns::Netns;
-use tidelock_tests::router::{self, GRANT, put, put_on};
+use tidelock_tests::router::{self, GRANT, input, put, put_on};
 use tidelock_tests::{Daemon, Site};
 
 /// A router that is as Git says, with a way to the operator that a commit then cuts.
@@ -17,12 +17,7 @@ fn site(more: &str) -> (Site, Netns) {
     put(&site, "link", "uplink-link", "{ name: uplink, up: true, mtu: 1500 }");
     put(&site, "address", "uplink", "{ link: uplink, address: 10.0.0.1/24 }");
     put(&site, "route", "out", "{ to: 10.9.0.0/16, via: 10.0.0.254 }");
-    put(
-        &site,
-        "nftables",
-        "filter",
-        "{ name: filter, ruleset: \"table inet filter { chain input { type filter hook input priority 0; tcp dport 22 accept; }; }\" }",
-    );
+    input(&site, "tcp dport 22 accept");
     site.repo().commit("A router");
     site.apply();
     site.converged();
@@ -33,12 +28,7 @@ fn site(more: &str) -> (Site, Netns) {
 fn cut(site: &Site) {
     put(site, "link", "uplink-link", "{ name: uplink, up: false, mtu: 1300 }");
     put(site, "route", "out", "{ to: 10.9.0.0/16, type: blackhole }");
-    put(
-        site,
-        "nftables",
-        "filter",
-        "{ name: filter, ruleset: \"table inet filter { chain input { type filter hook input priority 0; policy drop; }; }\" }",
-    );
+    input(site, "policy drop");
     site.repo().commit("Cut it off");
 }
 

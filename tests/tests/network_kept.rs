@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tidelock_tests::guards;
 use tidelock_tests::netns::Netns;
-use tidelock_tests::router::{self, GRANT, kept_grant, put};
+use tidelock_tests::router::{self, GRANT, input, kept_grant, put};
 use tidelock_tests::{Daemon, Site};
 
 const NETWORKD: &str = "etc/systemd/network/90-tidelock-";
@@ -21,12 +21,7 @@ fn site(keeper: &str, more: &str) -> (Site, Netns) {
     put(&site, "route", "nowhere", "{ to: 10.99.0.0/16, type: blackhole, table: 100 }");
     put(&site, "rule", "guests", "{ family: 4, priority: 1000, from: 10.0.5.0/24, table: 100 }");
     put(&site, "sysctl", "forward", "{ name: net.ipv4.ip_forward, value: \"1\" }");
-    put(
-        &site,
-        "nftables",
-        "filter",
-        "{ name: filter, ruleset: \"table inet filter { chain input { type filter hook input priority 0; tcp dport 22 accept; }; }\" }",
-    );
+    input(&site, "tcp dport 22 accept");
     site.repo().commit("A router");
     (site, space)
 }

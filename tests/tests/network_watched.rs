@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use tidelock_tests::daemon::ask;
+use tidelock_tests::daemon::passed;
 use tidelock_tests::dice::count;
 use tidelock_tests::netns::Netns;
 use tidelock_tests::router::{self, GRANT, firewall, put};
@@ -48,23 +48,12 @@ fn picture(space: &Netns) -> String {
     space.picture() + &space.run(&["sysctl", "net.ipv4.ip_forward"])
 }
 
-/// Passes that have ended.
-fn passed(site: &Site) -> u64 {
-    ask(site, r#"{"verb":"pulse"}"#)["passed"].as_u64().expect("a number of passes")
-}
-
-fn started(site: &Site) -> Daemon {
-    let daemon = Daemon::start(site);
-    daemon.eventually("it has looked", || passed(site) > 0);
-    daemon
-}
-
 #[test]
 #[expect(clippy::print_stderr, reason = "what a long run is made for")]
 fn what_somebody_changes_by_hand_is_heard_and_healed_at_once() {
     let space = Netns::new();
     let (site, before) = router(&space);
-    let daemon = started(&site);
+    let daemon = Daemon::watching(&site);
     let many = usize::try_from(count("TIDELOCK_SOAK_HEALS", CHANGES)).unwrap();
     let looks = passed(&site);
     let mut took = Vec::new();
@@ -85,7 +74,7 @@ fn what_somebody_changes_by_hand_is_heard_and_healed_at_once() {
 fn what_is_changed_while_it_heals_is_healed_too() {
     let space = Netns::new();
     let (site, before) = router(&space);
-    let daemon = started(&site);
+    let daemon = Daemon::watching(&site);
     for round in 0..3 {
         // No waiting in between: most of it happens while something of it is looked at or undone.
         for break_it in BY_HAND {
@@ -102,7 +91,7 @@ fn what_is_changed_while_it_heals_is_healed_too() {
 fn who_changes_a_network_all_the_time_does_not_keep_it_busy() {
     let space = Netns::new();
     let (site, before) = router(&space);
-    let daemon = started(&site);
+    let daemon = Daemon::watching(&site);
     let (looks, began) = (passed(&site), Instant::now());
     // What is nobody's business, as a routing daemon would.
     let mut changes = 0;

@@ -4,7 +4,7 @@
 use std::fs;
 use std::time::{Duration, Instant};
 
-use tidelock_tests::daemon::ask;
+use tidelock_tests::daemon::{ask, passed};
 use tidelock_tests::{Daemon, Site, site};
 
 /// A site that is looked at once an hour, all applied.
@@ -18,18 +18,6 @@ fn seldom(policies: &str, daemon: &str) -> Site {
         .commit("What the loop may do");
     site.apply();
     site
-}
-
-/// Passes that have ended.
-fn passed(site: &Site) -> u64 {
-    ask(site, r#"{"verb":"pulse"}"#)["passed"].as_u64().expect("a number of passes")
-}
-
-/// Waits until the first look has been, and with it the watches.
-fn started(site: &Site) -> Daemon {
-    let daemon = Daemon::start(site);
-    daemon.eventually("it has looked", || passed(site) > 0);
-    daemon
 }
 
 /// How long it takes until a file is as Git says again.
@@ -48,7 +36,7 @@ const HEAL: &str = "on_commit: apply\non_drift: apply\n";
 #[test]
 fn drift_is_healed_at_once_however_seldom_it_looks() {
     let site = seldom(HEAL, "");
-    let daemon = started(&site);
+    let daemon = Daemon::watching(&site);
     let mut took = Vec::new();
     took.push(healed(&daemon, &site, || fs::write(site.machine("srv/a"), "by hand\n").unwrap()));
     took.push(healed(&daemon, &site, || fs::remove_file(site.machine("srv/b")).unwrap()));
@@ -65,7 +53,7 @@ fn drift_is_healed_at_once_however_seldom_it_looks() {
 #[test]
 fn a_file_that_is_written_all_the_time_is_looked_at_now_and_then() {
     let site = seldom("on_commit: apply\non_drift: report\n", "");
-    let daemon = started(&site);
+    let daemon = Daemon::watching(&site);
     let before = passed(&site);
     let began = Instant::now();
     let mut writes = 0;
@@ -92,7 +80,7 @@ fn a_file_that_is_written_all_the_time_is_looked_at_now_and_then() {
 #[test]
 fn what_it_writes_itself_does_not_wake_it() {
     let site = seldom(HEAL, "");
-    let daemon = started(&site);
+    let daemon = Daemon::watching(&site);
     let before = passed(&site);
     site.repo().write("web/a.txt", "two\n").commit("Two");
     let _ = ask(&site, r#"{"verb":"poll","source":"infra"}"#);
@@ -108,7 +96,7 @@ fn that_not_everything_can_be_watched_is_said_once() {
     let file = "kind: server.file\nname: c\nspec: { path: /srv/deep/c, content: one, parents: true }\n";
     site.repo().write("web/c.yaml", file).commit("A file elsewhere");
     site.apply();
-    let daemon = started(&site);
+    let daemon = Daemon::watching(&site);
     daemon.eventually("it says so once", || daemon.log().matches("not everything can be watched").count() == 1);
     let _ = site.tidelock(["status", "--detailed-exitcode"]).run().ok();
     daemon.stop();

@@ -140,23 +140,25 @@ fn networkd_gets_routes_with_their_link_and_what_has_none_with_lo() {
 
 #[test]
 fn settings_and_tables_are_kept_alike_by_both() {
-    for keeper in ["networkd", "ifupdown"] {
-        let setting = json!({"name": "net.ipv4.conf.eth0/100.rp_filter", "value": "1"});
-        assert_eq!(
-            kept(keeper, "network.sysctl/s", setting),
-            [file(
-                "/etc/sysctl.d/99-tidelock-net.ipv4.conf.eth0,100.rp_filter.conf",
-                "net.ipv4.conf.eth0/100.rp_filter = 1\n"
-            )]
-        );
-        let table = json!({"name": "filter", "ruleset": "table inet filter { }"});
-        assert_eq!(
-            kept(keeper, "network.nftables/t", table),
-            [file(
-                "/etc/nftables.d/tidelock-inet-filter.nft",
-                "table inet filter\ndelete table inet filter\ntable inet filter { }\n"
-            )]
-        );
+    let setting = json!({"name": "net.ipv4.conf.eth0/100.rp_filter", "value": "1"});
+    let table = json!({"name": "filter", "ruleset": "table inet filter { }"});
+    for (address, spec, path, text) in [
+        (
+            "network.sysctl/s",
+            &setting,
+            "/etc/sysctl.d/99-tidelock-net.ipv4.conf.eth0,100.rp_filter.conf",
+            "net.ipv4.conf.eth0/100.rp_filter = 1\n",
+        ),
+        (
+            "network.nftables/t",
+            &table,
+            "/etc/nftables.d/tidelock-inet-filter.nft",
+            "table inet filter\ndelete table inet filter\ntable inet filter { }\n",
+        ),
+    ] {
+        for keeper in ["networkd", "ifupdown"] {
+            assert_eq!(kept(keeper, address, spec.clone()), [file(path, text)]);
+        }
     }
 }
 
