@@ -143,6 +143,17 @@ impl Access {
         if self.decl.read.is_some() { purpose } else { Purpose::Write }
     }
 
+    /// What is told to the reader, where the config names one.
+    pub(super) async fn as_reader<T, F>(&self, told: impl FnOnce(Purpose) -> F) -> Result<Option<T>, SqlFault>
+    where
+        F: Future<Output = Result<T, SqlFault>>,
+    {
+        match self.decl.read {
+            Some(_) => told(Purpose::Read).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
     /// Signs in; where the password is refused and the config has a next one, with that. Whoever
     /// signs in is told whether the next one is meant.
     pub(super) async fn sign_in<C, F>(&self, purpose: Purpose, sign_in: impl Fn(bool) -> F) -> Result<C, SqlFault>

@@ -47,10 +47,7 @@ impl Postgres {
     }
 
     pub(super) async fn reader(&self) -> Result<Option<Facts>, SqlFault> {
-        match self.pool.access.purpose(Purpose::Read) {
-            Purpose::Read => self.facts_as(Purpose::Read).await.map(Some),
-            Purpose::Write => Ok(None),
-        }
+        self.pool.access.as_reader(|purpose| self.facts_as(purpose)).await
     }
 
     async fn facts_as(&self, purpose: Purpose) -> Result<Facts, SqlFault> {
