@@ -1,7 +1,6 @@
 //! Files of a source that are encrypted to the operator's age identities: one value that age
 //! encrypted, or many that SOPS did.
 
-use std::io::Read as _;
 use std::path::Path;
 
 use age::armor::ArmoredReader;
@@ -124,17 +123,13 @@ impl Opener for Keys<'_> {
         let refuse = |error: DecryptError| unreadable(self.name, format_args!("it is no file that age opens: {error}"));
         let opened = Decryptor::new_buffered(ArmoredReader::new(encrypted)).map_err(refuse)?;
         let keys = self.identities.iter().map(|key| &**key as &dyn age::Identity);
-        let mut reader = match opened.decrypt(keys) {
+        let reader = match opened.decrypt(keys) {
             Err(DecryptError::NoMatchingKeys) => return Ok(None),
             opened => opened.map_err(refuse)?,
         };
-        let mut bytes = Zeroizing::new(Vec::new());
-        reader
-            .by_ref()
-            .take(MAX_VALUE as u64 + 1)
-            .read_to_end(&mut bytes)
-            .map_err(|error| unreadable(self.name, format_args!("it is damaged: {error}")))?;
-        Ok(Some(bytes))
+        private::read_all(reader, MAX_VALUE + 1)
+            .map(Some)
+            .map_err(|error| unreadable(self.name, format_args!("it is damaged: {error}")))
     }
 }
 

@@ -9,11 +9,14 @@ use tidelock_model::error::{Fault, tame};
 use tidelock_model::secret::{SecretName, SecretValue};
 use tokio::io::AsyncReadExt as _;
 use tokio::process::Command;
+use zeroize::Zeroizing;
 
 use crate::{MAX_VALUE, private, refused, unreadable, value};
 
 /// A password store that asks a person, or the network, is given this long.
 const COMMAND_TIME: Duration = Duration::from_secs(20);
+/// What the reader asks for beyond what there can be, in bytes.
+const SPARE: usize = 64;
 /// What is shown of a command's complaint.
 const COMPLAINT: usize = 300;
 /// Variables that every command is given.
@@ -76,9 +79,10 @@ async fn command(name: &SecretName, argv: &[String], allowed: &[String]) -> Resu
         return Err(unreadable(name, format_args!("{program} has no output")));
     };
     let ended = tokio::time::timeout(COMMAND_TIME, async {
-        let (mut bytes, mut said) = (Vec::new(), Vec::new());
+        // Room for all of it: what moves leaves a copy behind.
+        let (mut bytes, mut said) = (Zeroizing::new(Vec::with_capacity(MAX_VALUE + SPARE)), Vec::new());
         let (mut out, mut complaint) = (out.take(MAX_VALUE as u64 + 1), complaint.take(64 << 10));
-        let (read, _) = tokio::join!(out.read_to_end(&mut bytes), complaint.read_to_end(&mut said));
+        let (read, _) = tokio::join!(out.read_to_end(&mut *bytes), complaint.read_to_end(&mut said));
         read?;
         // A full pipe that nobody reads would keep it from ending.
         drop((out, complaint));
@@ -99,7 +103,7 @@ async fn command(name: &SecretName, argv: &[String], allowed: &[String]) -> Resu
         let said = if said.is_empty() { String::new() } else { format!(": {said}") };
         return Err(unreadable(name, format_args!("{program} ended with {status}{said}")));
     }
-    Ok(bytes)
+    Ok(bytes.to_vec())
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@
 
 use std::fmt;
 use std::fs::{File, Metadata, OpenOptions};
-use std::io::{self, Read as _};
+use std::io::{self, Read};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
@@ -15,6 +15,9 @@ use zeroize::Zeroizing;
 
 /// What others than the owner may not have: to write for the group, and anything for the rest.
 const OPEN: u32 = 0o027;
+
+/// Where reading begins, in bytes: most secrets are shorter.
+const ROOM: usize = 4 << 10;
 
 /// Why a file is not taken. Holds nothing of what is in it.
 #[derive(Debug)]
@@ -115,10 +118,68 @@ pub(crate) fn open(path: &Path) -> Result<(File, Metadata), Refused> {
     }
 }
 
-fn whole(path: &Path, mut file: File, max: usize) -> Result<Zeroizing<Vec<u8>>, Refused> {
-    let mut bytes = Zeroizing::new(Vec::new());
-    let read = file.by_ref().take(max as u64 + 1).read_to_end(&mut bytes);
-    read.map_err(|error| refused(path, Why::Io(error)))?;
+/// What is read of what may hold a secret. No part of it is left in memory that was let go, as it is
+/// of a vector that grows.
+pub struct Gathered {
+    room: Zeroizing<Vec<u8>>,
+    filled: usize,
+    max: usize,
+}
+
+impl Gathered {
+    /// Nothing yet, and up to so many bytes.
+    #[must_use]
+    pub fn up_to(max: usize) -> Self {
+        Self { room: Zeroizing::new(vec![0; ROOM.min(max)]), filled: 0, max }
+    }
+
+    /// Reads a part. How much that was; 0 at the end, and where all the room is filled.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub fn read_from(&mut self, from: &mut impl Read) -> io::Result<usize> {
+        if self.filled == self.room.len() {
+            let mut larger = Zeroizing::new(vec![0; self.filled.saturating_mul(2).min(self.max)]);
+            larger[..self.filled].copy_from_slice(&self.room);
+            self.room = larger;
+        }
+        let more = from.read(&mut self.room[self.filled..])?;
+        self.filled += more;
+        Ok(more)
+    }
+
+    /// Whether all the room is filled.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.filled == self.max
+    }
+
+    /// What was read.
+    #[must_use]
+    pub fn into_bytes(mut self) -> Zeroizing<Vec<u8>> {
+        self.room.truncate(self.filled);
+        self.room
+    }
+}
+
+/// Reads all of what may hold a secret, up to so many bytes.
+///
+/// # Errors
+/// It cannot be read.
+pub fn read_all(mut from: impl Read, max: usize) -> io::Result<Zeroizing<Vec<u8>>> {
+    let mut gathered = Gathered::up_to(max);
+    loop {
+        match gathered.read_from(&mut from) {
+            Ok(0) => return Ok(gathered.into_bytes()),
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+fn whole(path: &Path, file: File, max: usize) -> Result<Zeroizing<Vec<u8>>, Refused> {
+    let bytes = read_all(file, max + 1).map_err(|error| refused(path, Why::Io(error)))?;
     if bytes.len() > max {
         return Err(refused(path, Why::TooLarge(max)));
     }
@@ -161,6 +222,25 @@ mod tests {
         );
         std::fs::write(&path, [0xff]).unwrap();
         assert!(read_text(&path, 100).unwrap_err().to_string().contains("no text"));
+    }
+
+    #[test]
+    fn all_is_read_in_whatever_pieces_it_comes() {
+        /// Gives an odd number of bytes at a time.
+        struct Pieces<'b>(&'b [u8]);
+        impl Read for Pieces<'_> {
+            fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+                let most = buffer.len().min(777);
+                self.0.read(&mut buffer[..most])
+            }
+        }
+        for length in [0, 1, ROOM - 1, ROOM, ROOM + 1, 5 * ROOM] {
+            let bytes: Vec<u8> = (0..length).map(|at| u8::try_from(at % 251).unwrap()).collect();
+            assert_eq!(*read_all(Pieces(&bytes), usize::MAX).unwrap(), bytes, "{length}");
+            for max in [0, 7, ROOM, ROOM + 5] {
+                assert_eq!(*read_all(Pieces(&bytes), max).unwrap(), bytes[..length.min(max)], "{length} {max}");
+            }
+        }
     }
 
     #[test]

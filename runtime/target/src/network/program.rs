@@ -2,7 +2,7 @@
 //! that asks: an absolute path, an environment of our own, input and output through pipes, a
 //! time limit, and one of memory where that is asked for.
 
-use std::io::{ErrorKind, Read, Write};
+use std::io::{ErrorKind, Write};
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::path::Path;
 use std::process::{ChildStdout, Command, Stdio};
@@ -14,6 +14,8 @@ use rustix::io::{Errno, ioctl_fionbio};
 use rustix::process::{Pid, PidfdFlags, Resource, Rlimit, pidfd_open, prlimit};
 use tidelock_model::error::{Fault, tame};
 use tidelock_model::secret::SecretValue;
+use tidelock_secret::private::{Gathered, read_all};
+use zeroize::Zeroizing;
 
 use super::confine::INPUT;
 use super::fault;
@@ -109,11 +111,12 @@ impl Program {
         std::thread::scope(|scope| {
             // It may stop reading at the first mistake, and then nobody takes the rest.
             scope.spawn(move || stdin.map(|mut pipe| pipe.write_all(input)));
-            let stderr = scope.spawn(move || {
-                let mut bytes = Vec::new();
-                stderr.map_or(Ok(0), |pipe| pipe.take(OUTPUT as u64).read_to_end(&mut bytes)).map(|_| bytes)
+            // What it prints may hold keys, and what it complains of a part of them.
+            let stderr = scope.spawn(move || match stderr {
+                Some(pipe) => read_all(pipe, OUTPUT),
+                None => Ok(Zeroizing::default()),
             });
-            let mut printed = Printed { pipe: stdout, bytes: Vec::new() };
+            let mut printed = Printed { pipe: stdout, gathered: Gathered::up_to(OUTPUT) };
             // It has only begun by then, and what it uses from now on counts.
             let ended = bound(child.id(), bounds).and_then(|()| printed.until_the_end(child.id(), bounds.patience));
             if !matches!(ended, Ok(How::Ended)) {
@@ -127,15 +130,16 @@ impl Program {
                     return Err(fault("timeout", format!("{name} was ended after {patience} s")));
                 }
                 How::TooMuch => {
-                    return Err(fault("limit", format!("{name} was ended: it prints more than {OUTPUT} bytes")));
+                    return Err(fault("limit", format!("{name} was ended: it prints {OUTPUT} bytes and more")));
                 }
             }
             if let Some(signal) = status.signal() {
                 return Err(fault("limit", format!("{name} was ended by the signal {signal}")));
             }
-            let stderr = stderr.join().unwrap_or_else(|_| Ok(Vec::new())).map_err(io)?;
+            let stderr = stderr.join().unwrap_or_else(|_| Err(ErrorKind::Other.into())).map_err(io)?;
             let stderr = String::from_utf8_lossy(&stderr).into_owned();
-            Ok(Ended { success: status.success(), stdout: SecretValue::new(printed.bytes), stderr })
+            let stdout = SecretValue::new(std::mem::take(&mut *printed.gathered.into_bytes()));
+            Ok(Ended { success: status.success(), stdout, stderr })
         })
     }
 
@@ -183,7 +187,7 @@ enum How {
 /// What a child prints.
 struct Printed {
     pipe: Option<ChildStdout>,
-    bytes: Vec<u8>,
+    gathered: Gathered,
 }
 
 impl Printed {
@@ -209,7 +213,7 @@ impl Printed {
                 Err(errno) => return Err(errno.into()),
             };
             self.read()?;
-            if self.bytes.len() > OUTPUT {
+            if self.gathered.is_full() {
                 return Ok(How::TooMuch);
             }
             if ended {
@@ -221,10 +225,14 @@ impl Printed {
     /// Takes what is there by now.
     fn read(&mut self) -> std::io::Result<()> {
         let Some(pipe) = &mut self.pipe else { return Ok(()) };
-        match pipe.take(2 * ROOM as u64).read_to_end(&mut self.bytes) {
-            Ok(_) => Ok(()),
-            Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(()),
-            Err(error) => Err(error),
+        loop {
+            match self.gathered.read_from(pipe) {
+                Ok(0) => return Ok(()),
+                Ok(_) => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
         }
     }
 }
