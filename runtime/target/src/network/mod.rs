@@ -134,9 +134,9 @@ impl Network {
             None => (probe.material.as_str(), None),
         };
         let Ok(ObjectName::Wireguard { link }) = name.parse() else { return Ok(None) };
-        self.namespace.enter(|| match find(&mut None, &ObjectName::Wireguard { link: link.clone() })? {
-            Some(_) => wireguard::is_key(&link, peer, value).map(Some),
-            None => Ok(None),
+        self.namespace.enter(|| match is_wireguard(&mut None, &link)? {
+            true => wireguard::is_key(&link, peer, value),
+            false => Ok(None),
         })
     }
 
@@ -165,17 +165,18 @@ fn find(view: &mut Option<View>, name: &ObjectName) -> Result<Option<Object>, Fa
     match name {
         ObjectName::Sysctl { name } => Ok(sysctl::read(name)?.map(Object::Sysctl)),
         ObjectName::Table { family, name } => Ok(nft::list(family, name)?.map(Object::Table)),
-        ObjectName::Wireguard { link } => {
-            let found = opened(view)?.find(&ObjectName::Link { name: link.clone() })?;
-            match found {
-                Some(Object::Link(found)) if found.kind.as_deref() == Some(WIREGUARD) => {
-                    Ok(wireguard::look(link)?.map(Object::Wireguard))
-                }
-                _ => Ok(None),
-            }
-        }
+        ObjectName::Wireguard { link } => match is_wireguard(view, link)? {
+            true => Ok(wireguard::look(link)?.map(Object::Wireguard)),
+            false => Ok(None),
+        },
         name => opened(view)?.find(name),
     }
+}
+
+/// Whether there is such an interface, set or not.
+fn is_wireguard(view: &mut Option<View>, link: &str) -> Result<bool, Fault> {
+    let found = opened(view)?.find(&ObjectName::Link { name: link.to_owned() })?;
+    Ok(matches!(found, Some(Object::Link(found)) if found.kind.as_deref() == Some(WIREGUARD)))
 }
 
 fn opened(view: &mut Option<View>) -> Result<&mut View, Fault> {

@@ -14,7 +14,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::view::View;
 use super::wireguard::{self, Keys};
-use super::{Namespace, fault, find, links_here, nft, opened, put, sysctl};
+use super::{Namespace, fault, find, is_wireguard, links_here, nft, opened, put, sysctl};
 
 /// A look older than this is taken anew. A thousand routes take some tens of milliseconds,
 /// so that each of them need not ask for all.
@@ -230,12 +230,6 @@ fn perform(
         view.forget(&name);
     }
     done
-}
-
-/// Whether there is such an interface, set or not.
-fn is_wireguard(view: &mut Option<View>, link: &str) -> Result<bool, Fault> {
-    let found = opened(view)?.find(&ObjectName::Link { name: link.to_owned() })?;
-    Ok(matches!(found, Some(Object::Link(found)) if found.kind.as_deref() == Some(super::WIREGUARD)))
 }
 
 #[cfg(test)]

@@ -76,17 +76,26 @@ pub(super) fn look(link: &str) -> Result<Option<Wireguard>, Fault> {
     read_dump(link, std::str::from_utf8(dump.reveal()).unwrap_or_default(), now)
 }
 
-/// Whether a secret is the private key of an interface, or the preshared key of a peer.
-pub(super) fn is_key(link: &str, peer: Option<&str>, value: &SecretValue) -> Result<bool, Fault> {
-    let Some(wanted) = std::str::from_utf8(value.reveal()).ok().and_then(|text| wireguard_key(text).ok()) else {
-        return Ok(false);
-    };
-    let answer = asked(link, if peer.is_some() { "preshared-keys" } else { "private-key" })?;
-    let text = std::str::from_utf8(answer.reveal()).unwrap_or_default();
-    Ok(text.lines().any(|line| match peer {
-        None => line == wanted,
-        Some(peer) => line.split_once('\t') == Some((peer, wanted)),
-    }))
+/// Whether a secret is the private key of an interface, or the preshared key of a peer; `None` where
+/// the interface has no private key, as one that is new.
+pub(super) fn is_key(link: &str, peer: Option<&str>, value: &SecretValue) -> Result<Option<bool>, Fault> {
+    let dump = asked(link, "dump")?;
+    Ok(keyed(std::str::from_utf8(dump.reveal()).unwrap_or_default(), peer, value))
+}
+
+/// Whether a dump of `wg` has a secret where a key is.
+fn keyed(dump: &str, peer: Option<&str>, value: &SecretValue) -> Option<bool> {
+    let wanted = std::str::from_utf8(value.reveal()).ok().and_then(|text| wireguard_key(text).ok());
+    let (first, peers) = dump.split_once('\n').unwrap_or((dump, ""));
+    let private = first.split('\t').next().filter(|key| !matches!(*key, "" | "(none)"))?;
+    let is_wanted = |key: &str| Some(key) == wanted;
+    Some(match peer {
+        None => is_wanted(private),
+        Some(peer) => peers.lines().any(|line| {
+            let mut fields = line.split('\t');
+            fields.next() == Some(peer) && fields.next().is_some_and(is_wanted)
+        }),
+    })
 }
 
 /// All of an interface's settings, keys included, for whoever will set them again.
@@ -167,6 +176,12 @@ fn read_dump(link: &str, text: &str, now: i64) -> Result<Option<Wireguard>, Faul
     Ok(Some(set))
 }
 
+/// Room for all of a configuration: what moves leaves a copy behind.
+fn room(wanted: &Wireguard) -> usize {
+    let prefixes: usize = wanted.peers.values().map(|peer| peer.allowed_ips.len()).sum();
+    1024 + 512 * wanted.peers.len() + 64 * prefixes
+}
+
 /// The configuration to set, in wg's own words, and whether keys that it should keep are not
 /// there any more. `live` is the one of now.
 fn conf(wanted: &Wireguard, live: &str, keys: &Keys) -> Result<(SecretValue, bool), Fault> {
@@ -183,8 +198,7 @@ fn conf(wanted: &Wireguard, live: &str, keys: &Keys) -> Result<(SecretValue, boo
         None => live.interface.get("PrivateKey").copied(),
     };
     lost |= wanted.private_key.is_none();
-    // Room for all of it: what moves leaves a copy behind.
-    let mut text = String::with_capacity(1024 + 1024 * wanted.peers.len());
+    let mut text = String::with_capacity(room(wanted));
     text.push_str("[Interface]\n");
     let mut add = |name: &str, value: &str| {
         // Writing to a text does not fail.
@@ -278,6 +292,36 @@ mod tests {
         assert_eq!(c.preshared_key, Preshared::Word(PresharedWord::Hidden));
         assert_eq!(read_dump("wg0", "(none)\t(none)\t0\toff\n", 1).unwrap(), None);
         assert!(read_dump("wg0", "nonsense\n", 1).is_err());
+    }
+
+    #[test]
+    fn a_secret_is_found_where_it_is_the_key_and_nowhere_else() {
+        let text = format!(
+            "{A}\t{B}\t51820\toff\n{B}\t(none)\t(none)\t10.0.0.0/8\t0\t0\t0\toff\n\
+             {C}\t{A}\t(none)\t(none)\t0\t0\t0\toff\n"
+        );
+        let is = |peer, value: &str| keyed(&text, peer, &SecretValue::new(value.into()));
+        assert_eq!(
+            (is(None, &format!("{A}\n")), is(None, B), is(None, "(none)")),
+            (Some(true), Some(false), Some(false))
+        );
+        assert_eq!((is(Some(C), A), is(Some(C), B), is(Some(B), A)), (Some(true), Some(false), Some(false)));
+        assert_eq!((is(Some(B), "(none)"), is(Some(A), A)), (Some(false), Some(false)));
+        let new = "(none)\t(none)\t0\toff\n";
+        assert_eq!(keyed(new, None, &SecretValue::new(A.into())), None);
+        assert_eq!(keyed("", None, &SecretValue::new(A.into())), None);
+    }
+
+    #[test]
+    fn what_is_set_has_room_for_all_of_it_from_the_beginning() {
+        let allowed = vec!["2001:db8:1111:2222:3333:4444:5555:6666/128"; 100].join(",");
+        let peers: String =
+            [A, C].map(|key| format!("{key}\t{B}\t[2001:db8:1:2:3:4:5:6]:65535\t{allowed}\t0\t0\t0\t65535\n")).concat();
+        let wanted = seen(&format!("{A}\t{B}\t65535\toff\n{peers}"));
+        let peers: String = [A, C].map(|key| format!("\n[Peer]\nPublicKey = {key}\nPresharedKey = {B}\n")).concat();
+        let live = format!("[Interface]\nFwMark = 0xffffffff\nPrivateKey = {A}\n{peers}");
+        let (text, _) = conf(&wanted, &live, &Keys::new()).unwrap();
+        assert!(text.reveal().len() < room(&wanted), "it moved: {}", text.reveal().len());
     }
 
     #[test]
