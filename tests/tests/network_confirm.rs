@@ -78,6 +78,29 @@ fn a_guard_holds_up_its_own_target_alone() {
 }
 
 #[test]
+fn a_guard_that_nobody_can_read_holds_up_its_own_target_alone() {
+    let (router, second) = (Netns::new(), Netns::new());
+    let site =
+        router::site(&[("router", &router), ("second", &second)], GRANT, "[router, second]", "rollout: { first: 2 }\n");
+    for target in ["router", "second"] {
+        put_on(&site, target, "link", "a", "{ name: br1, type: bridge }");
+    }
+    site.repo().commit("Two of them");
+    let left = site.world().path("guards/1@router.armed");
+    std::fs::create_dir_all(left.parent().unwrap()).unwrap();
+    std::fs::write(&left, "{\"guard\": {").unwrap();
+    site.tidelock(["apply", "--yes", "--target", "second"]).run().ok();
+    assert!(second.ip("link show br1").contains("br1"));
+    let ran = site.tidelock(["apply", "--yes"]).run().exit(5);
+    let _ = ran.says("nobody can read what it is for").says("1@router.armed").says("remove that file");
+    assert!(!router.ended(&["ip", "link", "show", "br1"]).status.success());
+    let _ = site.tidelock(["status"]).run().ok().says("1@router.armed");
+    std::fs::remove_file(left).unwrap();
+    site.apply();
+    site.converged();
+}
+
+#[test]
 fn a_target_that_is_out_of_reach_holds_up_no_other_and_nobodys_word() {
     let (site, space) = site("");
     // The first of all by its name.

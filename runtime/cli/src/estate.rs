@@ -11,7 +11,7 @@ use tidelock_model::config::{Config, TargetDecl, TargetKind};
 use tidelock_model::error::{Blame, Fault};
 use tidelock_model::grant::{Grant, GrantDecl, glob, within};
 use tidelock_model::name::Name;
-use tidelock_model::port::{Guarded, Secrets, Target, Targets};
+use tidelock_model::port::{Guards, Secrets, Target, Targets};
 use tidelock_target::dns::{DnsOptions, DnsServer};
 use tidelock_target::sql::{Limits as SqlLimits, Server};
 use tidelock_target::{GuardHelper, Machine, MachineOptions};
@@ -188,12 +188,12 @@ impl Targets for Estate {
         Ok(self.open(name)?.hands())
     }
 
-    fn guards(&self) -> Result<Vec<Guarded>, Fault> {
-        self.guards.as_ref().map_or(Ok(vec![]), GuardHelper::listed)
+    fn guards(&self) -> Result<Guards, Fault> {
+        self.guards.as_ref().map_or_else(|| Ok(Guards::default()), GuardHelper::listed)
     }
 
-    fn confirm(&self, guard: &str) -> Result<bool, Fault> {
-        self.guards.as_ref().map_or(Ok(false), |helper| helper.confirm(guard))
+    fn confirm(&self, target: &Name, guard: &str) -> Result<bool, Fault> {
+        self.guards.as_ref().map_or(Ok(false), |helper| helper.confirm(target, guard))
     }
 }
 

@@ -15,10 +15,10 @@ use tidelock_model::effect::{Effect, EffectBody};
 use tidelock_model::error::{Blame, Diagnostic, Fault, Severity};
 use tidelock_model::event::{RunEvent, StoredEvent};
 use tidelock_model::hold::Scope;
-use tidelock_model::name::Lane;
+use tidelock_model::name::{Lane, Name};
 use tidelock_model::network::ObjectName;
 use tidelock_model::plan::{Cause, Change, Plan, Wait};
-use tidelock_model::port::{Filter, Guard, GuardState, Guarded, LaneRecord, Store, StoreError, Target};
+use tidelock_model::port::{Filter, Guard, GuardState, Guarded, Guards, LaneRecord, Store, StoreError, Target};
 use tidelock_model::run::{Approval, Status};
 
 use crate::error::RunError;
@@ -111,7 +111,8 @@ pub(crate) fn waits(
     let mut waits = Vec::new();
     let guards = runtime.targets.guards()?;
     for lane in lanes {
-        for Guarded { guard, state, why, written_ms, .. } in &guards {
+        waits.extend(guards.unread.get(&lane.target).map(|fault| (lane.clone(), unread(&lane.target, fault))));
+        for Guarded { guard, state, why, written_ms, .. } in &guards.known {
             let wait = match state {
                 GuardState::Armed | GuardState::Gone if guard.lane.target != lane.target => continue,
                 GuardState::Armed | GuardState::Gone => {
@@ -143,6 +144,13 @@ pub(crate) fn waits(
     Ok(waits)
 }
 
+/// What everybody waits for where nobody knows what a guard would take back.
+fn unread(target: &Name, why: &Fault) -> Wait {
+    let message =
+        format!("a guard stands over {target}, or stood, and nobody can read what it is for: {}", why.message);
+    Wait::new("confirming", message).hint(format!("see that {target} is as it should be, then remove that file"))
+}
+
 /// How long it is told of a target that went back, in ms: 30 days. Events are kept for longer.
 const TOLD_MS: i64 = 30 * 86_400_000;
 
@@ -150,7 +158,7 @@ const TOLD_MS: i64 = 30 * 86_400_000;
 /// it did. The first pass that comes by does it, and whoever comes to confirm. Gives the lanes that
 /// it is news of.
 pub(crate) fn tell(runtime: &Runtime) -> Result<BTreeSet<Lane>, RunError> {
-    let (guards, now) = (runtime.targets.guards()?, runtime.clock.now());
+    let (guards, now) = (runtime.targets.guards()?.known, runtime.clock.now());
     let news = learn(runtime.store.as_ref(), &guards, now)?;
     for Guarded { guard, state, why, written_ms, .. } in guards {
         if state == GuardState::Restored && now.as_millisecond().saturating_sub(written_ms) <= TOLD_MS {
@@ -171,7 +179,7 @@ fn say(runtime: &Runtime, run: &str, lane: &Lane, why: String) -> Result<(), Run
 
 /// Learns of it without a word, where nobody listens.
 pub(crate) fn learned(runtime: &Runtime) -> Result<BTreeSet<Lane>, RunError> {
-    Ok(learn(runtime.store.as_ref(), &runtime.targets.guards()?, runtime.clock.now())?)
+    Ok(learn(runtime.store.as_ref(), &runtime.targets.guards()?.known, runtime.clock.now())?)
 }
 
 /// Brings the ledger and where lanes stand to where guards took their targets. Gives the lanes
@@ -213,7 +221,7 @@ fn back(written_ms: i64, why: &str) -> Option<Wait> {
 /// Says of changes that only do again what a guard took back that this is why they are due: nobody
 /// else changed the target. A later run of the lane makes that moot.
 pub(crate) fn explained(runtime: &Runtime, plan: &mut Plan) -> Result<(), RunError> {
-    for Guarded { guard, state, why, written_ms, .. } in runtime.targets.guards()? {
+    for Guarded { guard, state, why, written_ms, .. } in runtime.targets.guards()?.known {
         if state != GuardState::Restored || !plan.lanes.iter().any(|part| part.lane == guard.lane) {
             continue;
         }
@@ -241,7 +249,7 @@ fn went_back(written_ms: i64, why: &str) -> String {
 
 /// The guards that are gone: killed, or with their machine.
 pub(crate) fn deserted(runtime: &Runtime) -> Result<Vec<Guarded>, RunError> {
-    let mut guards = runtime.targets.guards()?;
+    let mut guards = runtime.targets.guards()?.known;
     guards.retain(|guarded| guarded.state == GuardState::Gone);
     Ok(guards)
 }
@@ -265,7 +273,7 @@ pub(crate) async fn relieve(runtime: &Runtime, leases: &Leases, lanes: &[Selecte
 
 /// Lets a guard go whose lane needs none any more. Says whether that was in time.
 pub(crate) fn release(runtime: &Runtime, lane: &Lane, run: &str, id: &str) -> Result<bool, RunError> {
-    let in_time = runtime.targets.confirm(id)?;
+    let in_time = runtime.targets.confirm(&lane.target, id)?;
     if in_time {
         runtime.emit(Some(run), Some(lane), &RunEvent::Confirmed { who: None })?;
     }
@@ -291,15 +299,19 @@ pub(crate) async fn settle(
     };
     say(runtime, run, lane, why.clone())?;
     // One that is not done with it yet is learned of by the next pass.
-    let guards: Vec<Guarded> = runtime.targets.guards()?.into_iter().filter(|one| one.guard.id == id).collect();
+    let guards: Vec<Guarded> = runtime.targets.guards()?.known.into_iter().filter(|one| one.guard.id == id).collect();
     learn(runtime.store.as_ref(), &guards, runtime.clock.now())?;
     Ok(Some(why))
 }
 
 /// Tells how a lane stands that a guard waits over, or was taken back by one and not looked at
 /// since. What is known of it is what its last look found, and that was before.
-pub fn standing(record: &mut LaneRecord, guards: &[Guarded], now: Timestamp) -> Option<Wait> {
-    let Guarded { guard, state, why, written_ms, .. } = guards.iter().find(|one| one.guard.lane == record.lane)?;
+pub fn standing(record: &mut LaneRecord, guards: &Guards, now: Timestamp) -> Option<Wait> {
+    if let Some(why) = guards.unread.get(&record.lane.target) {
+        return Some(stands(record, Status::Waiting, unread(&record.lane.target, why)));
+    }
+    let Guarded { guard, state, why, written_ms, .. } =
+        guards.known.iter().find(|one| one.guard.lane == record.lane)?;
     let (status, wait) = match state {
         GuardState::Armed => {
             let left = guard.until.duration_since(now).as_secs().max(0);
@@ -323,9 +335,13 @@ pub fn standing(record: &mut LaneRecord, guards: &[Guarded], now: Timestamp) -> 
             (Status::Pending, wait)
         }
     };
+    Some(stands(record, status, wait))
+}
+
+fn stands(record: &mut LaneRecord, status: Status, wait: Wait) -> Wait {
     (record.status, record.why) = (status, Some(wait.message.clone()));
     record.waits.insert(0, wait.clone());
-    Some(wait)
+    wait
 }
 
 /// What waits for somebody's word.
@@ -333,7 +349,7 @@ pub fn standing(record: &mut LaneRecord, guards: &[Guarded], now: Timestamp) -> 
 /// # Errors
 /// The guards cannot be read.
 pub fn unconfirmed(runtime: &Runtime, scope: &Scope) -> Result<Vec<Guarded>, RunError> {
-    let mut open = runtime.targets.guards()?;
+    let mut open = runtime.targets.guards()?.known;
     open.retain(|Guarded { guard, state, .. }| {
         matches!(state, GuardState::Armed | GuardState::Gone) && scope.covers(&guard.lane)
     });
@@ -349,7 +365,7 @@ pub fn confirm(runtime: &Runtime, scope: &Scope, who: &str) -> Result<Vec<Guarde
     let mut confirmed = Vec::new();
     for guarded in unconfirmed(runtime, scope)? {
         let Guarded { guard, .. } = &guarded;
-        if runtime.targets.confirm(&guard.id)? {
+        if runtime.targets.confirm(&guard.lane.target, &guard.id)? {
             runtime.emit(Some(&guard.id), Some(&guard.lane), &RunEvent::Confirmed { who: Some(who.to_owned()) })?;
             confirmed.push(guarded);
         }
@@ -359,7 +375,7 @@ pub fn confirm(runtime: &Runtime, scope: &Scope, who: &str) -> Result<Vec<Guarde
 
 #[cfg(test)]
 mod tests {
-    use tidelock_model::name::Name;
+    use tidelock_model::error::Blame;
 
     use super::*;
 
@@ -368,7 +384,7 @@ mod tests {
     }
 
     /// A lane that converged at second 0, under a guard until second 60.
-    fn stands(state: GuardState, written: i64, seen: i64) -> (Status, Option<Wait>) {
+    fn standing_in(state: GuardState, written: i64, seen: i64) -> (Status, Option<Wait>) {
         let name = |text: &str| Name::new(text).unwrap();
         let lane = Lane { source: name("infra"), stack: name("net"), target: name("router") };
         let (effects, tried) = (vec![], vec![]);
@@ -377,20 +393,36 @@ mod tests {
         let guarded = Guarded { guard, state, why, whole: true, written_ms };
         let known = LaneRecord::unknown(lane);
         let mut record = LaneRecord { status: Status::Converged, seen: Some(at(seen)), ..known };
-        let wait = standing(&mut record, &[guarded], at(10));
+        let wait = standing(&mut record, &Guards { known: vec![guarded], ..Guards::default() }, at(10));
         assert_eq!(record.waits.first(), wait.as_ref());
         (record.status, wait)
     }
 
     #[test]
     fn a_lane_under_a_guard_is_not_called_converged() {
-        let (status, wait) = stands(GuardState::Armed, 0, 0);
+        let (status, wait) = standing_in(GuardState::Armed, 0, 0);
         assert_eq!((status, wait.as_ref().and_then(|wait| wait.until)), (Status::Waiting, Some(at(60))));
         assert!(wait.unwrap().message.starts_with("awaiting confirmation: 50s left, until 00:17:40 UTC"));
-        assert_eq!(stands(GuardState::Gone, 0, 0).0, Status::Waiting);
-        let (status, wait) = stands(GuardState::Restored, 5, 0);
+        assert_eq!(standing_in(GuardState::Gone, 0, 0).0, Status::Waiting);
+        let (status, wait) = standing_in(GuardState::Restored, 5, 0);
         assert_eq!(status, Status::Pending);
         assert!(wait.unwrap().message.ends_with("nobody confirmed it"));
-        assert_eq!(stands(GuardState::Restored, 5, 7), (Status::Converged, None), "it was looked at since");
+        assert_eq!(standing_in(GuardState::Restored, 5, 7), (Status::Converged, None), "it was looked at since");
+    }
+
+    #[test]
+    fn a_guard_that_nobody_can_read_holds_up_its_own_target() {
+        let name = |text: &str| Name::new(text).unwrap();
+        let fault = Fault::new("io", Blame::Target, "cannot read the guard g: it is cut off");
+        let guards = Guards { unread: [(name("router"), fault)].into(), ..Guards::default() };
+        let on = |target: &str| {
+            let lane = Lane { source: name("infra"), stack: name("net"), target: name(target) };
+            let mut record = LaneRecord { status: Status::Converged, ..LaneRecord::unknown(lane) };
+            let wait = standing(&mut record, &guards, at(0));
+            (record.status, wait.map(|wait| wait.message))
+        };
+        let (status, said) = on("router");
+        assert!(status == Status::Waiting && said.is_some_and(|said| said.contains("cannot read the guard g")));
+        assert_eq!(on("second"), (Status::Converged, None));
     }
 }

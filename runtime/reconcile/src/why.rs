@@ -11,7 +11,7 @@ use tidelock_model::config::Config;
 use tidelock_model::hold::{Hold, Pin, Undo};
 use tidelock_model::name::{Address, Identity, Lane, Name};
 use tidelock_model::plan::{Action, Cause, Wait};
-use tidelock_model::port::{Filter, Guarded, Holder, LaneRecord, Store};
+use tidelock_model::port::{Filter, Guards, Holder, LaneRecord, Store};
 use tidelock_model::revision::{Revision, Stale};
 use tidelock_model::run::{HistoryLine, Status};
 
@@ -35,8 +35,8 @@ pub struct Asked<'a> {
     pub targets: &'a [String],
     /// Resources; their lanes alone are told of.
     pub resource: Option<Meant<'a>>,
-    /// The guards of this system.
-    pub guards: &'a [Guarded],
+    /// The guards of this system, where somebody looked for them.
+    pub guards: Option<&'a Guards>,
 }
 
 /// The answer.
@@ -122,7 +122,7 @@ pub fn why(store: &dyn Store, config: &Config, now: Timestamp, asked: Asked<'_>)
         };
         if asked.resource.is_none() || !resources.is_empty() {
             let mut guarded = record.clone();
-            let wait = confirm::standing(&mut guarded, asked.guards, now);
+            let wait = asked.guards.and_then(|guards| confirm::standing(&mut guarded, guards, now));
             let mut told = known.lane(record)?;
             told.reasons.splice(0..0, wait);
             lanes.push(LaneWhy { resources, status: guarded.status, ..told });

@@ -48,7 +48,7 @@ pub(crate) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
     };
     let resource = matches!(about, Some(About::Resource(_))).then_some(&is_meant as tidelock_reconcile::Meant<'_>);
     let guards = tidelock_target::guards_in(&loaded.guards())?;
-    let asked = Asked { stacks, targets: &args.target, resource, guards: &guards };
+    let asked = Asked { stacks, targets: &args.target, resource, guards: Some(&guards) };
     let why = tidelock_reconcile::why(&store, &loaded.config, now, asked)?;
     if why.lanes.is_empty()
         && let Some(text) = &args.about

@@ -18,5 +18,5 @@ pub use plugin::{
 pub use secrets::Secrets;
 pub use source::{Fetched, Source, SourceError, Tree, TreeEntry, Want};
 pub use store::{Filter, Holder, KnownModule, LaneRecord, LaneStanding, Lease, Settled, Store, StoreError};
-pub use target::{Blobs, Guard, GuardState, Guarded, Target, Targets, Until};
+pub use target::{Blobs, Guard, GuardState, Guarded, Guards, Target, Targets, Until};
 pub use watch::Watch;

@@ -1,5 +1,6 @@
 //! Targets, as the loop sees them: hands, and what contents they are given.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -109,6 +110,15 @@ pub struct Guarded {
     pub written_ms: i64,
 }
 
+/// The guards of this system.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Guards {
+    /// Those that stand, are gone, or took something back.
+    pub known: Vec<Guarded>,
+    /// Targets over which one stands, or stood, that cannot be read, and why. Nobody works there.
+    pub unread: BTreeMap<Name, Fault>,
+}
+
 fn no_guards() -> Fault {
     Fault::new("unsupported", Blame::Target, "targets of this type have no guards; leave `confirm` out")
 }
@@ -202,16 +212,16 @@ pub trait Targets: Send + Sync {
     /// target: one that is out of reach hides the guards of none.
     ///
     /// # Errors
-    /// They cannot be read.
-    fn guards(&self) -> Result<Vec<Guarded>, Fault> {
-        Ok(vec![])
+    /// They cannot be looked for.
+    fn guards(&self) -> Result<Guards, Fault> {
+        Ok(Guards::default())
     }
 
     /// Tells a guard that all is well. Says whether it was in time. Opens no target.
     ///
     /// # Errors
     /// The guard cannot be told.
-    fn confirm(&self, _guard: &str) -> Result<bool, Fault> {
+    fn confirm(&self, _target: &Name, _guard: &str) -> Result<bool, Fault> {
         Err(no_guards())
     }
 }

@@ -513,7 +513,7 @@ impl Driver {
 
     fn guards_ended(&mut self, now: Timestamp) -> Result<(), RunError> {
         let (mut gone, mut back) = (BTreeSet::new(), BTreeSet::new());
-        for Guarded { guard, state, .. } in self.runtime.targets.guards()? {
+        for Guarded { guard, state, .. } in self.runtime.targets.guards()?.known {
             match state {
                 GuardState::Armed => {}
                 GuardState::Gone => {

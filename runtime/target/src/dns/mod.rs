@@ -299,12 +299,12 @@ impl Target for DnsServer {
 
     async fn call_back(&self, id: &str, why: &str) -> Result<(), Fault> {
         let (server, helper, id, why) = (self.clone(), self.guard_helper()?, id.to_owned(), why.to_owned());
-        blocking(move || network::call(&helper.folder, &id, &why, Some(&server))).await?
+        blocking(move || network::call(&helper.folder, &server.inner.name, &id, &why, Some(&server))).await?
     }
 
     async fn relieve(&self, id: &str) -> Result<(), Fault> {
         let (server, helper, id) = (self.clone(), self.guard_helper()?, id.to_owned());
-        blocking(move || network::relieve(&helper.folder, &id, Some(&server))).await?
+        blocking(move || network::relieve(&helper.folder, &server.inner.name, &id, Some(&server))).await?
     }
 
     async fn sweep(&self, _: &[Effect]) -> Result<usize, Fault> {

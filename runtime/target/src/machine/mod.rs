@@ -36,7 +36,7 @@ use tidelock_model::name::Name;
 use tidelock_model::network::NetworkEffect;
 use tidelock_model::observation::SecretProbe;
 use tidelock_model::plan::{Group, Preview};
-use tidelock_model::port::{Blobs, Guard, Guarded, Target, Until};
+use tidelock_model::port::{Blobs, Guard, Guards, Target, Until};
 use tidelock_model::run::Outcome;
 use tidelock_model::secret::SecretValue;
 
@@ -221,7 +221,7 @@ impl GuardHelper {
     ///
     /// # Errors
     /// The folder cannot be read.
-    pub fn listed(&self) -> Result<Vec<Guarded>, Fault> {
+    pub fn listed(&self) -> Result<Guards, Fault> {
         network::listed(&self.folder)
     }
 
@@ -229,8 +229,8 @@ impl GuardHelper {
     ///
     /// # Errors
     /// The guard's file cannot be renamed.
-    pub fn confirm(&self, id: &str) -> Result<bool, Fault> {
-        network::confirm(&self.folder, id)
+    pub fn confirm(&self, target: &Name, id: &str) -> Result<bool, Fault> {
+        network::confirm(&self.folder, target, id)
     }
 }
 
@@ -298,13 +298,13 @@ impl Target for Machine {
     }
 
     async fn call_back(&self, id: &str, why: &str) -> Result<(), Fault> {
-        let (helper, id, why) = (self.guard_helper()?, id.to_owned(), why.to_owned());
-        blocking(move || network::call(&helper.folder, &id, &why, None)).await?
+        let (helper, name, id, why) = (self.guard_helper()?, self.name.clone(), id.to_owned(), why.to_owned());
+        blocking(move || network::call(&helper.folder, &name, &id, &why, None)).await?
     }
 
     async fn relieve(&self, id: &str) -> Result<(), Fault> {
-        let (helper, id) = (self.guard_helper()?, id.to_owned());
-        blocking(move || network::relieve(&helper.folder, &id, None)).await?
+        let (helper, name, id) = (self.guard_helper()?, self.name.clone(), id.to_owned());
+        blocking(move || network::relieve(&helper.folder, &name, &id, None)).await?
     }
 
     async fn sweep(&self, effects: &[Effect]) -> Result<usize, Fault> {

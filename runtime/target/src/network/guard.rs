@@ -5,27 +5,30 @@
 //! Over names on a DNS server it stands here, since a server keeps no process of ours: it outlives
 //! whoever armed it, and needs the way to the server.
 //!
-//! A guard is a file whose name says where it stands, and each step is one rename, so that
-//! of two who want to take it exactly one does: `ID.armed`, then `ID.confirmed`, or
-//! `ID.restoring` and `ID.restored`. The guard alone writes it, and holds a lock on it for as
-//! long as it lives: a file that stands and that nobody holds is one whose guard is gone, be it
-//! killed or gone with its machine ([`relieve`]).
+//! A guard is a file whose name says whose it is and where it stands, and each step is one rename,
+//! so that of two who want to take it exactly one does: `ID@TARGET.armed`, then `.confirmed`, or
+//! `.restoring` and `.restored`. A step is done once a power cut would not undo it. The guard alone
+//! writes it, and holds a lock on it for as long as it lives: a file that stands and that nobody
+//! holds is one whose guard is gone, be it killed or gone with its machine ([`relieve`]).
 
 use std::collections::BTreeSet;
 use std::fs::{self, File, TryLockError};
-use std::io::{BufRead as _, BufReader, ErrorKind, Read, Write as _};
+use std::io::{self, BufRead as _, BufReader, ErrorKind, Read, Write as _};
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant, SystemTime};
 
 use serde::{Deserialize, Serialize};
 use tidelock_model::effect::{Effect, EffectBody};
 use tidelock_model::error::{Blame, Fault};
+use tidelock_model::name::Name;
 use tidelock_model::network::{NetworkEffect, Object, ObjectName};
-use tidelock_model::port::{Guard, GuardState, Guarded};
+use tidelock_model::port::{Guard, GuardState, Guarded, Guards};
 use tidelock_model::secret::SecretValue;
+use tidelock_secret::private;
 
+use super::program::readable;
 use super::rtnetlink::Rtnetlink;
 use super::view::View;
 use super::{Namespace, Network, Session, fault};
@@ -70,13 +73,41 @@ struct Order {
     partly: bool,
 }
 
-/// What a guard is told: what it writes down, and what it keeps in its memory alone.
-#[derive(Serialize, Deserialize)]
-struct Told {
-    order: Order,
-    /// The key of a DNS server, as it is kept.
-    #[serde(default)]
-    key: Option<String>,
+/// One guard among those of a folder.
+struct Place<'f> {
+    folder: &'f Path,
+    target: &'f Name,
+    id: &'f str,
+}
+
+/// States in which a guard waits, or is at it.
+const STANDING: [&str; 2] = ["armed", "restoring"];
+/// What nobody needs any more once no guard stands that it belongs to.
+const LEFT_OVER: [&str; 3] = ["confirmed", "called", "new"];
+/// How long something is that somebody may still be about to use.
+const FRESH: Duration = Duration::from_secs(60);
+/// The longest order, in bytes.
+const MAX_ORDER: usize = 256 << 20;
+
+impl Place<'_> {
+    fn file(&self, state: &str) -> PathBuf {
+        self.folder.join(format!("{}@{}.{state}", self.id, self.target))
+    }
+
+    fn is(&self, state: &str) -> bool {
+        self.file(state).exists()
+    }
+
+    /// From one state to the next, for good.
+    fn moves(&self, from: &str, to: &str) -> io::Result<()> {
+        fs::rename(self.file(from), self.file(to))?;
+        settle(self.folder)
+    }
+}
+
+/// Names of files are durable once their folder is.
+fn settle(folder: &Path) -> io::Result<()> {
+    File::open(folder)?.sync_all()
 }
 
 /// What takes effects back.
@@ -113,8 +144,9 @@ impl<'s> Hands<'s> {
 
 /// How often a guard looks whether it is still wanted.
 const LOOK: Duration = Duration::from_millis(50);
-/// How long a guard may take to say that it stands, and to take everything back.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// How long a guard may take to say that it stands, and to take everything back. A server that does
+/// not answer is tried for a third of that, and the last try may take as long again.
+const PATIENCE: Duration = Duration::from_secs(60);
 /// How often what could not be taken back is tried again.
 const ROUNDS: usize = 3;
 /// The routing protocol of the kernel's own routes.
@@ -142,7 +174,7 @@ pub(crate) fn arm(helper: &GuardHelper, namespace: &Namespace, root: &Path, guar
     let (root, files) = (root.to_owned(), before::remember(root, &files_of(guard))?);
     let order =
         Order { guard: written(guard), netns, inverses, there, root, files, names: None, why: None, partly: false };
-    stand(helper, order, None)
+    stand(helper, &order, None)
 }
 
 /// Arms a guard over names. The key passes through a pipe, and is written nowhere.
@@ -155,7 +187,7 @@ pub(crate) fn arm_names(helper: &GuardHelper, names: Names, key: &SecretValue, g
     let (inverses, there) = (vec![], vec![]);
     let order =
         Order { guard: written(guard), netns: None, inverses, there, root, files, names, why: None, partly: false };
-    stand(helper, order, Some(String::from_utf8_lossy(key.reveal()).into_owned()))
+    stand(helper, &order, Some(key))
 }
 
 /// What is written of a guard: what it was about is remembered; how it is taken back is said once.
@@ -163,17 +195,34 @@ fn written(guard: &Guard) -> Guard {
     Guard { effects: vec![], ..guard.clone() }
 }
 
-fn stand(helper: &GuardHelper, order: Order, key: Option<String>) -> Result<(), Fault> {
-    let io = |error: std::io::Error| fault("io", format!("cannot arm a guard: {error}"));
+fn stand(helper: &GuardHelper, order: &Order, key: Option<&SecretValue>) -> Result<(), Fault> {
+    let io = |error: io::Error| fault("io", format!("cannot arm a guard: {error}"));
     fs::create_dir_all(&helper.folder).map_err(io)?;
     fs::set_permissions(&helper.folder, fs::Permissions::from_mode(0o700)).map_err(io)?;
-    for old in listed(&helper.folder)? {
+    for old in listed(&helper.folder)?.known {
         // A new attempt stands in for what came of the last one.
         if old.state == GuardState::Restored && old.guard.lane == order.guard.lane {
-            let _ = fs::remove_file(file(&helper.folder, &old.guard.id, "restored"));
+            let place = Place { folder: &helper.folder, target: &old.guard.lane.target, id: &old.guard.id };
+            let _ = fs::remove_file(place.file("restored"));
         }
     }
-    start(helper, &Told { order, key })
+    sweep(&helper.folder).map_err(io)?;
+    start(helper, order, key)
+}
+
+/// Removes what guards that ended left beside them.
+fn sweep(folder: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        let word = path.extension().and_then(|word| word.to_str()).unwrap_or_default();
+        let stands = STANDING.iter().any(|state| path.with_extension(state).exists());
+        let at = fs::metadata(&path).and_then(|about| about.modified());
+        let old = at.is_ok_and(|at| at.elapsed().is_ok_and(|since| since > FRESH));
+        if LEFT_OVER.contains(&word) && !stands && old {
+            let _ = fs::remove_file(path);
+        }
+    }
+    Ok(())
 }
 
 /// The files that the effects on the network's objects write. Those of other resources are no
@@ -185,9 +234,9 @@ fn files_of(guard: &Guard) -> Vec<String> {
     paths.into_iter().collect()
 }
 
-fn start(helper: &GuardHelper, told: &Told) -> Result<(), Fault> {
-    let io = |error: std::io::Error| fault("io", format!("cannot start a guard: {error}"));
-    let bytes = serde_json::to_vec(told).map_err(|error| io(error.into()))?;
+fn start(helper: &GuardHelper, order: &Order, key: Option<&SecretValue>) -> Result<(), Fault> {
+    let io = |error: io::Error| fault("io", format!("cannot start a guard: {error}"));
+    let order = serde_json::to_vec(order).map_err(|error| io(error.into()))?;
     let mut child = Command::new(&helper.program)
         .args(&helper.words)
         .arg(&helper.folder)
@@ -199,16 +248,11 @@ fn start(helper: &GuardHelper, told: &Told) -> Result<(), Fault> {
         .stderr(Stdio::null())
         .spawn()
         .map_err(io)?;
-    // Closed once it is written: what ends before its end is no order.
-    let told = child.stdin.take().map_or(Ok(()), |mut pipe| pipe.write_all(&bytes));
-    let mut said = String::new();
-    if let (Ok(()), Some(pipe)) = (&told, child.stdout.take()) {
-        BufReader::new(pipe).read_line(&mut said).map_err(io)?;
-    }
-    if said.trim() != STANDS {
+    let told = tell(&mut child, order, key.cloned());
+    if told.as_ref().map(|said| said.trim()).ok() != Some(STANDS) {
         let _ = child.kill();
         let _ = child.wait();
-        told.map_err(io)?;
+        let said = told.map_err(io)?;
         return Err(fault("io", format!("the guard did not stand up: {}", said.trim())));
     }
     // It outlives us; while we live, somebody has to take note of its end.
@@ -216,18 +260,43 @@ fn start(helper: &GuardHelper, told: &Told) -> Result<(), Fault> {
     Ok(())
 }
 
+/// Hands an order over, in a line of its own, and after it what is kept in memory alone. Gives what
+/// the guard says to it.
+fn tell(child: &mut Child, mut order: Vec<u8>, key: Option<SecretValue>) -> io::Result<String> {
+    let gone = || io::Error::from(ErrorKind::BrokenPipe);
+    let (mut stdin, stdout) = (child.stdin.take().ok_or_else(gone)?, child.stdout.take().ok_or_else(gone)?);
+    order.push(b'\n');
+    // Closed once it is written: what ends before its end is no order, and no guard stands up to it.
+    std::thread::spawn(move || {
+        stdin.write_all(&order).and_then(|()| stdin.write_all(key.as_ref().map_or(&[], SecretValue::reveal)))
+    });
+    if !readable(&stdout, PATIENCE)? {
+        return Err(ErrorKind::TimedOut.into());
+    }
+    let mut said = String::new();
+    BufReader::new(stdout).read_line(&mut said)?;
+    Ok(said)
+}
+
+/// What `tell` wrote.
+fn order_and_key(from: impl Read) -> io::Result<(Order, SecretValue)> {
+    let told = private::read_all(from, MAX_ORDER)?;
+    let end = told.iter().position(|byte| *byte == b'\n').ok_or(ErrorKind::UnexpectedEof)?;
+    Ok((serde_json::from_slice(&told[..end])?, SecretValue::new(told[end + 1..].to_vec())))
+}
+
 /// Is a guard until it is confirmed or has taken everything back. For the program that
 /// `arm` starts: what it is to do comes on `order`, and that it stands is said on `out`.
 ///
 /// # Errors
 /// The order is not whole, its file cannot be written, or the namespace is gone.
-pub fn keep_guard(folder: &Path, order: impl Read, mut out: impl std::io::Write) -> Result<(), Fault> {
+pub fn keep_guard(folder: &Path, order: impl Read, mut out: impl io::Write) -> Result<(), Fault> {
     // A session of its own: no signal to whoever started it reaches it.
     let _ = rustix::process::setsid();
-    let Told { order, key } = serde_json::from_reader(order)
+    let (order, key) = order_and_key(order)
         .map_err(|error| fault("io", format!("whoever wanted a guard did not say for what: {error}")))?;
-    let id = order.guard.id.clone();
-    let key = SecretValue::new(key.unwrap_or_default().into_bytes());
+    let (id, target) = (order.guard.id.clone(), order.guard.lane.target.clone());
+    let place = Place { folder, target: &target, id: &id };
     let server = order.names.as_ref().map(|names| names.server(key)).transpose()?;
     let hands = Hands::of(&order, server.as_ref())?;
     if let Hands::Here(session, _) = &hands {
@@ -236,42 +305,39 @@ pub fn keep_guard(folder: &Path, order: impl Read, mut out: impl std::io::Write)
         }
     }
     let ends = Instant::now() + Duration::from_millis(order.guard.within_ms);
-    let path = file(folder, &id, "armed");
+    let path = place.file("armed");
     let alive = write(&path, &order)?;
-    let io = |error: std::io::Error| fault("io", format!("cannot say that the guard stands: {error}"));
+    let io = |error: io::Error| fault("io", format!("cannot say that the guard stands: {error}"));
     if let Err(error) = writeln!(out, "{STANDS}").and_then(|()| out.flush()) {
         // Whoever asked is gone, and performs nothing that was not answered: there is nothing to guard.
         let _ = fs::remove_file(&path);
         return Err(io(error));
     }
-    let called = file(folder, &id, "called");
     loop {
         std::thread::sleep(LOOK);
         if !path.exists() {
             return Ok(());
         }
-        if called.exists() || Instant::now() >= ends {
+        if place.is("called") || Instant::now() >= ends {
             break;
         }
     }
-    take_back(folder, &hands, order, "nobody confirmed it in time")?;
+    take_back(&place, &hands, order, "nobody confirmed it in time")?;
     drop(alive);
     Ok(())
 }
 
 /// Takes everything back. The caller holds the guard's file.
-fn take_back(folder: &Path, hands: &Hands<'_>, mut order: Order, otherwise: &str) -> Result<(), Fault> {
-    let id = order.guard.id.clone();
-    let restoring = file(folder, &id, "restoring");
-    match fs::rename(file(folder, &id, "armed"), &restoring) {
+fn take_back(place: &Place<'_>, hands: &Hands<'_>, mut order: Order, otherwise: &str) -> Result<(), Fault> {
+    let restoring = place.file("restoring");
+    match place.moves("armed", "restoring") {
         Ok(()) => {}
         // Confirmed at the last moment; or a guard ended while it took things back.
         Err(error) if error.kind() == ErrorKind::NotFound && restoring.exists() => {}
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
         Err(error) => return Err(fault("io", format!("cannot take effects back: {error}"))),
     }
-    let called = file(folder, &id, "called");
-    let why = fs::read_to_string(&called).unwrap_or_else(|_| otherwise.to_owned());
+    let why = fs::read_to_string(place.file("called")).unwrap_or_else(|_| otherwise.to_owned());
     let mut troubles = hands.restore(&order);
     troubles.extend(before::put_back(&order.root, &order.files));
     troubles.dedup();
@@ -281,9 +347,9 @@ fn take_back(folder: &Path, hands: &Hands<'_>, mut order: Order, otherwise: &str
         false => format!("{why}; and not all of it could be taken back: {}", troubles.join("; ")),
     });
     let _held = write(&restoring, &order)?;
-    let _ = fs::remove_file(&called);
-    let io = |error: std::io::Error| fault("io", format!("cannot say that effects were taken back: {error}"));
-    fs::rename(&restoring, file(folder, &id, "restored")).map_err(io)
+    let _ = fs::remove_file(place.file("called"));
+    let io = |error: io::Error| fault("io", format!("cannot say that effects were taken back: {error}"));
+    place.moves("restoring", "restored").map_err(io)
 }
 
 /// Brings back what was there; what could not be is said. One thing may need another first, a
@@ -334,21 +400,22 @@ fn is_link_local(address: std::net::IpAddr) -> bool {
     matches!(address, std::net::IpAddr::V6(address) if address.is_unicast_link_local())
 }
 
-/// The guards of a folder: those that stand, those that are gone and left their file, and
-/// those that took something back.
+/// The guards of a folder: those that stand, those that are gone and left their file, those that
+/// took something back, and those whose file nobody can read.
 ///
 /// # Errors
 /// The folder cannot be read.
-pub fn listed(folder: &Path) -> Result<Vec<Guarded>, Fault> {
-    let io = |error: std::io::Error| fault("io", format!("cannot look for guards: {error}"));
+pub fn listed(folder: &Path) -> Result<Guards, Fault> {
+    let io = |error: io::Error| fault("io", format!("cannot look for guards: {error}"));
     let entries = match fs::read_dir(folder) {
         Ok(entries) => entries,
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(vec![]),
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Guards::default()),
         Err(error) => return Err(io(error)),
     };
-    let mut guards = Vec::new();
+    let mut guards = Guards::default();
     for entry in entries {
         let path = entry.map_err(io)?.path();
+        let Some(target) = target_of(&path) else { continue };
         let state = match path.extension().and_then(|word| word.to_str()) {
             Some("armed" | "restoring") if is_held(&path) => GuardState::Armed,
             Some("armed" | "restoring") => GuardState::Gone,
@@ -358,21 +425,29 @@ pub fn listed(folder: &Path) -> Result<Vec<Guarded>, Fault> {
         match read(&path) {
             Ok(order) => {
                 let (why, whole, written_ms) = (order.why.unwrap_or_default(), !order.partly, written_at(&path));
-                guards.push(Guarded { guard: order.guard, state, why, whole, written_ms });
+                guards.known.push(Guarded { guard: order.guard, state, why, whole, written_ms });
             }
             // It went on while we looked.
             Err(_) if !path.exists() => {}
-            Err(fault) => return Err(fault),
+            // It waits for nothing, and what it has to tell is lost.
+            Err(fault) if state == GuardState::Restored => tracing::warn!(%fault, "what a guard did is not known"),
+            Err(fault) => drop(guards.unread.insert(target, fault)),
         }
     }
-    guards.sort_by(|a, b| a.guard.id.cmp(&b.guard.id));
+    guards.known.sort_by(|a, b| a.guard.id.cmp(&b.guard.id));
     Ok(guards)
+}
+
+/// Whose guard a file is of.
+fn target_of(path: &Path) -> Option<Name> {
+    let (_, target) = path.file_stem()?.to_str()?.split_once('@')?;
+    Name::new(target).ok()
 }
 
 /// When a file was written, in ms since 1970.
 fn written_at(path: &Path) -> i64 {
     let at = fs::metadata(path).and_then(|about| about.modified()).ok();
-    let since = at.and_then(|at| at.duration_since(std::time::UNIX_EPOCH).ok());
+    let since = at.and_then(|at| at.duration_since(SystemTime::UNIX_EPOCH).ok());
     since.and_then(|since| i64::try_from(since.as_millis()).ok()).unwrap_or(0)
 }
 
@@ -380,11 +455,11 @@ fn written_at(path: &Path) -> i64 {
 ///
 /// # Errors
 /// The guard's file cannot be renamed.
-pub(crate) fn confirm(folder: &Path, id: &str) -> Result<bool, Fault> {
-    let confirmed = file(folder, id, "confirmed");
-    match fs::rename(file(folder, id, "armed"), &confirmed) {
+pub(crate) fn confirm(folder: &Path, target: &Name, id: &str) -> Result<bool, Fault> {
+    let place = Place { folder, target, id };
+    match place.moves("armed", "confirmed") {
         Ok(()) => {
-            let _ = fs::remove_file(&confirmed);
+            let _ = fs::remove_file(place.file("confirmed"));
             Ok(true)
         }
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
@@ -396,16 +471,22 @@ pub(crate) fn confirm(folder: &Path, id: &str) -> Result<bool, Fault> {
 /// here, on `server` where it stood over names. Blocking.
 ///
 /// # Errors
-/// It does not answer.
-pub(crate) fn call(folder: &Path, id: &str, why: &str, server: Option<&DnsServer>) -> Result<(), Fault> {
-    let io = |error: std::io::Error| fault("io", format!("cannot call the guard: {error}"));
-    fs::write(file(folder, id, "called"), why).map_err(io)?;
+/// It does not answer, or was told meanwhile that all is well.
+pub(crate) fn call(folder: &Path, target: &Name, id: &str, why: &str, server: Option<&DnsServer>) -> Result<(), Fault> {
+    let io = |error: io::Error| fault("io", format!("cannot call the guard: {error}"));
+    let place = Place { folder, target, id };
+    // Whole once it has its name: the guard looks all the time.
+    whole(&place.file("called"), why.as_bytes()).map_err(io)?;
     let ends = Instant::now() + PATIENCE;
     while Instant::now() < ends {
-        if file(folder, id, "restored").exists() {
-            return Ok(());
+        // In this order: it goes from one to the next.
+        if !STANDING.iter().any(|state| place.is(state)) {
+            let done = place.is("restored");
+            let _ = fs::remove_file(place.file("called"));
+            let gone = "the guard ended before it could be called: somebody said that all is well";
+            return if done { Ok(()) } else { Err(fault("confirmed", gone)) };
         }
-        relieve(folder, id, server)?;
+        relieve(folder, target, id, server)?;
         std::thread::sleep(LOOK);
     }
     Err(Fault::new("timeout", Blame::Target, "the guard does not say that it took everything back"))
@@ -416,9 +497,10 @@ pub(crate) fn call(folder: &Path, id: &str, why: &str, server: Option<&DnsServer
 ///
 /// # Errors
 /// As the guard's own.
-pub(crate) fn relieve(folder: &Path, id: &str, server: Option<&DnsServer>) -> Result<(), Fault> {
-    for state in ["armed", "restoring"] {
-        let path = file(folder, id, state);
+pub(crate) fn relieve(folder: &Path, target: &Name, id: &str, server: Option<&DnsServer>) -> Result<(), Fault> {
+    let place = Place { folder, target, id };
+    for state in STANDING {
+        let path = place.file(state);
         let Ok(held) = File::open(&path) else { continue };
         if held.try_lock().is_err() {
             return Ok(());
@@ -430,7 +512,7 @@ pub(crate) fn relieve(folder: &Path, id: &str, server: Option<&DnsServer>) -> Re
             Err(fault) => return Err(fault),
         };
         let hands = Hands::of(&order, server)?;
-        return take_back(folder, &hands, order, "the guard that watched over it was gone");
+        return take_back(&place, &hands, order, "the guard that watched over it was gone");
     }
     Ok(())
 }
@@ -447,28 +529,31 @@ fn is_held(path: &Path) -> bool {
     }
 }
 
-fn file(folder: &Path, id: &str, state: &str) -> PathBuf {
-    folder.join(format!("{id}.{state}"))
-}
-
 fn read(path: &Path) -> Result<Order, Fault> {
     let bad = |why: String| fault("io", format!("cannot read the guard {}: {why}", path.display()));
     let bytes = fs::read(path).map_err(|error| bad(error.to_string()))?;
     serde_json::from_slice(&bytes).map_err(|error| bad(error.to_string()))
 }
 
-/// Whole or not at all, and for us alone. Held from before it has its name.
+/// Writes what a guard is.
 fn write(path: &Path, order: &Order) -> Result<File, Fault> {
     let bad = |why: String| fault("io", format!("cannot write the guard {}: {why}", path.display()));
     let bytes = serde_json::to_vec(order).map_err(|error| bad(error.to_string()))?;
-    let beside = path.with_extension("new");
-    let write = || -> std::io::Result<File> {
-        let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
-        file.lock()?;
-        file.write_all(&bytes)?;
-        file.sync_all()?;
-        fs::rename(&beside, path)?;
-        Ok(file)
-    };
-    write().map_err(|error| bad(error.to_string()))
+    whole(path, &bytes).map_err(|error| bad(error.to_string()))
 }
+
+/// Puts a file in place, whole or not at all, for good, and for us alone. Held from before it has
+/// its name.
+fn whole(path: &Path, bytes: &[u8]) -> io::Result<File> {
+    let beside = path.with_added_extension("new");
+    let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
+    file.lock()?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    fs::rename(&beside, path)?;
+    path.parent().map_or(Ok(()), settle)?;
+    Ok(file)
+}
+
+#[cfg(test)]
+mod tests;

@@ -3,6 +3,7 @@
 //! time limit, and one of memory where that is asked for.
 
 use std::io::{ErrorKind, Write};
+use std::os::fd::AsFd;
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::path::Path;
 use std::process::{ChildStdout, Command, Stdio};
@@ -15,7 +16,6 @@ use rustix::process::{Pid, PidfdFlags, Resource, Rlimit, pidfd_open, prlimit};
 use tidelock_model::error::{Fault, tame};
 use tidelock_model::secret::SecretValue;
 use tidelock_secret::private::{Gathered, read_all};
-use zeroize::Zeroizing;
 
 use super::confine::INPUT;
 use super::fault;
@@ -114,7 +114,7 @@ impl Program {
             // What it prints may hold keys, and what it complains of a part of them.
             let stderr = scope.spawn(move || match stderr {
                 Some(pipe) => read_all(pipe, OUTPUT),
-                None => Ok(Zeroizing::default()),
+                None => read_all(std::io::empty(), 0),
             });
             let mut printed = Printed { pipe: stdout, gathered: Gathered::up_to(OUTPUT) };
             // It has only begun by then, and what it uses from now on counts.
@@ -205,13 +205,7 @@ impl Printed {
             if left.is_zero() {
                 return Ok(How::TooLate);
             }
-            let mut fds = [PollFd::new(&child, PollFlags::IN)];
-            let pause = rustix::time::Timespec::try_from(left.min(READ_EVERY)).ok();
-            let ended = match poll(&mut fds, pause.as_ref()) {
-                Ok(ready) => ready > 0,
-                Err(Errno::INTR) => false,
-                Err(errno) => return Err(errno.into()),
-            };
+            let ended = readable(&child, left.min(READ_EVERY))?;
             self.read()?;
             if self.gathered.is_full() {
                 return Ok(How::TooMuch);
@@ -233,6 +227,24 @@ impl Printed {
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
             }
+        }
+    }
+}
+
+/// Whether there is something to read in time, or its end.
+pub(super) fn readable(from: &impl AsFd, patience: Duration) -> std::io::Result<bool> {
+    let deadline = Instant::now() + patience;
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Ok(false);
+        }
+        let mut fds = [PollFd::new(from, PollFlags::IN)];
+        let left = rustix::time::Timespec::try_from(left).ok();
+        match poll(&mut fds, left.as_ref()) {
+            Ok(0) | Err(Errno::INTR) => {}
+            Ok(_) => return Ok(true),
+            Err(errno) => return Err(errno.into()),
         }
     }
 }

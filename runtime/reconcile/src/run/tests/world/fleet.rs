@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use tidelock_model::error::{Blame, Fault};
 use tidelock_model::name::Name;
-use tidelock_model::port::{Guarded, Plugins, Provider, Renderer, Target, Targets};
+use tidelock_model::port::{Guards, Plugins, Provider, Renderer, Target, Targets};
 
 use super::machine::Machine;
 use super::plugins::FakePlugins;
@@ -18,7 +18,7 @@ pub(in crate::run::tests) struct Fleet {
     pub(in crate::run::tests) machines: BTreeMap<Name, Arc<Machine>>,
     pub(in crate::run::tests) hanging: Mutex<BTreeSet<Name>>,
     pub(in crate::run::tests) gone: Mutex<BTreeSet<Name>>,
-    pub(in crate::run::tests) guards: Mutex<Vec<Guarded>>,
+    pub(in crate::run::tests) guards: Mutex<Guards>,
 }
 
 impl Targets for Fleet {
@@ -29,13 +29,14 @@ impl Targets for Fleet {
         Ok(self.machines[name].clone())
     }
 
-    fn guards(&self) -> Result<Vec<Guarded>, Fault> {
-        let own = self.guards.lock().unwrap().clone();
-        Ok(self.machines.values().flat_map(|machine| machine.guarded()).chain(own).collect())
+    fn guards(&self) -> Result<Guards, Fault> {
+        let Guards { known, unread } = self.guards.lock().unwrap().clone();
+        let known = self.machines.values().flat_map(|machine| machine.guarded()).chain(known).collect();
+        Ok(Guards { known, unread })
     }
 
-    fn confirm(&self, id: &str) -> Result<bool, Fault> {
-        Ok(self.machines.values().any(|machine| machine.confirmed(id)))
+    fn confirm(&self, target: &Name, id: &str) -> Result<bool, Fault> {
+        Ok(self.machines[target].confirmed(id))
     }
 }
 

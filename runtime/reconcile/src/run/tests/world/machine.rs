@@ -10,7 +10,7 @@ use tidelock_model::error::{Blame, Fault};
 use tidelock_model::name::Name;
 use tidelock_model::network::{NetworkEffect, Object};
 use tidelock_model::plan::{Group, Preview};
-use tidelock_model::port::{Blobs, Guard, GuardState, Guarded, Target, Targets, Until};
+use tidelock_model::port::{Blobs, Guard, GuardState, Guarded, Guards, Target, Targets, Until};
 use tidelock_model::run::{EffectEnd, Outcome};
 
 /// What the fake target holds, and how it misbehaves.
@@ -63,11 +63,11 @@ impl Targets for FakeTargets {
         Ok(self.0.clone())
     }
 
-    fn guards(&self) -> Result<Vec<Guarded>, Fault> {
-        Ok(self.0.guarded())
+    fn guards(&self) -> Result<Guards, Fault> {
+        Ok(Guards { known: self.0.guarded(), ..Guards::default() })
     }
 
-    fn confirm(&self, id: &str) -> Result<bool, Fault> {
+    fn confirm(&self, _: &Name, id: &str) -> Result<bool, Fault> {
         Ok(self.0.confirmed(id))
     }
 }
