@@ -7,7 +7,7 @@
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
-use tidelock_model::config::DnsDecl;
+use tidelock_model::config::{DnsDecl, Given, Hosts};
 use tidelock_model::dns::{DnsEffect, Rrset, RrsetName};
 use tidelock_model::effect::{Effect, EffectBody};
 use tidelock_model::error::Fault;
@@ -70,7 +70,8 @@ impl Back {
 }
 
 impl Names {
-    pub(super) fn of(target: &Name, decl: &DnsDecl, effects: &[Effect]) -> Self {
+    /// `host` is where the server is: a guard has no config, and nothing of our environment.
+    pub(super) fn of(target: &Name, decl: &DnsDecl, host: String, effects: &[Effect]) -> Self {
         let mut back: Vec<Vec<Back>> = Vec::new();
         for one in effects.iter().rev().filter_map(Back::of) {
             let beside =
@@ -80,7 +81,8 @@ impl Names {
                 None => back.push(vec![one]),
             }
         }
-        Self { target: target.clone(), decl: decl.clone(), back }
+        let decl = DnsDecl { host: Hosts::One(Given::Literal(host)), ..decl.clone() };
+        Self { target: target.clone(), decl, back }
     }
 
     /// The server, for a process that has no config. It is handed the key, and reads none.
@@ -203,7 +205,7 @@ mod tests {
             effect(DnsEffect::put(alias.clone()).unwrap(), None),
             effect(DnsEffect::RemoveRecords { rrset: set("gone", RecordType::A, "x").called().unwrap() }, None),
         ];
-        let names = Names::of(&"ns".parse().unwrap(), &DnsDecl::default(), &effects);
+        let names = Names::of(&"ns".parse().unwrap(), &DnsDecl::default(), "192.0.2.53".into(), &effects);
         let words: Vec<Vec<String>> =
             names.back.iter().map(|together| together.iter().map(|one| one.effect.summary()).collect()).collect();
         assert_eq!(

@@ -292,7 +292,7 @@ impl Target for DnsServer {
 
     async fn arm(&self, guard: &Guard) -> Result<(), Fault> {
         let (helper, guard) = (self.guard_helper()?, guard.clone());
-        let names = Names::of(&self.inner.name, &self.inner.decl, &guard.effects);
+        let names = Names::of(&self.inner.name, &self.inner.decl, self.inner.host()?, &guard.effects);
         let key = self.inner.secret().await?;
         blocking(move || network::arm_names(&helper, names, &key, &guard)).await?
     }
