@@ -127,6 +127,10 @@ impl Rules for Postgres {
         name.to_ascii_lowercase()
     }
 
+    fn types_of_users(&self) -> bool {
+        true
+    }
+
     fn calls_fields(&self) -> bool {
         true
     }

@@ -6,10 +6,11 @@ use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 
 use sqlparser::ast::{
-    BinaryOperator, Cte, DataType, Distinct, Expr, Fetch, Function, GroupByExpr, Ident, InTarget, Join, JoinConstraint,
-    JoinOperator, LimitClause, NamedWindowDefinition, NamedWindowExpr, ObjectName, ObjectNamePart, Offset, OrderBy,
-    OrderByKind, Query, Select, SelectFlavor, SelectItem, SelectItemQualifiedWildcardKind, SetExpr, Statement,
-    TableAlias, TableFactor, TableWithJoins, Values, WildcardAdditionalOptions, With, visit_expressions,
+    AccessExpr, AlterTableOperation, ArrayElemTypeDef, BinaryOperator, Cte, DataType, Distinct, Expr, Fetch, Function,
+    GroupByExpr, Ident, InTarget, Join, JoinConstraint, JoinOperator, LimitClause, NamedWindowDefinition,
+    NamedWindowExpr, ObjectName, ObjectNamePart, Offset, OrderBy, OrderByKind, Query, Select, SelectFlavor, SelectItem,
+    SelectItemQualifiedWildcardKind, SetExpr, Statement, TableAlias, TableFactor, TableWithJoins, Values,
+    WildcardAdditionalOptions, With, visit_expressions,
 };
 
 use super::fields::{self, Fields};
@@ -49,6 +50,10 @@ pub(super) trait Rules: Sync {
     fn tells_of_settings(&self, _name: &str) -> bool {
         false
     }
+    /// Whether there may be types of users, which run functions of their own on each value.
+    fn types_of_users(&self) -> bool {
+        false
+    }
     /// Whether a name after a dot may be a function; see [`fields`].
     fn calls_fields(&self) -> bool {
         false
@@ -75,8 +80,17 @@ pub(super) fn computes(rules: &dyn Rules, statement: &Statement) -> bool {
     let fine = |expr: &Expr| match expr {
         Expr::Function(Function { name, .. }) => walk.computes(name),
         // Types of users bring functions of their own, and so do operators.
-        Expr::Cast { data_type: DataType::Custom(..), .. } => false,
-        Expr::BinaryOp { op: BinaryOperator::Custom(_) | BinaryOperator::PGCustomBinaryOperator(_), .. } => false,
+        Expr::Cast { data_type, .. } => match rules.types_of_users() {
+            true => walk.data_type(data_type).is_ok(),
+            false => !matches!(data_type, DataType::Custom(..)),
+        },
+        Expr::BinaryOp { op, .. } | Expr::AnyOp { compare_op: op, .. } | Expr::AllOp { compare_op: op, .. } => {
+            !matches!(op, BinaryOperator::Custom(_) | BinaryOperator::PGCustomBinaryOperator(_))
+        }
+        // What stands after a dot may be called with what stands before it.
+        Expr::CompoundFieldAccess { access_chain, .. } => {
+            !rules.calls_fields() || !access_chain.iter().any(|access| matches!(access, AccessExpr::Dot(_)))
+        }
         Expr::Subquery(_) | Expr::Exists { .. } => false,
         Expr::In { target, .. } => matches!(target, InTarget::List(_)),
         _ => true,
@@ -85,7 +99,21 @@ pub(super) fn computes(rules: &dyn Rules, statement: &Statement) -> bool {
         true => ControlFlow::Continue(()),
         false => ControlFlow::Break(()),
     });
-    judged.is_continue()
+    judged.is_continue() && types(statement).all(|data_type| walk.is_the_servers(data_type))
+}
+
+/// The types of the columns that a statement defines.
+fn types(statement: &Statement) -> impl Iterator<Item = &DataType> {
+    let (columns, operations) = match statement {
+        Statement::CreateTable(table) => (table.columns.as_slice(), [].as_slice()),
+        Statement::AlterTable(table) => ([].as_slice(), table.operations.as_slice()),
+        _ => Default::default(),
+    };
+    let added = operations.iter().filter_map(|operation| match operation {
+        AlterTableOperation::AddColumn { column_def, .. } => Some(column_def),
+        _ => None,
+    });
+    columns.iter().chain(added).map(|column| &column.data_type)
 }
 
 /// Judges a statement; says whether it is `SHOW`.
@@ -124,6 +152,25 @@ struct Walk<'r> {
 }
 
 impl Walk<'_> {
+    /// Whether a type is one of the server's own: an unqualified name is one of the catalog alone, since
+    /// `search_path` is empty. One of users' may be a domain, whose checks are called for each default.
+    fn is_the_servers(&self, data_type: &DataType) -> bool {
+        match data_type {
+            DataType::Custom(name, _) if self.rules.types_of_users() => {
+                let catalog = |schema: Option<String>| schema.is_none_or(|schema| schema == "pg_catalog");
+                self.qualified(name, "type").is_ok_and(|(schema, _)| catalog(schema))
+            }
+            DataType::Array(
+                ArrayElemTypeDef::AngleBracket(inner)
+                | ArrayElemTypeDef::SquareBracket(inner, _)
+                | ArrayElemTypeDef::Parenthesis(inner)
+                | ArrayElemTypeDef::ParenthesisNotNull(inner)
+                | ArrayElemTypeDef::Qualified(inner, _),
+            ) => self.is_the_servers(inner),
+            _ => true,
+        }
+    }
+
     fn query(&mut self, query: &mut Query) -> Verdict {
         let Query {
             with,
