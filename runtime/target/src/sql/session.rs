@@ -235,6 +235,12 @@ pub(super) fn not_put_back(own: &str, why: &SqlFault) -> Fault {
     fault("own-access", format!("{own}; and it could not be put back: {}", why.clone().whole().message))
 }
 
+/// Whom we sign in as would be gone, which nobody can try.
+pub(super) fn would_be_gone(who: &str) -> Fault {
+    fault("own-access", format!("Tidelock signs in as {who}, and could not any more: it is left as it is"))
+        .hint("let the target sign in as somebody else first: `user` in tidelock.toml")
+}
+
 /// What a plan says of a change to whom we sign in as.
 pub(super) fn own_access(who: &str) -> String {
     format!("own-access: Tidelock itself signs in as {who}; it tries to once more, and puts this back if it cannot")

@@ -10,7 +10,7 @@ use tidelock_model::sql::{Act, Dialect, Object, SqlEffect, Statement, Verb};
 
 use super::connect::{Pool, Session};
 use super::error::of;
-use crate::sql::session::{Purpose, not_put_back, put_back};
+use crate::sql::session::{Purpose, not_put_back, put_back, would_be_gone};
 use crate::sql::value::{SqlFault, fault};
 
 /// Limits of an account, which `SHOW CREATE USER` names where there are any.
@@ -75,10 +75,7 @@ impl Own {
         let Some((purpose, who)) = ours(pool, statement).await? else { return Ok(None) };
         let altered = matches!(&statement.act, Act::Execute(Statement { verb: Verb::Alter, .. }));
         let (Some(object), true) = (account(statement), altered) else {
-            let message = format!("Tidelock signs in as {who}, and could not any more: the account is left as it is");
-            return Err(fault("own-access", message)
-                .hint("let the target sign in as another account first: `user` in tidelock.toml")
-                .into());
+            return Err(would_be_gone(&who).into());
         };
         let name = object.name.iter().map(|part| statement.literal(part)).collect::<Vec<_>>().join("@");
         let (before, before_proof) = shown(session, &name, statement.dialect).await?;
@@ -122,7 +119,8 @@ async fn shown(session: &mut Session, name: &str, dialect: Dialect) -> Result<(S
     Ok((parts.restoring(name, dialect), parts.proof))
 }
 
-/// What `SHOW CREATE USER` says, clause by clause.
+/// What `SHOW CREATE USER` says, clause by clause. What keeps nobody out (default roles, remarks) is
+/// left out.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Parts {
     /// `IDENTIFIED ...`
@@ -132,7 +130,7 @@ struct Parts {
     /// What stands after `WITH`.
     limits: Vec<String>,
     locked: bool,
-    /// `PASSWORD EXPIRE ...`
+    /// `PASSWORD EXPIRE ...`, and what else is said of passwords.
     expiry: String,
 }
 
@@ -147,8 +145,12 @@ impl Parts {
             match word {
                 // MySQL names the plugin so.
                 "WITH" if before != "IDENTIFIED" => clause = "WITH",
-                "REQUIRE" | "ACCOUNT" => clause = word,
+                // `PASSWORD REQUIRE CURRENT` of MySQL is one of passwords.
+                "REQUIRE" if before == "PASSWORD" => {}
+                "REQUIRE" | "ACCOUNT" | "COMMENT" | "ATTRIBUTE" => clause = word,
+                "DEFAULT" if clause == "IDENTIFIED" => clause = word,
                 "PASSWORD" if !matches!(before, "BY" | "USING") => clause = "PASSWORD",
+                "FAILED_LOGIN_ATTEMPTS" | "PASSWORD_LOCK_TIME" => clause = "PASSWORD",
                 _ => {}
             }
             match clause {
@@ -237,5 +239,17 @@ mod tests {
         );
         assert!(restoring("CREATE USER `a`@`%`").starts_with("ALTER USER 'admin'@'%' IDENTIFIED BY '' REQUIRE NONE"));
         assert_eq!(Parts::of("GRANT USAGE"), None);
+        // As MySQL 8 says it.
+        let shown = "CREATE USER `admin`@`%` IDENTIFIED WITH 'caching_sha2_password' AS '$A$005$a REQUIRE b' DEFAULT ROLE \
+            `staff`@`%`,`more`@`%` REQUIRE SSL WITH MAX_USER_CONNECTIONS 3 PASSWORD EXPIRE DEFAULT ACCOUNT UNLOCK PASSWORD \
+            HISTORY DEFAULT PASSWORD REUSE INTERVAL DEFAULT PASSWORD REQUIRE CURRENT DEFAULT FAILED_LOGIN_ATTEMPTS 4 \
+            PASSWORD_LOCK_TIME 2 ATTRIBUTE '{\"comment\": \"ours\"}'";
+        assert_eq!(
+            Parts::of(shown).unwrap().restoring(name, Dialect::MySql),
+            "ALTER USER 'admin'@'%' IDENTIFIED WITH 'caching_sha2_password' AS '$A$005$a REQUIRE b' REQUIRE SSL WITH \
+             MAX_QUERIES_PER_HOUR 0 MAX_UPDATES_PER_HOUR 0 MAX_CONNECTIONS_PER_HOUR 0 MAX_USER_CONNECTIONS 3 ACCOUNT UNLOCK \
+             PASSWORD EXPIRE DEFAULT PASSWORD HISTORY DEFAULT PASSWORD REUSE INTERVAL DEFAULT PASSWORD REQUIRE CURRENT DEFAULT \
+             FAILED_LOGIN_ATTEMPTS 4 PASSWORD_LOCK_TIME 2"
+        );
     }
 }
