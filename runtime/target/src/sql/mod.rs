@@ -150,7 +150,7 @@ impl Driver {
         match self {
             Self::Postgres(server) => server.perform(limits, database, effects, alone, right).await,
             // None of its statements is part of a transaction: each is a stretch by itself.
-            Self::MariaDb(server) => vec![server.perform(limits, &effects[0]).await],
+            Self::MariaDb(server) => vec![server.perform(limits, &effects[0], right).await],
             Self::Sqlite(server) => server.perform(limits, effects, right).await,
         }
     }

@@ -1,5 +1,7 @@
 //! MariaDB: reads that change nothing, and statements one by one.
 
+use std::time::Duration;
+
 use tidelock_model::config::{Given, Hosts, Kept, ServerDecl, TlsDecl, TlsMode};
 use tidelock_model::effect::Effect;
 use tidelock_model::observation::SecretProbe;
@@ -359,4 +361,36 @@ async fn a_password_of_mariadb_is_given_to_nobody_who_asks_for_it() {
     let got = served.join().unwrap();
     let got = String::from_utf8_lossy(&got);
     assert!(got.contains("admin") && !got.contains("given to nobody"), "{got:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_in_the_way_is_not_tried_again_once_the_lease_is_over() {
+    let bed = Bed::new();
+    bed.mariadb.sql("CREATE DATABASE app; CREATE TABLE app.t (a int)");
+    let server = bed.server();
+    server.facts().await.unwrap();
+    std::thread::scope(|scope| {
+        let holds = "LOCK TABLES app.t READ; SELECT SLEEP(4)";
+        let holder = scope.spawn(|| bed.mariadb.sql(holds));
+        let listed = "SELECT COUNT(*) FROM information_schema.processlist WHERE info LIKE 'SELECT SLEEP%'";
+        while bed.mariadb.sql(listed) == "0" {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        let effect = execute(Verb::Alter, "table", &["app", "t"], vec![Part::Text("ADD COLUMN b int".into())]);
+        let until = Until::at(u64::MAX);
+        let lease = until.clone();
+        let performed = tokio::task::block_in_place(|| {
+            tokio::runtime::Handle::current().block_on(async {
+                let ends = async {
+                    tokio::time::sleep(Duration::from_millis(500)).await;
+                    lease.set(0);
+                };
+                let groups = [group(1, vec![effect])];
+                tokio::join!(server.perform("run", &groups, &NoBlobs, &until), ends).0
+            })
+        });
+        assert!(matches!(performed[0].effects[..], [EffectEnd::Failed { .. }]), "{performed:?}");
+        holder.join().unwrap();
+    });
+    assert_eq!(bed.mariadb.sql("SELECT COUNT(*) FROM information_schema.columns WHERE table_schema = 'app'"), "1");
 }

@@ -28,6 +28,7 @@ use super::perform::{Ready, changed};
 use super::session::{Purpose, TRIES, WAIT};
 use super::value::{Answer, SqlFault, fault};
 use super::{Facts, Limits};
+use crate::right::Right;
 
 /// Who holds it performs.
 const LOCK: &str = "tidelock";
@@ -136,16 +137,21 @@ impl MariaDb {
     }
 
     /// Performs one statement by itself.
-    pub(super) async fn perform(&self, limits: &Limits, ready: &Ready<'_>) -> EffectEnd {
+    pub(super) async fn perform(&self, limits: &Limits, ready: &Ready<'_>, right: &Right) -> EffectEnd {
         let mut wait = WAIT;
         for tries in 1.. {
             match self.once(limits, ready).await {
                 Ok(()) => return EffectEnd::Done,
-                Err((_, true)) if tries < TRIES => {
+                Err((end, again)) => {
+                    if !again || tries == TRIES {
+                        return end;
+                    }
                     tokio::time::sleep(wait).await;
+                    if right.is_over() {
+                        return end;
+                    }
                     wait = (wait * 2).min(Duration::from_secs(5));
                 }
-                Err((end, _)) => return end,
             }
         }
         EffectEnd::NotReached

@@ -93,10 +93,12 @@ pub(super) async fn perform(
             transaction(pool, limits, database, effects, right).await
         };
         let Err(stop) = ended else { return vec![EffectEnd::Done; effects.len()] };
-        if stop.passes && tries < TRIES && !right.is_over() {
+        if stop.passes && tries < TRIES {
             tokio::time::sleep(wait).await;
-            wait *= 2;
-            continue;
+            if !right.is_over() {
+                wait *= 2;
+                continue;
+            }
         }
         let why = &stop.fault;
         return (0..effects.len())
