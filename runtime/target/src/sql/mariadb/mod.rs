@@ -167,8 +167,7 @@ impl MariaDb {
         let dialect = self.dialect().await.map_err(failed)?;
         let mut session = self.pool.session(Purpose::Write).await.map_err(failed)?;
         let what = "the server refused it";
-        let bounds = format!("{}, max_statement_time = {}", read::bounds(limits, dialect), limits.write_ms / 1_000);
-        let bounds = if dialect == Dialect::MySql { read::bounds(limits, dialect) } else { bounds };
+        let bounds = read::bounds(limits, dialect, limits.write_ms);
         session.query_drop(bounds).await.map_err(|error| failed(of(&error, what)))?;
         let statement = match &ready.effect.body {
             EffectBody::Sql(statement) => Some(statement),

@@ -25,7 +25,7 @@ pub(super) async fn ask(
 ) -> Result<Answer, SqlFault> {
     let mut session = pool.session(Purpose::Read).await?;
     let failed = |error| of(&error, "a query could not begin");
-    session.query_drop(bounds(limits, dialect)).await.map_err(failed)?;
+    session.query_drop(bounds(limits, dialect, limits.statement_ms)).await.map_err(failed)?;
     session.query_drop("START TRANSACTION READ ONLY").await.map_err(failed)?;
     let answer = ask_within(&mut session, limits, query, parameters).await;
     // A session that cannot end its transaction is closed.
@@ -35,16 +35,16 @@ pub(super) async fn ask(
     answer
 }
 
-/// Limits of time for a session.
-pub(super) fn bounds(limits: &Limits, dialect: Dialect) -> String {
+/// Limits of time for a session whose statements may take so many ms. MySQL ends no other than queries.
+pub(super) fn bounds(limits: &Limits, dialect: Dialect, statement_ms: u32) -> String {
     let lock = limits.lock_ms.div_ceil(1_000);
     match dialect {
         Dialect::MySql => {
-            format!("SET SESSION max_execution_time = {}, lock_wait_timeout = {lock}", limits.statement_ms)
+            format!("SET SESSION max_execution_time = {statement_ms}, lock_wait_timeout = {lock}")
         }
         _ => format!(
             "SET SESSION max_statement_time = {}, lock_wait_timeout = {lock}",
-            f64::from(limits.statement_ms) / 1_000.0
+            f64::from(statement_ms) / 1_000.0
         ),
     }
 }
@@ -130,5 +130,21 @@ fn value(cell: Cell, column: &Sent) -> Value {
             u64::from(days) * 24 + u64::from(hours),
             if micros == 0 { String::new() } else { format!(".{micros:06}") }
         )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_limit_below_a_second_is_one() {
+        let limits = Limits { lock_ms: 500, ..Limits::default() };
+        for (dialect, wanted) in
+            [(Dialect::MariaDb, "max_statement_time = 0.5,"), (Dialect::MySql, "max_execution_time = 500,")]
+        {
+            let bounds = bounds(&limits, dialect, 500);
+            assert!(bounds.contains(wanted) && bounds.ends_with("lock_wait_timeout = 1"), "{bounds}");
+        }
     }
 }
