@@ -60,3 +60,18 @@ async fn a_target_that_has_the_next_password_is_let_in_before_and_after() {
     }
     assert_eq!(with(&bed, "first", None).facts().await.unwrap_err().fault.code, "auth");
 }
+
+#[tokio::test]
+async fn whoever_looks_for_us_is_not_dropped() {
+    let bed = limited();
+    bed.postgres.psql("postgres", "CREATE ROLE reader LOGIN PASSWORD 'the reader''s own'");
+    let decl = ServerDecl { read: Some(bed.reader("reader", "the reader's own")), ..bed.decl() };
+    let server = bed.server_with(decl, grant(&["**"], &["*"]));
+    let gone = execute(Verb::Drop, "role", &["reader"], None, "");
+    let shown = server.preview(&gone, &NoBlobs).await.unwrap().text;
+    assert!(shown.starts_with("own-access: Tidelock itself signs in as reader"), "{shown}");
+    let ends = perform(&server, vec![execute(Verb::Create, "role", &["a"], None, ""), gone]).await;
+    let fault = fault(&ends[1]);
+    assert!(fault.code == "own-access" && fault.message.contains("reader, and could not any more"), "{fault}");
+    assert!(server.reader().await.unwrap().is_some(), "it is let in as before");
+}

@@ -18,9 +18,10 @@ use super::verifier;
 use crate::sql::session::{Purpose, not_put_back, put_back};
 use crate::sql::value::{SqlFault, fault};
 
-/// Whether a statement changes a role of these.
+/// Whether a statement changes or ends a role of these.
 pub(super) fn touched<'r>(statement: &SqlEffect, roles: &'r [(Purpose, String)]) -> Option<&'r (Purpose, String)> {
-    let (Act::Execute(Statement { verb: Verb::Alter, object, .. }) | Act::Rename { object, .. }) = &statement.act
+    let (Act::Execute(Statement { verb: Verb::Alter | Verb::Drop, object, .. }) | Act::Rename { object, .. }) =
+        &statement.act
     else {
         return None;
     };

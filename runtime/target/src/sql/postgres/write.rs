@@ -7,7 +7,7 @@ use futures::future::join_all;
 use tidelock_model::effect::{EffectBody, Precondition};
 use tidelock_model::error::Fault;
 use tidelock_model::run::EffectEnd;
-use tidelock_model::sql::{Dialect, Look};
+use tidelock_model::sql::{Act, Dialect, Look, Statement, Verb};
 
 use super::connect::{Pool, Session};
 use super::error::{of, passes};
@@ -17,7 +17,7 @@ use crate::right::Right;
 use crate::sql::Limits;
 use crate::sql::guard::{Judged, judge};
 use crate::sql::perform::{Ready, changed};
-use crate::sql::session::{Purpose, TRIES, WAIT};
+use crate::sql::session::{Purpose, TRIES, WAIT, would_be_gone};
 use crate::sql::value::{Answer, SqlFault, fault};
 
 /// Who holds it performs. Locks are per database and roles are not, so it is always taken in
@@ -133,6 +133,10 @@ async fn transaction(
     let failed = |error| Stop::all(of(&error, "a transaction could not begin"));
     let roles = pool.access.users();
     let own: Vec<usize> = (0..effects.len()).filter(|i| ours(&effects[*i], &roles).is_some()).collect();
+    if let Some(at) = own.iter().copied().find(|i| ends(&effects[*i])) {
+        let who = ours(&effects[at], &roles).map_or("", |(_, role)| role);
+        return Err(Stop { at: Some(at), fault: would_be_gone(who), passes: false, unknown: false, but: None });
+    }
     let before = match own.is_empty() {
         true => None,
         false => {
@@ -170,6 +174,12 @@ async fn transaction(
             but: None,
         }),
     }
+}
+
+/// Whether an effect ends what it is about.
+fn ends(ready: &Ready<'_>) -> bool {
+    matches!(&ready.effect.body, EffectBody::Sql(statement)
+        if matches!(&statement.act, Act::Execute(Statement { verb: Verb::Drop, .. })))
 }
 
 /// Which of our own roles an effect changes.
