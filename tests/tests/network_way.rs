@@ -99,6 +99,20 @@ fn filter(site: &Site, policy: &str) {
 }
 
 #[test]
+fn a_table_that_the_way_rests_on_and_that_loses_its_hooks_touches_it() {
+    let world = World::new();
+    router::stack(&world.site, "router", "confirm: 20s\n");
+    filter(&world.site, "accept");
+    world.site.repo().commit("A table in the way");
+    let _ = world.tidelock(&["apply", "--yes"]).ok();
+    let sets = "{ name: filter, ruleset: \"table inet filter { set seen { type ipv4_addr; }; }\" }";
+    put(&world.site, "nftables", "filter", sets);
+    world.site.repo().commit("Nothing of it is left");
+    let plan = world.tidelock(&["plan"]).ok();
+    let _ = plan.says("may cut the way to Git: infra (10.0.2.2): replace table inet filter");
+}
+
+#[test]
 fn what_heals_the_network_while_git_is_down_is_not_taken_back() {
     let mut world = World::new();
     router::stack(&world.site, "router", "confirm: 20s\n");

@@ -265,11 +265,13 @@ impl Target for Machine {
     }
 
     async fn touched(&self, effects: &[Effect], host: &str, port: u16) -> Result<Vec<usize>, Fault> {
-        let places: Vec<(usize, NetworkEffect)> = effects
-            .iter()
-            .enumerate()
-            .filter_map(|(place, effect)| match &effect.body {
-                EffectBody::Network(effect) => Some((place, effect.clone())),
+        // What an effect takes away may be what the way rests on: a table that is replaced by one without
+        // hooks, a link that leaves its bridge.
+        let each = |effect: &'_ Effect| [Some(effect.body.clone()), effect.inverse.as_deref().cloned()];
+        let bodies = effects.iter().enumerate().flat_map(|(place, effect)| each(effect).map(|body| (place, body)));
+        let places: Vec<(usize, NetworkEffect)> = bodies
+            .filter_map(|(place, body)| match body {
+                Some(EffectBody::Network(effect)) => Some((place, effect)),
                 _ => None,
             })
             .collect();
@@ -286,7 +288,8 @@ impl Target for Machine {
             for server in servers {
                 touched.extend(network::touched(&namespace, &effects, server.ip())?);
             }
-            Ok(touched.into_iter().filter_map(|at| places.get(at)).map(|(place, _)| *place).collect())
+            let touched: BTreeSet<usize> = touched.iter().filter_map(|at| Some(places.get(*at)?.0)).collect();
+            Ok(touched.into_iter().collect())
         })
         .await?
     }

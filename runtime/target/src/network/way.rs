@@ -18,8 +18,17 @@ use super::view::View;
 
 /// Namespaces that a way is followed through.
 const HOPS: usize = 16;
-/// Settings that decide whether packets go on, by the ends of their names.
-const SETTINGS: [&str; 6] = ["ip_forward", "forwarding", "rp_filter", "disable_ipv6", "accept_local", "route_localnet"];
+/// Settings that decide whether packets go on, by the last part of their names.
+const SETTINGS: [&str; 8] = [
+    "ip_forward",
+    "forwarding",
+    "rp_filter",
+    "disable_ipv6",
+    "accept_local",
+    "route_localnet",
+    "arp_ignore",
+    "arp_filter",
+];
 
 /// Where a way passes a namespace.
 #[derive(Debug)]
@@ -97,7 +106,7 @@ impl Passage {
             ObjectName::Rule { family, .. } => {
                 self.addresses.iter().any(|address| if *family == 6 { address.is_ipv6() } else { address.is_ipv4() })
             }
-            ObjectName::Sysctl { name } => SETTINGS.iter().any(|end| name.ends_with(end)),
+            ObjectName::Sysctl { name } => name.rsplit('.').next().is_some_and(|last| SETTINGS.contains(&last)),
             ObjectName::Table { .. } => true,
         }
     }
@@ -133,6 +142,8 @@ mod tests {
             ("rule:4/1000", true),
             ("rule:6/1000", false),
             ("sysctl:net.ipv4.ip_forward", true),
+            ("sysctl:net.ipv6.conf.eth0/100.forwarding", true),
+            ("sysctl:net.ipv4.conf.up0.mc_forwarding", false),
             ("sysctl:net.ipv4.tcp_syncookies", false),
             ("nftables:inet/filter", true),
         ] {
