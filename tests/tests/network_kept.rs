@@ -80,6 +80,28 @@ fn both_halves_are_put_compared_and_healed() {
 }
 
 #[test]
+fn a_kept_file_that_somebody_changes_is_healed_at_once() {
+    let (site, _space) = site("networkd", "");
+    site.apply();
+    let kept = files(&site);
+    let daemon = Daemon::watching(&site);
+    // A look comes once an hour.
+    std::fs::write(site.machine(ADDRESS), "[Address]\nAddress=10.0.0.66/24\n").unwrap();
+    daemon.eventually("what was changed by hand is as it was", || files(&site) == kept);
+    std::fs::remove_file(site.machine("etc/nftables.d/tidelock-inet-filter.nft")).unwrap();
+    daemon.eventually("what was removed is there again", || files(&site) == kept);
+    put(&site, "address", "more", "{ link: br0, address: 10.0.0.5/24 }");
+    site.repo().commit("Another one");
+    let more = ADDRESS.replace("10.0.0.1", "10.0.0.5");
+    daemon.eventually("the commit arrives", || site.on_machine(&more).is_some());
+    std::fs::write(site.machine(&more), "[Address]\n").unwrap();
+    daemon.eventually("the new one is watched too", || {
+        site.on_machine(&more).is_some_and(|text| text.contains("10.0.0.5"))
+    });
+    daemon.stop();
+}
+
+#[test]
 fn what_leaves_git_is_not_there_after_the_next_start_either() {
     let (site, space) = site("networkd", "");
     site.apply();

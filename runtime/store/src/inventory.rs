@@ -33,6 +33,18 @@ pub(crate) fn identities(connection: &Connection, lane: &Lane) -> Kept<Vec<Ident
     rows.map(|text| Ok(Identity::new(text?))).collect()
 }
 
+/// The paths of files that resources of a lane put as texts of their own, sorted: such a text is a
+/// field of the spec, called as its path.
+pub(crate) fn texts(connection: &Connection, lane: &Lane) -> Kept<Vec<String>> {
+    let mut select = connection.prepare_cached(
+        "SELECT DISTINCT part.key FROM inventory, json_tree(entry, '$.applied') AS part
+         WHERE target = ?1 AND source = ?2 AND stack = ?3 AND identity NOT LIKE 'path:%' AND entry LIKE '%{\"/%'
+         AND part.type = 'text' AND part.key LIKE '/%' ORDER BY part.key",
+    )?;
+    let rows = select.query_map([lane.target.as_str(), lane.source.as_str(), lane.stack.as_str()], |row| row.get(0))?;
+    rows.map(|path| Ok(path?)).collect()
+}
+
 /// One line.
 pub(crate) fn line(connection: &Connection, target: &Name, identity: &Identity) -> Kept<Option<InventoryEntry>> {
     let text: Option<String> = connection

@@ -101,6 +101,10 @@ impl Store for SqliteStore {
         self.read(|connection| inventory::identities(connection, lane))
     }
 
+    fn texts(&self, lane: &Lane) -> Result<Vec<String>, StoreError> {
+        self.read(|connection| inventory::texts(connection, lane))
+    }
+
     fn inventory(&self, target: &Name) -> Result<Vec<InventoryEntry>, StoreError> {
         self.read(|connection| inventory::on(connection, target))
     }

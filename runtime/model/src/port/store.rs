@@ -323,6 +323,12 @@ pub trait Store: Send + Sync {
     /// The store cannot be read.
     fn identities(&self, lane: &Lane) -> Result<Vec<Identity>, StoreError>;
 
+    /// The paths of files that resources of a lane put as texts of their own, sorted.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    fn texts(&self, lane: &Lane) -> Result<Vec<String>, StoreError>;
+
     /// Replaces the claims of some (source, stack, target) at a revision.
     ///
     /// # Errors

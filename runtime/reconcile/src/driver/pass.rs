@@ -3,7 +3,7 @@
 
 use jiff::Timestamp;
 use tidelock_model::event::RunEvent;
-use tidelock_model::name::Lane;
+use tidelock_model::name::{Identity, Lane};
 use tidelock_model::plan::Cause;
 use tidelock_model::port::{LaneRecord, StoreError, Want};
 use tidelock_model::run::{PassEnd, RunEnd, Status};
@@ -61,7 +61,8 @@ async fn watch(runtime: &Runtime, lane: &Lane) {
     let Some(watch) = runtime.watch.clone() else { return };
     let (store, lane) = (runtime.store.clone(), lane.clone());
     let watched = tokio::task::spawn_blocking(move || {
-        let owned = store.identities(&lane)?;
+        let mut owned = store.identities(&lane)?;
+        owned.extend(store.texts(&lane)?.iter().map(|path| Identity::new(format!("path:{path}"))));
         watch.watch(&lane, &owned);
         Ok::<_, StoreError>(())
     });

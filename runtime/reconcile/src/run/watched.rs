@@ -16,6 +16,12 @@ pub(super) fn written(plan: &Plan) -> Written {
     for change in plan.changes.iter().filter(|change| change.group.is_some()) {
         written.entry(change.address.lane()).or_default().push(change.identity.clone());
     }
+    // Files that no identity tells of: what a system keeps of its network.
+    for group in &plan.groups {
+        let paths = group.effects.iter().filter_map(|planned| planned.effect.body.path());
+        let paths = paths.map(|path| Identity::new(format!("path:{path}")));
+        written.entry(group.lane.clone()).or_default().extend(paths);
+    }
     written
 }
 

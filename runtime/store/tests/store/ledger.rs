@@ -1,6 +1,7 @@
 //! Intents, outcomes, the inventory and triggers.
 
-use tidelock_model::inventory::Origin;
+use serde_json::json;
+use tidelock_model::inventory::{InventoryEntry, Origin};
 use tidelock_model::name::{Identity, Lane};
 use tidelock_model::plan::Action;
 use tidelock_model::port::{Filter, Lease, Settled, Store};
@@ -54,6 +55,23 @@ fn only_done_moves_the_ledger() {
         apply(&store, &lease, &[gone], outcome);
     }
     assert!(identities(&store).is_empty());
+}
+
+#[test]
+fn texts_that_resources_put_are_known_by_their_paths() {
+    let (store, lane, lease) = begun();
+    let put = |number, identity: &str, applied: serde_json::Value| {
+        let at = address(&format!("infra:web:network.address/a{number}@local"));
+        let entry = InventoryEntry { applied, ..entry(&at, identity, "r1") };
+        apply(&store, &lease, &[intent("r1", number, change(&at, identity, Action::Create, Some(entry)))], "done");
+    };
+    let kept = json!({ "/etc/network/b": "two", "/etc/network/a": "one", "other": "/etc/c", "/etc/none": 7 });
+    put(1, "address:br0/10.0.0.1/24", json!({ "link": "br0", "persist": { "live": true, "kept": kept } }));
+    put(2, "address:br0/10.0.0.2/24", json!({ "link": "br0", "persist": { "kept": { "/etc/network/a": "one" } } }));
+    put(3, "address:br0/10.0.0.3/24", json!({ "link": "br0", "persist": false }));
+    put(4, "path:/etc/x", json!({ "path": "/etc/x", "more": { "/etc/y": "text" } }));
+    assert_eq!(store.texts(&lane).unwrap(), ["/etc/network/a", "/etc/network/b"]);
+    assert!(store.texts(&Lane { stack: name("db"), ..lane }).unwrap().is_empty());
 }
 
 #[test]
