@@ -3,6 +3,7 @@
 //! which ends with the work.
 
 use std::fs::File;
+use std::os::unix::fs::MetadataExt as _;
 
 use nix::sched::{CloneFlags, setns, unshare};
 use tidelock_model::error::{Blame, Fault};
@@ -17,6 +18,10 @@ const FOLDER: &str = "/run/netns";
 pub struct Namespace {
     name: Option<String>,
 }
+
+/// What tells a named namespace from another that has its name later.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Which(u64, u64);
 
 impl Namespace {
     /// The one that this process is in.
@@ -55,6 +60,12 @@ impl Namespace {
     #[must_use]
     pub fn name(&self) -> Option<&str> {
         self.name.as_deref()
+    }
+
+    /// Which one a name stands for now; `None` where that is none, and for our own.
+    pub(super) fn which(&self) -> Option<Which> {
+        let about = std::fs::metadata(format!("{FOLDER}/{}", self.name.as_ref()?)).ok()?;
+        Some(Which(about.dev(), about.ino()))
     }
 
     /// Does something there. What it starts is there too. Blocking.

@@ -21,6 +21,7 @@ use tidelock_model::error::Fault;
 use tidelock_model::name::{Identity, Lane};
 use tidelock_model::network::ObjectName;
 
+use super::namespace::Which;
 use super::{Namespace, fault};
 
 /// How long what comes together is gathered before it is told.
@@ -47,6 +48,8 @@ type Sockets = [Option<Socket>; 2];
 /// What listens in one namespace.
 struct Ear {
     lanes: BTreeSet<Lane>,
+    /// Which namespace it is, whatever is called so by now.
+    of: Option<Which>,
     // Its end tells the thread to end; dropped before it is waited for.
     open: Option<PipeWriter>,
     thread: Option<JoinHandle<()>>,
@@ -77,10 +80,17 @@ impl NetworkWatches {
             return self.forget(lane);
         }
         let key = namespace.name().map(ToOwned::to_owned);
+        // Waited for once the lanes are let go: its thread may be about to ask for them.
+        let mut over = None;
         let mut state = self.shared.state();
-        // One whose namespace went away is deaf: it is begun anew with the next look.
-        let deaf = state.get(&key).is_some_and(|ear| ear.thread.as_ref().is_some_and(JoinHandle::is_finished));
-        let lanes = if deaf { state.remove(&key).map(|mut ear| std::mem::take(&mut ear.lanes)) } else { None };
+        // One whose namespace went away, or is another one of the same name, is deaf, and what it holds open
+        // keeps the old one: it is begun anew with the next look.
+        let is_over = |ear: &Ear| ear.thread.as_ref().is_some_and(JoinHandle::is_finished);
+        let deaf = state.get(&key).is_some_and(|ear| is_over(ear) || ear.of != namespace.which());
+        if deaf {
+            over = state.remove(&key);
+        }
+        let lanes = over.as_mut().map(|ear| std::mem::take(&mut ear.lanes));
         if !state.contains_key(&key) {
             match self.listen(namespace) {
                 Ok(mut ear) => {
@@ -123,6 +133,7 @@ impl NetworkWatches {
     fn listen(&self, namespace: &Namespace) -> Result<Ear, Fault> {
         let failed = |error: io::Error| fault("io", format!("cannot listen to the network: {error}"));
         let (closed, open) = io::pipe().map_err(failed)?;
+        let of = namespace.which();
         let sockets = namespace.enter(|| {
             let route = joined(NETLINK_ROUTE, &ROUTE_GROUPS).map_err(failed)?;
             // Without nftables in the kernel there is nothing to hear of it.
@@ -131,7 +142,7 @@ impl NetworkWatches {
         let (shared, key) = (Arc::clone(&self.shared), namespace.name().map(ToOwned::to_owned));
         let thread = std::thread::Builder::new().name("network-watch".to_owned());
         let thread = thread.spawn(move || follow(&shared, &key, &sockets, &closed)).map_err(failed)?;
-        Ok(Ear { lanes: BTreeSet::new(), open: Some(open), thread: Some(thread) })
+        Ok(Ear { lanes: BTreeSet::new(), of, open: Some(open), thread: Some(thread) })
     }
 }
 

@@ -32,6 +32,12 @@ impl Space {
         space
     }
 
+    /// Another one under the same name.
+    pub(crate) fn anew(&self) {
+        run(&["netns", "delete", &self.name]);
+        run(&["netns", "add", &self.name]);
+    }
+
     pub(crate) fn ip(&self, words: &[&str]) -> String {
         run(&[&["-n", &self.name], words].concat())
     }

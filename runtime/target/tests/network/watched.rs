@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tidelock_model::name::{Identity, Lane, Name};
 use tidelock_target::{Namespace, NetworkWatches};
@@ -49,6 +49,28 @@ fn what_changes_while_a_lane_writes_is_told_to_all_and_to_it() {
         watches.add(&lane("a"), &there, &link("a0"));
         told_of(&told, vec!["a", "b"]);
     }
+}
+
+#[test]
+fn a_namespace_that_is_made_anew_is_heard_and_the_old_one_is_let_go() {
+    let (space, beside) = (Space::with_links(&["a0"]), Space::new());
+    let there = Namespace::named(&space.name).unwrap();
+    let (watches, told) = watches();
+    let mine = [Identity::new("link:a0")];
+    watches.watch(&lane("a"), &there, &mine);
+    space.ip(&["link", "add", "near", "type", "veth", "peer", "name", "far", "netns", &beside.name]);
+    space.anew();
+    assert!(beside.see("link:far").is_some(), "what listens keeps it");
+    // As before each look.
+    watches.watch(&lane("a"), &there, &mine);
+    let ends = Instant::now() + PATIENCE;
+    while beside.see("link:far").is_some() {
+        assert!(Instant::now() < ends, "the old one is kept, and its links with it");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    while told.recv_timeout(Duration::from_millis(300)).is_ok() {}
+    space.ip(&["link", "add", "a0", "type", "bridge"]);
+    told_of(&told, vec!["a"]);
 }
 
 #[test]
