@@ -17,8 +17,11 @@ const MOST: usize = 64;
 /// The largest that is kept, in bytes.
 const LARGEST: usize = 4 << 20;
 
-/// Where nft and its library may be, and what says which kernel prints.
-const SYSTEM: [&str; 7] = [
+/// Where nft, its library and its names of services and protocols may be, and what says which kernel
+/// prints.
+const SYSTEM: [&str; 9] = [
+    "/etc/services",
+    "/etc/protocols",
     "/usr/sbin/nft",
     "/sbin/nft",
     "/usr/bin/nft",
@@ -70,7 +73,7 @@ pub(super) fn forget(folder: &Path) {
     }
 }
 
-/// The name of an answer: what was asked, and of which nft on which kernel.
+/// The name of an answer: what was asked, and of which nft with which names on which kernel.
 fn file(folder: &Path, question: &Digest) -> PathBuf {
     let mut parts = vec![question.to_string(), fs::read_to_string(KERNEL).unwrap_or_default()];
     for path in SYSTEM {
