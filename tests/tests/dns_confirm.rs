@@ -137,7 +137,7 @@ fn names_that_were_removed_and_went_back_are_ours_and_go_once_a_person_applies_i
         let site = site(make);
         let before = site.server().zone();
         let _ = site.tidelock(["apply", "--yes", "--confirm-within", "4s"]).run().exit(5);
-        wait_for(&site, &before);
+        wait_for(&site, &before, None);
         let planned = site.tidelock(["plan"]).run();
         let _ = planned.says("mail").says("it is no longer in Git; the target went back at");
         let _ = site.tidelock(["history", "mail"]).run().ok().says("taken-back");

@@ -66,9 +66,9 @@ impl Context {
     pub(crate) fn store_of_deeds(&self, loaded: &Loaded) -> Result<Option<SqliteStore>, CliError> {
         let path = loaded.store();
         let guards = tidelock_target::guards_in(&loaded.guards()).unwrap_or_default();
-        if path.exists() && guards.iter().any(|one| one.state == GuardState::Restored) {
+        if path.exists() && guards.known.iter().any(|one| one.state == GuardState::Restored) {
             let learned = SqliteStore::open(&path)
-                .and_then(|store| tidelock_reconcile::learn(&store, &guards, jiff::Timestamp::now()));
+                .and_then(|store| tidelock_reconcile::learn(&store, &guards.known, jiff::Timestamp::now()));
             if let Err(error) = learned {
                 tracing::debug!(%error, "what guards took back was not written down");
             }

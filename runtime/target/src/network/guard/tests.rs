@@ -18,7 +18,7 @@ fn order(target: &str, id: &str) -> Order {
         tried,
     };
     let (inverses, there, files) = (vec![], vec![], vec![]);
-    Order { guard, netns: None, inverses, there, root: PathBuf::new(), files, names: None, why: None }
+    Order { guard, netns: None, inverses, there, root: PathBuf::new(), files, names: None, why: None, partly: false }
 }
 
 fn names_in(folder: &Path) -> Vec<String> {
