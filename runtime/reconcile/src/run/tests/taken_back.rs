@@ -282,9 +282,7 @@ async fn the_loop_holds_what_went_back_until_it_changes_or_a_person_says_yes() {
     // Until a person says yes, also where that is before the guard's time would have been over.
     let world = removal().await;
     let planned = crate::planned(world.runtime.store.as_ref(), &everything()).unwrap().remove(0);
-    let mut guards = world.machine.guards.lock().unwrap();
-    guards[0].0.guard.until = jiff::Timestamp::MAX;
-    drop(guards);
+    world.machine.guards.lock().unwrap()[0].0.guard.until = jiff::Timestamp::MAX;
     crate::approve(world.runtime.store.as_ref(), world.runtime.clock.now(), &planned, "grace", None).unwrap();
     assert_eq!(pass(&world).await.end, RunEnd::Done);
     assert_eq!(world.on_machine(), ["/etc/file"]);

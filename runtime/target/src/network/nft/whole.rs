@@ -95,10 +95,10 @@ mod tests {
     #[test]
     fn what_fits_into_a_message_or_is_known_is_asked_for_once() {
         let small = table(0..64);
-        assert_eq!(asked(&[small.clone()]), (Ok(Some(small)), 1));
+        assert_eq!(asked(std::slice::from_ref(&small)), (Ok(Some(small)), 1));
         let known = table(1..120);
         remember(&Listing::read(&known).lasting());
-        assert_eq!(asked(&[known.clone()]), (Ok(Some(known)), 1));
+        assert_eq!(asked(std::slice::from_ref(&known)), (Ok(Some(known)), 1));
         assert_eq!(listed(|| Ok(None)).unwrap(), None);
     }
 
