@@ -1,7 +1,7 @@
 //! A small site of Tidelock whose target is a database server of its own.
 
 use std::ops::Deref;
-use std::process::Child;
+use std::process::{Child, Stdio};
 use std::time::Duration;
 
 use crate::environment::TestEnvironment;
@@ -136,7 +136,8 @@ impl<S: Server> Databases<S> {
     #[must_use]
     pub fn begins_to_write(&self, words: &str) -> Child {
         let before = self.server().log().len();
-        let mut child = self.tidelock(["apply", "--yes", "--summary"]).spawn();
+        // Nobody reads what it says, and it is not to wait for that.
+        let mut child = self.tidelock(["apply", "--yes", "--summary"]).spawn_with(Stdio::null(), Stdio::null());
         let writes = || self.server().log().get(before..).is_some_and(|new| new.contains(words));
         while !writes() && child.try_wait().expect("the process").is_none() {
             std::thread::sleep(Duration::from_micros(500));

@@ -20,6 +20,7 @@ use super::selecting::Selecting;
 use crate::context::Context;
 use crate::error::{CliError, Exit, Kind, refused};
 use crate::output::progress::Progress;
+use crate::output::reasons::by_reason;
 use crate::output::{Output, count, one_line};
 use crate::{daemon, signals, wire};
 
@@ -310,15 +311,12 @@ fn report(context: &Context, args: &Args, applied: &Applied, was_shown: bool) ->
         text.push_str(&format!("{} {address}: {}\n", paint.bad("failed"), one_line(&fault.message)));
         text.push_str(&hinted(fault.hint.as_deref()));
     }
-    for (address, why) in &applied.skipped {
-        text.push_str(&format!("{} {address}: {}\n", paint.warn("skipped"), one_line(why)));
-    }
-    for (address, why) in &applied.deferred {
-        text.push_str(&format!("{} {address}: {}\n", paint.warn("not known yet"), one_line(why)));
-    }
-    for mismatch in &applied.mismatches {
-        text.push_str(&format!("{} {}: {}\n", paint.bad("not as planned"), mismatch.address, one_line(&mismatch.why)));
-    }
+    text.push_str(&by_reason(&paint.warn("skipped"), applied.skipped.iter().map(|(of, why)| (of, why))));
+    text.push_str(&by_reason(&paint.warn("not known yet"), applied.deferred.iter().map(|(of, why)| (of, why))));
+    text.push_str(&by_reason(
+        &paint.bad("not as planned"),
+        applied.mismatches.iter().map(|one| (&one.address, &one.why)),
+    ));
     for (lane, why) in &applied.unchecked {
         text.push_str(&format!("{} {lane}: {}\n", paint.bad("check failed"), one_line(why)));
     }

@@ -3,6 +3,7 @@
 
 pub(crate) mod note;
 pub(crate) mod progress;
+pub(crate) mod reasons;
 pub(crate) mod table;
 
 use std::io::{IsTerminal, Write};
