@@ -42,6 +42,11 @@ pub(super) fn network(yard: &Yard, table: &mut Table) -> Result<()> {
     yard.repo.git(["rm", "-rq", "web"]);
     yard.repo
         .write("web/stack.yaml", "name: web\ntargets: local\non_commit: apply\non_drift: apply\n")
+        .write("web/routes.yaml", resource(0))
+        .commit("One route");
+    // Plugins are compiled once, and by this.
+    yard.tidelock(&["plan"])?;
+    yard.repo
         .write("web/filter.nft", &text)
         .write(
             "web/filter.yaml",
