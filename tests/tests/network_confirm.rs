@@ -60,8 +60,8 @@ fn what_somebody_confirms_stays() {
     site.converged();
 }
 
-#[test]
-fn a_guard_holds_up_its_own_target_alone() {
+/// Two routers that are to have a bridge each.
+fn two_routers() -> (Site, Netns, Netns) {
     let (router, second) = (Netns::new(), Netns::new());
     let site =
         router::site(&[("router", &router), ("second", &second)], GRANT, "[router, second]", "rollout: { first: 2 }\n");
@@ -69,23 +69,25 @@ fn a_guard_holds_up_its_own_target_alone() {
         put_on(&site, target, "link", "a", "{ name: br1, type: bridge }");
     }
     site.repo().commit("Two of them");
+    (site, router, second)
+}
+
+#[test]
+fn a_guard_holds_up_its_own_target_alone() {
+    let (site, router, second) = two_routers();
     let ran = site.tidelock(["apply", "--yes", "--target", "second", "--confirm-within", "60s"]).run();
     ran.exit(5).says("goes back at");
     site.tidelock(["apply", "--yes", "--target", "router"]).run().ok();
-    assert!(router.ip("link show br1").contains("br1"));
+    for space in [&router, &second] {
+        assert!(space.ip("link show br1").contains("br1"));
+    }
     site.tidelock(["confirm"]).run().ok().says("Confirmed");
     site.converged();
 }
 
 #[test]
 fn a_guard_that_nobody_can_read_holds_up_its_own_target_alone() {
-    let (router, second) = (Netns::new(), Netns::new());
-    let site =
-        router::site(&[("router", &router), ("second", &second)], GRANT, "[router, second]", "rollout: { first: 2 }\n");
-    for target in ["router", "second"] {
-        put_on(&site, target, "link", "a", "{ name: br1, type: bridge }");
-    }
-    site.repo().commit("Two of them");
+    let (site, router, second) = two_routers();
     let left = site.world().path("guards/1@router.armed");
     std::fs::create_dir_all(left.parent().unwrap()).unwrap();
     std::fs::write(&left, "{\"guard\": {").unwrap();
