@@ -120,6 +120,16 @@ fn noise(bytes: usize) -> String {
 }
 
 #[test]
+fn a_system_without_authorities_fetches_what_is_served_in_the_clear() {
+    let (site, _server) = over_http();
+    let rootless = || site.tidelock(["plan"]).env("SSL_CERT_FILE", "/nowhere").env("SSL_CERT_DIR", "/nowhere");
+    rootless().run().ok();
+    let config = site.world().read("tidelock.toml").replace("http://", "https://");
+    site.world().write("tidelock.toml", config);
+    let _ = rootless().run().exit(1).says("knows no authority").says("install the package ca-certificates");
+}
+
+#[test]
 fn a_token_is_rotated_without_a_restart_and_missed_by_name() {
     let (site, server) = over_http();
     server.require_token("first");

@@ -62,6 +62,13 @@ pub(super) fn unreachable(request: &Request, error: &gix::Error) -> SourceError 
         )
         .hint("write the address that it redirects to into the config");
     }
+    if has(&["no ca certificates were loaded"]) {
+        return SourceError::new(
+            "unreachable",
+            format!("{url}: this system knows no authority that certifies servers"),
+        )
+        .hint("install the package ca-certificates, or add ca = \"<PEM file>\" to the source");
+    }
     if has(&["certificate", "unknownissuer"]) {
         return SourceError::new("unreachable", format!("{url}: the server's certificate is not trusted: {text}"))
             .hint("add ca = \"<PEM file>\" of the authority that signed it to the source");

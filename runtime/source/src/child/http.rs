@@ -34,6 +34,7 @@ pub(super) fn transport(repo: &gix::Repository, request: &Request) -> Result<Box
     }
     let proxy = request.proxy.as_ref().map(through).transpose()?;
     let timeout = Duration::from_secs(request.timeout.saturating_add(5));
+    let rootless = request.url.starts_with("http://") && certificates.is_empty() && !system_has_roots();
     options.backend = Some(Arc::new(Mutex::new(http::reqwest::Options {
         configure_request: None,
         configure_client: Some(Box::new(move |client: reqwest::blocking::ClientBuilder| {
@@ -41,10 +42,19 @@ pub(super) fn transport(repo: &gix::Repository, request: &Request) -> Result<Box
             if let Some(proxy) = proxy.clone() {
                 client = client.proxy(proxy);
             }
+            if rootless {
+                client = client.tls_certs_only([]);
+            }
             Ok(certificates.iter().fold(client, |client, certificate| client.add_root_certificate(certificate.clone())))
         })),
     })));
     Ok(options)
+}
+
+/// Whether this system knows any authority. A client cannot be made without, not even for a server that
+/// needs none.
+fn system_has_roots() -> bool {
+    reqwest::blocking::Client::builder().no_proxy().build().is_ok()
 }
 
 fn through(proxy: &Proxy) -> Result<reqwest::Proxy, SourceError> {
