@@ -32,6 +32,10 @@ const SYSTEM: [&str; 9] = [
 ];
 const KERNEL: &str = "/proc/sys/kernel/osrelease";
 
+/// How answers are made. Those of another way are asked for anew: once they were taken from a listing
+/// that could lack elements (`whole`).
+const MADE: &str = "listed until whole";
+
 /// The answer to a question; `None` where it is not kept, or not whole.
 pub(super) fn read(folder: &Path, question: &Digest) -> Option<String> {
     let text = fs::read_to_string(file(folder, question)).ok()?;
@@ -75,7 +79,7 @@ pub(super) fn forget(folder: &Path) {
 
 /// The name of an answer: what was asked, and of which nft with which names on which kernel.
 fn file(folder: &Path, question: &Digest) -> PathBuf {
-    let mut parts = vec![question.to_string(), fs::read_to_string(KERNEL).unwrap_or_default()];
+    let mut parts = vec![MADE.to_owned(), question.to_string(), fs::read_to_string(KERNEL).unwrap_or_default()];
     for path in SYSTEM {
         if let Ok(found) = fs::metadata(path) {
             parts.push(format!("{path} {} {} {} {}", found.ino(), found.len(), found.mtime(), found.mtime_nsec()));
