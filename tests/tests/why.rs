@@ -69,6 +69,22 @@ fn a_failure_is_told_with_the_resource_it_was_about() {
 }
 
 #[test]
+fn what_was_agreed_to_and_done_is_no_reason_any_more() {
+    let site = applied();
+    site.repo().write("web/b.yaml", "kind: server.fle\nname: b\nspec: {}\n").commit("A slip of the finger");
+    let _ = site.tidelock(["plan"]).run().exit(1);
+    let json = why(&site);
+    assert_eq!(json["lanes"][0]["status"], "failed", "{json:#}");
+    assert!(codes(&json).contains(&"failed") && !codes(&json).contains(&"first-contact"), "{json:#}");
+
+    // Nor where what was agreed to came to nothing.
+    let site = Site::with_files([("a", "one\n")]);
+    fs::create_dir_all(site.machine("srv/a/kept")).unwrap();
+    assert_ne!(site.tidelock(["apply", "--yes"]).run().code, 0);
+    assert!(!codes(&why(&site)).contains(&"first-contact"), "{:#}", why(&site));
+}
+
+#[test]
 fn it_says_of_drift_what_the_plan_says() {
     let site = applied();
     // Each is stricter than the one before, and so counts at once.

@@ -286,6 +286,8 @@ pub(super) fn finish(
         note(runtime, lane.record.as_ref(), key, &plan, status, why, |record| {
             // A run that went to its end, be it with failures, is contact.
             record.contacted = true;
+            // What held it up was agreed to, or is over: else there were no run.
+            record.waits.retain(|wait| !gate::holds_up(wait));
             record.plugins.clone_from(&lane.rendered.desired.plugins);
             if good && complete {
                 record.applied = Some(plan.revision_of(key).clone());
