@@ -36,6 +36,29 @@ fn a_rewritten_history_waits_for_a_yes_and_then_is_in_force() {
 }
 
 #[test]
+fn amending_a_broken_commit_is_told_of_wherever_somebody_asks() {
+    let site = applied();
+    site.repo().write("web/b.yaml", "kind: server.fle\nname: b\nspec: {}\n").commit("Broken");
+    let _ = site.tidelock(["plan"]).run().exit(1);
+    site.repo().edit("web/b.yaml", "server.fle", "server.directory").edit("web/b.yaml", "{}", "{ path: /srv/b }");
+    site.repo().git(["commit", "-q", "--all", "--amend", "-m", "Mended"]);
+
+    let (accept, words) = ("tidelock source accept infra", "history was rewritten");
+    for command in [&["plan"][..], &["apply", "--yes"]] {
+        let _ = site.tidelock(command).run().exit(1).says(words).says("tidelock source accept");
+    }
+    let _ = site.tidelock(["status", "--detailed-exitcode"]).run().exit(1).says(words).says(accept);
+    let _ = site.tidelock(["why"]).run().ok().says(words).says(accept);
+    let _ = site.tidelock(["doctor"]).run().exit(1).says(words).says(accept);
+
+    site.tidelock(["source", "accept", "infra", "--yes"]).run().ok();
+    let _ = site.tidelock(["why"]).run().ok().never_says(words);
+    site.apply();
+    let _ = site.tidelock(["status", "--detailed-exitcode"]).run().exit(0);
+    let _ = site.tidelock(["doctor"]).run().never_says(words);
+}
+
+#[test]
 fn an_unsigned_tip_is_not_put_in_force_by_a_yes() {
     let site = Site::new();
     let key = site.world().key("ada");

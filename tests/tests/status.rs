@@ -96,6 +96,80 @@ fn a_stack_that_cannot_be_read_any_more_has_failed() {
 }
 
 #[test]
+fn what_nobody_looked_at_since_another_revision_counts_is_not_as_git_says() {
+    let site = Site::with_files([("a", "one\n")]);
+    site.stack("db");
+    site.file("db", "d", "one\n");
+    let first = site.repo().commit("Another stack");
+    site.apply();
+    site.repo().write("web/a.txt", "two\n").commit("Two");
+    site.apply();
+    site.tidelock(["rollback", "web", "--to", &first, "--yes"]).run().ok();
+    let _ = asked(&site, &[]).exit(0);
+    site.tidelock(["rollback", "web", "--end"]).run().ok();
+    let short = site.repo().head()[..12].to_owned();
+    let _ = asked(&site, &[]).exit(2).says("web").says(&format!("revision {short} is in force and was not looked at"));
+    let _ = asked(&site, &["db"]).exit(0);
+    site.apply();
+    let _ = asked(&site, &[]).exit(0);
+
+    // An apply of one stack puts the revision in force for all.
+    site.repo().write("web/a.txt", "three\n").write("db/d.txt", "three\n").commit("Three");
+    site.tidelock(["apply", "web", "--yes"]).run().ok();
+    let _ = asked(&site, &["web"]).exit(0);
+    let lanes = asked(&site, &["--output", "json"]).exit(2).json();
+    assert_eq!(lanes["lanes"][0]["status"], "pending", "{lanes:#}");
+    site.apply();
+    let _ = asked(&site, &[]).exit(0);
+}
+
+#[test]
+fn a_stack_that_cannot_be_planned_is_told_of_though_it_never_was() {
+    let site = Site::with_files([("a", "one\n")]);
+    site.apply();
+    let _ = asked(&site, &[]).exit(0);
+    for (slip, words) in [
+        ("name: new\ntargets: lcoal\n", "declares no target lcoal"),
+        ("name: new\ntargts: local\n", "new/stack.yaml:"),
+        ("name: new\ntargets: local\nfrom: ../nowhere\n", "nowhere"),
+    ] {
+        site.repo().write("new/stack.yaml", slip).commit("A slip of the finger");
+        let _ = site.tidelock(["plan"]).run();
+        let _ = asked(&site, &[]).exit(1).says(words).never_says("converged: ");
+        let _ = site.tidelock(["why"]).run().ok().says(words);
+        let _ = asked(&site, &["web"]).exit(0);
+        let said = site.tidelock(["why", "new"]).run();
+        assert!(said.stdout.contains(words) || said.stderr.contains(words), "{}", said.story());
+        site.repo().remove("new/stack.yaml").commit("Taken back");
+        site.tidelock(["plan"]).run().ok();
+        let _ = asked(&site, &["web"]).exit(0);
+    }
+
+    // The only stack, and nobody else to say so.
+    site.repo().edit("web/stack.yaml", "targets:", "targts:").commit("A slip of the finger");
+    let _ = site.tidelock(["plan"]).run().exit(1);
+    let _ = asked(&site, &[]).exit(1).says("web/stack.yaml").never_says("converged: ");
+    let json = asked(&site, &["--output", "json"]).exit(1).json();
+    assert_eq!(json["sources"][0]["problems"][0]["place"]["file"], "web/stack.yaml", "{json:#}");
+    site.repo().edit("web/stack.yaml", "targts:", "targets:").commit("Mended");
+    site.apply();
+    let _ = asked(&site, &["web"]).exit(0);
+}
+
+#[test]
+fn a_source_that_does_not_answer_a_command_is_told_of_without_a_daemon() {
+    let site = Site::with_files([("a", "one\n")]);
+    site.apply();
+    let away = site.world().path("away");
+    std::fs::rename(site.repo().path(), &away).unwrap();
+    let _ = site.tidelock(["apply", "--yes"]).run();
+    let _ = asked(&site, &[]).exit(1).says("source infra is stale since");
+    std::fs::rename(&away, site.repo().path()).unwrap();
+    site.tidelock(["plan"]).run().ok();
+    let _ = asked(&site, &[]).exit(0);
+}
+
+#[test]
 fn a_target_that_a_command_could_not_look_at_is_not_as_git_says() {
     let site = Site::with_files([("a", "one\n")]);
     site.apply();

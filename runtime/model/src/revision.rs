@@ -1,8 +1,11 @@
 //! Revisions: commits that passed verification.
 
+use std::fmt;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::error::Diagnostic;
 use crate::name::Name;
 
 /// Who signed a commit, by the operator's `allowed_signers`.
@@ -60,6 +63,26 @@ pub struct Stale {
     pub why: String,
 }
 
+/// What the last looks at a source found wrong, while it answers: what it is that Git says newest
+/// and is not followed.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Trouble {
+    /// Why what the source names now is not in force: an unverified tip, a rewritten history. And tags that moved.
+    pub notices: Vec<SourceNotice>,
+    /// The revision in force whose stacks were read last; `None` before the first.
+    pub read: Option<String>,
+    /// What was wrong with its stacks: each is an error, and its lanes are not planned.
+    pub problems: Vec<Diagnostic>,
+}
+
+impl Trouble {
+    /// What is wrong with the stacks of a revision, where they were read.
+    #[must_use]
+    pub fn problems_at(&self, revision: &str) -> &[Diagnostic] {
+        if self.read.as_deref() == Some(revision) { &self.problems } else { &[] }
+    }
+}
+
 /// Something to tell about how a revision came about, that is not an error: an
 /// unverified tip passed over, a rewritten history, Git out of reach.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -98,4 +121,48 @@ pub enum SourceNotice {
         /// How many.
         files: usize,
     },
+}
+
+impl SourceNotice {
+    /// What a person may do about it.
+    #[must_use]
+    pub fn hint(&self, source: &Name) -> Option<String> {
+        match self {
+            Self::Rewritten { .. } => Some(format!("where that is meant: `tidelock source accept {source}`")),
+            Self::TagMoved { tag, .. } => {
+                Some(format!("where that is meant: `tidelock source accept {source} --tag {tag}`"))
+            }
+            Self::Unverified { .. } | Self::Unreachable { .. } | Self::Uncommitted { .. } => None,
+        }
+    }
+}
+
+/// In words, for a person.
+impl fmt::Display for SourceNotice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fn short(commit: &str) -> &str {
+            commit.get(..12).unwrap_or(commit)
+        }
+        match self {
+            Self::Unverified { tip, why } => {
+                write!(f, "commit {} was passed over, an older one stays in force: {why}", short(tip))
+            }
+            Self::Rewritten { from, to } => write!(
+                f,
+                "history was rewritten: {} does not descend from {}, which stays in force until `tidelock source accept`",
+                short(to),
+                short(from)
+            ),
+            Self::TagMoved { tag, from, to } => {
+                write!(f, "{tag} stands for {} now; stacks take their module from it as {}", short(to), short(from))
+            }
+            Self::Unreachable { why } => {
+                write!(f, "the source is out of reach, its last revision stays in force: {why}")
+            }
+            Self::Uncommitted { files } => {
+                let files_are = if *files == 1 { "1 file".to_owned() } else { format!("{files} files") };
+                write!(f, "{files_are} not committed and left out; --worktree takes them in")
+            }
+        }
+    }
 }

@@ -10,6 +10,7 @@ use tidelock_model::stack::Fixed;
 
 use crate::error::RunError;
 use crate::runtime::Runtime;
+use crate::trouble;
 
 /// A source whose tip does not descend from the revision in force.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -71,6 +72,7 @@ pub async fn rewritten(runtime: &Runtime, name: &Name) -> Result<Option<Rewritte
 pub fn accept_source(runtime: &Runtime, change: &Rewritten, who: &str) -> Result<(), RunError> {
     let Rewritten { from, to } = change;
     runtime.store.put_revision(to)?;
+    trouble::accepted(runtime, &to.source, |notice| matches!(notice, SourceNotice::Rewritten { .. }))?;
     let what = format!("source {}", to.source);
     let event = RunEvent::Accepted { what, from: from.id.clone(), to: to.id.clone(), who: who.to_owned() };
     Ok(runtime.emit(None, None, &event)?)
@@ -101,6 +103,8 @@ pub fn accept_tag(runtime: &Runtime, change: &MovedTag, who: &str) -> Result<(),
     let MovedTag { tag, from, to } = change;
     let known = KnownModule { rev: tag.clone(), revision: to.clone(), moved: None };
     runtime.store.put_module(&to.source, &known)?;
+    let is = |notice: &SourceNotice| matches!(notice, SourceNotice::TagMoved { tag: moved, .. } if moved == tag);
+    trouble::accepted(runtime, &to.source, is)?;
     let what = format!("{tag} of source {}", to.source);
     let event = RunEvent::Accepted { what, from: from.id.clone(), to: to.id.clone(), who: who.to_owned() };
     Ok(runtime.emit(None, None, &event)?)

@@ -16,6 +16,7 @@ mod accept;
 mod approve;
 mod confirm;
 mod contents;
+mod counting;
 mod discover;
 pub mod driver;
 mod error;
@@ -31,6 +32,7 @@ mod runtime;
 mod secrets;
 pub mod select;
 mod tail;
+mod trouble;
 mod undo;
 mod why;
 
@@ -39,6 +41,7 @@ pub use accept::{
 };
 pub use approve::{Planned, approve, planned, reject};
 pub use confirm::{confirm, learn, standing, unconfirmed};
+pub use counting::Counting;
 pub use discover::{Discovered, discover};
 pub use error::RunError;
 pub use forget::{Forget, Forgetting, forget, forgettable, is_stack};

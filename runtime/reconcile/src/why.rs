@@ -8,14 +8,16 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde::Serialize;
 use tidelock_model::config::Config;
-use tidelock_model::hold::{Hold, Pin, Undo};
+use tidelock_model::error::Diagnostic;
+use tidelock_model::hold::{Hold, Undo};
 use tidelock_model::name::{Address, Identity, Lane, Name};
 use tidelock_model::plan::{Action, Cause, Wait};
 use tidelock_model::port::{Filter, Guards, Holder, LaneRecord, Store};
-use tidelock_model::revision::{Revision, Stale};
+use tidelock_model::revision::{Revision, SourceNotice, Stale};
 use tidelock_model::run::{HistoryLine, Status};
 
 use crate::confirm;
+use crate::counting::Counting;
 use crate::error::RunError;
 use crate::recover::needs_a_person;
 use crate::select::{Pattern, patterns};
@@ -48,6 +50,9 @@ pub struct Why {
     pub daemon: Option<Holder>,
     /// Sources of these lanes that cannot be asked, and since when.
     pub stale: BTreeMap<Name, Stale>,
+    /// What is wrong with stacks of the revisions in force, where all of them are asked about: lanes
+    /// of theirs may not be known at all.
+    pub problems: Vec<Diagnostic>,
     /// The lanes, sorted.
     pub lanes: Vec<LaneWhy>,
 }
@@ -131,7 +136,9 @@ pub fn why(store: &dyn Store, config: &Config, now: Timestamp, asked: Asked<'_>)
     let daemon = known.holders.iter().find(|holder| holder.key == DAEMON).cloned();
     let asked_of = |source: &Name| lanes.iter().any(|told| told.lane.source == *source);
     let stale = known.stale.into_iter().filter(|(source, _)| asked_of(source)).collect();
-    Ok(Why { at: now, daemon, stale, lanes })
+    let all = asked.stacks.is_empty() && asked.targets.is_empty() && asked.resource.is_none();
+    let problems = if all { known.problems } else { vec![] };
+    Ok(Why { at: now, daemon, stale, problems, lanes })
 }
 
 /// What is read once for all lanes.
@@ -142,10 +149,11 @@ struct Known<'a> {
     people: BTreeMap<String, Vec<String>>,
     holders: Vec<Holder>,
     holds: Vec<Hold>,
-    pins: Vec<Pin>,
     undos: Vec<Undo>,
-    in_force: BTreeMap<Name, Revision>,
+    counting: Counting,
     stale: BTreeMap<Name, Stale>,
+    notices: BTreeMap<Name, Vec<SourceNotice>>,
+    problems: Vec<Diagnostic>,
 }
 
 impl<'a> Known<'a> {
@@ -157,14 +165,16 @@ impl<'a> Known<'a> {
             people: config.people.iter().map(|(user, names)| (user.clone(), names.0.clone())).collect(),
             holders: store.holders()?,
             holds: store.holds()?,
-            pins: store.pins()?,
             undos: store.undos()?,
-            in_force: BTreeMap::new(),
+            counting: Counting::now(store, config, now)?,
             stale: BTreeMap::new(),
+            notices: BTreeMap::new(),
+            problems: Vec::new(),
         };
-        known.pins.retain(|pin| pin.until.is_none_or(|until| now < until));
         for source in config.sources.keys() {
-            known.in_force.extend(store.revision(source)?.map(|revision| (source.clone(), revision)));
+            let trouble = store.trouble(source)?;
+            known.problems.extend(store.revision(source)?.iter().flat_map(|at| trouble.problems_at(&at.id)).cloned());
+            known.notices.insert(source.clone(), trouble.notices);
             known.stale.extend(store.stale(source)?.map(|stale| (source.clone(), stale)));
         }
         Ok(known)
@@ -172,8 +182,7 @@ impl<'a> Known<'a> {
 
     fn lane(&self, record: LaneRecord) -> Result<LaneWhy, RunError> {
         let lane = &record.lane;
-        let pin = self.pins.iter().find(|pin| pin.source == lane.source && pin.stack == lane.stack);
-        let in_force = pin.map(|pin| &pin.revision).or_else(|| self.in_force.get(&lane.source)).cloned();
+        let pin = self.counting.pin(lane);
         let mut reasons = Vec::new();
         reasons.extend(self.under_way(lane));
         reasons.extend(self.holds.iter().filter(|hold| hold.holds(lane, self.now)).map(|hold| {
@@ -189,7 +198,7 @@ impl<'a> Known<'a> {
         if record.status != Status::Converged {
             reasons.extend(self.waits(&record)?);
         }
-        reasons.extend(self.behind(&record, in_force.as_ref()));
+        reasons.extend(self.counting.behind(&record));
         reasons.extend(pin.map(|pin| Wait { since: Some(pin.at), ..tidelock_plan::holds::pinned(pin) }));
         reasons.extend(self.undos.iter().filter(|undo| undo.address.lane() == *lane).map(|undo| {
             let hint = format!("to let it follow Git again: `tidelock {} {} --end`", undo.verb(), undo.address);
@@ -199,6 +208,7 @@ impl<'a> Known<'a> {
             let message = format!("source {} does not answer, its last revision stays in force: {why}", lane.source);
             Wait { since: Some(*since), ..Wait::new("source-stale", message) }
         }));
+        reasons.extend(self.not_followed(&lane.source));
         if reasons.is_empty() && record.status != Status::Converged {
             reasons.push(self.nothing_known(&record));
         }
@@ -206,7 +216,7 @@ impl<'a> Known<'a> {
             status: record.status,
             since: record.since,
             seen: record.seen,
-            in_force,
+            in_force: self.counting.revision(&record.lane).cloned(),
             applied: record.applied,
             planned: record.planned,
             reasons,
@@ -296,13 +306,18 @@ impl<'a> Known<'a> {
         Ok(waits.into_iter().map(|wait| Wait { since: wait.since.or(record.since), ..wait }).collect())
     }
 
-    fn behind(&self, record: &LaneRecord, in_force: Option<&Revision>) -> Option<Wait> {
-        let revision = in_force?;
-        let planned = record.planned.as_ref().is_some_and(|planned| planned.id == revision.id);
-        (!planned && record.status != Status::Orphaned).then(|| {
-            let message = format!("revision {} is in force and was not looked at here yet", revision.short());
-            Wait::new("not-planned", message)
-        })
+    /// Why what its source names now is not in force.
+    fn not_followed(&self, source: &Name) -> Vec<Wait> {
+        let notices = self.notices.get(source).map_or(&[][..], Vec::as_slice);
+        let wait = |notice: &SourceNotice| {
+            let hint = notice.hint(source);
+            let wait = Wait::new("source-not-followed", notice.to_string());
+            match hint {
+                Some(hint) => wait.hint(hint),
+                None => wait,
+            }
+        };
+        notices.iter().map(wait).collect()
     }
 
     /// A lane that is not as it should be, and nothing known is in its way.

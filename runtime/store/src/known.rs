@@ -1,4 +1,4 @@
-//! What is known of lanes, targets and sources: one row each, the newest wins.
+//! What is known of lanes and targets: one row each, the newest wins.
 //!
 //! A write that would change nothing touches no page, so that a pass that finds
 //! everything as it was costs no flush.
@@ -8,7 +8,7 @@ use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 use serde_json::Value;
 use tidelock_model::name::{Lane, Name};
 use tidelock_model::port::{LaneRecord, LaneStanding};
-use tidelock_model::revision::{Revision, Stale};
+use tidelock_model::revision::Revision;
 
 use crate::column::{self, from_json, from_word, json, maybe_time, parse, word};
 use crate::error::Kept;
@@ -184,46 +184,5 @@ pub(crate) fn put_fingerprint(transaction: &Transaction<'_>, target: &Name, fing
 /// Forgets a target's fingerprint.
 pub(crate) fn drop_fingerprint(transaction: &Transaction<'_>, target: &Name) -> Kept<()> {
     transaction.prepare_cached("DELETE FROM fingerprints WHERE target = ?1")?.execute([target.as_str()])?;
-    Ok(())
-}
-
-/// The revision in force.
-pub(crate) fn revision(connection: &Connection, source: &Name) -> Kept<Option<Revision>> {
-    let mut select = connection.prepare_cached("SELECT revision FROM revisions WHERE source = ?1")?;
-    let text: Option<String> = select.query_row([source.as_str()], |row| row.get(0)).optional()?;
-    text.map(|text| from_json("a source's revision", &text)).transpose()
-}
-
-/// Keeps the revision in force.
-pub(crate) fn put_revision(transaction: &Transaction<'_>, revision: &Revision) -> Kept<()> {
-    transaction
-        .prepare_cached(
-            "INSERT INTO revisions (source, revision) VALUES (?1, ?2)
-             ON CONFLICT (source) DO UPDATE SET revision = excluded.revision WHERE revision != excluded.revision",
-        )?
-        .execute([revision.source.as_str(), &json("a revision", revision)?])?;
-    Ok(())
-}
-
-/// Since when a source cannot be asked.
-pub(crate) fn stale(connection: &Connection, source: &Name) -> Kept<Option<Stale>> {
-    let mut select = connection.prepare_cached("SELECT since, why FROM stale WHERE source = ?1")?;
-    let row: Option<(String, String)> =
-        select.query_row([source.as_str()], |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
-    row.map(|(since, why)| Ok(Stale { since: parse("a source's time", &since)?, why })).transpose()
-}
-
-/// Keeps since when a source cannot be asked.
-pub(crate) fn put_stale(transaction: &Transaction<'_>, source: &Name, stale: Option<&Stale>) -> Kept<()> {
-    match stale {
-        None => transaction.prepare_cached("DELETE FROM stale WHERE source = ?1")?.execute([source.as_str()])?,
-        Some(stale) => transaction
-            .prepare_cached(
-                "INSERT INTO stale (source, since, why) VALUES (?1, ?2, ?3)
-                 ON CONFLICT (source) DO UPDATE SET since = excluded.since, why = excluded.why
-                 WHERE since != excluded.since OR why != excluded.why",
-            )?
-            .execute([source.as_str(), &stale.since.to_string(), &stale.why])?,
-    };
     Ok(())
 }

@@ -36,6 +36,7 @@ mod process;
 mod retention;
 mod runs;
 mod settle;
+mod sources;
 mod stop_file;
 mod taken_back;
 mod triggers;

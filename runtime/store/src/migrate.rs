@@ -22,6 +22,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../migrations/0006_standings.sql"),
     include_str!("../migrations/0007_spent.sql"),
     include_str!("../migrations/0008_taken_back.sql"),
+    include_str!("../migrations/0009_troubles.sql"),
 ];
 
 /// The version of the store's file that this build reads and writes.

@@ -11,13 +11,13 @@ use tidelock_model::plan::Plan;
 use tidelock_model::port::{
     Filter, Holder, KnownModule, LaneRecord, LaneStanding, Lease, Rendered, Settled, Store, StoreError,
 };
-use tidelock_model::revision::{Revision, Stale};
+use tidelock_model::revision::{Revision, Stale, Trouble};
 use tidelock_model::run::{Approval, HistoryLine, Intent, Run, RunEnd, Trigger};
 
 use crate::door::Durability::{Now, Soon};
 use crate::{
     SqliteStore, approvals, claims, contents, events, history, holds, intents, inventory, known, leases, modules,
-    plans, retention, runs, settle, stop_file, taken_back, triggers, undos,
+    plans, retention, runs, settle, sources, stop_file, taken_back, triggers, undos,
 };
 
 impl Store for SqliteStore {
@@ -77,19 +77,28 @@ impl Store for SqliteStore {
     }
 
     fn revision(&self, source: &Name) -> Result<Option<Revision>, StoreError> {
-        self.read(|connection| known::revision(connection, source))
+        self.read(|connection| sources::revision(connection, source))
     }
 
     fn put_revision(&self, revision: &Revision) -> Result<(), StoreError> {
-        self.write(Now, |tx| known::put_revision(tx, revision))
+        self.write(Now, |tx| sources::put_revision(tx, revision))
     }
 
     fn stale(&self, source: &Name) -> Result<Option<Stale>, StoreError> {
-        self.read(|connection| known::stale(connection, source))
+        self.read(|connection| sources::stale(connection, source))
     }
 
     fn put_stale(&self, source: &Name, stale: Option<&Stale>) -> Result<(), StoreError> {
-        self.write(Soon, |tx| known::put_stale(tx, source, stale))
+        self.write(Soon, |tx| sources::put_stale(tx, source, stale))
+    }
+
+    fn trouble(&self, source: &Name) -> Result<Trouble, StoreError> {
+        self.read(|connection| sources::trouble(connection, source))
+    }
+
+    // The next look finds it again.
+    fn put_trouble(&self, source: &Name, trouble: &Trouble) -> Result<(), StoreError> {
+        self.write(Soon, |tx| sources::put_trouble(tx, source, trouble))
     }
 
     // What comes back after a power cut is dropped again.

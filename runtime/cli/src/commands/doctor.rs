@@ -16,8 +16,8 @@ use tidelock_model::config::{Config, Given, OneOrMany, TargetDecl};
 use tidelock_model::error::Fault;
 use tidelock_model::grant::{Access, Grant};
 use tidelock_model::name::Name;
-use tidelock_model::port::Want;
-use tidelock_model::revision::Signature;
+use tidelock_model::port::{Store as _, Want};
+use tidelock_model::revision::{Signature, SourceNotice};
 use tidelock_target::dns::ZoneFacts;
 use tidelock_target::sql::{Facts, SqlFault};
 
@@ -371,8 +371,11 @@ fn sources(report: &mut Report, context: &Context, loaded: &Loaded, offline: boo
             return Ok(());
         }
     };
+    let store = context.store(loaded).ok().flatten();
     for (name, source) in sources {
-        match wire::block_on(source.fetch(&Want::Configured, None))? {
+        // As a run asks: what is in force decides what may follow it.
+        let last = store.as_ref().and_then(|store| store.revision(&name).ok()).flatten();
+        match wire::block_on(source.fetch(&Want::Configured, last.as_ref()))? {
             Err(error) => report.fail("source", error),
             Ok(fetched) => {
                 let revision = &fetched.revision;
@@ -381,6 +384,13 @@ fn sources(report: &mut Report, context: &Context, loaded: &Loaded, offline: boo
                     Signature::NotAsked | Signature::Worktree => String::new(),
                 };
                 report.ok("source", format!("{name} is at {} \"{}\"{signed}", revision.short(), revision.subject));
+                for notice in &fetched.notices {
+                    let health = match notice {
+                        SourceNotice::Uncommitted { .. } => Health::Warn,
+                        _ => Health::Fail,
+                    };
+                    report.add(health, "source", format!("{name}: {notice}"), notice.hint(&name));
+                }
             }
         }
     }

@@ -14,7 +14,7 @@ use crate::config::Loaded;
 use crate::context::Context;
 use crate::error::{CliError, Exit, Kind};
 use crate::output::table::{Cell, Look, looked, table};
-use crate::output::{count, noticed, one_line, time};
+use crate::output::{count, one_line, time};
 use crate::signals;
 
 /// Arguments of `events`.
@@ -128,7 +128,7 @@ pub(crate) fn said(event: &RunEvent) -> (String, Look) {
         E::Fetched { revision, subject, author } => {
             (format!("fetched {} \"{subject}\" by {author}", short(revision)), Look::Plain)
         }
-        E::SourceNotice { notice } => (noticed(notice), Look::Warn),
+        E::SourceNotice { notice } => (notice.to_string(), Look::Warn),
         E::SourceStale { source, since, why } => {
             (format!("source {source} is stale since {}: {why}", time(*since)), Look::Warn)
         }

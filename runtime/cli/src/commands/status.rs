@@ -5,11 +5,13 @@ mod narrow;
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
+use tidelock_model::error::Diagnostic;
 use tidelock_model::hold::{Hold, Pin, Undo};
 use tidelock_model::name::Name;
 use tidelock_model::port::{LaneRecord, Store};
-use tidelock_model::revision::{Revision, Signature, Stale};
+use tidelock_model::revision::{Revision, Signature, SourceNotice, Stale};
 use tidelock_model::run::Status;
+use tidelock_reconcile::Counting;
 
 use self::health::Health;
 use self::narrow::Narrow;
@@ -24,7 +26,7 @@ use crate::output::{Output, one_line, time};
 /// Arguments of `status`.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "With --detailed-exitcode it ends with\n  0  every lane that is shown is as Git says\n  2  some are not: pending, drifted, waiting, suspended, orphaned, or not looked at\n  1  something failed or is degraded, a source does not answer, or --max-age is over\nand with 1 as well where it cannot tell."
+    after_help = "With --detailed-exitcode it ends with\n  0  every lane that is shown is as Git says\n  2  some are not: pending, drifted, waiting, suspended, orphaned, or not looked at\n  1  something failed or is degraded, a source does not answer or is not followed, a stack cannot be\n     read, or --max-age is over\nand with 1 as well where it cannot tell."
 )]
 pub(crate) struct Args {
     #[command(flatten)]
@@ -37,26 +39,39 @@ pub(crate) struct Args {
     max_age: Option<SignedDuration>,
 }
 
-/// A source, the revision in force, and since when it cannot be asked.
+/// A source, the revision in force, since when it cannot be asked, and what else is wrong with it.
 struct InForce {
     name: Name,
     revision: Option<Revision>,
     stale: Option<Stale>,
+    notices: Vec<SourceNotice>,
+    problems: Vec<Diagnostic>,
 }
 
 pub(crate) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
     let loaded = context.config()?;
-    let (mut sources, mut lanes, ways) = match context.store(&loaded)? {
-        None => (loaded.config.sources.keys().map(never_fetched).collect(), vec![], InTheWay::default()),
-        Some(store) => (in_force(&loaded, &store)?, store.lanes()?, InTheWay::of(&store)?),
+    let now = Timestamp::now();
+    let (mut sources, mut lanes, ways, counting) = match context.store(&loaded)? {
+        None => {
+            let never = loaded.config.sources.keys().map(never_fetched).collect();
+            (never, vec![], InTheWay::default(), Counting::default())
+        }
+        Some(store) => {
+            let counting = Counting::now(&store, &loaded.config, now)?;
+            (in_force(&loaded, &store)?, store.lanes()?, InTheWay::of(&store)?, counting)
+        }
     };
-    let (nothing, now) = (lanes.is_empty(), Timestamp::now());
+    let nothing = lanes.is_empty();
     let guards = tidelock_target::guards_in(&loaded.guards())?;
     for record in &mut lanes {
+        counting.judge(record);
         tidelock_reconcile::standing(record, &guards, now);
     }
     let lanes = args.narrow.lanes(&loaded.config, lanes)?;
     sources.retain(|source| args.narrow.concerns(&source.name, &lanes));
+    if args.narrow.by_lane() {
+        sources.iter_mut().for_each(|source| source.problems.clear());
+    }
     let mut health = Health::of(&sources, &lanes, args.max_age, now);
     if nothing {
         health = health.max(Health::Unsettled(vec!["no stack was looked at yet".to_owned()]));
@@ -118,13 +133,17 @@ impl InTheWay {
 }
 
 fn in_force(loaded: &Loaded, store: &dyn Store) -> Result<Vec<InForce>, CliError> {
-    let one =
-        |name: &Name| Ok(InForce { name: name.clone(), revision: store.revision(name)?, stale: store.stale(name)? });
+    let one = |name: &Name| {
+        let revision = store.revision(name)?;
+        let trouble = store.trouble(name)?;
+        let problems = revision.as_ref().map_or(vec![], |revision| trouble.problems_at(&revision.id).to_vec());
+        Ok(InForce { name: name.clone(), revision, stale: store.stale(name)?, notices: trouble.notices, problems })
+    };
     loaded.config.sources.keys().map(one).collect()
 }
 
 fn never_fetched(name: &Name) -> InForce {
-    InForce { name: name.clone(), revision: None, stale: None }
+    InForce { name: name.clone(), revision: None, stale: None, notices: vec![], problems: vec![] }
 }
 
 fn show(context: &Context, sources: &[InForce], lanes: &[LaneRecord], narrowed: bool) -> Result<(), CliError> {
@@ -134,11 +153,8 @@ fn show(context: &Context, sources: &[InForce], lanes: &[LaneRecord], narrowed: 
     if !rows.is_empty() {
         out.text(&format!("{}\n", table(&heading, &rows, out.paint)))?;
     }
-    for InForce { name, stale, .. } in sources {
-        if let Some(Stale { since, why }) = stale {
-            let text = format!("source {name} is stale since {}: {}\n\n", time(*since), one_line(why));
-            out.text(&out.paint.warn(&text))?;
-        }
+    for source in sources {
+        wrong(out, source)?;
     }
     if lanes.is_empty() && narrowed {
         return out.text("No lane is so.\n");
@@ -150,6 +166,33 @@ fn show(context: &Context, sources: &[InForce], lanes: &[LaneRecord], narrowed: 
         return out.text(&format!("No stack was looked at yet.\nNext: {}\n", context.command(&["plan"])));
     }
     show_lanes(out, lanes)
+}
+
+/// Why a source, or stacks of it, are not followed, and what mends it.
+fn wrong(out: &Output, InForce { name, stale, notices, problems, .. }: &InForce) -> Result<(), CliError> {
+    let mut text = String::new();
+    let mut told = |what: &str, hint: Option<&str>| {
+        text.push_str(&format!("{}\n", out.paint.warn(&one_line(what))));
+        text.extend(hint.map(|hint| format!("  {}\n", one_line(hint))));
+    };
+    if let Some(Stale { since, why }) = stale {
+        told(&format!("source {name} is stale since {}: {why}", time(*since)), None);
+    }
+    for notice in notices {
+        told(&format!("source {name}: {notice}"), notice.hint(name).as_deref());
+    }
+    for problem in problems {
+        told(&placed(problem), problem.hint.as_deref());
+    }
+    if text.is_empty() { Ok(()) } else { out.text(&format!("{text}\n")) }
+}
+
+/// A problem with its place in one line.
+pub(super) fn placed(problem: &Diagnostic) -> String {
+    match &problem.place {
+        Some(place) => format!("{place}: {}", problem.message),
+        None => problem.message.clone(),
+    }
 }
 
 fn source_row(InForce { name, revision, .. }: &InForce) -> Vec<Cell> {
@@ -199,8 +242,8 @@ pub(super) fn look(status: Status) -> Look {
     }
 }
 
-fn source_json(InForce { name, revision, stale }: &InForce) -> Value {
-    json!({ "source": name, "revision": revision, "stale": stale })
+fn source_json(InForce { name, revision, stale, notices, problems }: &InForce) -> Value {
+    json!({ "source": name, "revision": revision, "stale": stale, "notices": notices, "problems": problems })
 }
 
 fn lane_json(record: &LaneRecord) -> Value {

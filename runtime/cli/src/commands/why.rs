@@ -9,8 +9,9 @@ use tidelock_model::revision::Revision;
 use tidelock_reconcile::{Asked, LaneWhy, ResourceWhy, Why};
 
 use super::history::word;
-use super::status::look;
+use super::status::{look, placed};
 use crate::address::Short;
+use crate::config::Loaded;
 use crate::config::toml::nearest;
 use crate::context::Context;
 use crate::error::{CliError, Exit, Kind};
@@ -35,7 +36,7 @@ pub(crate) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
     let loaded = context.config()?;
     let now = Timestamp::now();
     let Some(store) = context.store(&loaded)? else {
-        return told(context, &Why { at: now, daemon: None, stale: [].into(), lanes: vec![] });
+        return told(context, &Why { at: now, daemon: None, stale: [].into(), lanes: vec![], problems: vec![] });
     };
     let about = args.about.as_deref().map(|text| About::of(text, &store)).transpose()?;
     let is_meant = |address: &Address, identity: &Identity| match &about {
@@ -53,7 +54,7 @@ pub(crate) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
     if why.lanes.is_empty()
         && let Some(text) = &args.about
     {
-        return Err(unknown(context, text, &store)?);
+        return Err(unknown(context, &loaded, text, &store)?);
     }
     told(context, &why)
 }
@@ -75,15 +76,23 @@ impl About {
     }
 }
 
-fn unknown(context: &Context, text: &str, store: &dyn Store) -> Result<CliError, CliError> {
+fn unknown(context: &Context, loaded: &Loaded, text: &str, store: &dyn Store) -> Result<CliError, CliError> {
     let lanes = store.lanes()?;
+    let mut wrong = Vec::new();
+    for source in loaded.config.sources.keys() {
+        let problems =
+            store.revision(source)?.map(|at| store.trouble(source).map(|it| it.problems_at(&at.id).to_vec()));
+        wrong.extend(problems.transpose()?.unwrap_or_default());
+    }
     let stacks: Vec<&str> = lanes.iter().map(|record| record.lane.stack.as_str()).collect();
     let hint = match nearest(text, &stacks) {
         Some(near) => format!("did you mean {near}?"),
         None => format!("`{}` shows what is known", context.command(&["status"])),
     };
     let message = format!("nothing is known of {}: no stack that was looked at, and no resource", one_line(text));
-    Ok(CliError::new(Kind::Usage, message).hint(hint))
+    let error = CliError::new(Kind::Usage, message).hint(hint);
+    // It may be the very stack that cannot be read.
+    Ok(wrong.iter().fold(error, |error, problem| error.hint(format!("wrong in Git: {}", one_line(&placed(problem))))))
 }
 
 fn told(context: &Context, why: &Why) -> Result<Exit, CliError> {
@@ -95,6 +104,10 @@ fn told(context: &Context, why: &Why) -> Result<Exit, CliError> {
         return Ok(Exit::Done);
     }
     let mut text = format!("{}\n", daemon(why.daemon.as_ref(), why.at));
+    for problem in &why.problems {
+        text.push_str(&format!("{} {}\n", out.paint.warn("wrong in Git:"), one_line(&placed(problem))));
+        text.extend(problem.hint.as_ref().map(|hint| format!("  {}\n", one_line(hint))));
+    }
     if why.lanes.is_empty() {
         text.push_str(&format!("No stack was looked at yet.\nNext: {}\n", context.command(&["plan"])));
     }

@@ -10,7 +10,6 @@ use std::io::{IsTerminal, Write};
 
 use jiff::Timestamp;
 use serde_json::Value;
-use tidelock_model::revision::SourceNotice;
 
 use crate::error::{CliError, Note};
 
@@ -150,26 +149,4 @@ pub(crate) fn count(number: usize, noun: &str) -> String {
 /// Text of others on one line, fit for a terminal.
 pub(crate) fn one_line(text: &str) -> String {
     tidelock_model::error::tame(text, 500).replace(['\n', '\t'], " ")
-}
-
-/// What an operator should know of a source, in words.
-pub(crate) fn noticed(notice: &SourceNotice) -> String {
-    let short = |commit: &str| commit.get(..12).unwrap_or(commit).to_owned();
-    match notice {
-        SourceNotice::Unverified { tip, why } => {
-            format!("commit {} was passed over, an older one stays in force: {why}", short(tip))
-        }
-        SourceNotice::Rewritten { from, to } => {
-            format!("history was rewritten: {} does not descend from {}", short(to), short(from))
-        }
-        SourceNotice::TagMoved { tag, from, to } => {
-            format!("{tag} stands for {} now; stacks take their module from it as {}", short(to), short(from))
-        }
-        SourceNotice::Unreachable { why } => {
-            format!("the source is out of reach, its last revision stays in force: {why}")
-        }
-        SourceNotice::Uncommitted { files } => {
-            format!("{} not committed and left out; --worktree takes them in", count(*files, "file"))
-        }
-    }
 }

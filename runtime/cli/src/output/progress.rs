@@ -86,7 +86,7 @@ impl Listener for Progress {
     fn event(&self, _run: Option<&str>, lane: Option<&Lane>, event: &RunEvent) {
         let Ok(mut line) = self.line.lock() else { return };
         if let RunEvent::SourceNotice { notice } = event {
-            let text = one_line(&format!("note: {}", super::noticed(notice)));
+            let text = one_line(&format!("note: {notice}"));
             if !line.notices.contains(&text) {
                 line.notices.push(text);
             }
@@ -119,5 +119,9 @@ impl Listener for Progress {
 impl Drop for Progress {
     fn drop(&mut self) {
         self.clear();
+        // A command that ended early told nobody, and this may be why it did.
+        for notice in self.notices() {
+            drop(writeln!(std::io::stderr().lock(), "{notice}"));
+        }
     }
 }

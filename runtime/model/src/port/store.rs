@@ -14,7 +14,7 @@ use crate::inventory::{Claim, InventoryEntry};
 use crate::name::{Identity, Lane, Name};
 use crate::plan::{Plan, Wait};
 use crate::plugin::PluginRef;
-use crate::revision::{Revision, Stale};
+use crate::revision::{Revision, Stale, Trouble};
 use crate::run::{Approval, HistoryLine, Intent, Run, Status, Trigger};
 
 /// What is wrong with the store.
@@ -303,6 +303,18 @@ pub trait Store: Send + Sync {
     /// # Errors
     /// The store cannot be written.
     fn put_stale(&self, source: &Name, stale: Option<&Stale>) -> Result<(), StoreError>;
+
+    /// What the last looks at a source found wrong; empty where nobody looked.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    fn trouble(&self, source: &Name) -> Result<Trouble, StoreError>;
+
+    /// Keeps what the last looks at a source found wrong.
+    ///
+    /// # Errors
+    /// The store cannot be written.
+    fn put_trouble(&self, source: &Name, trouble: &Trouble) -> Result<(), StoreError>;
 
     /// Drops what is older or more than the store keeps, a part of it at each call: events,
     /// plans, and of runs that ended what is not needed any more. Whether something is left.

@@ -3,16 +3,16 @@
 
 use std::collections::BTreeSet;
 
-use jiff::Timestamp;
 use tidelock_model::error::Diagnostic;
 use tidelock_model::event::RunEvent;
 use tidelock_model::name::{Lane, Name};
-use tidelock_model::port::{SourceError, Want};
-use tidelock_model::revision::{SourceNotice, Stale};
+use tidelock_model::port::Want;
+use tidelock_model::revision::SourceNotice;
 
 use crate::error::RunError;
 use crate::run::enforce;
 use crate::runtime::Runtime;
+use crate::trouble;
 
 /// What came of a poll.
 #[derive(Debug)]
@@ -41,33 +41,21 @@ pub(super) async fn poll(runtime: &Runtime, source: &Name, all: bool, told: Told
     match asked(runtime, source, all, &told).await {
         Ok(polled) => polled,
         Err(error) => {
-            let why = why(&error);
-            tracing::warn!(%source, error = %why, "the poll failed");
-            if let Err(error) = mark(runtime, source, Some(&why)) {
-                tracing::warn!(%source, %error, "not recorded");
+            match trouble::refused(runtime, source, &error) {
+                Ok(why) => tracing::warn!(%source, error = %why, "the poll failed"),
+                Err(unkept) => tracing::warn!(%source, %error, %unkept, "the poll failed, and it is not recorded"),
             }
             Polled { good: false, new: false, lanes: None, told }
         }
     }
 }
 
-/// What is wrong with a source, and what mends it: nobody asked, so nobody is told later.
-fn why(error: &RunError) -> String {
-    match error {
-        RunError::Source(SourceError { message, hint: Some(hint), .. }) => format!("{message}; {hint}"),
-        error => error.to_string(),
-    }
-}
-
 async fn asked(runtime: &Runtime, source: &Name, all: bool, told: &Told) -> Result<Polled, RunError> {
     let found = enforce(runtime, source, Want::Configured, all).await?;
-    let unreachable = found.notices.iter().find_map(|notice| match notice {
-        SourceNotice::Unreachable { why } => Some(why.as_str()),
-        _ => None,
-    });
-    mark(runtime, source, unreachable)?;
+    trouble::answered(runtime, source, &found.notices)?;
     let mut notices = found.notices.clone();
     notices.retain(|notice| !matches!(notice, SourceNotice::Unreachable { .. }));
+    let good = notices.len() == found.notices.len();
     for notice in notices.iter().filter(|notice| !told.notices.contains(notice)) {
         runtime.emit(None, None, &RunEvent::SourceNotice { notice: notice.clone() })?;
     }
@@ -77,7 +65,7 @@ async fn asked(runtime: &Runtime, source: &Name, all: bool, told: &Told) -> Resu
         runtime.emit(None, None, &RunEvent::Rejected { diagnostics: problems.clone() })?;
     }
     tracing::debug!(%source, revision = found.revision.short(), new = found.new, "polled");
-    Ok(Polled { good: unreachable.is_none(), new: found.new, lanes: found.lanes, told: Told { notices, problems } })
+    Ok(Polled { good, new: found.new, lanes: found.lanes, told: Told { notices, problems } })
 }
 
 /// The lanes of the revision that is in force from before, for which no server is asked.
@@ -87,27 +75,4 @@ async fn asked(runtime: &Runtime, source: &Name, all: bool, told: &Told) -> Resu
 pub(super) async fn recalled(runtime: &Runtime, source: &Name) -> Result<Option<BTreeSet<Lane>>, RunError> {
     let Some(revision) = runtime.store.revision(source)? else { return Ok(None) };
     Ok(enforce(runtime, source, Want::Rev(revision.id), true).await?.lanes)
-}
-
-/// Notes since when a source does not answer, or that it does. Each change is one event.
-/// Another reason is noted without one: `status` tells what is wrong now.
-fn mark(runtime: &Runtime, source: &Name, why: Option<&str>) -> Result<(), RunError> {
-    let before = runtime.store.stale(source)?;
-    let now: Timestamp = runtime.clock.now();
-    match (before, why) {
-        (None, Some(why)) => {
-            runtime.store.put_stale(source, Some(&Stale { since: now, why: why.to_owned() }))?;
-            let event = RunEvent::SourceStale { source: source.clone(), since: now, why: why.to_owned() };
-            runtime.emit(None, None, &event)?;
-        }
-        (Some(_), None) => {
-            runtime.store.put_stale(source, None)?;
-            runtime.emit(None, None, &RunEvent::SourceBack { source: source.clone() })?;
-        }
-        (Some(before), Some(why)) if before.why != why => {
-            runtime.store.put_stale(source, Some(&Stale { why: why.to_owned(), ..before }))?;
-        }
-        (None, None) | (Some(_), Some(_)) => {}
-    }
-    Ok(())
 }

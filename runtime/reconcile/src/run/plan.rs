@@ -198,13 +198,17 @@ fn not_looked_at(runtime: &Runtime, fetched: &Fetched, lane: &Lane, error: &RunE
     if !in_force(runtime, fetched)? {
         return Ok(());
     }
-    let Some(mut record) = runtime.store.lane(lane)? else { return Ok(()) };
+    // One that never could be looked at stands there too: it is in Git, and it is not well.
+    let mut record = runtime.store.lane(lane)?.unwrap_or_else(|| LaneRecord::unknown(lane.clone()));
     let status = error.status();
     if record.status != status || record.since.is_none() {
         record.since = Some(runtime.clock.now());
     }
     record.status = status;
     record.why = Some(error.sentence());
+    if record.digest.is_none() {
+        record.planned = Some(fetched.revision.clone());
+    }
     Ok(runtime.store.put_lane(&record)?)
 }
 

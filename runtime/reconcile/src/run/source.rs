@@ -17,6 +17,7 @@ use crate::read::resource::with_snippet;
 use crate::read::stack;
 use crate::runtime::{Runtime, Selection};
 use crate::select::{self, Selected};
+use crate::trouble;
 
 /// The lanes of a pass, and what was wrong with stacks that are not among them.
 #[derive(Default)]
@@ -112,7 +113,14 @@ async fn listed(
 pub(super) async fn fetch(runtime: &Runtime, selection: &Selection) -> Result<Fetched, RunError> {
     let (name, source) = chosen(runtime, selection)?;
     let last = runtime.store.revision(&name)?;
-    let fetched = asked(runtime, &name, source.as_ref(), &selection.want, last.as_ref()).await?;
+    let answer = asked(runtime, &name, source.as_ref(), &selection.want, last.as_ref()).await;
+    if selection.want == Want::Configured {
+        match &answer {
+            Ok(fetched) => trouble::answered(runtime, &name, &fetched.notices)?,
+            Err(error) => drop(trouble::refused(runtime, &name, error)?),
+        }
+    }
+    let fetched = answer?;
     for notice in &fetched.notices {
         runtime.emit(None, None, &RunEvent::SourceNotice { notice: notice.clone() })?;
     }
@@ -208,6 +216,11 @@ pub(super) async fn lanes(runtime: &Runtime, selection: &Selection, fetched: &Fe
     unread.extend(pins.put(&mut stacks));
     errors.extend(pins.lost.iter().map(|(_, why)| why.clone()));
     let by_name = !selection.stacks.is_empty();
+    let whole = selection.stacks.is_empty() && selection.targets.is_empty();
+    // A pass of the loop is about one lane; the poll before it read them all.
+    if pins.in_force && (whole || !runtime.looping) {
+        keep_problems(runtime, fetched, &stacks, &errors)?;
+    }
     let (selected, mut warnings) = match select::lanes(
         &runtime.config,
         &fetched.revision.source,
@@ -251,11 +264,24 @@ pub(super) async fn lanes(runtime: &Runtime, selection: &Selection, fetched: &Fe
         others.clear();
     }
     let unread: Vec<String> = unread.into_iter().collect();
-    let whole = selection.stacks.is_empty() && selection.targets.is_empty();
     // A stack that cannot be read may be the one that they are for.
     if whole && !runtime.looping && unread.is_empty() {
         warnings.extend(guess::outside(fetched.tree.as_ref(), &stacks));
     }
     let before = BTreeMap::new();
     Ok(Lanes { selected, others, stacks, whole, destroys: false, unread, warnings, errors, pins, before })
+}
+
+/// Keeps what is wrong with the stacks of the revision in force, whichever are looked at now.
+fn keep_problems(
+    runtime: &Runtime,
+    fetched: &Fetched,
+    stacks: &[Stack],
+    errors: &[Diagnostic],
+) -> Result<(), RunError> {
+    let Revision { source, id, .. } = &fetched.revision;
+    let (_, mut found) = select::lanes(&runtime.config, source, stacks, &[], &[], &|_| vec![])?;
+    found.retain(|one| one.severity == Severity::Error);
+    found.iter_mut().for_each(|one| with_snippet(one, fetched.tree.as_ref()));
+    trouble::read(runtime, source, id, errors.iter().cloned().chain(found).collect())
 }

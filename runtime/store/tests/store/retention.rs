@@ -1,9 +1,10 @@
 //! What is dropped by age and number, and what never is.
 
 use jiff::{SignedDuration, Timestamp};
+use tidelock_model::error::Diagnostic;
 use tidelock_model::event::RunEvent;
 use tidelock_model::port::{Filter, Store};
-use tidelock_model::revision::Stale;
+use tidelock_model::revision::{SourceNotice, Stale, Trouble};
 use tidelock_store::SqliteStore;
 
 use crate::support::{Place, address, apply, at, begin, create, lane, name, run, trigger};
@@ -89,4 +90,23 @@ fn a_source_is_stale_until_it_answers() {
     assert_eq!(place.open().stale(&infra).unwrap(), Some(stale));
     store.put_stale(&infra, None).unwrap();
     assert_eq!(store.stale(&infra).unwrap(), None);
+}
+
+#[test]
+fn what_is_wrong_with_a_source_is_kept_until_it_is_not() {
+    let place = Place::new();
+    let store = place.open();
+    let infra = name("infra");
+    assert_eq!(store.trouble(&infra).unwrap(), Trouble::default());
+    let trouble = Trouble {
+        notices: vec![SourceNotice::Rewritten { from: "a".into(), to: "b".into() }],
+        read: Some("a".into()),
+        problems: vec![Diagnostic::error("no such kind", None)],
+    };
+    store.put_trouble(&infra, &trouble).unwrap();
+    let kept = place.open().trouble(&infra).unwrap();
+    assert_eq!(kept, trouble);
+    assert_eq!((kept.problems_at("a").len(), kept.problems_at("b").len()), (1, 0));
+    store.put_trouble(&infra, &Trouble::default()).unwrap();
+    assert_eq!(store.trouble(&infra).unwrap(), Trouble::default());
 }

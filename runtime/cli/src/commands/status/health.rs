@@ -31,7 +31,7 @@ impl Health {
         now: Timestamp,
     ) -> Self {
         let (mut failed, mut unsettled) = (vec![], vec![]);
-        for InForce { name, revision, stale } in sources {
+        for InForce { name, revision, stale, notices, problems } in sources {
             match (stale, revision) {
                 (Some(stale), _) => {
                     failed.push(format!(
@@ -43,6 +43,9 @@ impl Health {
                 (None, None) => failed.push(format!("source {name} was never fetched")),
                 (None, Some(_)) => {}
             }
+            failed.extend(notices.iter().map(|notice| format!("source {name}: {}", one_line(&notice.to_string()))));
+            failed
+                .extend(problems.iter().map(|problem| format!("source {name}: {}", one_line(&super::placed(problem)))));
         }
         for record in lanes {
             let lane = &record.lane;
@@ -133,7 +136,8 @@ mod tests {
         for status in [Status::Failed, Status::Degraded] {
             assert_eq!(code(&[lane(Status::Drifted, 900), lane(status, 900)]), Exit::Error, "{status:?}");
         }
-        let source = |stale: Option<Stale>| InForce { name: Name::new("infra").unwrap(), revision: None, stale };
+        let source =
+            |stale: Option<Stale>| InForce { stale, ..super::super::never_fetched(&Name::new("infra").unwrap()) };
         let stale = Stale { since: now, why: "no route to host".into() };
         for (stale, words) in [(None, "never fetched"), (Some(stale), "no route to host")] {
             let health = Health::of(&[source(stale)], &[lane(Status::Converged, 900)], None, now);

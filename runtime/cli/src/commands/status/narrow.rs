@@ -41,7 +41,12 @@ impl Narrow {
     }
 
     fn by_place(&self) -> bool {
-        !self.stacks.is_empty() || !self.target.is_empty() || self.source.is_some()
+        self.by_lane() || self.source.is_some()
+    }
+
+    /// Whether stacks or targets were chosen: what is wrong with others is not asked about.
+    pub(super) fn by_lane(&self) -> bool {
+        !self.stacks.is_empty() || !self.target.is_empty()
     }
 
     /// The lanes that are meant.

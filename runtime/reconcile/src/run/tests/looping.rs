@@ -466,9 +466,11 @@ async fn a_commit_that_cannot_be_read_leaves_the_lanes_and_is_told_once() {
     assert_eq!(it.status("t0"), Status::Failed);
     let rejected = it.count(|event| matches!(event, RunEvent::Rejected { .. }));
     assert!(rejected <= 2, "told {rejected} times");
+    let problems = || it.runtime.store.trouble(&name("infra")).unwrap().problems.len();
+    assert_eq!(problems(), 1, "whoever asks later is told without Git");
     it.world.write("stack.yaml", &format!("name: web\ntargets: \"t*\"\nrenderer: fake\n{APPLY}"));
     it.world.resource("a.json", "a", "/etc/a", "two", "");
     it.pass(2 * MINUTE).await;
-    assert_eq!((it.holds("t0", "/etc/a"), it.status("t0")), (two(), Status::Converged));
+    assert_eq!((it.holds("t0", "/etc/a"), it.status("t0"), problems()), (two(), Status::Converged, 0));
     it.drained().await;
 }

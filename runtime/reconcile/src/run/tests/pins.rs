@@ -55,8 +55,20 @@ async fn a_pinned_stack_goes_back_and_stays_there() {
     world.machine.paths.lock().unwrap().insert("/etc/a".into(), Digest::of(b"by hand"));
     assert_eq!(lines(&world.plan().await.unwrap()), ["update fake.file/a (drift)"]);
 
+    world.machine.paths.lock().unwrap().insert("/etc/a".into(), Digest::of(b"one"));
+    world.plan().await.unwrap();
+    let standing = || {
+        let runtime = &world.runtime;
+        let now = runtime.clock.now();
+        let mut record = runtime.store.lane(&lane()).unwrap().unwrap();
+        crate::Counting::now(runtime.store.as_ref(), &runtime.config, now).unwrap().judge(&mut record);
+        record.status
+    };
+    assert_eq!(standing(), Status::Converged);
     crate::unpin(&world.runtime, &name("infra"), &name("web"), "ada").unwrap().unwrap();
+    assert_eq!(standing(), Status::Pending, "the newest revision counts, and nobody looked since");
     assert_eq!(world.apply(true).await.unwrap().end, RunEnd::Done);
+    assert_eq!(standing(), Status::Converged);
     assert_eq!(on_machine(&world), Digest::of(b"newest"));
     assert_eq!(world.on_machine(), ["/etc/a"]);
     assert_eq!(crate::unpin(&world.runtime, &name("infra"), &name("web"), "ada").unwrap(), None);
