@@ -145,6 +145,19 @@ fn a_stack_that_cannot_be_planned_is_told_of_though_it_never_was() {
         let _ = asked(&site, &["web"]).exit(0);
     }
 
+    // A hundred of them are no page of their own.
+    for n in 0..100 {
+        site.repo().write(&format!("new{n}/stack.yaml"), "targts: local\n");
+    }
+    site.repo().commit("A template slipped");
+    let _ = site.tidelock(["plan"]).run();
+    let many = asked(&site, &[]).exit(1).says("new0/stack.yaml").says("and 90 more");
+    assert_eq!(many.stdout.matches("wrong in Git:").count(), 10, "{}", many.story());
+    for n in 0..100 {
+        site.repo().remove(&format!("new{n}/stack.yaml"));
+    }
+    site.repo().commit("Taken back");
+
     // The only stack, and nobody else to say so.
     site.repo().edit("web/stack.yaml", "targets:", "targts:").commit("A slip of the finger");
     let _ = site.tidelock(["plan"]).run().exit(1);

@@ -2,26 +2,26 @@
 
 mod health;
 mod narrow;
+mod sources;
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
-use tidelock_model::error::Diagnostic;
 use tidelock_model::hold::{Hold, Pin, Undo};
-use tidelock_model::name::Name;
 use tidelock_model::port::{LaneRecord, Store};
-use tidelock_model::revision::{Revision, Signature, SourceNotice, Stale};
+use tidelock_model::revision::Revision;
 use tidelock_model::run::Status;
 use tidelock_reconcile::Counting;
 
 use self::health::Health;
 use self::narrow::Narrow;
+use self::sources::{InForce, in_force, never_fetched, wrong};
+pub(super) use self::sources::{SHOWN, placed, wrong_in_git};
 use super::history::word;
 use super::hold::span;
-use crate::config::Loaded;
 use crate::context::Context;
 use crate::error::{CliError, Exit};
 use crate::output::table::{Cell, Look, table};
-use crate::output::{Output, one_line, time};
+use crate::output::{Output, time};
 
 /// Arguments of `status`.
 #[derive(Debug, clap::Args)]
@@ -37,15 +37,6 @@ pub(crate) struct Args {
     /// A lane that nothing has looked at for longer, such as 15m, counts as failed
     #[arg(long, value_name = "TIME", value_parser = span, requires = "detailed_exitcode")]
     max_age: Option<SignedDuration>,
-}
-
-/// A source, the revision in force, since when it cannot be asked, and what else is wrong with it.
-struct InForce {
-    name: Name,
-    revision: Option<Revision>,
-    stale: Option<Stale>,
-    notices: Vec<SourceNotice>,
-    problems: Vec<Diagnostic>,
 }
 
 pub(crate) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
@@ -64,8 +55,8 @@ pub(crate) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
     let nothing = lanes.is_empty();
     let guards = tidelock_target::guards_in(&loaded.guards())?;
     for record in &mut lanes {
-        counting.judge(record);
         tidelock_reconcile::standing(record, &guards, now);
+        counting.judge(record);
     }
     let lanes = args.narrow.lanes(&loaded.config, lanes)?;
     sources.retain(|source| args.narrow.concerns(&source.name, &lanes));
@@ -79,7 +70,7 @@ pub(crate) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
     if context.out.is_json() {
         context.out.json(&json!({
             "format": "tidelock.status/1",
-            "sources": sources.iter().map(source_json).collect::<Vec<_>>(),
+            "sources": sources.iter().map(sources::as_json).collect::<Vec<_>>(),
             "lanes": lanes.iter().map(lane_json).collect::<Vec<_>>(),
             "holds": ways.holds,
             "pins": ways.pins,
@@ -132,24 +123,10 @@ impl InTheWay {
     }
 }
 
-fn in_force(loaded: &Loaded, store: &dyn Store) -> Result<Vec<InForce>, CliError> {
-    let one = |name: &Name| {
-        let revision = store.revision(name)?;
-        let trouble = store.trouble(name)?;
-        let problems = revision.as_ref().map_or(vec![], |revision| trouble.problems_at(&revision.id).to_vec());
-        Ok(InForce { name: name.clone(), revision, stale: store.stale(name)?, notices: trouble.notices, problems })
-    };
-    loaded.config.sources.keys().map(one).collect()
-}
-
-fn never_fetched(name: &Name) -> InForce {
-    InForce { name: name.clone(), revision: None, stale: None, notices: vec![], problems: vec![] }
-}
-
 fn show(context: &Context, sources: &[InForce], lanes: &[LaneRecord], narrowed: bool) -> Result<(), CliError> {
     let out = &context.out;
     let heading = ["SOURCE", "REVISION", "COMMITTED", "SIGNATURE", "SUBJECT"];
-    let rows: Vec<Vec<Cell>> = sources.iter().map(source_row).collect();
+    let rows: Vec<Vec<Cell>> = sources.iter().map(sources::row).collect();
     if !rows.is_empty() {
         out.text(&format!("{}\n", table(&heading, &rows, out.paint)))?;
     }
@@ -166,51 +143,6 @@ fn show(context: &Context, sources: &[InForce], lanes: &[LaneRecord], narrowed: 
         return out.text(&format!("No stack was looked at yet.\nNext: {}\n", context.command(&["plan"])));
     }
     show_lanes(out, lanes)
-}
-
-/// Why a source, or stacks of it, are not followed, and what mends it.
-fn wrong(out: &Output, InForce { name, stale, notices, problems, .. }: &InForce) -> Result<(), CliError> {
-    let mut text = String::new();
-    let mut told = |what: &str, hint: Option<&str>| {
-        text.push_str(&format!("{}\n", out.paint.warn(&one_line(what))));
-        text.extend(hint.map(|hint| format!("  {}\n", one_line(hint))));
-    };
-    if let Some(Stale { since, why }) = stale {
-        told(&format!("source {name} is stale since {}: {why}", time(*since)), None);
-    }
-    for notice in notices {
-        told(&format!("source {name}: {notice}"), notice.hint(name).as_deref());
-    }
-    for problem in problems {
-        told(&placed(problem), problem.hint.as_deref());
-    }
-    if text.is_empty() { Ok(()) } else { out.text(&format!("{text}\n")) }
-}
-
-/// A problem with its place in one line.
-pub(super) fn placed(problem: &Diagnostic) -> String {
-    match &problem.place {
-        Some(place) => format!("{place}: {}", problem.message),
-        None => problem.message.clone(),
-    }
-}
-
-fn source_row(InForce { name, revision, .. }: &InForce) -> Vec<Cell> {
-    let Some(revision) = revision else {
-        return vec![Cell::plain(name.as_str()), Cell::dim("never fetched")];
-    };
-    let (signature, look) = match &revision.signature {
-        Signature::Verified { signer, .. } => (format!("signed by {signer}"), Look::Good),
-        Signature::NotAsked => ("unsigned".to_owned(), Look::Warn),
-        Signature::Worktree => ("work tree".to_owned(), Look::Warn),
-    };
-    vec![
-        Cell::plain(name.as_str()),
-        Cell::plain(format!("{} {}", revision.wanted, revision.short())),
-        Cell::dim(time(revision.at)),
-        Cell::new(signature, look),
-        Cell::plain(&revision.subject),
-    ]
 }
 
 fn show_lanes(out: &Output, lanes: &[LaneRecord]) -> Result<(), CliError> {
@@ -240,10 +172,6 @@ pub(super) fn look(status: Status) -> Look {
         Status::Failed => Look::Bad,
         Status::Suspended | Status::Unknown => Look::Dim,
     }
-}
-
-fn source_json(InForce { name, revision, stale, notices, problems }: &InForce) -> Value {
-    json!({ "source": name, "revision": revision, "stale": stale, "notices": notices, "problems": problems })
 }
 
 fn lane_json(record: &LaneRecord) -> Value {

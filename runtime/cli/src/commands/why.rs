@@ -9,7 +9,7 @@ use tidelock_model::revision::Revision;
 use tidelock_reconcile::{Asked, LaneWhy, ResourceWhy, Why};
 
 use super::history::word;
-use super::status::{look, placed};
+use super::status::{SHOWN, look, placed, wrong_in_git};
 use crate::address::Short;
 use crate::config::Loaded;
 use crate::config::toml::nearest;
@@ -92,7 +92,10 @@ fn unknown(context: &Context, loaded: &Loaded, text: &str, store: &dyn Store) ->
     let message = format!("nothing is known of {}: no stack that was looked at, and no resource", one_line(text));
     let error = CliError::new(Kind::Usage, message).hint(hint);
     // It may be the very stack that cannot be read.
-    Ok(wrong.iter().fold(error, |error, problem| error.hint(format!("wrong in Git: {}", one_line(&placed(problem))))))
+    Ok(wrong
+        .iter()
+        .take(SHOWN)
+        .fold(error, |error, problem| error.hint(format!("wrong in Git: {}", one_line(&placed(problem))))))
 }
 
 fn told(context: &Context, why: &Why) -> Result<Exit, CliError> {
@@ -104,10 +107,7 @@ fn told(context: &Context, why: &Why) -> Result<Exit, CliError> {
         return Ok(Exit::Done);
     }
     let mut text = format!("{}\n", daemon(why.daemon.as_ref(), why.at));
-    for problem in &why.problems {
-        text.push_str(&format!("{} {}\n", out.paint.warn("wrong in Git:"), one_line(&placed(problem))));
-        text.extend(problem.hint.as_ref().map(|hint| format!("  {}\n", one_line(hint))));
-    }
+    text.push_str(&wrong_in_git(out, &why.problems));
     if why.lanes.is_empty() {
         text.push_str(&format!("No stack was looked at yet.\nNext: {}\n", context.command(&["plan"])));
     }
