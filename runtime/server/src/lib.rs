@@ -32,7 +32,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
 use crate::health::Life;
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, Watch};
 use crate::webhook::Hooks;
 pub use crate::webhook::{Hook, Secret};
 
@@ -42,6 +42,8 @@ pub struct Parts {
     pub metrics: Arc<Metrics>,
     /// What is remembered.
     pub store: Arc<dyn Store>,
+    /// What waits to be confirmed.
+    pub guards: Box<Watch>,
     /// The loop, which webhooks wake.
     pub handle: Handle,
     /// The sources of the config, each with its webhook where it has one.
@@ -59,6 +61,7 @@ pub struct Server {
 pub(crate) struct Site {
     metrics: Arc<Metrics>,
     store: Arc<dyn Store>,
+    guards: Box<Watch>,
     /// Asks the loop to poll a source now. False where it has much to do, or has ended.
     wake: Box<dyn Fn(&Name) -> bool + Send + Sync>,
     /// Whether this machine alone can reach us.
@@ -112,9 +115,10 @@ impl Drop for Server {
 
 impl Site {
     fn of(parts: Parts, loopback: bool) -> Self {
-        let Parts { metrics, store, handle, sources } = parts;
+        let Parts { metrics, store, guards, handle, sources } = parts;
         let wake = Box::new(move |source: &Name| handle.hint(Signal::Poll(source.clone())));
-        let site = Self { metrics, store, wake, loopback, config: RwLock::default(), life: Life::default() };
+        let (config, life) = (RwLock::default(), Life::default());
+        let site = Self { metrics, store, guards, wake, loopback, config, life };
         site.set_sources(sources);
         site
     }

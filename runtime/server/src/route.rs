@@ -10,7 +10,7 @@ use percent_encoding::percent_decode_str;
 use serde_json::Value;
 
 use crate::Site;
-use crate::metrics::Format;
+use crate::metrics::{Format, Unread};
 
 const NOTHING: &str = "there is nothing here; there are /healthz, /readyz, /metrics and /webhook/SOURCE";
 
@@ -47,10 +47,15 @@ impl Site {
 
     /// `GET /metrics`.
     async fn figures(self: Arc<Self>, format: Format) -> Answer {
-        let written = tokio::task::spawn_blocking(move || self.metrics.write(self.store.as_ref(), format)).await;
+        let write = move || self.metrics.write(self.store.as_ref(), &self.guards, format);
+        let written = tokio::task::spawn_blocking(write).await;
         match written {
             Ok(Ok(figures)) => of(StatusCode::OK, format.content_type(), figures),
-            Ok(Err(error)) => {
+            Ok(Err(Unread::Guards(fault))) => {
+                tracing::warn!(why = %fault.message, "no figures: the guards cannot be read");
+                text(StatusCode::INTERNAL_SERVER_ERROR, "the guards cannot be read; the log says why")
+            }
+            Ok(Err(Unread::Store(error))) => {
                 tracing::warn!(%error, "no figures: the store cannot be read");
                 text(StatusCode::INTERNAL_SERVER_ERROR, "the store cannot be read; the log says why")
             }

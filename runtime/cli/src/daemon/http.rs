@@ -21,7 +21,9 @@ pub(super) async fn open(
     metrics: Arc<Metrics>,
 ) -> Result<Option<Server>, CliError> {
     let Some(at) = loaded.http() else { return Ok(None) };
-    let parts = Parts { metrics, store: Arc::clone(&runtime.store), handle: handle.clone(), sources: sources(loaded)? };
+    let (store, folder) = (Arc::clone(&runtime.store), loaded.guards());
+    let guards = Box::new(move || tidelock_target::guards_in(&folder));
+    let parts = Parts { metrics, store, guards, handle: handle.clone(), sources: sources(loaded)? };
     let server = Server::open(at, parts).await.map_err(|error| {
         CliError::new(Kind::Io, format!("cannot listen on {at} for HTTP: {error}"))
             .hint("name another address or port that is free here:\n[http]\nlisten = \"127.0.0.1:9477\"")

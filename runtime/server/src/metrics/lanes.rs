@@ -4,14 +4,15 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::DescriptorEncoder;
 use prometheus_client::metrics::MetricType;
 use tidelock_model::name::Lane;
-use tidelock_model::port::{Store, StoreError};
+use tidelock_model::port::Store;
 use tidelock_model::run::Status;
 
-use super::word;
+use super::{Unread, Watch, word};
 
 /// How old what was read may be: whoever asks more often is no reason to read more often.
 const FRESH: Duration = Duration::from_secs(1);
@@ -39,11 +40,16 @@ struct Read {
 }
 
 impl Lanes {
-    /// Reads them anew, where what was read is old.
-    pub(super) fn refresh(&self, store: &dyn Store) -> Result<(), StoreError> {
+    /// Reads them anew, where what was read is old. What a guard stands over is told as `tidelock status` tells it.
+    pub(super) fn refresh(&self, store: &dyn Store, guards: &Watch) -> Result<(), Unread> {
         let mut read = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if read.at.is_none_or(|at| at.elapsed() >= FRESH) {
-            let lanes = store.lanes()?.into_iter().map(|record| (record.lane, record.status)).collect();
+            let mut records = store.lanes().map_err(Unread::Store)?;
+            let (guards, now) = (guards().map_err(Unread::Guards)?, Timestamp::now());
+            for record in &mut records {
+                tidelock_reconcile::standing(record, &guards, now);
+            }
+            let lanes = records.into_iter().map(|record| (record.lane, record.status)).collect();
             *read = Read { at: Some(Instant::now()), lanes };
         }
         Ok(())

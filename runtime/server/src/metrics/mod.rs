@@ -1,7 +1,7 @@
 //! `/metrics`: figures of the loop's work, named as Prometheus names them.
 //!
 //! Counters are fed by [`RunEvent`]s, whether anybody scrapes or not; where lanes stand is
-//! read from the store at each scrape, and what the process takes from the kernel.
+//! read from the store and the guards at each scrape, and what the process takes from the kernel.
 //!
 //! **Invariant.** The number of series is bounded by the config and by the lanes: sources,
 //! stacks, targets and words of ours are labels. Resources, revisions and what a plugin or a
@@ -22,13 +22,24 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 use serde::Serialize;
+use tidelock_model::error::Fault;
 use tidelock_model::event::RunEvent;
 use tidelock_model::name::{Lane, Name};
-use tidelock_model::port::{Listener, Store, StoreError};
+use tidelock_model::port::{Guards, Listener, Store, StoreError};
 use tidelock_model::run::PassEnd;
 
 use self::lanes::Lanes;
 use crate::webhook::Came;
+
+/// Reads the guards of this system.
+pub type Watch = dyn Fn() -> Result<Guards, Fault> + Send + Sync;
+
+/// What cannot be read of where lanes stand.
+#[derive(Debug)]
+pub(crate) enum Unread {
+    Store(StoreError),
+    Guards(Fault),
+}
 
 /// Names and values of labels.
 type Labels = Vec<(&'static str, String)>;
@@ -136,10 +147,11 @@ impl Metrics {
     /// Writes all figures.
     ///
     /// # Errors
-    /// The store cannot be read. Figures without lanes would say that there are none.
-    pub(crate) fn write(&self, store: &dyn Store, format: Format) -> Result<String, StoreError> {
+    /// The store or the guards cannot be read. Figures without lanes would say that there are none, and without
+    /// guards that all is well.
+    pub(crate) fn write(&self, store: &dyn Store, guards: &Watch, format: Format) -> Result<String, Unread> {
         let _one = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
-        self.lanes.refresh(store)?;
+        self.lanes.refresh(store, guards)?;
         let mut out = String::new();
         let written = match format {
             Format::Text => prometheus_text::encode(&mut out, &self.registry),

@@ -1,6 +1,7 @@
+use tidelock_model::error::Blame;
 use tidelock_model::name::{Address, ResourceRef};
 use tidelock_model::plan::Action;
-use tidelock_model::port::LaneRecord;
+use tidelock_model::port::{Guard, GuardState, Guarded, LaneRecord};
 use tidelock_model::run::Status;
 use tidelock_store::SqliteStore;
 
@@ -17,6 +18,10 @@ fn lane(stack: &str) -> Lane {
 /// The value of a series, by its whole name with labels.
 fn value<'t>(text: &'t str, series: &str) -> Option<&'t str> {
     text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '))
+}
+
+fn unwatched() -> Result<Guards, Fault> {
+    Ok(Guards::default())
 }
 
 fn counted() -> (Metrics, SqliteStore) {
@@ -41,7 +46,7 @@ fn counters_follow_the_events_of_the_loop() {
         let (address, action) = (address.clone(), Action::TakeOver);
         tell(RunEvent::ChangeEnded { address, action, end: end.to_owned(), why: None });
     }
-    let text = metrics.write(&store, Format::Text).unwrap();
+    let text = metrics.write(&store, &unwatched, Format::Text).unwrap();
     for (series, wanted) in [
         (r#"tidelock_build_info{version="1.2.3"}"#, "1"),
         (r#"tidelock_passes_total{outcome="unchanged"}"#, "2"),
@@ -68,7 +73,7 @@ fn counters_follow_the_events_of_the_loop() {
 #[test]
 fn a_source_that_never_answered_counts_from_nothing_and_has_no_last_time() {
     let (metrics, store) = counted();
-    let text = metrics.write(&store, Format::Text).unwrap();
+    let text = metrics.write(&store, &unwatched, Format::Text).unwrap();
     assert_eq!(value(&text, r#"tidelock_source_fetches_total{source="infra",result="failed"}"#), Some("0"));
     assert!(!text.contains("tidelock_source_last_fetch_timestamp_seconds{"), "{text}");
 }
@@ -80,7 +85,7 @@ fn each_lane_has_one_series_and_each_status_a_count() {
         let status = if n % 10 == 0 { Status::Drifted } else { Status::Converged };
         store.put_lane(&LaneRecord { status, ..LaneRecord::unknown(lane(&format!("s{n}"))) }).unwrap();
     }
-    let text = metrics.write(&store, Format::Text).unwrap();
+    let text = metrics.write(&store, &unwatched, Format::Text).unwrap();
     let series = text.lines().filter(|line| line.starts_with("tidelock_lane_status{")).count();
     assert_eq!(series, 1_000);
     let one = r#"tidelock_lane_status{source="infra",stack="s10",target="local",status="drifted"}"#;
@@ -91,11 +96,37 @@ fn each_lane_has_one_series_and_each_status_a_count() {
 }
 
 #[test]
+fn what_a_guard_stands_over_waits_and_what_it_took_back_is_pending() {
+    let (metrics, store) = counted();
+    for stack in ["waits", "went-back", "well"] {
+        store.put_lane(&LaneRecord { status: Status::Converged, ..LaneRecord::unknown(lane(stack)) }).unwrap();
+    }
+    let guarded = |stack: &str, state| {
+        let (effects, tried, until) = (vec![], vec![], Timestamp::MAX);
+        let guard = Guard { id: stack.to_owned(), lane: lane(stack), within_ms: 60_000, until, effects, tried };
+        Guarded { guard, state, why: "nobody confirmed it".to_owned(), whole: true, written_ms: 0 }
+    };
+    let known = vec![guarded("waits", GuardState::Armed), guarded("went-back", GuardState::Restored)];
+    let watch = move || Ok(Guards { known: known.clone(), ..Guards::default() });
+    let text = metrics.write(&store, &watch, Format::Text).unwrap();
+    for (stack, status) in [("waits", "waiting"), ("went-back", "pending"), ("well", "converged")] {
+        let series =
+            format!(r#"tidelock_lane_status{{source="infra",stack="{stack}",target="local",status="{status}"}}"#);
+        assert_eq!(value(&text, &series), Some("1"), "{text}");
+    }
+    assert_eq!(value(&text, r#"tidelock_lanes{status="converged"}"#), Some("1"));
+    let blind =
+        || -> Result<Guards, Fault> { Err(Fault::new("io", Blame::Target, "the folder of guards cannot be read")) };
+    let metrics = Metrics::new("1.2.3");
+    assert!(matches!(metrics.write(&store, &blind, Format::Text), Err(Unread::Guards(_))));
+}
+
+#[test]
 fn a_name_cannot_break_out_of_its_label() {
     let (metrics, store) = counted();
     let odd = "a\"}\\{b";
     store.put_lane(&LaneRecord::unknown(lane(odd))).unwrap();
-    let text = metrics.write(&store, Format::Text).unwrap();
+    let text = metrics.write(&store, &unwatched, Format::Text).unwrap();
     assert!(text.contains(r#"stack="a\"}\\{b""#), "{text}");
 }
 
@@ -107,8 +138,8 @@ fn both_forms_are_written_and_the_usual_one_is_what_nobody_asks_for() {
     assert_eq!(Format::wanted(Some(&header("*/*"))), Format::Text);
     assert_eq!(Format::wanted(None), Format::Text);
     let (metrics, store) = counted();
-    assert!(metrics.write(&store, Format::Open).unwrap().ends_with("# EOF\n"));
-    let text = metrics.write(&store, Format::Text).unwrap();
+    assert!(metrics.write(&store, &unwatched, Format::Open).unwrap().ends_with("# EOF\n"));
+    let text = metrics.write(&store, &unwatched, Format::Text).unwrap();
     assert!(!text.contains("# EOF"));
     assert!(
         text.contains("# TYPE process_cpu_seconds_total counter") && text.contains("\nprocess_open_fds "),

@@ -42,6 +42,7 @@ fn desk(decl: &str, secret: Option<Result<&'static str, &'static str>>, loopback
             counted.fetch_add(1, Ordering::SeqCst);
             true
         }),
+        guards: Box::new(|| Ok(tidelock_model::port::Guards::default())),
         loopback,
         config: std::sync::RwLock::new(Arc::new(Declared { sources: vec![], hooks })),
         life: Life::default(),
@@ -107,7 +108,7 @@ async fn the_push_of_each_forge_wakes_its_source() {
         let who = format!("webhook ({forge})");
         assert_eq!(event, RunEvent::Asked { who, what: "poll infra".to_owned() });
     }
-    let figures = desk.site.metrics.write(desk.store.as_ref(), Format::Text).unwrap();
+    let figures = desk.site.metrics.write(desk.store.as_ref(), &desk.site.guards, Format::Text).unwrap();
     let one = r#"tidelock_webhooks_total{source="infra",forge="gitlab",result="taken"} 1"#;
     assert!(figures.contains(one), "{figures}");
 }
