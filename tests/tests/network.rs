@@ -209,6 +209,27 @@ fn a_ruleset_with_a_mistake_in_its_last_line_leaves_the_old_one() {
     }
 }
 
+#[test]
+fn a_namespace_that_is_not_there_is_no_mistake_of_git() {
+    let (site, space) = site(GRANT);
+    everything(&site);
+    site.repo().commit("A router");
+    let name = space.name().to_owned();
+    let config = site.world().read("tidelock.toml");
+    let line = config.lines().position(|line| line.starts_with("netns = ")).unwrap() + 1;
+    drop(space);
+    for words in [&["plan"][..], &["apply", "--yes"], &["doctor", "--offline"]] {
+        let ran = site.tidelock(words).run().exit(1);
+        let _ = ran
+            .says(&format!("target router: there is no network namespace {name}"))
+            .says(&format!("tidelock.toml:{line}:"))
+            .says(&format!("ip netns add {name}"))
+            .never_says("in what Git says")
+            .never_says(".yaml");
+    }
+    let _ = site.tidelock(["plan"]).run().says("targets.router.netns");
+}
+
 /// The kernel makes room in a set when it has nothing better to do, and a runtime that lets it
 /// not come to that lists the set while its elements move.
 #[test]

@@ -9,7 +9,7 @@ use tidelock_store::SqliteStore;
 
 use crate::commands::Global;
 use crate::config::{self, Loaded};
-use crate::error::{CliError, Kind, Note};
+use crate::error::{CliError, Kind, Note, field_of_target};
 use crate::output::Output;
 
 /// See the module.
@@ -39,13 +39,16 @@ impl Context {
         config::load(&config::find(self.global.config.as_deref(), environment, &self.here, self.ci)?)
     }
 
-    /// An error of a target with the line of the config that says where the target is.
+    /// An error of a target with the line of the config that it is about: the field that it names, else the one
+    /// that says where the target is.
     pub(crate) fn placed(&self, mut error: CliError) -> CliError {
         let named = error.message.strip_prefix("target ").and_then(|rest| rest.split_once(": "));
         let Some((name, _)) = named.filter(|_| error.kind == Kind::Target && error.notes.is_empty()) else {
             return error;
         };
-        if let Some(shown) = self.config().ok().and_then(|loaded| loaded.place_of_target(name)) {
+        let field = error.causes.iter().find_map(|cause| cause.strip_prefix(&field_of_target(name)));
+        let key = field.unwrap_or("host");
+        if let Some(shown) = self.config().ok().and_then(|loaded| loaded.place_of_target(name, key)) {
             let (message, hint) = (error.message.clone(), error.hints.pop());
             error.notes.push(Note { severity: Severity::Error, message, shown: Some(shown), label: None, hint });
         }

@@ -14,6 +14,14 @@ use tidelock_reconcile::RunError;
 /// The longest sentence of another room that is shown, in bytes.
 const LONGEST: usize = 16 << 10;
 
+/// What a fault says of its field begins so.
+const FIELD: &str = "the field is ";
+
+/// How an error names a field of a target in the config, up to the field's own name.
+pub(crate) fn field_of_target(name: &str) -> String {
+    format!("{FIELD}targets.{name}.")
+}
+
 /// How a command ended, for whoever called the program. Stable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Exit {
@@ -224,7 +232,7 @@ impl From<Fault> for CliError {
         };
         let mut out = Self::new(kind, tame(&fault.message, LONGEST));
         if let Some(field) = &fault.field {
-            out.causes.push(format!("the field is {}", tame(field, 200)));
+            out.causes.push(format!("{FIELD}{}", tame(field, 200)));
         }
         out.hints.extend(fault.hint);
         out

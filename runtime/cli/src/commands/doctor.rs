@@ -75,8 +75,16 @@ impl Report {
 
     fn fail(&mut self, about: &str, error: impl Into<CliError>) {
         let error = error.into();
-        let fix = (!error.hints.is_empty()).then(|| error.hints.join("; "));
-        self.add(Health::Fail, about, &error.message, fix);
+        let (mut says, mut hints) = (error.message, error.hints);
+        for note in error.notes {
+            if let Some(shown) = note.shown {
+                let (line, column) = shown.position();
+                says.push_str(&format!(" (at {}:{line}:{column})", shown.file));
+            }
+            hints.extend(note.hint);
+        }
+        let fix = (!hints.is_empty()).then(|| hints.join("; "));
+        self.add(Health::Fail, about, says, fix);
     }
 }
 
@@ -89,7 +97,7 @@ pub(crate) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
     store(&mut report, context, &loaded);
     plugins(&mut report, &loaded);
     kept::check(&mut report, &loaded);
-    targets(&mut report, &loaded)?;
+    targets(&mut report, context, &loaded)?;
     grants(&mut report, &loaded)?;
     sources(&mut report, context, &loaded, args.offline)?;
     system(&mut report);
@@ -182,14 +190,15 @@ fn listed(names: &BTreeSet<String>) -> String {
     names.iter().map(String::as_str).collect::<Vec<_>>().join(", ")
 }
 
-fn targets(report: &mut Report, loaded: &Loaded) -> Result<(), CliError> {
+fn targets(report: &mut Report, context: &Context, loaded: &Loaded) -> Result<(), CliError> {
+    let gone = |fault: Fault| context.placed(fault.into());
     let estate = Estate::new(loaded, wire::secrets(loaded));
     if loaded.config.targets.is_empty() {
         report.warn("targets", "the config declares none", "add:\n[targets.local]\ntype = \"machine\"");
     }
     for name in loaded.config.targets.keys() {
         match estate.open(name) {
-            Err(fault) => report.fail("target", fault),
+            Err(fault) => report.fail("target", gone(fault)),
             Ok(target) => match wire::block_on(asked(target))? {
                 Ok((fingerprint, facts)) => {
                     report.ok("target", format!("{name} is {fingerprint}"));
@@ -202,7 +211,7 @@ fn targets(report: &mut Report, loaded: &Loaded) -> Result<(), CliError> {
                         Asked::Nothing => {}
                     }
                 }
-                Err(fault) => report.fail("target", fault),
+                Err(fault) => report.fail("target", gone(fault)),
             },
         }
     }

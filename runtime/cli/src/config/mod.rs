@@ -85,11 +85,11 @@ impl Loaded {
         self.config.http.listen.as_ref()?.parse().ok()
     }
 
-    /// What the config says of where a target is, to be shown.
-    pub(crate) fn place_of_target(&self, name: &str) -> Option<Excerpt> {
+    /// What the config says of a target under a key, to be shown; its table where it says nothing there.
+    pub(crate) fn place_of_target(&self, name: &str, key: &str) -> Option<Excerpt> {
         self.files.iter().find_map(|file| {
             let text = std::fs::read_to_string(file).ok()?;
-            let span = toml::place_of_target(&text, name)?;
+            let span = toml::place_of_target(&text, name, key)?;
             Some(Excerpt { file: file.display().to_string(), line: 1, text, span })
         })
     }

@@ -195,11 +195,11 @@ fn shape(said: &str) -> &str {
     }
 }
 
-/// Where a file says something of a target: at `host`, else where its table begins.
-pub(super) fn place_of_target(text: &str, name: &str) -> Option<Range<usize>> {
+/// Where a file says something of a target: at a key, else where its table begins.
+pub(super) fn place_of_target(text: &str, name: &str, key: &str) -> Option<Range<usize>> {
     let doc = DeTable::parse(text).ok()?.into_inner();
     doc.get("targets")?.get_ref().as_table()?.get(name)?;
-    spot(&doc, &["targets", name, "host"])
+    spot(&doc, &["targets", name, key])
 }
 
 /// A line that would be right, for the keys that people get wrong.

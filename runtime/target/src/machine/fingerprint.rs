@@ -4,6 +4,8 @@
 //! the root holds one: two copies of a system's files count as one system. A root
 //! without an id is told by this system's id and the root's path:
 //! `machine-id:<id>+<path>`. Where this system has none either, `none` stands for it.
+//!
+//! A machine whose network namespace is not there is none that answers.
 
 use tidelock_model::error::Fault;
 
@@ -13,6 +15,11 @@ use super::fault::fault;
 const PATH: &str = "/etc/machine-id";
 
 pub(super) fn read(machine: &Machine) -> Result<String, Fault> {
+    let name = machine.name();
+    machine.network().namespace().check().map_err(|fault| {
+        let message = format!("target {name}: {}", fault.message);
+        Fault { message, ..fault }.at(format!("targets.{name}.netns"))
+    })?;
     if machine.below
         && let Some(id) = machine.content(PATH, 4096)?.as_deref().map(clean).transpose()?.flatten()
     {

@@ -68,6 +68,14 @@ impl Namespace {
         Some(Which(about.dev(), about.ino()))
     }
 
+    /// Whether it is there now.
+    ///
+    /// # Errors
+    /// There is no such namespace, or it cannot be opened.
+    pub(crate) fn check(&self) -> Result<(), Fault> {
+        self.name.as_deref().map_or(Ok(()), |name| open(name).map(drop))
+    }
+
     /// Does something there. What it starts is there too. Blocking.
     ///
     /// # Errors
@@ -88,11 +96,7 @@ impl Namespace {
     /// There is no such namespace, or this process may not enter it.
     pub(super) fn stay(&self) -> Result<(), Fault> {
         let Some(name) = &self.name else { return Ok(()) };
-        let namespace = File::open(format!("{FOLDER}/{name}")).map_err(|error| match error.kind() {
-            std::io::ErrorKind::NotFound => fault("not-found", format!("there is no network namespace {name}"))
-                .hint(format!("make it with `ip netns add {name}`, or change `netns` of the target")),
-            _ => fault("io", format!("cannot open the network namespace {name}: {error}")),
-        })?;
+        let namespace = open(name)?;
         setns(&namespace, CloneFlags::CLONE_NEWNET)
             .map_err(|errno| fault("permission", format!("cannot enter the network namespace {name}: {errno}")))
     }
@@ -109,6 +113,14 @@ impl Namespace {
             work()
         })
     }
+}
+
+fn open(name: &str) -> Result<File, Fault> {
+    File::open(format!("{FOLDER}/{name}")).map_err(|error| match error.kind() {
+        std::io::ErrorKind::NotFound => fault("not-found", format!("there is no network namespace {name}"))
+            .hint(format!("make it with `ip netns add {name}`, or change `netns` of the target")),
+        _ => fault("io", format!("cannot open the network namespace {name}: {error}")),
+    })
 }
 
 /// Does something on a thread of its own, in the namespace of this one.
