@@ -195,16 +195,17 @@ fn a_ruleset_with_a_mistake_in_its_last_line_leaves_the_old_one() {
     site.repo().commit("Good");
     site.apply();
     let before = space.picture();
-    for (rules, words) in [
-        ("    ip saddr @admins accept\n    tcp dprot 22 accept", "syntax error"),
-        ("    ip saddr @nobody accept", "No such file or directory"),
-        ("    include \"/etc/passwd\"", "`include` reads files"),
+    for (rules, words, place) in [
+        ("    ip saddr @admins accept\n    tcp dprot 22 accept", "syntax error", "net/filter.nft:8:9"),
+        ("    ip saddr @nobody accept", "No such file or directory", "net/filter.nft:7:14"),
+        ("    include \"/etc/passwd\"", "`include` reads files", "net/filter.nft"),
     ] {
         firewall(&site, rules);
         site.repo().commit("Bad");
         let ran = site.tidelock(["apply", "--yes"]).run();
         assert_ne!(ran.code, 0);
-        ran.says(words);
+        // Whoever wrote the text finds the mistake in it.
+        let _ = ran.says(words).says(place).says("`ruleset` of network.nftables/filter").never_says("filter.yaml");
         assert_eq!(space.picture(), before);
     }
 }

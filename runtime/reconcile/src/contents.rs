@@ -162,11 +162,7 @@ impl BlobSet {
 
     /// The text of the file that a value names; `None` where it names none.
     fn text(&self, value: &Value, dir: &str) -> Result<Option<String>, String> {
-        let Some(Value::String(path)) = value.as_object().filter(|map| map.len() == 1).and_then(|map| map.get("$file"))
-        else {
-            return Ok(None);
-        };
-        let path = resolve(dir, path);
+        let Some(path) = file_of(value, dir) else { return Ok(None) };
         match self.tree.read(&path) {
             Ok(Some(bytes)) => match String::from_utf8(bytes) {
                 Ok(text) => Ok(Some(text)),
@@ -253,6 +249,23 @@ impl BlobSet {
     }
 }
 
+/// The path of the file that a value names, from the root of the source.
+fn file_of(value: &Value, dir: &str) -> Option<String> {
+    let path = value.as_object().filter(|map| map.len() == 1)?.get("$file")?.as_str()?;
+    Some(resolve(dir, path))
+}
+
+/// The files that texts in a spec come from, by field, before [`BlobSet::replace`] puts them in.
+pub(crate) fn text_files(spec: &Value, info: &KindInfo, place: &Place) -> BTreeMap<String, String> {
+    let dir = place.file.rsplit_once('/').map_or("", |(dir, _)| dir);
+    let texts = info.fields.iter().filter(|field| field.roles.text);
+    let fields = texts.flat_map(|field| pointer::matching(spec, &field.path));
+    fields
+        .filter_map(|field| Some((file_of(spec.pointer(&field)?, dir)?, field)))
+        .map(|(file, at)| (at, file))
+        .collect()
+}
+
 impl Blobs for BlobSet {
     fn secret(&self, name: &SecretName) -> Result<SecretValue, Fault> {
         let unknown =
@@ -322,5 +335,13 @@ mod tests {
         found.clear();
         reserved(&json!({"a/b": {"$ref": "x"}}), &mut String::new(), &mut found);
         assert_eq!(found, [("/a~1b".to_owned(), "$ref".to_owned())]);
+    }
+
+    #[test]
+    fn a_file_is_meant_from_where_its_resource_stands() {
+        let of = |value: Value| file_of(&value, "net/edge");
+        assert_eq!(of(json!({"$file": "filter.nft"})).as_deref(), Some("net/edge/filter.nft"));
+        assert_eq!(of(json!({"$file": "/shared/a.nft"})).as_deref(), Some("shared/a.nft"));
+        assert_eq!((of(json!("text")), of(json!({"$file": "a", "b": 1}))), (None, None));
     }
 }

@@ -18,7 +18,7 @@ use tidelock_model::reads::{Question, answer};
 use tidelock_model::resource::Resource;
 
 use super::module::{self, Module};
-use crate::contents::BlobSet;
+use crate::contents::{BlobSet, text_files};
 use crate::error::RunError;
 use crate::read::values::{Layers, layers};
 use crate::read::{nearest, resource, stack};
@@ -108,8 +108,8 @@ pub(super) async fn lane(
     check_kinds(runtime, selected, &resources, &kinds).map_err(|problems| reject(problems, fetched))?;
     let read = secrets::read(runtime, selected, fetched, &mut resources, &mut blobs).await?;
     read.map_err(|problems| reject(problems, fetched))?;
-    let withheld = complete(&mut resources, &kinds, &mut blobs).map_err(|problems| reject(problems, fetched))?;
-    let (resources, warnings) = spelled(runtime, selected, resources, withheld, &providers, fetched).await?;
+    let taken = complete(&mut resources, &kinds, &mut blobs).map_err(|problems| reject(problems, fetched))?;
+    let (resources, warnings) = spelled(runtime, selected, resources, taken, &providers, fetched).await?;
 
     let mut plugins = vec![renderer.plugin().clone()];
     plugins.extend(providers.values().map(|provider| provider.plugin().clone()));
@@ -385,19 +385,19 @@ fn there_are<'a>(kind: &Kind, kinds: impl Iterator<Item = &'a Kind>) -> String {
     near.map_or(list.clone(), |near| format!("did you mean {}.{near}? {list}", kind.plugin()))
 }
 
-/// Replaces contents and fills defaults in. Gives back, for each resource, which of its contents
-/// hold secrets.
+/// Replaces contents and fills defaults in. Gives back what was taken out of each resource for that.
 fn complete(
     resources: &mut [Resource],
     kinds: &BTreeMap<Kind, KindInfo>,
     blobs: &mut BlobSet,
-) -> Result<Vec<BTreeMap<String, Digest>>, Vec<Diagnostic>> {
+) -> Result<Vec<Taken>, Vec<Diagnostic>> {
     let mut problems = Vec::new();
-    let mut withheld = vec![BTreeMap::new(); resources.len()];
-    for (resource, withheld) in resources.iter_mut().zip(&mut withheld) {
+    let mut all = vec![Taken::default(); resources.len()];
+    for (resource, taken) in resources.iter_mut().zip(&mut all) {
         let Some(info) = kinds.get(&resource.decl.kind) else { continue };
+        taken.texts = text_files(&resource.decl.spec, info, &resource.place);
         match blobs.replace(&mut resource.decl.spec, info, &resource.place) {
-            Ok(found) => *withheld = found,
+            Ok(found) => taken.withheld = found,
             Err(found) => problems.extend(found),
         }
         for field in &info.fields {
@@ -406,7 +406,7 @@ fn complete(
             }
         }
     }
-    if problems.is_empty() { Ok(withheld) } else { Err(problems) }
+    if problems.is_empty() { Ok(all) } else { Err(problems) }
 }
 
 fn fill(spec: &mut Value, path: &str, default: &Value) {
@@ -418,12 +418,21 @@ fn fill(spec: &mut Value, path: &str, default: &Value) {
     }
 }
 
+/// What was taken out of a resource's spec, or put into it, before its provider sees it.
+#[derive(Debug, Clone, Default)]
+struct Taken {
+    /// What is made of secrets, each with a digest of how it is made.
+    withheld: BTreeMap<String, Digest>,
+    /// The files that texts came from, by field.
+    texts: BTreeMap<String, String>,
+}
+
 /// Asks the providers what each resource is, and how the target spells it.
 async fn spelled(
     runtime: &Runtime,
     selected: &Selected,
     resources: Vec<Resource>,
-    mut withheld: Vec<BTreeMap<String, Digest>>,
+    mut taken: Vec<Taken>,
     providers: &BTreeMap<String, Arc<dyn Provider>>,
     fetched: &Fetched,
 ) -> Result<(Vec<DesiredResource>, Vec<Diagnostic>), RunError> {
@@ -441,7 +450,7 @@ async fn spelled(
         let checked = provider.check(&declared).await?;
         for (i, checked) in mine.iter().zip(&checked) {
             for diagnostic in &checked.diagnostics {
-                let found = placed(diagnostic, &resources[*i].place);
+                let found = in_its_text(placed(diagnostic, &resources[*i].place), &resources[*i], &taken[*i]);
                 if found.severity == Severity::Error { problems.push(found) } else { warnings.push(found) }
             }
         }
@@ -460,7 +469,7 @@ async fn spelled(
                         requires: checked.requires,
                         needs: decl.needs,
                         spec,
-                        withheld: std::mem::take(&mut withheld[i]),
+                        withheld: std::mem::take(&mut taken[i].withheld),
                         on_remove: decl.on_remove,
                         protect: decl.protect,
                         ignore: decl.ignore,
@@ -472,7 +481,7 @@ async fn spelled(
                     unspelled = true;
                     let field = fault.field.as_deref().map(|field| format!("/spec{field}"));
                     let found = Diagnostic { field, hint: fault.hint, ..Diagnostic::error(fault.message, Some(place)) };
-                    problems.push(found);
+                    problems.push(in_its_text(found, &resources[i], &taken[i]));
                 }
             }
         }
@@ -504,6 +513,32 @@ fn placed(diagnostic: &Diagnostic, place: &Place) -> Diagnostic {
     }
 }
 
+/// A remark about a text that came from a file stands in that file: at the line that it says, if it says one.
+fn in_its_text(found: Diagnostic, resource: &Resource, taken: &Taken) -> Diagnostic {
+    let field = found.field.as_deref().and_then(|field| field.strip_prefix("/spec"));
+    let Some((field, file)) = field.and_then(|field| taken.texts.get_key_value(field)) else { return found };
+    let (line, column) = line_in(&found.message).unwrap_or_default();
+    let key = field.trim_start_matches('/');
+    Diagnostic {
+        message: format!("{} (`{key}` of {})", found.message, resource.decl.id()),
+        place: Some(Place { file: file.clone(), line, column }),
+        field: None,
+        ..found
+    }
+}
+
+/// The line that a message is about, and the column or 0: `line 3: ...`, `...: line 3:7-11: ...`.
+fn line_in(message: &str) -> Option<(u32, u32)> {
+    fn number(text: &str) -> Option<(u32, &str)> {
+        let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+        Some((text[..end].parse().ok()?, &text[end..]))
+    }
+    let rest = message.strip_prefix("line ").or_else(|| message.split_once(": line ").map(|(_, rest)| rest))?;
+    let (line, rest) = number(rest)?;
+    let column = rest.strip_prefix(':').and_then(number).map_or(0, |(column, _)| column);
+    rest.starts_with(':').then_some((line, column))
+}
+
 fn reject(mut problems: Vec<Diagnostic>, fetched: &Fetched) -> RunError {
     for problem in &mut problems {
         resource::with_snippet(problem, fetched.tree.as_ref());
@@ -514,4 +549,22 @@ fn reject(mut problems: Vec<Diagnostic>, fetched: &Fetched) -> RunError {
 /// The plugins of a lane by name, for the planner.
 pub(super) fn plugins(providers: &BTreeMap<String, Arc<dyn Provider>>) -> BTreeMap<String, PluginRef> {
     providers.iter().map(|(name, provider)| (name.clone(), provider.plugin().clone())).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::line_in;
+
+    #[test]
+    fn a_message_says_its_line_first_or_after_who_says_it() {
+        for (message, wanted) in [
+            ("line 4: `foo bar` is no part of a table", Some((4, 0))),
+            ("nft does not take it: line 3:7-11: Error: syntax error\n tcp dprot", Some((3, 7))),
+            ("nft does not take it: Error: No such file or directory", None),
+            ("a ruleset holds no NUL", None),
+            ("see: line 3 of it", None),
+        ] {
+            assert_eq!(line_in(message), wanted, "{message}");
+        }
+    }
 }
