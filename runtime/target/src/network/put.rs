@@ -49,8 +49,8 @@ pub(super) fn remove(view: &mut View, name: &ObjectName, now: Option<&Object>, k
     let Some(now) = now else { return Ok(()) };
     let doing = format!("remove {name}");
     let beside = match now {
-        Object::Address(address) if address.address.address().is_ipv4() => view.address_messages(&address.link)?,
-        _ => vec![],
+        Object::Address(address) if address.address.address().is_ipv4() => Beside::of(view, address)?,
+        _ => Beside::default(),
     };
     let change = match now {
         Object::Link(link) => {
@@ -97,15 +97,33 @@ pub(super) fn remove(view: &mut View, name: &ObjectName, now: Option<&Object>, k
     Ok(())
 }
 
-/// Puts back what went with an address and should not have: where `promote_secondaries` is not
-/// set, the kernel removes the later addresses of a network with the first one, whoever put them
-/// there. `before` is what the link had.
-fn keep(view: &mut View, removed: &Address, before: Vec<AddressMessage>) -> Result<(), Fault> {
-    if before.len() < 2 {
+/// What the kernel may take along with an address: where `promote_secondaries` is not set, the later
+/// addresses of its network, whoever put them there, and with the last one of a link all routes through it.
+#[derive(Default)]
+struct Beside {
+    /// What the link has.
+    addresses: Vec<AddressMessage>,
+    /// Routes that somebody set, if any could go.
+    routes: Vec<RouteMessage>,
+}
+
+impl Beside {
+    fn of(view: &mut View, address: &Address) -> Result<Self, Fault> {
+        let addresses = view.address_messages(&address.link)?;
+        let later = |message: &AddressMessage| message.header.flags.contains(AddressHeaderFlags::Secondary);
+        let routes = if addresses.iter().any(later) { view.set_routes()? } else { vec![] };
+        Ok(Self { addresses, routes })
+    }
+}
+
+/// Puts back what went with an address and should not have.
+fn keep(view: &mut View, removed: &Address, before: Beside) -> Result<(), Fault> {
+    let Beside { addresses, routes } = before;
+    if addresses.len() < 2 {
         return Ok(());
     }
     let left = view.address_messages(&removed.link)?;
-    for mut message in before {
+    for mut message in addresses {
         let is = |other: &AddressMessage| {
             other.header.prefix_len == message.header.prefix_len && local(other) == local(&message)
         };
@@ -121,6 +139,18 @@ fn keep(view: &mut View, removed: &Address, before: Vec<AddressMessage>) -> Resu
         view.rtnetlink()
             .change(RouteNetlinkMessage::NewAddress(message), NLM_F_CREATE | NLM_F_REPLACE)
             .map_err(|refused| refused.while_doing(&doing))?;
+    }
+    if routes.is_empty() {
+        return Ok(());
+    }
+    let left = view.set_routes()?;
+    for message in routes.into_iter().filter(|message| !left.contains(message)) {
+        let doing = format!("put back a route that went with {}", removed.address);
+        match view.rtnetlink().change(RouteNetlinkMessage::NewRoute(message), NLM_F_CREATE | NLM_F_EXCL) {
+            // One that needs just this address, or whose neighbours were reached through it.
+            Err(Refused::Kernel(Errno::INVAL | Errno::NETUNREACH | Errno::EXIST, _)) => {}
+            put => put.map_err(|refused| refused.while_doing(&doing))?,
+        }
     }
     Ok(())
 }

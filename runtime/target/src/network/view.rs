@@ -8,7 +8,10 @@ use netlink_packet_route::address::{AddressAttribute, AddressMessage};
 use netlink_packet_route::link::{
     InfoData, InfoKind, InfoMacVlan, InfoVxlan, LinkAttribute, LinkFlags, LinkInfo, LinkMessage, MacVlanMode,
 };
-use netlink_packet_route::route::{RouteAddress, RouteAttribute, RouteMessage, RouteNextHop, RouteType, RouteVia};
+use netlink_packet_route::route::{
+    RouteAddress, RouteAttribute, RouteFlags, RouteMessage, RouteNextHop, RouteNextHopFlags, RouteProtocol, RouteType,
+    RouteVia,
+};
 use netlink_packet_route::rule::{RuleAction, RuleAttribute, RuleMessage};
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use tidelock_model::error::Fault;
@@ -239,6 +242,31 @@ impl View {
         let of_link =
             |message: &AddressMessage| message.header.index == index && message.header.family == AddressFamily::Inet;
         Ok(messages.filter(of_link).collect())
+    }
+
+    /// The IPv4 routes that somebody set, in the kernel's own words, as they can be set again: those come
+    /// first that others are reached through.
+    pub(super) fn set_routes(&mut self) -> Result<Vec<RouteMessage>, Fault> {
+        let mut question = RouteMessage::default();
+        question.header.address_family = AddressFamily::Inet;
+        let answers = self.rtnetlink.dump(&RouteNetlinkMessage::GetRoute(question))?;
+        let set = |answer| match answer {
+            RouteNetlinkMessage::NewRoute(message) if message.header.protocol != RouteProtocol::Kernel => Some(message),
+            _ => None,
+        };
+        let mut messages: Vec<RouteMessage> = answers.into_iter().filter_map(set).collect();
+        for message in &mut messages {
+            // How it stands now is the kernel's to say anew.
+            message.header.flags &= RouteFlags::Onlink;
+            message.attributes.retain(|attribute| !matches!(attribute, RouteAttribute::CacheInfo(_)));
+            for attribute in &mut message.attributes {
+                if let RouteAttribute::MultiPath(hops) = attribute {
+                    hops.iter_mut().for_each(|hop| hop.flags &= RouteNextHopFlags::Onlink);
+                }
+            }
+        }
+        messages.sort_by_key(|message| std::cmp::Reverse(u8::from(message.header.scope)));
+        Ok(messages)
     }
 
     fn addresses(&mut self) -> Result<&HashMap<ObjectName, Object>, Fault> {
