@@ -306,6 +306,51 @@ fn three_routers_carry_packets_as_the_policy_says() {
     assert!(right.pings("10.0.3.1"), "a router on the way is no other side");
 }
 
+/// A router whose address is to become another, with what stands on it: a route through a neighbour, and one that
+/// says whose address packets have.
+fn renumbered(old: &str, new: &str, route: (&str, &str), names: (&str, &str)) -> (Site, Netns) {
+    let (site, space) = site(GRANT);
+    // As the kernel has it by itself; some systems say otherwise.
+    space.run(&["sh", "-c", "for of in all default; do echo 0 > /proc/sys/net/ipv4/conf/$of/promote_secondaries; done"]);
+    put(&site, "link", "lan", "{ name: br0, type: bridge, up: true }");
+    put(&site, "address", names.0, &format!("{{ link: br0, address: {old} }}"));
+    put(&site, "route", "branch", route.0);
+    site.repo().commit("Before");
+    site.apply();
+    site.repo().remove(&format!("net/{}.yaml", names.0));
+    put(&site, "address", names.1, &format!("{{ link: br0, address: {new} }}"));
+    put(&site, "route", "branch", route.1);
+    site.repo().commit("Renumber");
+    (site, space)
+}
+
+#[test]
+fn a_renumbered_address_leaves_nothing_behind_and_keeps_its_routes() {
+    let via = |last: &str| format!("{{ to: 10.1.0.0/16, via: 10.0.{last} }}");
+    let src = |via: &str, src: &str| format!("{{ to: 10.1.0.0/16, via: {via}, src: {src} }}");
+    for (old, new, route) in [
+        // The same network: the route need not change.
+        ("10.0.0.1/24", "10.0.0.9/24", (via("0.2"), via("0.2"))),
+        ("10.0.0.1/24", "10.0.1.1/16", (via("0.2"), via("0.2"))),
+        // Another one.
+        ("10.0.0.1/24", "10.0.1.1/24", (via("0.2"), via("1.2"))),
+        ("10.0.0.1/16", "10.0.1.1/24", (via("1.2"), via("1.2"))),
+        ("10.0.0.1/16", "10.0.1.1/24", (via("0.2"), via("1.2"))),
+        ("10.0.0.1/24", "10.0.0.9/24", (src("10.0.0.2", "10.0.0.1"), src("10.0.0.2", "10.0.0.9"))),
+        ("10.0.0.1/24", "10.0.1.1/24", (src("10.0.0.2", "10.0.0.1"), src("10.0.1.2", "10.0.1.1"))),
+    ] {
+        for names in [("lan-v4", "lan-v4"), ("old", "a-new")] {
+            let (site, space) = renumbered(old, new, (&route.0, &route.1), names);
+            site.apply();
+            let addresses = space.ip("-br -4 address show br0");
+            let case = format!("{old} -> {new}, {route:?}: {addresses}{}", space.ip("route"));
+            assert!(addresses.contains(new) && !addresses.contains(old), "{case}");
+            assert!(space.ip("route show 10.1.0.0/16").contains("via"), "{case}");
+            site.converged();
+        }
+    }
+}
+
 #[test]
 fn an_address_goes_alone() {
     let (site, space) = site(GRANT);

@@ -167,6 +167,12 @@ impl Identity {
         &self.0
     }
 
+    /// What sort of thing it is: the part before the first colon.
+    #[must_use]
+    pub fn scheme(&self) -> &str {
+        self.0.split_once(':').map_or("", |(scheme, _)| scheme)
+    }
+
     /// The path of a `path:` identity.
     #[must_use]
     pub fn path(&self) -> Option<&str> {

@@ -4,7 +4,7 @@
 //! stands on is deleted, nothing is deleted for an empty render, and nothing of other
 //! lanes is ever touched.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use tidelock_model::error::{Diagnostic, Severity};
 use tidelock_model::inventory::{InventoryEntry, Ownership};
@@ -62,7 +62,7 @@ pub(crate) fn plan(index: &Index<'_>, spoken: Option<&Spoken>) -> Pruned {
         return out;
     }
     let mut fates: Vec<Fate> = left.iter().map(|entry| fate(index, entry, &mut out)).collect();
-    spare_what_others_stand_on(index, &left, &mut fates);
+    spare_what_others_stand_on(index, &left, &mut fates, &mut out.warnings);
     for (entry, fate) in left.into_iter().zip(fates) {
         let (action, reason) = match fate {
             Fate::Stays => continue,
@@ -120,36 +120,70 @@ fn gone(index: &Index<'_>, entry: &InventoryEntry) -> &'static str {
 
 /// What stays may stand on what would go: a file in a directory. Then that is only
 /// released, and so on downwards. Each entry is looked at once.
-fn spare_what_others_stand_on(index: &Index<'_>, left: &[&InventoryEntry], fates: &mut [Fate]) {
-    let mut holders: BTreeMap<&Identity, usize> = BTreeMap::new();
+///
+/// What merely brings about what others need (the network of an address, for a route) stays ours
+/// instead, since something else may bring it about one day: then it goes.
+fn spare_what_others_stand_on(
+    index: &Index<'_>,
+    left: &[&InventoryEntry],
+    fates: &mut [Fate],
+    warnings: &mut Vec<Diagnostic>,
+) {
+    let mut holders: BTreeMap<&Identity, (usize, bool)> = BTreeMap::new();
     for (i, entry) in left.iter().enumerate() {
-        holders.extend(entry.provides.iter().map(|identity| (identity, i)));
+        holders.extend(entry.provides.iter().map(|identity| (identity, (i, true))));
     }
-    holders.extend(left.iter().enumerate().map(|(i, entry)| (&entry.identity, i)));
+    holders.extend(left.iter().enumerate().map(|(i, entry)| (&entry.identity, (i, false))));
+    let brought: BTreeSet<&Identity> =
+        index.input.desired.resources.iter().flat_map(|resource| &resource.provides).collect();
 
-    let mut stands: Vec<(&Identity, String)> = Vec::new();
-    for resource in &index.input.desired.resources {
-        stands.extend(resource.requires.iter().map(|identity| (identity, resource.id.to_string())));
-    }
-    for entry in index.owned.values().filter(|entry| !is_of(entry, index.lane)) {
-        stands.extend(entry.requires.iter().map(|identity| (identity, entry.address.to_string())));
-    }
-    for (entry, fate) in left.iter().zip(fates.iter()) {
-        if *fate != Fate::Delete {
-            stands.extend(entry.requires.iter().map(|identity| (identity, entry.address.resource.to_string())));
+    let wanted = index.input.desired.resources.iter().map(|one| (&one.requires, one.id.to_string()));
+    let others = index.owned.values().filter(|entry| !is_of(entry, index.lane));
+    let others = others.map(|entry| (&entry.requires, entry.address.to_string()));
+    let kept = left.iter().zip(fates.iter()).filter(|(_, fate)| **fate != Fate::Delete);
+    let kept = kept.map(|(entry, _)| (&entry.requires, entry.address.resource.to_string()));
+    let mut stands: Vec<Stands<'_>> = Vec::new();
+    for (requires, user) in wanted.chain(others).chain(kept) {
+        // Of several that would do, such as networks around one neighbour, one is enough.
+        let has: BTreeSet<&str> =
+            requires.iter().filter(|identity| brought.contains(*identity)).map(Identity::scheme).collect();
+        for identity in requires {
+            let Some((holder, merely)) = holders.get(identity).copied() else { continue };
+            if !(merely && has.contains(identity.scheme())) {
+                stands.push(Stands { identity, user: user.clone(), holder, stays: merely && !index.input.destroys });
+            }
         }
     }
     // The reason names the same user whatever the order of the input.
     stands.sort_unstable();
-    while let Some((identity, user)) = stands.pop() {
-        let Some(i) = holders.get(identity).copied() else { continue };
-        if fates[i] != Fate::Delete {
+    while let Some(Stands { user, holder, stays, .. }) = stands.pop() {
+        if fates[holder] != Fate::Delete {
             continue;
         }
-        fates[i] = Fate::Release(format!("{}, but {user} still stands on it", gone(index, left[i])));
-        let name = left[i].address.resource.to_string();
-        stands.extend(left[i].requires.iter().map(|identity| (identity, name.clone())));
+        let entry = left[holder];
+        let why = format!("{}, but {user} still stands on it", gone(index, entry));
+        fates[holder] = if stays {
+            let message = format!("{} ({}): {why}; it goes once nothing does", entry.address.resource, entry.identity);
+            warnings.push(Diagnostic { severity: Severity::Warning, ..Diagnostic::error(message, None) });
+            Fate::Stays
+        } else {
+            Fate::Release(why)
+        };
+        let user = entry.address.resource.to_string();
+        let below = entry.requires.iter().filter_map(|identity| Some((identity, holders.get(identity)?.0)));
+        stands.extend(below.map(|(identity, holder)| Stands { identity, user: user.clone(), holder, stays }));
     }
+}
+
+/// Somebody who needs what would go.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct Stands<'e> {
+    identity: &'e Identity,
+    user: String,
+    /// The entry that is, or brings about, what is needed.
+    holder: usize,
+    /// Whether that entry stays ours.
+    stays: bool,
 }
 
 fn removal(

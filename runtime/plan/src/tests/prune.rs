@@ -2,6 +2,7 @@
 
 use serde_json::json;
 use tidelock_model::inventory::{Origin, Ownership};
+use tidelock_model::name::Identity;
 use tidelock_model::resource::OnRemove;
 
 use super::check;
@@ -127,6 +128,73 @@ fn what_something_still_stands_on_is_released() {
     group 1 after []: remove
     group 2 after []: put-file
     waits: protected -- server.file/guarded is protected and is not deleted, though it is no longer in Git
+    ");
+}
+
+/// A network that an address reaches.
+fn reach(text: &str) -> Identity {
+    Identity::new(format!("reach:{text}"))
+}
+
+/// A route that is reached through an old address, which leaves Git; `reaches` is what a new one reaches.
+fn renumbered(reaches: &[&str]) -> Example {
+    let mut example = Example::new();
+    let old = example.have("address", "/old", "0644");
+    old.provides = vec![reach("10.0.0.0/24")];
+    old.requires.push(path("/link"));
+    example.have("link", "/link", "0644");
+    let around = vec![reach("10.0.0.0/24"), reach("10.0.0.0/16")];
+    example.have("route", "/route", "0644").requires = around.clone();
+    example.file("route", "/route", "0644").requires = around;
+    if !reaches.is_empty() {
+        let new = example.file("address", "/new", "0644");
+        new.provides = reaches.iter().map(|network| reach(network)).collect();
+        new.requires.push(path("/link"));
+        example.file("link", "/link", "0644");
+    }
+    example
+}
+
+#[test]
+fn what_something_else_brings_about_instead_goes_after_that_and_its_users() {
+    // The same network, and another one around the same neighbour.
+    for network in ["10.0.0.0/24", "10.0.0.0/16"] {
+        let mut example = renumbered(&[network]);
+        assert_eq!(
+            check(&example),
+            "create server.file/address [1] revision\n\
+             delete server.file/address [2] revision -- it is no longer in Git\n\
+             group 1 after []: put-file\n\
+             group 2 after [1]: remove\n"
+        );
+        // Under another name.
+        example.resources[1].id = "server.file/a-new".parse().unwrap();
+        assert!(check(&example).contains("group 2 after [1]: remove\n"), "{}", check(&example));
+    }
+}
+
+#[test]
+fn what_others_need_and_nothing_else_brings_about_stays_ours_until_they_do_not() {
+    let mut example = renumbered(&["10.9.0.0/24"]);
+    insta::assert_snapshot!(check(&example), @"
+    create server.file/address [1] revision
+    group 1 after []: put-file
+    warning: server.file/address (path:/old): it is no longer in Git, but server.file/route still stands on it; it goes once nothing does
+    ");
+    let (plan, ledger) = example.plan();
+    example.apply(&plan, &ledger);
+    assert!(check(&example).starts_with("warning: "), "{}", check(&example));
+    // What it stands on itself stays too.
+    insta::assert_snapshot!(check(&renumbered(&[])), @"
+    warning: server.file/address (path:/old): it is no longer in Git, but server.file/route still stands on it; it goes once nothing does
+    warning: server.file/link (path:/link): it is no longer in Git, but server.file/address still stands on it; it goes once nothing does
+    ");
+    // The route is renumbered as well.
+    example.resources[0].requires = vec![reach("10.9.0.0/24")];
+    insta::assert_snapshot!(check(&example), @"
+    update server.file/route revision -- only the record changes: requires
+    delete server.file/address [1] revision -- it is no longer in Git
+    group 1 after []: remove
     ");
 }
 
