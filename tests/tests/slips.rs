@@ -23,6 +23,25 @@ fn a_target_that_nobody_declared_is_an_error_with_its_place() {
 }
 
 #[test]
+fn names_that_are_wrong_together_are_shown_at_their_lines_and_once() {
+    let site = site();
+    site.stack("zeta");
+    site.repo()
+        .write("zeta/stack.yaml", "targets: local\nname: web\n")
+        .write("third/stack.yaml", "name: third\ntargets: local\nneeds: [webb]\n")
+        .commit("Slips");
+    let ran = site.tidelock(["plan"]).run();
+    let ran = ran.says("stack web is declared twice").says("third/stack.yaml:3").says("did you mean web?");
+    let _ = ran.says("zeta/stack.yaml:2");
+    site.repo().write("zeta/stack.yaml", "targets: local\nname: zeta\n").remove("third/stack.yaml");
+    site.repo()
+        .write("zeta/a.yaml", "kind: server.file\nname: mine\nspec: { path: /srv/a, content: x }\n")
+        .commit("Both want it");
+    let ran = site.tidelock(["plan"]).run();
+    assert_eq!(ran.story().matches("claimed twice").count(), 1, "{}", ran.story());
+}
+
+#[test]
 fn a_pattern_that_means_no_target_is_a_warning_with_a_whole_sentence() {
     let site = site();
     site.repo().edit("web/stack.yaml", "targets: local", "targets: 'db-*'").commit("For others");

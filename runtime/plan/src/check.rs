@@ -3,7 +3,7 @@
 //! Every mistake is reported at once, with its place. Must not look at what was
 //! observed: the same files are right or wrong on every target.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use tidelock_model::desired::{Desired, DesiredResource};
 use tidelock_model::error::{Diagnostic, Place};
@@ -11,6 +11,15 @@ use tidelock_model::name::{Identity, ResourceRef};
 
 use crate::edges::cycle;
 use crate::input::Index;
+
+/// What a mistake of two stacks together says, in each of them.
+const CLAIMED_TWICE: &str = " is claimed twice: ";
+
+/// Leaves out what was said already: a mistake of two stacks is told once.
+pub fn told_once(errors: &mut Vec<Diagnostic>) {
+    let mut told = BTreeSet::new();
+    errors.retain(|error| !error.message.contains(CLAIMED_TWICE) || told.insert(error.message.clone()));
+}
 
 /// The mistakes of a lane's desired state. Empty: it can be planned.
 pub(crate) fn mistakes(index: &Index<'_>) -> Vec<Diagnostic> {
@@ -103,10 +112,13 @@ fn second_claimant(index: &Index<'_>, resource: &DesiredResource, out: &mut Vec<
     if owned_here {
         return;
     }
-    let message = format!(
-        "{} on {} is claimed twice: by {}:{}:{} and by {}:{}:{}",
-        resource.identity, lane.target, rival.source, rival.stack, rival.resource, lane.source, lane.stack, resource.id
-    );
+    // Both of the two are refused with the same sentence.
+    let mut both = [
+        format!("{}:{}:{}", rival.source, rival.stack, rival.resource),
+        format!("{}:{}:{}", lane.source, lane.stack, resource.id),
+    ];
+    both.sort();
+    let message = format!("{} on {}{CLAIMED_TWICE}by {} and by {}", resource.identity, lane.target, both[0], both[1]);
     out.push(
         Diagnostic::error(message, Some(resource.place.clone()))
             .hint("remove it from one of the two stacks; to move it, remove it there first"),

@@ -40,6 +40,7 @@ mod tests;
 
 pub use assemble::{only, plan, word};
 pub use base::against;
+pub use check::told_once;
 pub use digest::{alone, lane_digest, plan_digest};
 pub use draft::{Draft, draft};
 pub use input::LaneInput;

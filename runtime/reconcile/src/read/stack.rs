@@ -9,7 +9,8 @@ use tidelock_model::name::Name;
 use tidelock_model::port::{SourceError, Tree};
 use tidelock_model::stack::{Fixed, ModuleDecl, Selector, Stack, StackDecl, confirm_ms};
 
-use super::yaml;
+use super::resource::with_snippet;
+use super::{nearest, yaml};
 
 /// The file that makes a directory a stack.
 pub const FILE: &str = "stack.yaml";
@@ -17,7 +18,11 @@ pub const FILE: &str = "stack.yaml";
 /// Where a stack begins to speak of itself.
 #[must_use]
 pub fn place(stack: &Stack) -> Place {
-    Place { file: stack.file(), line: 1, column: 1 }
+    start(&stack.file())
+}
+
+fn start(file: &str) -> Place {
+    Place { file: file.to_owned(), line: 1, column: 1 }
 }
 
 /// Reads the text of a `stack.yaml`.
@@ -29,7 +34,7 @@ pub fn parse(text: &str, dir: &str) -> Result<Stack, Vec<Diagnostic>> {
     let decl: StackDecl = yaml::typed(text, &file).map_err(|diagnostic| vec![explain(diagnostic)])?;
     let mut problems = Vec::new();
     let mut problem = |field: &str, message: String| {
-        problems.push(Diagnostic::error(message, Some(Place::file(&file))).at(field));
+        problems.push(Diagnostic::error(message, Some(start(&file))).at(field));
     };
     let patterns: &[String] = match &decl.targets {
         Selector::One(pattern) => std::slice::from_ref(pattern),
@@ -114,10 +119,11 @@ pub fn all(tree: &dyn Tree) -> Result<(Vec<Stack>, Vec<Diagnostic>), SourceError
         };
         match parse(&text, &dir) {
             Ok(stack) => match stacks.iter().find(|other| other.decl.name == stack.decl.name) {
-                Some(other) => problems.push(Diagnostic::error(
-                    format!("stack {} is declared twice: in {:?} and in {dir:?}", stack.decl.name, other.dir),
-                    Some(Place::file(file)),
-                )),
+                Some(other) => {
+                    let message = format!("stack {} is declared twice: in {} and here", stack.decl.name, other.file());
+                    let hint = "a name is unique in its source: give one of the two another";
+                    problems.push(Diagnostic::error(message, Some(start(&file))).at("/name").hint(hint));
+                }
                 None => stacks.push(stack),
             },
             Err(found) => problems.extend(found),
@@ -125,6 +131,7 @@ pub fn all(tree: &dyn Tree) -> Result<(Vec<Stack>, Vec<Diagnostic>), SourceError
     }
     let (stacks, found) = needing(stacks, problems.is_empty());
     problems.extend(found);
+    problems.iter_mut().for_each(|problem| with_snippet(problem, tree));
     Ok((stacks, problems))
 }
 
@@ -134,15 +141,20 @@ fn needing(stacks: Vec<Stack>, all: bool) -> (Vec<Stack>, Vec<Diagnostic>) {
     let mut problems = Vec::new();
     for stack in &stacks {
         for needed in &stack.decl.needs {
-            let message = if !stacks.iter().any(|other| other.decl.name == *needed) {
-                let hint = if all { "" } else { " that can be read" };
-                format!("stack {} needs {needed}, and there is no stack of that name{hint}", stack.decl.name)
+            let (message, hint) = if !stacks.iter().any(|other| other.decl.name == *needed) {
+                let read = if all { "" } else { " that can be read" };
+                let others = stacks.iter().map(|other| other.decl.name.as_str());
+                let near = nearest(needed.as_str(), others.filter(|other| *other != stack.decl.name.as_str()));
+                let message =
+                    format!("stack {} needs {needed}, and there is no stack of that name{read}", stack.decl.name);
+                (message, near.map(|near| format!("did you mean {near}?")))
             } else if let Some(way) = way_back(&stacks, stack, needed) {
-                format!("stack {} needs itself: {}", stack.decl.name, way.join(" needs "))
+                (format!("stack {} needs itself: {}", stack.decl.name, way.join(" needs ")), None)
             } else {
                 continue;
             };
-            problems.push(Diagnostic::error(message, Some(Place::file(stack.file()))).at("/needs"));
+            let problem = Diagnostic::error(message, Some(place(stack))).at("/needs");
+            problems.push(Diagnostic { hint, ..problem });
             break;
         }
     }

@@ -102,6 +102,7 @@ pub(super) async fn pass(runtime: &Runtime, fetched: &Fetched, lanes: Lanes) -> 
     blobs.take_texts(&plan);
     plan.complete &= errors.is_empty();
     plan.errors.extend(errors);
+    tidelock_plan::told_once(&mut plan.errors);
     plan.warnings.splice(0..0, lanes.warnings.iter().cloned());
     plan.warnings.extend(orphans);
     crate::holds::shown(runtime, &mut plan)?;
