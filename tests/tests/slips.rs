@@ -83,6 +83,36 @@ fn files_of_resources_that_belong_to_no_stack_are_warned_of_once() {
 }
 
 #[test]
+fn files_of_resources_beside_a_stack_that_is_rendered_from_elsewhere_are_named() {
+    let site = site();
+    let resource = |name: &str| format!("kind: server.file\nname: {name}\nspec: {{ path: /srv/{name}, content: x }}\n");
+    site.repo()
+        .write("modules/m/m.yaml", resource("m"))
+        .write("web/extra.yaml", resource("extra"))
+        .write("web/sub/more.yaml.j2", resource("more"))
+        .write("web/values.yaml", "port: 80\n")
+        .write("web/stack.yaml", "name: web\ntargets: local\nfrom: /modules/m\nvalues: [values.yaml]\n")
+        .commit("Some of it beside the module");
+    // Also where the stack is chosen.
+    for words in [vec!["plan"], vec!["plan", "web"]] {
+        let ran = site.tidelock(words).run().ok();
+        let _ = ran
+            .says("web/a.yaml, web/extra.yaml, web/sub/more.yaml.j2 hold resources, and stack web is rendered from /modules/m")
+            .says("move them to /modules/m, or take `from` out of web/stack.yaml")
+            .never_says("values.yaml hold");
+    }
+    // A module above passes the folders of stacks over; one that another stack renders is looked after.
+    site.repo().write("web/stack.yaml", "name: web\ntargets: local\nfrom: ..\n").commit("From above");
+    let _ = site.tidelock(["plan"]).run().says("web/extra.yaml").says("rendered from /:");
+    site.repo()
+        .remove("web/values.yaml")
+        .write("web/stack.yaml", "name: web\ntargets: local\nfrom: /modules/m\n")
+        .write("other/stack.yaml", "name: other\ntargets: local\nfrom: /web\n")
+        .commit("Another looks after it");
+    let _ = site.tidelock(["plan"]).run().ok().says("server.file/extra").never_says("nobody looks after");
+}
+
+#[test]
 fn a_renderer_and_a_kind_that_do_not_fit_are_shown_in_their_files() {
     let site = site();
     site.repo().write("web/stack.yaml", "name: web\ntargets: local\nrenderer: jinjaa\n").commit("A slip");

@@ -9,8 +9,8 @@ use tidelock_model::stack::{Stack, resolve};
 
 /// The most files that are looked through, and their greatest size, in bytes.
 const LOOKED_THROUGH: (usize, u64) = (100, 1 << 20);
-/// Files that a warning names.
-const NAMED: usize = 3;
+/// Files that a warning names, where they may be anywhere and where they lie in one stack.
+const NAMED: (usize, usize) = (3, 10);
 
 /// The kinds that files of a stack's module name, sorted: a guess, since nothing is rendered that
 /// is not allowed.
@@ -29,37 +29,93 @@ pub(super) fn kinds_in(tree: &dyn Tree, stack: &Stack) -> Vec<String> {
 /// Warns, once for all, of files of resources that no stack renders: whoever wrote one waits for it in vain.
 pub(super) fn outside(tree: &dyn Tree, stacks: &[Stack]) -> Option<Diagnostic> {
     let modules: Vec<String> = stacks.iter().map(Stack::module).collect();
-    let values: BTreeSet<String> = stacks
-        .iter()
-        .flat_map(|stack| stack.decl.values.iter().map(|path| resolve(&stack.dir, path.trim_end_matches('?'))))
-        .collect();
-    let within = |file: &str, folder: &str| {
-        folder.is_empty() || file.strip_prefix(folder).is_some_and(|rest| rest.starts_with('/'))
-    };
+    let values = values_of(stacks);
     // Folders with a stack of their own are passed over.
     let files = tree.glob("", "**/*.{yaml,yml}").unwrap_or_default();
     let alone = files
         .into_iter()
         .filter(|file| !values.contains(file) && !modules.iter().any(|module| within(file, module)))
         .take(LOOKED_THROUGH.0);
-    let is_resource = |file: &String| {
-        let text = text_of(tree, file).unwrap_or_default();
-        text.lines().any(|line| !line.starts_with([' ', '\t']) && kind_on(line).is_some())
-    };
-    let found: Vec<String> = alone.filter(is_resource).collect();
+    let found: Vec<String> = alone.filter(|file| holds_resources(tree, file)).collect();
     let first = found.first()?;
-    let more = found.len().saturating_sub(NAMED);
-    let mut names = found.iter().take(NAMED).cloned().collect::<Vec<_>>().join(", ");
-    if more > 0 {
-        names.push_str(&format!(" and {more} more"));
-    }
+    let names = named(&found, NAMED.0);
     let message = match found.len() {
         1 => format!("{names} holds resources and belongs to no stack, so nobody looks after them"),
         number => format!("{number} files hold resources and belong to no stack, so nobody looks after them: {names}"),
     };
     let hint = "a stack is a folder with a stack.yaml in it or above it, or what the `from` of one names";
-    let said = Diagnostic::error(message, Some(Place::file(first))).hint(hint);
-    Some(Diagnostic { severity: Severity::Warning, ..said })
+    Some(warning(message, first, hint.to_owned()))
+}
+
+/// Warns of files of resources that lie beside the `stack.yaml` of a stack that is rendered `from` elsewhere.
+/// `stacks` are all that there are: what lies there may be the module of another.
+pub(super) fn beside(tree: &dyn Tree, stack: &Stack, stacks: &[Stack]) -> Option<Diagnostic> {
+    let module = stack.module();
+    if stack.decl.from.is_none() || module == stack.dir {
+        return None;
+    }
+    // A module above passes the folders of stacks over.
+    let modules: Vec<String> =
+        stacks.iter().map(Stack::module).filter(|it| *it == stack.dir || within(it, &stack.dir)).collect();
+    let values = values_of(stacks);
+    let files = tree.glob(&stack.dir, "**/*.{yaml,yml,yaml.j2,yml.j2}").unwrap_or_default();
+    let found: Vec<String> = files
+        .iter()
+        .map(|file| if stack.dir.is_empty() { file.clone() } else { format!("{}/{file}", stack.dir) })
+        .filter(|file| *file != stack.file() && !values.contains(file) && !modules.iter().any(|it| within(file, it)))
+        .take(LOOKED_THROUGH.0)
+        .filter(|file| holds_resources(tree, file))
+        .collect();
+    let first = found.first()?;
+    let (these, them) = those(&found);
+    let message = format!(
+        "{these} resources, and stack {} is rendered from /{module}: nobody looks after {them}",
+        stack.decl.name
+    );
+    let hint = format!("move {them} to /{module}, or take `from` out of {}", stack.file());
+    Some(warning(message, first, hint))
+}
+
+fn warning(message: String, file: &str, hint: String) -> Diagnostic {
+    let said = Diagnostic::error(message, Some(Place::file(file))).hint(hint);
+    Diagnostic { severity: Severity::Warning, ..said }
+}
+
+/// Files that hold something, as a sentence begins with them, and what stands for them further on. One is the
+/// file that the sentence is shown at.
+fn those(found: &[String]) -> (String, &'static str) {
+    match found {
+        [_] => ("this file holds".to_owned(), "it"),
+        several => (format!("{} hold", named(several, NAMED.1)), "them"),
+    }
+}
+
+/// The first names of a list, and how many more there are.
+fn named(files: &[String], most: usize) -> String {
+    let mut names = files.iter().take(most).cloned().collect::<Vec<_>>().join(", ");
+    if files.len() > most {
+        names.push_str(&format!(" and {} more", files.len() - most));
+    }
+    names
+}
+
+/// The files of values that stacks name, but for those that differ from target to target.
+fn values_of(stacks: &[Stack]) -> BTreeSet<String> {
+    let of = |stack: &Stack| {
+        let paths = stack.decl.values.iter().map(|path| resolve(&stack.dir, path.trim_end_matches('?')));
+        paths.collect::<Vec<_>>()
+    };
+    stacks.iter().flat_map(of).collect()
+}
+
+/// Whether a file lies in a folder, however deep.
+fn within(file: &str, folder: &str) -> bool {
+    folder.is_empty() || file.strip_prefix(folder).is_some_and(|rest| rest.starts_with('/'))
+}
+
+fn holds_resources(tree: &dyn Tree, file: &str) -> bool {
+    let text = text_of(tree, file).unwrap_or_default();
+    text.lines().any(|line| !line.starts_with([' ', '\t']) && kind_on(line).is_some())
 }
 
 fn text_of(tree: &dyn Tree, path: &str) -> Option<String> {

@@ -263,6 +263,13 @@ pub(super) async fn lanes(runtime: &Runtime, selection: &Selection, fetched: &Fe
     if targets.is_empty() {
         others.clear();
     }
+    if !runtime.looping {
+        let meant: BTreeSet<&str> = selected.iter().map(|one| one.stack.decl.name.as_str()).collect();
+        let meant = stacks.iter().filter(|stack| meant.contains(stack.decl.name.as_str()));
+        let beside = meant
+            .filter_map(|stack| guess::beside(pins.files(&stack.decl.name, fetched).tree.as_ref(), stack, &stacks));
+        warnings.extend(beside.collect::<Vec<_>>());
+    }
     let unread: Vec<String> = unread.into_iter().collect();
     // A stack that cannot be read may be the one that they are for.
     if whole && !runtime.looping && unread.is_empty() {
