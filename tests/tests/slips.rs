@@ -113,6 +113,23 @@ fn files_of_resources_beside_a_stack_that_is_rendered_from_elsewhere_are_named()
 }
 
 #[test]
+fn a_renderer_says_which_files_it_takes() {
+    let site = site();
+    let resource = |name: &str| format!("kind: server.file\nname: {name}\nspec: {{ path: /srv/{name}, content: x }}\n");
+    site.repo().write("web/stack.yaml", "name: web\ntargets: local\nrenderer: jinja\n").commit("Templates");
+    let ran = site.tidelock(["plan"]).run().exit(1);
+    let _ = ran
+        .says("web/a.yaml")
+        .says("no file here is named *.yaml.j2")
+        .says("name it a.yaml.j2, or take `renderer: jinja`");
+    site.repo().write("web/b.yaml.j2", resource("b")).commit("One of them is");
+    let ran = site.tidelock(["plan"]).run().ok().says("server.file/b");
+    let _ = ran
+        .says("web/a.yaml: this file holds resources, and renderer jinja of stack web does not read it")
+        .says("jinja: Jinja templates, *.yaml.j2");
+}
+
+#[test]
 fn a_renderer_and_a_kind_that_do_not_fit_are_shown_in_their_files() {
     let site = site();
     site.repo().write("web/stack.yaml", "name: web\ntargets: local\nrenderer: jinjaa\n").commit("A slip");

@@ -23,6 +23,9 @@ use tidelock_sdk::{Inputs, Output, Place, Problem, Problems, Renderer, Tree};
 
 use crate::engine::Engine;
 
+/// What makes a directory a stack.
+const STACK: &str = "stack.yaml";
+
 /// The renderer.
 pub struct Jinja;
 
@@ -34,7 +37,7 @@ pub struct Settings {}
 impl Renderer for Jinja {
     const NAME: &'static str = "jinja";
     const VERSION: &'static str = env!("CARGO_PKG_VERSION");
-    const SUMMARY: &'static str = "Jinja templates that give YAML documents";
+    const SUMMARY: &'static str = "Jinja templates, *.yaml.j2 and *.yml.j2, that give YAML documents";
 
     type Settings = Settings;
 
@@ -42,7 +45,11 @@ impl Renderer for Jinja {
         let Settings {} = inputs.settings()?;
         let engine = Engine::new(tree, inputs);
         let mut problems = Problems::default();
-        for file in tree.glob("**/*.{yaml,yml}.j2")? {
+        let templates = tree.glob("**/*.{yaml,yml}.j2")?;
+        if templates.is_empty() {
+            return nothing_to_render(tree, inputs);
+        }
+        for file in templates {
             let partial = file.rsplit('/').next().is_some_and(|name| name.starts_with('_'));
             if !partial {
                 problems.take(resources(&file, &engine, out));
@@ -50,6 +57,19 @@ impl Renderer for Jinja {
         }
         problems.into_result()
     }
+}
+
+/// Without a template there is nothing to render, and files of YAML are those of somebody who expected that they
+/// are: an empty answer would even have what was there before removed.
+fn nothing_to_render(tree: &Tree, inputs: &Inputs) -> Result<(), Problems> {
+    let values = inputs.values_files()?;
+    let mut files = tree.glob("**/*.{yaml,yml}")?;
+    files.retain(|file| file != STACK && !values.contains(file));
+    let Some(first) = files.first() else { return Ok(()) };
+    let more = if files.len() > 1 { format!(" and {} more", files.len() - 1) } else { String::new() };
+    let message = format!("no file here is named *.yaml.j2 or *.yml.j2, and jinja renders no others: {first}{more}");
+    let hint = format!("name it {first}.j2, or take `renderer: jinja` out of stack.yaml");
+    Err(Problem::new(message).at(Place::file(first)).hint(hint).into())
 }
 
 fn resources(file: &str, engine: &Engine, out: &mut Output) -> Result<(), Problems> {

@@ -33,6 +33,19 @@ fn documents_come_from_templates() {
 }
 
 #[test]
+fn a_module_of_files_that_are_no_templates_says_what_is_rendered() {
+    let tree = Tree::new([("stack.yaml", "name: x"), ("a.yaml", "kind: a.b"), ("sub/b.yml", "kind: a.b")]);
+    let problem = only_problem(&tree);
+    assert!(problem.message.contains("*.yaml.j2") && problem.message.ends_with("a.yaml and 1 more"), "{problem:?}");
+    assert_eq!(problem.place, Some(Place::file("a.yaml")));
+    assert!(problem.hint.unwrap().starts_with("name it a.yaml.j2, or take `renderer: jinja` out"));
+    // What is there for other reasons is no mistake.
+    let tree = Tree::new([("stack.yaml", "name: x"), ("values.yaml", "a: 1"), ("motd.txt", "hi")])
+        .settings(json!({"$values": ["values.yaml"]}));
+    assert!(tree.render::<Jinja>().unwrap().is_empty());
+}
+
+#[test]
 fn only_what_is_used_is_asked_for() {
     let tree = Tree::new([
         (

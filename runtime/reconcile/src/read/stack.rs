@@ -14,6 +14,8 @@ use super::{nearest, yaml};
 
 /// The file that makes a directory a stack.
 pub const FILE: &str = "stack.yaml";
+/// The renderer of a stack that names none.
+pub const RENDERER: &str = "yaml";
 
 /// Where a stack begins to speak of itself.
 #[must_use]

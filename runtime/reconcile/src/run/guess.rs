@@ -76,6 +76,27 @@ pub(super) fn beside(tree: &dyn Tree, stack: &Stack, stacks: &[Stack]) -> Option
     Some(warning(message, first, hint))
 }
 
+/// Warns of files of resources in a stack's module that its renderer did not ask for; `asked` are those that it
+/// did ask for, from the source's root. Its hint is the caller's, who can ask the renderer.
+pub(super) fn passed_over(tree: &dyn Tree, stack: &Stack, asked: &BTreeSet<&str>) -> Option<Diagnostic> {
+    let module = stack.module();
+    let values = values_of(std::slice::from_ref(stack));
+    let files = tree.glob(&module, "**/*.{yaml,yml}").unwrap_or_default();
+    let found: Vec<String> = files
+        .iter()
+        .map(|file| if module.is_empty() { file.clone() } else { format!("{module}/{file}") })
+        .filter(|file| *file != stack.file() && !values.contains(file) && !asked.contains(file.as_str()))
+        .take(LOOKED_THROUGH.0)
+        .filter(|file| holds_resources(tree, file))
+        .collect();
+    let first = found.first()?;
+    let (these, them) = those(&found);
+    let renderer = &stack.decl.renderer;
+    let message =
+        format!("{these} resources, and renderer {renderer} of stack {} does not read {them}", stack.decl.name);
+    Some(warning(message, first, String::new()))
+}
+
 fn warning(message: String, file: &str, hint: String) -> Diagnostic {
     let said = Diagnostic::error(message, Some(Place::file(file))).hint(hint);
     Diagnostic { severity: Severity::Warning, ..said }

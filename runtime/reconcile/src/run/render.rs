@@ -17,6 +17,7 @@ use tidelock_model::port::{Declared, Fetched, Provider, RenderInputs, Rendered, 
 use tidelock_model::reads::{Question, answer};
 use tidelock_model::resource::Resource;
 
+use super::guess;
 use super::module::{self, Module};
 use crate::contents::{BlobSet, text_files};
 use crate::error::RunError;
@@ -109,7 +110,20 @@ pub(super) async fn lane(
     let read = secrets::read(runtime, selected, fetched, &mut resources, &mut blobs).await?;
     read.map_err(|problems| reject(problems, fetched))?;
     let taken = complete(&mut resources, &kinds, &mut blobs).map_err(|problems| reject(problems, fetched))?;
-    let (resources, warnings) = spelled(runtime, selected, resources, taken, &providers, fetched).await?;
+    let (resources, mut warnings) = spelled(runtime, selected, resources, taken, &providers, fetched).await?;
+
+    // The default takes all but what the stack itself leaves out.
+    if !runtime.looping && selected.stack.decl.renderer != stack::RENDERER {
+        let asked = rendered.reads.iter().filter_map(|read| match &read.question {
+            Question::File(path) => Some(path.as_str()),
+            _ => None,
+        });
+        let asked: BTreeSet<&str> = asked.collect();
+        if let Some(mut found) = guess::passed_over(tree, &selected.stack, &asked) {
+            found.hint = Some(format!("{}: {}", renderer.plugin().name, renderer.describe().await?.summary));
+            warnings.push(found);
+        }
+    }
 
     let mut plugins = vec![renderer.plugin().clone()];
     plugins.extend(providers.values().map(|provider| provider.plugin().clone()));
