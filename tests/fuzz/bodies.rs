@@ -246,7 +246,7 @@ impl Tree for Files {
         Ok(vec![])
     }
 
-    fn stacks(&self) -> Result<Vec<String>, SourceError> {
+    fn holding(&self, _: &str) -> Result<Vec<String>, SourceError> {
         Ok(vec![])
     }
 }

@@ -130,6 +130,21 @@ fn a_renderer_says_which_files_it_takes() {
 }
 
 #[test]
+fn a_stack_in_a_file_of_nearly_that_name_is_named() {
+    let site = site();
+    site.stack("well");
+    site.file("well", "b", "two\n");
+    site.repo().write("swarm/stack.yml", "services: {}\n").commit("Another stack, and a compose file");
+    let _ = site.tidelock(["apply", "--yes"]).run().ok();
+    site.repo().rename("web/stack.yaml", "web/stack.yml").commit("A slip");
+    let ran = site.tidelock(["plan"]).run().exit(4);
+    let ran = ran.says("web/stack.yml: a stack in a file of this name is not read: Tidelock reads stack.yaml");
+    // Nobody knows what it holds, so nothing of it is to go.
+    let _ = ran.says("git mv web/stack.yml web/stack.yaml").never_says("destroy").never_says("swarm");
+    let _ = site.tidelock(["plan", "web"]).run().exit(1).says("web/stack.yml").says("Tidelock reads stack.yaml");
+}
+
+#[test]
 fn a_renderer_and_a_kind_that_do_not_fit_are_shown_in_their_files() {
     let site = site();
     site.repo().write("web/stack.yaml", "name: web\ntargets: local\nrenderer: jinjaa\n").commit("A slip");

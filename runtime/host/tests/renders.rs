@@ -45,7 +45,7 @@ impl Tree for Files {
         let names = self.0.keys().filter_map(|path| path.strip_prefix(&format!("{dir}/")));
         Ok(names.filter(|name| glob.is_match(name)).map(str::to_owned).collect())
     }
-    fn stacks(&self) -> Result<Vec<String>, SourceError> {
+    fn holding(&self, _: &str) -> Result<Vec<String>, SourceError> {
         Ok(vec![])
     }
 }

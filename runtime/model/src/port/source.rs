@@ -101,12 +101,20 @@ pub trait Tree: Send + Sync {
     /// As [`Tree::entry`]; `invalid` for a pattern that cannot be read.
     fn glob(&self, dir: &str, pattern: &str) -> Result<Vec<String>, SourceError>;
 
-    /// Every directory that holds a `stack.yaml`, in byte order. Names that start with
-    /// a dot are passed over.
+    /// Every directory that holds a file of this name, in byte order. Names that start
+    /// with a dot are passed over.
     ///
     /// # Errors
     /// As [`Tree::entry`].
-    fn stacks(&self) -> Result<Vec<String>, SourceError>;
+    fn holding(&self, file: &str) -> Result<Vec<String>, SourceError>;
+
+    /// Every directory that holds a `stack.yaml`.
+    ///
+    /// # Errors
+    /// As [`Tree::entry`].
+    fn stacks(&self) -> Result<Vec<String>, SourceError> {
+        self.holding("stack.yaml")
+    }
 }
 
 /// What to take from a source.

@@ -16,6 +16,8 @@ use super::{nearest, yaml};
 pub const FILE: &str = "stack.yaml";
 /// The renderer of a stack that names none.
 pub const RENDERER: &str = "yaml";
+/// What is written for it by mistake.
+const MISNAMED: &str = "stack.yml";
 
 /// Where a stack begins to speak of itself.
 #[must_use]
@@ -131,10 +133,30 @@ pub fn all(tree: &dyn Tree) -> Result<(Vec<Stack>, Vec<Diagnostic>), SourceError
             Err(found) => problems.extend(found),
         }
     }
+    problems.extend(misnamed(tree)?);
     let (stacks, found) = needing(stacks, problems.is_empty());
     problems.extend(found);
     problems.iter_mut().for_each(|problem| with_snippet(problem, tree));
     Ok((stacks, problems))
+}
+
+/// Stacks in files that nobody reads. What other programs call so (a compose file) is none of them:
+/// a stack says its targets.
+fn misnamed(tree: &dyn Tree) -> Result<Vec<Diagnostic>, SourceError> {
+    let mut problems = Vec::new();
+    for dir in tree.holding(MISNAMED)? {
+        let path = |name: &str| if dir.is_empty() { name.to_owned() } else { format!("{dir}/{name}") };
+        let file = path(MISNAMED);
+        // What cannot be read here is told by whoever has to read it.
+        let Ok(Some(bytes)) = tree.read(&file) else { continue };
+        let text = String::from_utf8_lossy(&bytes);
+        if text.lines().any(|line| line.starts_with("targets:")) && tree.entry(&path(FILE))?.is_none() {
+            let message = format!("a stack in a file of this name is not read: Tidelock reads {FILE}");
+            let hint = format!("git mv {file} {}", path(FILE));
+            problems.push(Diagnostic::error(message, Some(Place::file(&file))).hint(hint));
+        }
+    }
+    Ok(problems)
 }
 
 /// Leaves out the stacks that need one that is not there, or that needs them in turn: their

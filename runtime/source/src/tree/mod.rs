@@ -425,16 +425,16 @@ impl<P: Place> Tree for Files<P> {
         Ok(files)
     }
 
-    fn stacks(&self) -> Result<Vec<String>, SourceError> {
-        let mut stacks = Vec::new();
+    fn holding(&self, file: &str) -> Result<Vec<String>, SourceError> {
+        let mut found = Vec::new();
         self.descend("", |path, directory| {
-            if directory.holds_file(STACK) {
-                stacks.push(path.to_owned());
+            if directory.holds_file(file) {
+                found.push(path.to_owned());
             }
             Ok(true)
         })?;
-        stacks.sort_unstable();
-        Ok(stacks)
+        found.sort_unstable();
+        Ok(found)
     }
 }
 

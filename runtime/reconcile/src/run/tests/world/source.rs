@@ -85,7 +85,7 @@ impl Tree for FakeTree {
         let glob = tidelock_model::grant::glob(pattern, true).unwrap();
         Ok(self.0.keys().filter(|path| glob.is_match(path)).cloned().collect())
     }
-    fn stacks(&self) -> Result<Vec<String>, SourceError> {
-        Ok(self.0.contains_key("stack.yaml").then(String::new).into_iter().collect())
+    fn holding(&self, file: &str) -> Result<Vec<String>, SourceError> {
+        Ok(self.0.contains_key(file).then(String::new).into_iter().collect())
     }
 }
