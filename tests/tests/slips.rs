@@ -206,7 +206,14 @@ fn what_is_not_allowed_comes_with_the_kinds_that_are_there() {
     let site = site();
     let config = site.world().read("tidelock.toml");
     site.world().write("tidelock.toml", config.replacen("targets = [\"local\"]", "targets = [\"locl\"]", 1));
-    let _ = site.tidelock(["plan"]).run().ok().says("is for locl").says("did you mean local?");
+    let ran = site.tidelock(["plan"]).run().exit(1).says("names the target locl").says("did you mean local?");
+    let _ = ran.says("tidelock.toml:5").never_says("Plan for no stack");
+    for more in
+        ["[[gate]]\ntargets = [\"locl\"]\napprovals = 1\n", "[[grants.jinja]]\ntargets = [\"local\", \"locl\"]\n"]
+    {
+        site.world().write("tidelock.toml", format!("{config}\n{more}"));
+        let _ = site.tidelock(["plan"]).run().exit(1).says("names the target locl").says("did you mean local?");
+    }
     site.world().write("tidelock.toml", config.replacen("targets = [\"local\"]", "targets = [\"else*\"]", 1));
     let _ = site.tidelock(["plan"]).run().ok().says("kinds = [\"server.file\"]").never_says("\"*\"");
     site.world().write("tidelock.toml", config.replace("server.*", "sever.*"));

@@ -8,6 +8,7 @@ mod find;
 mod gate;
 mod include;
 mod inside;
+mod named;
 mod own;
 mod paths;
 pub(crate) mod toml;
@@ -103,7 +104,9 @@ impl Loaded {
 /// Reads a config file and everything that it includes.
 pub(crate) fn load(file: &Path) -> Result<Loaded, CliError> {
     let file = std::path::absolute(file).map_err(|error| CliError::file("find", file, &error))?;
-    let (mut config, mut include_dirs, mut files) = (read(&file)?, vec![], vec![file.clone()]);
+    let first = text_of(&file)?;
+    let (mut config, mut include_dirs, mut files) = (parse(&file, &first)?, vec![], vec![file.clone()]);
+    let mut texts = vec![first];
     for pattern in std::mem::take(&mut config.include) {
         let (dir, found) = include::matching(&file, &pattern)?;
         include_dirs.push(dir);
@@ -115,14 +118,14 @@ pub(crate) fn load(file: &Path) -> Result<Loaded, CliError> {
             let part = parse_part(&further, &text)?;
             include::merge(&mut config, part, &further, &files[0])?;
             files.push(further);
+            texts.push(text);
         }
         config.include.push(pattern);
     }
+    for (file, text) in files.iter().zip(&texts) {
+        named::check(file, text, &config)?;
+    }
     Ok(Loaded { file, files, include_dirs, config })
-}
-
-fn read(file: &Path) -> Result<Config, CliError> {
-    parse(file, &text_of(file)?)
 }
 
 fn text_of(file: &Path) -> Result<String, CliError> {

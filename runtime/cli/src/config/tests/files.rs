@@ -57,6 +57,32 @@ fn includes_add_up() {
 }
 
 #[test]
+fn a_target_that_is_named_and_declared_nowhere_is_shown_in_its_file() {
+    let target = "[targets.local]\ntype = \"machine\"\n";
+    let allow = |targets: &str| {
+        format!(
+            "include = [\"more.d/*.toml\"]\n[sources.infra]\nurl = \"x\"\n[[sources.infra.allow]]\ntargets = {targets}\nkinds = []\n"
+        )
+    };
+    let told = |first: &str, more: &str| {
+        let dir = written(&[("tidelock.toml", first), ("more.d/a.toml", more)]);
+        load(&dir.path().join("tidelock.toml")).map_err(|error| error_text(&error, false))
+    };
+    // What another file declares is declared, and a pattern may mean nothing.
+    assert!(told(&allow("[\"local\", \"web-*\"]"), target).is_ok());
+    let error = told(&allow("[\"web-*\", \"lcoal\"]"), target).unwrap_err();
+    for says in ["names the target lcoal", "tidelock.toml:5:", "did you mean local?"] {
+        assert!(error.contains(says), "{error}");
+    }
+    for more in ["[grants.server]\ntargets = [\"lcoal\"]\n", "accept_new = [\"lcoal\"]\n"] {
+        let error = told("include = [\"more.d/*.toml\"]\n", &format!("{more}{target}")).unwrap_err();
+        assert!(error.contains("more.d/a.toml:") && error.contains("did you mean local?"), "{error}");
+    }
+    let error = told("include = [\"more.d/*.toml\"]\n", "[[grants.server]]\ntargets = [\"web\"]\n").unwrap_err();
+    assert!(error.contains("declare it: [targets.web], with a type"), "{error}");
+}
+
+#[test]
 fn a_pattern_needs_a_directory_of_its_own() {
     assert_snapshot!(complaint("include = [\"more.toml\", \"*.toml\"]\n"), @r#"
     error: include "*.toml" does not lie in a directory of its own below this file's: whatever is written beside this file could become config
