@@ -22,6 +22,32 @@ fn a_target_that_nobody_declared_is_an_error_with_its_place() {
     let _ = site.tidelock(["plan", "well", "--target", "local"]).run().ok().never_says("locl");
 }
 
+/// A lane as `status` has it.
+fn lane(site: &Site, stack: &str) -> Option<serde_json::Value> {
+    let status = site.tidelock(["status", "--output", "json"]).run().ok().json();
+    status["lanes"].as_array().unwrap().iter().find(|lane| lane["stack"] == stack).cloned()
+}
+
+#[test]
+fn a_stack_whose_target_is_mistyped_is_no_orphan() {
+    let site = site();
+    site.stack("well");
+    site.file("well", "b", "two\n");
+    site.repo().commit("Two stacks");
+    site.apply();
+    site.repo().edit("web/stack.yaml", "targets: local", "targets: [lcoal]").commit("A slip");
+    let ran = site.tidelock(["plan"]).run().exit(4);
+    let _ = ran.says("stack web is for lcoal").says("did you mean local?").never_says("destroy").never_says("orphaned");
+    let web = lane(&site, "web").unwrap();
+    assert_eq!(web["status"], "failed", "{web:#}");
+    let why = web["why"].as_str().unwrap();
+    assert!(why.contains("web/stack.yaml") && why.contains("lcoal (did you mean local?)"), "{why}");
+    let _ = site.tidelock(["destroy", "--orphaned", "--yes"]).run().exit(64).says("no lane is orphaned");
+    site.repo().edit("web/stack.yaml", "[lcoal]", "[local]").commit("Mended");
+    site.apply();
+    assert_eq!(lane(&site, "web").unwrap()["status"], "converged");
+}
+
 #[test]
 fn names_that_are_wrong_together_are_shown_at_their_lines_and_once() {
     let site = site();

@@ -182,7 +182,7 @@ pub fn lanes(
 }
 
 /// The targets that a stack names in full and the config does not declare, each as an error.
-fn undeclared(config: &Config, stack: &Stack) -> Vec<Diagnostic> {
+pub(crate) fn undeclared(config: &Config, stack: &Stack) -> Vec<Diagnostic> {
     let names = match &stack.decl.targets {
         Selector::One(name) => std::slice::from_ref(name),
         Selector::Names(names) => names.as_slice(),

@@ -8,6 +8,7 @@ use tidelock_model::run::Status;
 use super::source::Lanes;
 use crate::error::RunError;
 use crate::runtime::Runtime;
+use crate::select;
 
 /// Notes which lanes there are no more: their stack left Git, or the operator's config their
 /// target, or the stack does not go there any longer. Their resources stay until somebody says so.
@@ -21,23 +22,36 @@ pub(super) fn orphaned(runtime: &Runtime, fetched: &Fetched, lanes: &Lanes) -> R
             unread(runtime, fetched, lanes, record)?;
             continue;
         }
-        let why = if record.status == Status::Orphaned {
-            None
-        } else if !runtime.config.sources.contains_key(&lane.source) {
-            Some(format!("the config declares no source {} any more", lane.source))
+        let why = if !runtime.config.sources.contains_key(&lane.source) {
+            Gone::Left(format!("the config declares no source {} any more", lane.source))
         } else if lane.source == *source && known {
             gone(runtime, fetched, lanes, lane)?
         } else {
-            None
+            Gone::No
         };
-        if let Some(why) = why {
-            record.status = Status::Orphaned;
-            record.why = Some(format!("{why}; its resources stay"));
-            record.since = Some(runtime.clock.now());
-            runtime.store.put_lane(&record)?;
+        match why {
+            _ if record.status == Status::Orphaned => {}
+            Gone::Left(why) => {
+                record.status = Status::Orphaned;
+                record.why = Some(format!("{why}; its resources stay"));
+                record.since = Some(runtime.clock.now());
+                runtime.store.put_lane(&record)?;
+            }
+            Gone::Unclear(why) => failed(runtime, record, why)?,
+            Gone::No => {}
         }
     }
     Ok(())
+}
+
+/// Whether a lane is one no more, as far as can be told.
+enum Gone {
+    /// It is there.
+    No,
+    /// It is not, for this reason.
+    Left(String),
+    /// What would tell is wrong itself.
+    Unclear(String),
 }
 
 /// What a person may do about what a lane owns that is none any more.
@@ -73,14 +87,18 @@ pub(super) fn left(runtime: &Runtime, source: &Name) -> Result<Vec<Diagnostic>, 
 
 /// Notes that a lane's stack may have left, or be among those that cannot be read: nobody looks
 /// at the lane meanwhile, so it must not read as it did before.
-fn unread(runtime: &Runtime, fetched: &Fetched, lanes: &Lanes, mut record: LaneRecord) -> Result<(), RunError> {
+fn unread(runtime: &Runtime, fetched: &Fetched, lanes: &Lanes, record: LaneRecord) -> Result<(), RunError> {
     let why = format!(
         "no stack {} can be read at {}, and these cannot: {}",
         record.lane.stack,
         fetched.revision.short(),
         lanes.unread.join(", ")
     );
-    if record.status == Status::Orphaned || record.why.as_ref() == Some(&why) {
+    if record.status == Status::Orphaned { Ok(()) } else { failed(runtime, record, why) }
+}
+
+fn failed(runtime: &Runtime, mut record: LaneRecord, why: String) -> Result<(), RunError> {
+    if record.why.as_ref() == Some(&why) {
         return Ok(());
     }
     if record.status != Status::Failed {
@@ -92,15 +110,30 @@ fn unread(runtime: &Runtime, fetched: &Fetched, lanes: &Lanes, mut record: LaneR
 }
 
 /// Why a lane is none any more.
-fn gone(runtime: &Runtime, fetched: &Fetched, lanes: &Lanes, lane: &Lane) -> Result<Option<String>, RunError> {
+fn gone(runtime: &Runtime, fetched: &Fetched, lanes: &Lanes, lane: &Lane) -> Result<Gone, RunError> {
     let at = fetched.revision.short();
     let Some(stack) = lanes.stacks.iter().find(|stack| stack.decl.name == lane.stack) else {
-        return Ok(Some(format!("the stack left Git at {at}")));
+        return Ok(Gone::Left(format!("the stack left Git at {at}")));
     };
     if !runtime.config.targets.contains_key(&lane.target) {
-        return Ok(Some("the config declares its target no more".to_owned()));
+        return Ok(Gone::Left("the config declares its target no more".to_owned()));
     }
     let revision = &lanes.pins.files(&lane.stack, fetched).revision.id;
-    let there = runtime.siblings.of(&runtime.config, &lane.source, stack, revision)?;
-    Ok((!there.contains(lane)).then(|| format!("the stack does not go to {} any more, as of {at}", lane.target)))
+    if runtime.siblings.of(&runtime.config, &lane.source, stack, revision)?.contains(lane) {
+        return Ok(Gone::No);
+    }
+    // Where a name is mistyped it may be this target's: nothing is to be removed for a slip.
+    if let Some(stranger) = select::undeclared(&runtime.config, stack).into_iter().next() {
+        let Diagnostic { message, hint, .. } = stranger;
+        let hint = hint.map(|hint| format!(" ({hint})")).unwrap_or_default();
+        let file = stack.file();
+        return Ok(Gone::Unclear(format!("{file}: {message}{hint}; the stack names {} no more", lane.target)));
+    }
+    let decl = runtime.config.targets.get(&lane.target);
+    if decl.is_some_and(|decl| select::selects(&stack.decl.targets, &lane.target, decl)) {
+        let rules =
+            format!("no rule of [[sources.{}.allow]] is for the stack on {} any more", lane.source, lane.target);
+        return Ok(Gone::Left(rules));
+    }
+    Ok(Gone::Left(format!("the stack does not go to {} any more, as of {at}", lane.target)))
 }
