@@ -49,6 +49,22 @@ fn a_stack_whose_target_is_mistyped_is_no_orphan() {
 }
 
 #[test]
+fn a_stack_that_owned_nothing_leaves_nothing_behind() {
+    let site = site();
+    site.apply();
+    site.stack("bad");
+    site.repo().write("bad/x.yaml", "kind: server.file\nname: x\nspec: { path: /opt/x, content: x }\n");
+    site.repo().commit("Not granted");
+    let _ = site.tidelock(["apply", "--yes"]).run();
+    assert!(lane(&site, "bad").is_some());
+    site.repo().git(["rm", "-q", "-r", "bad"]);
+    site.repo().commit("Gone again");
+    let _ = site.tidelock(["plan"]).run().ok().never_says("bad");
+    assert_eq!(lane(&site, "bad"), None);
+    assert_eq!(lane(&site, "web").unwrap()["status"], "converged");
+}
+
+#[test]
 fn names_that_are_wrong_together_are_shown_at_their_lines_and_once() {
     let site = site();
     site.stack("zeta");

@@ -1,6 +1,7 @@
 //! Lanes that there are no more, and lanes that nobody can read.
 
 use tidelock_model::error::{Diagnostic, Severity};
+use tidelock_model::hold::Scope;
 use tidelock_model::name::{Lane, Name};
 use tidelock_model::port::{Fetched, LaneRecord};
 use tidelock_model::run::Status;
@@ -30,6 +31,7 @@ pub(super) fn orphaned(runtime: &Runtime, fetched: &Fetched, lanes: &Lanes) -> R
             Gone::No
         };
         match why {
+            Gone::Left(_) if owns_nothing(runtime, lane)? => runtime.store.drop_lane(lane)?,
             _ if record.status == Status::Orphaned => {}
             Gone::Left(why) => {
                 record.status = Status::Orphaned;
@@ -52,6 +54,16 @@ enum Gone {
     Left(String),
     /// What would tell is wrong itself.
     Unclear(String),
+}
+
+/// Whether nothing of a lane is left that a person could decide about: it owns nothing, and nothing that
+/// was begun there is open.
+fn owns_nothing(runtime: &Runtime, lane: &Lane) -> Result<bool, RunError> {
+    let store = &runtime.store;
+    Ok(store.identities(lane)?.is_empty()
+        && store.open_intents(lane)?.is_empty()
+        && store.due_triggers(lane)?.is_empty()
+        && crate::confirm::unconfirmed(runtime, &Scope::of(lane)).is_ok_and(|open| open.is_empty()))
 }
 
 /// What a person may do about what a lane owns that is none any more.
