@@ -65,6 +65,20 @@ fn a_stack_that_owned_nothing_leaves_nothing_behind() {
 }
 
 #[test]
+fn an_apply_that_cannot_be_whole_says_what_is_missing() {
+    let site = site();
+    site.apply();
+    site.stack("bad");
+    site.repo().write("bad/x.yaml", "kind: server.file\nname: x\nspec: { path: /srv/x, contents: x }\n");
+    site.file("web", "b", "two\n");
+    site.repo().commit("One is wrong");
+    let ran = site.tidelock(["apply", "--yes"]).run().exit(4);
+    let _ = ran.says("1 done").says("bad/x.yaml:").says("has to be mended first").never_says("Next:");
+    let ran = site.tidelock(["apply", "--yes"]).run().exit(4);
+    let _ = ran.says("Nothing was changed: bad/x.yaml:").says("has to be mended first").never_says("Next:");
+}
+
+#[test]
 fn names_that_are_wrong_together_are_shown_at_their_lines_and_once() {
     let site = site();
     site.stack("zeta");

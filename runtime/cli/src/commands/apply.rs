@@ -337,11 +337,19 @@ fn report(context: &Context, args: &Args, applied: &Applied, was_shown: bool) ->
         counts.done, counts.failed, counts.skipped, counts.unknown
     );
     let again = || args.again(context);
+    let missing = missing(applied);
     text.push_str(&match applied.end {
         RunEnd::Done => format!("{}: {} done.\n", paint.good("Done"), count(counts.done, "change")),
         RunEnd::Nothing if applied.overtaken.is_empty() => return Ok(()),
         RunEnd::Nothing => format!("{}: nothing was left to do.\n", paint.good("Done")),
-        RunEnd::Partly => format!("{}: {numbers}.\nNext: {}\n", paint.warn("Partly applied"), again()),
+        // The same again would come to the same.
+        RunEnd::Partly if counts == RunCounts::default() && missing.is_some() => {
+            format!("{}: {}.\n", paint.warn("Nothing was changed"), missing.as_deref().unwrap_or_default())
+        }
+        RunEnd::Partly => match &missing {
+            Some(missing) => format!("{}: {numbers}; {missing}.\n", paint.warn("Partly applied")),
+            None => format!("{}: {numbers}.\nNext: {}\n", paint.warn("Partly applied"), again()),
+        },
         RunEnd::Interrupted => format!("{}: {numbers}.\nNext: {}\n", paint.warn("Ended early"), again()),
         RunEnd::Failed => format!("{}: {numbers}.\nNext: {}\n", paint.bad("Failed"), context.command(&["status"])),
         RunEnd::Waiting | RunEnd::Refused if counts.done > 0 => {
@@ -351,9 +359,36 @@ fn report(context: &Context, args: &Args, applied: &Applied, was_shown: bool) ->
     });
     // After a failure the rest of a rollout waits too, and says for what.
     if applied.end == RunEnd::Waiting || !applied.waits.is_empty() && applied.end.is_bad() {
-        text.push_str(&waiting(applied, counts.done > 0, &again()));
+        let next = Some(again()).filter(|_| !args.yes);
+        text.push_str(&waiting(applied, counts.done > 0, next.as_deref()));
     }
     out.text(&text)
+}
+
+/// What has to be mended before the rest can be applied, where saying yes again would not help.
+fn missing(applied: &Applied) -> Option<String> {
+    // What failed on a target may work the next time.
+    if !applied.failures.is_empty() || !applied.cut_short.is_empty() || !applied.mismatches.is_empty() {
+        return None;
+    }
+    if let Some(first) = applied.plan.errors.first() {
+        let more = match applied.plan.errors.len() {
+            1 => String::new(),
+            number => format!(" and {} more", number - 1),
+        };
+        return Some(match &first.place {
+            Some(place) => format!(
+                "{}{more} could not be planned, which has to be mended first: see the errors above",
+                one_line(&place.to_string())
+            ),
+            None => "not everything could be planned, which has to be mended first: see the errors above".to_owned(),
+        });
+    }
+    match applied.deferred.len() {
+        0 => None,
+        1 => Some("1 change is not known yet, for the reason above".to_owned()),
+        number => Some(format!("{number} changes are not known yet, for the reasons above")),
+    }
 }
 
 fn hinted(hint: Option<&str>) -> String {
@@ -361,7 +396,8 @@ fn hinted(hint: Option<&str>) -> String {
     lines.map(|lines| format!("  hint: {lines}\n")).unwrap_or_default()
 }
 
-fn waiting(applied: &Applied, partly: bool, again: &str) -> String {
+/// What the rest waits for. `next` is what says the yes, where that was not given already.
+fn waiting(applied: &Applied, partly: bool, next: Option<&str>) -> String {
     let what = if partly { "The rest was not changed" } else { "Nothing was changed" };
     // Whose turn it is not yet is told where the one before does not wait for something itself.
     let waits = |lane: &Lane| applied.waits.iter().any(|(of, _)| of == lane);
@@ -383,8 +419,8 @@ fn waiting(applied: &Applied, partly: bool, again: &str) -> String {
             text.push_str(&format!("    hint: {}\n", one_line(hint)));
         }
     }
-    if all_for_a_yes {
-        text.push_str(&format!("Next: {again}\n"));
+    if let Some(next) = next.filter(|_| all_for_a_yes) {
+        text.push_str(&format!("Next: {next}\n"));
     }
     text
 }
