@@ -33,7 +33,7 @@ fn the_first_failure_stops_the_rest_and_a_commit_mends_it() {
     change(&site, "two\n");
     let stopped = site.tidelock(["apply", "--yes"]).run().exit(4);
     let _ = stopped
-        .says("t3 and 5 more: the rollout stopped: web@t2 failed: server.file/a: could not be looked at")
+        .says("6 lanes of web: the rollout stopped: web@t2 failed: server.file/a: could not be looked at")
         .says("`tidelock suspend --target t2` leaves that target out");
     assert_eq!(with(&site, "two\n"), ["t1"]);
 
@@ -121,7 +121,7 @@ fn a_stack_goes_after_what_it_needs_and_one_that_needs_itself_is_named() {
     // What db needs is not there: the rest is not begun either, on no target.
     std::fs::remove_dir_all(site.world().path("t1/srv")).unwrap();
     let waits = site.tidelock(["apply", "--yes"]).run();
-    let _ = waits.says("and 7 more: it needs db, and db@t1 failed: server.file/b: cannot write /srv/b");
+    let _ = waits.says("8 lanes of web: it needs db, and db@t1 failed: server.file/b: cannot write /srv/b");
     assert_eq!(with(&site, "one\n"), Vec::<String>::new());
     std::fs::create_dir(site.world().path("t1/srv")).unwrap();
     site.tidelock(["apply", "--yes"]).run().ok();

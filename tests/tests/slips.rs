@@ -98,6 +98,22 @@ fn names_that_are_wrong_together_are_shown_at_their_lines_and_once() {
 }
 
 #[test]
+fn a_run_says_at_its_end_what_is_still_waited_for() {
+    let site = Site::new();
+    for stack in ["stage", "prod"] {
+        site.stack(stack);
+        site.file(stack, stack, "one\n");
+    }
+    site.repo().edit("prod/stack.yaml", "targets:", "needs: [stage]\ntargets:").commit("Stage first");
+    let config = site.world().read("tidelock.toml");
+    site.world().write("tidelock.toml", config + "\n[[gate]]\nstacks = \"prod\"\napprovals = 1\n");
+    let ran = site.tidelock(["apply", "--yes"]).run().exit(5);
+    let story = ran.story();
+    let (_, end) = story.split_once("Done: 1 change").expect("stage was done");
+    assert!(end.contains("asks for the approval of 1 person") && !end.contains("it needs stage"), "{story}");
+}
+
+#[test]
 fn a_pattern_that_means_no_target_is_a_warning_with_a_whole_sentence() {
     let site = site();
     site.repo().edit("web/stack.yaml", "targets: local", "targets: 'db-*'").commit("For others");

@@ -1,5 +1,6 @@
 //! `tidelock apply`: does what the plan says, once someone said yes.
 
+use std::collections::BTreeSet;
 use std::io::{BufRead, IsTerminal, Read as _, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -404,17 +405,23 @@ fn waiting(applied: &Applied, partly: bool, next: Option<&str>) -> String {
     let own = || applied.waits.iter().filter(|(_, wait)| !wait.on.as_ref().is_some_and(waits));
     let all_for_a_yes = own().all(|(_, wait)| wait.approvable);
     let mut text = format!("{what}: {}.\n", if all_for_a_yes { "this waits for a yes" } else { "this waits" });
-    let mut told: Vec<(&Wait, Vec<&Lane>)> = Vec::new();
+    // A sentence that names its lane is the same of another that names its own, and needs no other name before it.
+    let unnamed = |lane: &Lane, wait: &Wait| wait.message.replace(&lane.to_string(), "\0");
+    let mut told: Vec<(&Wait, String, Vec<&Lane>)> = Vec::new();
     for (lane, wait) in own() {
-        match told.iter_mut().find(|(known, _)| known.code == wait.code && known.message == wait.message) {
-            Some((_, lanes)) => lanes.push(lane),
-            None => told.push((wait, vec![lane])),
+        let said = unnamed(lane, wait);
+        match told.iter_mut().find(|(known, as_said, _)| known.code == wait.code && *as_said == said) {
+            Some((_, _, lanes)) => lanes.push(lane),
+            None => told.push((wait, said, vec![lane])),
         }
     }
-    for (wait, lanes) in told {
-        let more = if lanes.len() > 1 { format!(" and {} more", lanes.len() - 1) } else { String::new() };
-        let first = lanes.first().map(ToString::to_string).unwrap_or_default();
-        text.push_str(&format!("  {first}{more}: {}\n", one_line(&wait.message)));
+    for (wait, said, lanes) in told {
+        let message = one_line(&wait.message);
+        text.push_str(&match lanes.len() - 1 {
+            _ if !said.contains('\0') => format!("  {}: {message}\n", these(&lanes)),
+            0 => format!("  {message}\n"),
+            more => format!("  {message} (and {})\n", count(more, "more lane")),
+        });
         if let (false, Some(hint)) = (wait.approvable, &wait.hint) {
             text.push_str(&format!("    hint: {}\n", one_line(hint)));
         }
@@ -423,4 +430,19 @@ fn waiting(applied: &Applied, partly: bool, next: Option<&str>) -> String {
         text.push_str(&format!("Next: {next}\n"));
     }
     text
+}
+
+/// Stacks that are named where lanes of several wait for the same.
+const NAMED: usize = 4;
+
+/// Lanes in few words: the one, or how many of which stacks.
+fn these(lanes: &[&Lane]) -> String {
+    if let [one] = lanes {
+        return one.to_string();
+    }
+    let stacks: BTreeSet<&str> = lanes.iter().map(|lane| lane.stack.as_str()).collect();
+    let more = stacks.len().saturating_sub(NAMED);
+    let named = stacks.iter().take(NAMED).copied().collect::<Vec<_>>().join(", ");
+    let more = if more > 0 { format!(" and {}", count(more, "more stack")) } else { String::new() };
+    format!("{} of {named}{more}", count(lanes.len(), "lane"))
 }

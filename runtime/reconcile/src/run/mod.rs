@@ -174,6 +174,7 @@ pub async fn apply(
             }
             (behind, overtaken) = (left, again);
         }
+        rollout::told_anew(runtime, selection, &fetched, &mut applied).await?;
     }
     Ok(applied)
 }

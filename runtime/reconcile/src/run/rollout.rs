@@ -7,7 +7,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use tidelock_model::hold::{Hold, HoldKind};
 use tidelock_model::name::{Lane, Name};
-use tidelock_model::plan::{Action, Cause, Plan};
+use tidelock_model::plan::{Action, Cause, Plan, Wait};
 use tidelock_model::port::{Fetched, LaneStanding};
 use tidelock_model::run::Status;
 use tidelock_model::stack::Stack;
@@ -17,7 +17,7 @@ use tidelock_plan::rollout::{self, Standing};
 use super::Applied;
 use crate::error::RunError;
 use crate::pins::Pins;
-use crate::runtime::Runtime;
+use crate::runtime::{Runtime, Selection};
 
 /// Tells the gate what each lane that would change more than drift waits for, and the plan
 /// which batch it goes with.
@@ -61,6 +61,37 @@ pub(super) fn put(
         }
         policy.lanes.entry(lane.clone()).or_default().behind = waits;
     }
+    Ok(())
+}
+
+/// Says at the end of a run what its lanes still wait for others to do: what they waited for when they were
+/// planned may have been done in it since. A lane that waits for nothing else keeps what it had.
+pub(super) async fn told_anew(
+    runtime: &Runtime,
+    selection: &Selection,
+    fetched: &Fetched,
+    applied: &mut Applied,
+) -> Result<(), RunError> {
+    let done = applied.runs.iter().any(|run| run.counts.done > 0);
+    if !done || applied.waits.iter().all(|(_, wait)| wait.on.is_none()) {
+        return Ok(());
+    }
+    let lanes = super::source::lanes(runtime, selection, fetched).await?;
+    let (mut plan, mut policy) = (applied.plan.clone(), Policy::default());
+    put(runtime, fetched, &lanes.stacks, &lanes.pins, &mut plan, &mut policy)?;
+    let held: BTreeSet<Lane> =
+        applied.waits.iter().filter(|(_, wait)| wait.on.is_none()).map(|(lane, _)| lane.clone()).collect();
+    let mut waits = Vec::new();
+    for (lane, wait) in std::mem::take(&mut applied.waits) {
+        let now = policy.lanes.get(&lane).map_or(&[][..], |rules| rules.behind.as_slice());
+        let same = |one: &&Wait| one.code == wait.code;
+        match (&wait.on, now.iter().find(same)) {
+            (Some(_), Some(now)) => waits.push((lane, now.clone())),
+            (Some(_), None) if held.contains(&lane) => {}
+            _ => waits.push((lane, wait)),
+        }
+    }
+    applied.waits = waits;
     Ok(())
 }
 
