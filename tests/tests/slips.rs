@@ -98,6 +98,18 @@ fn names_that_are_wrong_together_are_shown_at_their_lines_and_once() {
 }
 
 #[test]
+fn what_is_only_put_on_record_is_not_said_to_be_done() {
+    let site = Site::new();
+    site.stack("web");
+    site.repo()
+        .write("web/run.yaml", "kind: server.command\nname: never\nspec: { argv: [/bin/true] }\n")
+        .commit("A command that nothing asks for");
+    let _ = site.tidelock(["plan"]).run().ok().says("nothing notifies it").says("Nothing is done to a target");
+    let ran = site.tidelock(["apply", "--yes"]).run().ok();
+    let _ = ran.says("1 change put on record").never_says("1 change done");
+}
+
+#[test]
 fn a_run_says_at_its_end_what_is_still_waited_for() {
     let site = Site::new();
     for stack in ["stage", "prod"] {

@@ -55,7 +55,7 @@ pub(crate) fn plan(index: &Index<'_>, resource: &DesiredResource, spoken: Option
         return out;
     }
     match index.input.observed.get(&resource.identity) {
-        Some(Observation::Present { .. }) => present(index, resource, kept, spoken, &mut out),
+        Some(Observation::Present { .. }) => present(index, resource, kept, spoken, keep, &mut out),
         Some(Observation::Absent { .. }) => absent(index, resource, kept, &mut out.item),
         Some(Observation::Waits { on, why }) => item.defer(format!("waits for {on}: {why}")),
         Some(Observation::Failed { fault }) => {
@@ -120,6 +120,7 @@ fn present(
     resource: &DesiredResource,
     kept: Option<&InventoryEntry>,
     spoken: Option<&Spoken>,
+    notified: bool,
     out: &mut Outcome,
 ) {
     let Some(Observation::Present { observed, unknown, handle, readiness, probes, .. }) =
@@ -152,7 +153,12 @@ fn present(
     match (kept, differs) {
         (None, false) => {
             item.action = Action::Adopt;
-            item.reason = Some("it is there and equal".to_owned());
+            let runs = info.is_some_and(|info| !info.triggers.is_empty());
+            item.reason = Some(match (runs, notified) {
+                (false, _) => "it is there and equal".to_owned(),
+                (true, true) => "it is not to run by itself now; it runs when it is notified".to_owned(),
+                (true, false) => "it is not to run by itself now, and nothing notifies it".to_owned(),
+            });
         }
         (None, true) => {
             item.ask_for(Action::TakeOver);

@@ -11,7 +11,7 @@ use serde_json::json;
 use tidelock_model::digest::Digest;
 use tidelock_model::hold::Scope;
 use tidelock_model::name::{Lane, Name};
-use tidelock_model::plan::{FORMAT, Plan, Wait};
+use tidelock_model::plan::{Action, FORMAT, Plan, Wait};
 use tidelock_model::run::{RunCounts, RunEnd};
 use tidelock_model::stack::confirm_ms;
 use tidelock_reconcile::{Applied, Approver, Caller, Leaving, Selection, Yes};
@@ -340,7 +340,14 @@ fn report(context: &Context, args: &Args, applied: &Applied, was_shown: bool) ->
     let again = || args.again(context);
     let missing = missing(applied);
     text.push_str(&match applied.end {
-        RunEnd::Done => format!("{}: {} done.\n", paint.good("Done"), count(counts.done, "change")),
+        RunEnd::Done if performed(applied) => {
+            format!("{}: {} done.\n", paint.good("Done"), count(counts.done, "change"))
+        }
+        RunEnd::Done => format!(
+            "{}: {} put on record, and nothing on a target was to be changed.\n",
+            paint.good("Done"),
+            count(counts.done, "change")
+        ),
         RunEnd::Nothing if applied.overtaken.is_empty() => return Ok(()),
         RunEnd::Nothing => format!("{}: nothing was left to do.\n", paint.good("Done")),
         // The same again would come to the same.
@@ -364,6 +371,16 @@ fn report(context: &Context, args: &Args, applied: &Applied, was_shown: bool) ->
         text.push_str(&waiting(applied, counts.done > 0, next.as_deref()));
     }
     out.text(&text)
+}
+
+/// Whether anything was to be done to a target, in whichever pass: what is only put on record has no effect there.
+fn performed(applied: &Applied) -> bool {
+    let plan = &applied.plan;
+    let mut lanes: BTreeSet<Lane> =
+        plan.groups.iter().filter(|group| !group.effects.is_empty()).map(|group| group.lane.clone()).collect();
+    let deferred = plan.changes.iter().filter(|change| change.action == Action::Deferred);
+    lanes.extend(deferred.map(|change| change.address.lane()));
+    applied.runs.iter().any(|run| run.counts.done > 0 && lanes.contains(&run.lane))
 }
 
 /// What has to be mended before the rest can be applied, where saying yes again would not help.

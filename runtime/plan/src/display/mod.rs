@@ -363,6 +363,9 @@ fn conclusion(plan: &Plan, style: &Style) -> String {
     } else {
         format!("{} {}; {unchanged} unchanged.\n", style.paint(Ink::Bold, "Plan:"), counted.join(", "))
     };
+    if !counted.is_empty() && plan.summary.effects == 0 && plan.complete {
+        out.push_str("Nothing is done to a target: what is there is put on record, or taken from it.\n");
+    }
     for target in in_pieces(plan) {
         out.push_str(&format!(
             "Statements on {target} are performed one by one: what was done before one fails stays, and the next pass goes \
