@@ -110,6 +110,24 @@ fn what_is_only_put_on_record_is_not_said_to_be_done() {
 }
 
 #[test]
+fn a_directory_that_is_not_there_is_told_before_the_apply() {
+    let site = Site::new();
+    site.stack("web");
+    let file = |more: &str| format!("kind: server.file\nname: x\nspec: {{ path: /srv/deep/x, content: x{more} }}\n");
+    site.repo().write("web/x.yaml", file("")).commit("Too deep");
+    let ran = site.tidelock(["plan"]).run().ok();
+    let _ = ran.says("web/x.yaml:1").says("the directory /srv/deep is not there, and nothing of this plan makes it");
+    site.repo().write("web/x.yaml", file(", parents: true")).commit("Made with it");
+    let _ = site.tidelock(["plan"]).run().ok().never_says("is not there, and nothing");
+    site.repo()
+        .write("web/x.yaml", file(""))
+        .write("web/deep.yaml", "kind: server.directory\nname: deep\nspec: { path: /srv/deep }\n")
+        .commit("Made before it");
+    let _ = site.tidelock(["plan"]).run().ok().never_says("is not there, and nothing");
+    site.apply();
+}
+
+#[test]
 fn a_run_says_at_its_end_what_is_still_waited_for() {
     let site = Site::new();
     for stack in ["stage", "prod"] {

@@ -138,6 +138,15 @@ pub trait Target: Send + Sync {
     /// The target or a content cannot be read.
     async fn preview(&self, effect: &Effect, blobs: &dyn Blobs) -> Result<Preview, Fault>;
 
+    /// The directories that are not there and that these effects write into without making them, each with the
+    /// effect's place. Reads only.
+    ///
+    /// # Errors
+    /// The target cannot be read.
+    async fn without_folder(&self, _effects: &[Effect]) -> Result<Vec<(usize, String)>, Fault> {
+        Ok(vec![])
+    }
+
     /// Whether what is there rests on these values of secrets, asked by what a provider's looks
     /// gave to compare with: one answer for each, in order; `None` where the target knows no such
     /// comparison. All of a lane are asked at once, so that their number costs no questions. Reads

@@ -5,6 +5,7 @@ mod base;
 mod check;
 mod destroy;
 mod ended;
+mod folders;
 mod gate;
 mod guess;
 mod leases;
@@ -108,7 +109,8 @@ pub async fn plan(runtime: &Runtime, selection: &Selection, options: &PlanOption
     let fetched = source::fetch(runtime, selection).await?;
     let lanes = source::lanes(runtime, selection, &fetched).await?;
     let pass = plan::pass(runtime, &fetched, lanes).await?;
-    let pass = if options.previews { plan::with_previews(runtime, pass).await? } else { pass };
+    let mut pass = if options.previews { plan::with_previews(runtime, pass).await? } else { pass };
+    folders::told(runtime, &mut pass.plan).await?;
     let mut told = pass.plan.clone();
     gate::said(runtime, &mut told)?;
     record::planned(runtime, &pass, &told)?;
@@ -219,7 +221,10 @@ async fn pass(
     };
     let lanes = left_behind(runtime, fetched, &leases, lanes).await?;
     let pass = plan::pass(runtime, fetched, lanes).await?;
-    let pass = plan::with_previews(runtime, pass).await?;
+    let mut pass = plan::with_previews(runtime, pass).await?;
+    if !runtime.looping {
+        folders::told(runtime, &mut pass.plan).await?;
+    }
     given.covers(&pass.plan)?;
     if let Some(saved) = saved {
         gate::same_as_saved(saved, &pass.plan)?;

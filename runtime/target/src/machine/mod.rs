@@ -247,6 +247,11 @@ impl Target for Machine {
         blocking(move || preview::preview(&machine, &effect, content.as_deref())).await?
     }
 
+    async fn without_folder(&self, effects: &[Effect]) -> Result<Vec<(usize, String)>, Fault> {
+        let (machine, effects) = (self.clone(), effects.to_vec());
+        blocking(move || preview::without_folder(&machine, &effects)).await?
+    }
+
     async fn matches(&self, asked: &[(&SecretProbe, &SecretValue)]) -> Vec<Result<Option<bool>, Fault>> {
         let network = self.network.clone();
         let asked: Vec<_> = asked.iter().map(|(probe, value)| ((*probe).clone(), (*value).clone())).collect();

@@ -117,6 +117,33 @@ pub(super) fn preview(machine: &Machine, effect: &Effect, content: Option<&[u8]>
     Ok(fit(&lines))
 }
 
+/// The directories that are not there and that effects write into without making them. One that cannot be
+/// looked at is left to whoever writes.
+pub(super) fn without_folder(machine: &Machine, effects: &[Effect]) -> Result<Vec<(usize, String)>, Fault> {
+    let mut looker = Looker::new(machine)?;
+    let mut missing = Vec::new();
+    for (at, effect) in effects.iter().enumerate() {
+        let path = match &effect.body {
+            EffectBody::PutFile { path, parents: false, .. }
+            | EffectBody::MakeDirectory { path, parents: false, .. }
+            | EffectBody::Link { path, .. } => path,
+            EffectBody::PutFile { .. }
+            | EffectBody::MakeDirectory { .. }
+            | EffectBody::SetAttributes { .. }
+            | EffectBody::Remove { .. }
+            | EffectBody::Exec { .. }
+            | EffectBody::Sql(_)
+            | EffectBody::Network(_)
+            | EffectBody::Dns(_) => continue,
+        };
+        let Some((folder, _)) = path.rsplit_once('/').filter(|(folder, _)| !folder.is_empty()) else { continue };
+        if looker.stat(folder, false).is_ok_and(|stat| stat.state == PathState::Absent) {
+            missing.push((at, folder.to_owned()));
+        }
+    }
+    Ok(missing)
+}
+
 /// An effect that is for another kind of target.
 pub(super) fn not_here(effect: &Effect) -> Fault {
     fault("invalid", format!("`{}` is not for a machine", effect.body.summary()))
