@@ -87,6 +87,19 @@ fn what_was_approved_is_applied_by_anybody_and_the_approver_is_told() {
 }
 
 #[test]
+fn where_a_daemon_runs_a_yes_needs_no_apply() {
+    let site = changed("[[gate]]\napprovals = 1\n");
+    let daemon = Daemon::watching(&site);
+    let ran = site.tidelock(["approve", "web", "--yes"]).run().ok();
+    let _ = ran
+        .says("A daemon runs, and goes on with it by itself")
+        .says("Next: tidelock status web")
+        .never_says("Next: tidelock apply");
+    daemon.eventually("it is applied", || site.on_machine("srv/a").as_deref() == Some("two\n"));
+    daemon.stop();
+}
+
+#[test]
 fn an_approval_ends_when_the_target_changes_and_not_with_an_unrelated_commit() {
     let site = changed("[[gate]]\napprovals = 1\n");
     site.tidelock(["plan"]).run().ok().says("tidelock approve");

@@ -102,10 +102,11 @@ pub(crate) fn run(context: &Context, args: &Args, word: Word) -> Result<Exit, Cl
             Word::Reject => tidelock_reconcile::reject(&store, now, one, &who, comment)?,
         }
     }
+    let mut heard = true;
     for one in &planned {
-        daemon::wake(&loaded, &Scope::of(&one.lane));
+        heard &= daemon::wake(&loaded, &Scope::of(&one.lane));
     }
-    told(context, args, word, &planned, &who)
+    told(context, args, word, &planned, &who, heard)
 }
 
 fn nothing(context: &Context, word: Word) -> Result<Exit, CliError> {
@@ -142,7 +143,15 @@ fn agreed(context: &Context, args: &Args, word: Word, lanes: usize) -> Result<bo
     Ok(false)
 }
 
-fn told(context: &Context, args: &Args, word: Word, planned: &[Planned], who: &str) -> Result<Exit, CliError> {
+/// Says what was recorded; `heard` is whether a daemon runs that was told, and goes on by itself.
+fn told(
+    context: &Context,
+    args: &Args,
+    word: Word,
+    planned: &[Planned],
+    who: &str,
+    heard: bool,
+) -> Result<Exit, CliError> {
     if context.out.is_json() {
         let lanes: Vec<_> = planned.iter().map(|one| json!({ "lane": one.lane, "digest": one.digest })).collect();
         let said = json!({ "format": "tidelock.word/1", "word": word.verb(), "who": who, "comment": args.comment, "lanes": lanes });
@@ -157,6 +166,13 @@ fn told(context: &Context, args: &Args, word: Word, planned: &[Planned], who: &s
         });
     }
     let note = match word {
+        Word::Approve if heard => {
+            let mut words = vec!["status"];
+            words.extend(args.stacks.iter().map(String::as_str));
+            words.extend(args.target.iter().flat_map(|target| ["--target", target]));
+            let next = context.command(&words);
+            format!("It counts for this very plan. A daemon runs, and goes on with it by itself.\nNext: {next}\n")
+        }
         Word::Approve => {
             let mut words = vec!["apply"];
             words.extend(args.stacks.iter().map(String::as_str));
