@@ -23,7 +23,8 @@ fn a_stack_goes_back_alone_and_stays_until_the_pin_ends() {
     let short = &first[..12];
     let back = ["rollback", "web", "--to", &first, "--reason", "it is slow"];
     let waits = site.tidelock(back).run().exit(5);
-    let _ = waits.says("pinned web to").says("it is slow").says("rollback").says("tidelock apply web --yes");
+    let waits = waits.says("pinned web to").says("it is slow").says("rollback").says("tidelock apply web --yes");
+    let _ = waits.says(&format!("web is pinned to {short}, and stays so")).says("its targets are as they were");
     assert_eq!(site.on_machine("srv/a").as_deref(), Some("two\n"), "not without a yes");
     let _ =
         site.tidelock(["plan"]).run().ok().says("pinned:").says("tidelock rollback web --end").says("server.file/a");

@@ -78,6 +78,14 @@ pub(crate) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
     let applied = apply::run(context, &apply::Args::of(selecting, args.yes, args.length));
     // It has to know of the pin before the pin runs out.
     daemon::wake(&loaded, &Scope { source: Some(source), stack: Some(args.stack.to_string()), target: None });
+    if matches!(applied, Ok(Exit::Waiting)) && !context.out.is_json() {
+        context.out.text(&format!(
+            "What was done: {} is pinned to {}, and stays so. What was not: its targets are as they were.\n\
+             To end the pin without a change: {lift}\n",
+            args.stack,
+            pin.revision.short()
+        ))?;
+    }
     applied
 }
 
