@@ -128,10 +128,14 @@ async fn a_plugin_without_a_grant_is_told_what_is_missing() {
     let bare = tidelock_target::Machine::open(&name("db-1"), &target, vec![], Default::default()).unwrap();
     let room = PluginRoom::new(world.host.clone(), lock, Arc::new(move |_| Ok(Eyes::on_machine(bare.clone()))));
     let provider = room.provider("guest", &name("db-1")).await.unwrap();
-    let answers = provider.observe(&[subject("path:/etc/motd")]).await.unwrap();
-    let Observation::Failed { fault } = &answers[0] else { panic!("{answers:?}") };
-    assert_eq!((fault.code.as_str(), fault.message.as_str()), ("denied", "plugin guest has no grant on target db-1"));
-    assert!(fault.hint.as_ref().unwrap().contains("[grants.guest]"));
+    let answers = provider.observe(&[subject("path:/etc/motd"), subject("path:/etc/issue")]).await.unwrap();
+    for (answer, path) in answers.iter().zip(["/etc/motd", "/etc/issue"]) {
+        let Observation::Failed { fault } = answer else { panic!("{answers:?}") };
+        assert_eq!(fault.code, "denied");
+        assert_eq!(fault.message, format!("plugin guest has no grant on target db-1: it may not read {path}"));
+        let hint = fault.hint.as_ref().unwrap();
+        assert!(hint.contains("[grants.guest]") && hint.contains(&format!("paths = [\"{path}\"]")), "{hint}");
+    }
 }
 
 #[tokio::test]

@@ -295,11 +295,17 @@ impl Grant {
 #[must_use]
 pub fn ungranted(plugin: &str, target: &str, wanted: impl FnOnce(&Grant) -> Result<(), Fault>) -> Fault {
     let nothing = Grant { plugin: plugin.to_owned(), target: target.to_owned(), ..Grant::default() };
-    let hint = wanted(&nothing)
-        .err()
+    let refused = wanted(&nothing).err();
+    // Each refusal is a sentence of its own: by it the lines are found that would grant that and nothing else.
+    let (who, on) = (format!("plugin {plugin} "), format!(" on target {target}"));
+    let what = refused.as_ref().map_or_else(String::new, |fault| {
+        let of_it = fault.message.strip_prefix(&who).map(|rest| rest.strip_suffix(&on).unwrap_or(rest));
+        of_it.map_or_else(|| format!(": {}", fault.message), |of_it| format!(": it {of_it}"))
+    });
+    let hint = refused
         .and_then(|fault| fault.hint)
         .unwrap_or_else(|| format!("grant it in tidelock.toml:\n\n{}", nothing.table().trim_end()));
-    Fault::new("denied", Blame::Target, format!("plugin {plugin} has no grant on target {target}")).hint(hint)
+    Fault::new("denied", Blame::Target, format!("plugin {plugin} has no grant on target {target}{what}")).hint(hint)
 }
 
 /// Compiles a pattern. With `path`, `*` stops at slashes.

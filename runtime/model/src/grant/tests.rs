@@ -272,7 +272,8 @@ fn commands_match_word_by_word() {
 #[test]
 fn a_plugin_that_was_granted_nothing_is_told_the_lines_for_what_it_wants() {
     let fault = ungranted("server", "web-1", |nothing| nothing.decide(Access::Write("/etc/motd")));
-    assert_eq!((fault.code.as_str(), fault.message.as_str()), ("denied", "plugin server has no grant on target web-1"));
+    let said = "plugin server has no grant on target web-1: it may not write /etc/motd";
+    assert_eq!((fault.code.as_str(), fault.message.as_str()), ("denied", said));
     let hint = fault.hint.unwrap();
     assert!(hint.ends_with("[grants.server]\ntargets = [\"web-1\"]\npaths = [\"/etc/motd\"]"), "{hint}");
     let any = ungranted("server", "web-1", |_| Ok(())).hint.unwrap();
