@@ -45,6 +45,10 @@ fn follow(example: &str, copy: &str) -> (TestEnvironment, PathBuf, String) {
 
     let mut shell = Command::new("sh");
     hermetic(&mut shell, &home).current_dir(root());
+    // As on a machine where Git was not told yet who commits.
+    for who in ["GIT_AUTHOR_NAME", "GIT_AUTHOR_EMAIL", "GIT_COMMITTER_NAME", "GIT_COMMITTER_EMAIL"] {
+        shell.env_remove(who);
+    }
     shell.env("PATH", format!("{}:{path}", tools.display())).args(["-eux", "-c", &script]);
     let output = shell.output().expect("a shell");
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
