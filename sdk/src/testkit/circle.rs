@@ -252,13 +252,19 @@ fn kind_of<P: Provider>(kind: &str) -> Option<KindDescription> {
 /// Whether another value of a field takes another resource.
 fn immutable<P: Provider>(kind: &str, pointer: &str) -> bool {
     let fields = kind_of::<P>(kind).map(|kind| kind.fields).unwrap_or_default();
-    fields.iter().any(|field| field.roles.immutable && covers(&field.path, pointer))
+    fields.iter().any(|field| field.roles.immutable && means(&field.path, pointer))
+}
+
+/// Whether a field's path, in which `*` stands for any one part, means what is at a pointer, or above it.
+fn means(path: &str, pointer: &str) -> bool {
+    let mut parts = pointer.split('/');
+    path.split('/').all(|wanted| parts.next().is_some_and(|part| wanted == "*" || wanted == part))
 }
 
 /// Pointers of the fields that are compared: all that the spec holds, but those that say how.
 fn compared<P: Provider>(kind: &str, desired: &Value) -> Vec<String> {
     let fields = kind_of::<P>(kind).map(|kind| kind.fields).unwrap_or_default();
-    let how = |pointer: &str| fields.iter().any(|field| field.roles.how && covers(&field.path, pointer));
+    let how = |pointer: &str| fields.iter().any(|field| field.roles.how && means(&field.path, pointer));
     let content = |pointer: &str| fields.iter().any(|field| field.roles.content && field.path == pointer);
     let mut leaves = Vec::new();
     walk(desired, String::new(), &content, &mut leaves);
