@@ -17,7 +17,7 @@ use tidelock_model::event::{RunEvent, StoredEvent};
 use tidelock_model::hold::Scope;
 use tidelock_model::name::{Lane, Name};
 use tidelock_model::network::ObjectName;
-use tidelock_model::plan::{Cause, Change, Plan, Wait};
+use tidelock_model::plan::{Action, Cause, Change, Plan, Wait};
 use tidelock_model::port::{Filter, Guard, GuardState, Guarded, Guards, LaneRecord, Store, StoreError, Target};
 use tidelock_model::run::{Approval, Status};
 
@@ -126,7 +126,9 @@ pub(crate) fn waits(
                     Wait { until: Some(guard.until), ..wait }
                 }
                 GuardState::Restored if guard.lane == *lane => {
-                    let again = plan.changes_of(lane).any(|change| guard.tried.contains(&tried(change)));
+                    // What is only due anew, since what asked for it went back, is nothing that is tried again.
+                    let tries = |change: &&Change| change.action != Action::Trigger;
+                    let again = plan.changes_of(lane).filter(tries).any(|change| guard.tried.contains(&tried(change)));
                     let since = |word: &Approval| word.at.as_millisecond() > *written_ms;
                     let yes = approvals.iter().any(|word| word.yes && word.lane == *lane && since(word));
                     if !again || yes || !runtime.looping {

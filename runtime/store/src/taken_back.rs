@@ -12,7 +12,7 @@ use tidelock_model::run::{HistoryLine, Intent, IntentChange, Run, RunEnd};
 use crate::column::{from_word, parse, word};
 use crate::error::Kept;
 use crate::packed::unpack;
-use crate::{history, inventory};
+use crate::{history, inventory, triggers};
 
 /// A change that was done and is guarded.
 pub(crate) struct Guarded {
@@ -23,7 +23,7 @@ pub(crate) struct Guarded {
 }
 
 /// Puts the ledger back to where it was before what a run did under a guard, and says how many changes
-/// that were. Of what is not back `whole`, what the run made may be there still: it stays ours.
+/// that were. What they asked of others is due again: it was done for what is not there any more. Of what is not back `whole`, what the run made may be there still: it stays ours.
 pub(crate) fn take_back(
     transaction: &Transaction<'_>,
     at: Timestamp,
@@ -33,6 +33,9 @@ pub(crate) fn take_back(
 ) -> Kept<usize> {
     let all = open(transaction, run, whole)?;
     let intent = Intent { run: run.to_owned(), group: 0, changes: vec![], effects: vec![], triggers: vec![] };
+    for Guarded { intent: id, change, .. } in &all {
+        triggers::due_again(transaction, *id, &change.address.resource)?;
+    }
     for Guarded { intent: id, n, change, before } in &all {
         transaction
             .prepare_cached("UPDATE intent_changes SET taken_back = ?3 WHERE intent = ?1 AND n = ?2")?
@@ -46,7 +49,10 @@ pub(crate) fn take_back(
         match before {
             _ if !as_it_left => {}
             Some(before) => inventory::put(transaction, before)?,
-            None => inventory::strike(transaction, target, &change.identity)?,
+            None => {
+                inventory::strike(transaction, target, &change.identity)?;
+                triggers::forget(transaction, &change.address)?;
+            }
         }
         history::add(transaction, at, &intent, change, HistoryLine::TAKEN_BACK, Some(why))?;
     }

@@ -76,6 +76,14 @@ pub(crate) fn done(transaction: &Transaction<'_>, intent: i64, to: &Address) -> 
     Ok(())
 }
 
+/// Makes due again what a change of an intent asked, and what was done since.
+pub(crate) fn due_again(transaction: &Transaction<'_>, intent: i64, from: &ResourceRef) -> Kept<()> {
+    transaction
+        .prepare_cached("UPDATE triggers SET fate = 'due' WHERE intent = ?1 AND from_resource = ?2 AND fate = 'done'")?
+        .execute(params![intent, from.to_string()])?;
+    Ok(())
+}
+
 /// Drops what is asked of a resource that is no longer ours: nobody will do it.
 pub(crate) fn forget(transaction: &Transaction<'_>, to: &Address) -> Kept<()> {
     transaction

@@ -120,20 +120,23 @@ async fn on_target(
         if !performed.runs.has(lane) {
             continue;
         }
-        ledger_only(runtime, leases, approved, lane, &mut performed)?;
         let decl = pass.lanes.iter().find(|one| one.rendered.desired.lane == *lane);
         let confirm = decl.and_then(|one| one.rendered.desired.stack.decl.confirm.clone());
+        let confirms = confirm.is_some() || runtime.confirm_within_ms.is_some();
+        ledger_only(runtime, leases, approved, lane, confirms, &mut performed)?;
         groups(runtime, leases, approved, lane, confirm.as_deref(), blobs, &mut performed).await?;
     }
     Ok(performed)
 }
 
-/// Changes without effects: adopted, moved and released resources.
+/// Changes without effects: adopted, moved and released resources. Where somebody `confirms` the lane, what is let
+/// go is owned again once a guard took the rest of its change back.
 fn ledger_only(
     runtime: &Runtime,
     leases: &Leases,
     approved: &ApprovedPlan,
     lane: &Lane,
+    confirms: bool,
     performed: &mut Performed,
 ) -> Result<(), RunError> {
     let silent = |change: &&Change| change.group.is_none() && !matches!(change.action, Action::None | Action::Deferred);
@@ -146,13 +149,14 @@ fn ledger_only(
         performed.early.insert(lane.clone(), why);
         return Ok(());
     }
+    let of_change = |change: &&Change| IntentChange {
+        guarded: confirms && change.action == Action::Release,
+        ..intent_change(performed.runs.id(lane), change, approved.ledger())
+    };
     let intent = Intent {
         run: performed.runs.id(lane).to_owned(),
         group: 0,
-        changes: changes
-            .iter()
-            .map(|change| intent_change(performed.runs.id(lane), change, approved.ledger()))
-            .collect(),
+        changes: changes.iter().map(of_change).collect(),
         effects: vec![],
         triggers: vec![],
     };

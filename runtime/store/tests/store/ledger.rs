@@ -373,6 +373,32 @@ fn what_may_be_there_still_stays_ours_and_what_was_written_since_is_left() {
 }
 
 #[test]
+fn what_was_let_go_is_ours_again_and_whom_it_notified_is_due_again() {
+    let (store, lane, lease) = begun();
+    apply(&store, &lease, &[create("r1", &lane, 1), create("r1", &lane, 2)], "done");
+    store.begin_run(&run("r2", &lane)).unwrap();
+    let let_go = change(&address("infra:web:server.file/f2@local"), "path:/srv/f00002", Action::Release, None);
+    let mut all = [create("r2", &lane, 3), create("r2", &lane, 4), intent("r2", 2, let_go)];
+    let service = address("infra:web:server.service/nginx@local");
+    for asking in &mut all[..2] {
+        let from = asking.changes[0].address.resource.clone();
+        asking.triggers = vec![Trigger { to: service.clone(), ask: "reload".into(), from }];
+    }
+    for guarded in [0, 2] {
+        all[guarded].changes[0].guarded = true;
+    }
+    let asked: Vec<Trigger> = all[0].triggers.clone();
+    apply(&store, &lease, &all, "done");
+    let reload = change(&service, "service:nginx", Action::Trigger, None);
+    apply(&store, &lease, &[intent("r2", 9, reload)], "done");
+    assert_eq!(store.due_triggers(&lane).unwrap(), []);
+    assert_eq!(identities(&store), ["path:/srv/f00001", "path:/srv/f00003", "path:/srv/f00004"]);
+    assert_eq!(store.take_back(at(3), "r2", true, "nobody confirmed it").unwrap(), 2);
+    assert_eq!(identities(&store), ["path:/srv/f00001", "path:/srv/f00002", "path:/srv/f00004"]);
+    assert_eq!(store.due_triggers(&lane).unwrap(), asked, "what stays done asks for nothing again");
+}
+
+#[test]
 fn what_never_came_to_its_end_is_not_taken_back() {
     for outcome in ["failed", "unknown", "not-begun"] {
         let (store, lane, lease) = begun();

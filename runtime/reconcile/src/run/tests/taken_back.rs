@@ -145,6 +145,75 @@ async fn what_a_pass_took_back_itself_leaves_the_ledger_as_it_was() {
 }
 
 #[tokio::test]
+async fn what_was_let_go_is_owned_again_once_the_rest_of_its_change_went_back() {
+    let world = World::new();
+    let whole = || {
+        world.resource("changed.json", "changed", "/net/changed", "old", "");
+        world.resource("let.json", "let", "/net/let", "text", r#","on_remove":"release""#);
+    };
+    whole();
+    world.apply(true).await.unwrap();
+    let before = ledger(&world);
+    world.remove("let.json");
+    world.resource("changed.json", "changed", "/net/changed", "new", "");
+    assert_eq!(apply_for_now(&world).await.end, RunEnd::Done);
+    assert_eq!(owned(&world), ["path:/net/changed"]);
+    goes_back(&world);
+    let again = ["release fake.file/let (revision)", "update fake.file/changed (revision)"];
+    assert_eq!(sorted(lines(&world.plan().await.unwrap())), again);
+    assert_eq!(ledger(&world), before);
+    assert_eq!(history(&world, "let"), ["create done", "release done", "release taken-back"]);
+    // The commit is taken back too: all of it is ours, and nothing is to be done.
+    whole();
+    assert_eq!(lines(&world.plan().await.unwrap()), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn what_is_let_go_for_good_once_somebody_confirmed_it_or_nobody_had_to() {
+    for confirmed in [false, true] {
+        let world = World::new();
+        world.resource("changed.json", "changed", "/net/changed", "old", "");
+        world.resource("let.json", "let", "/net/let", "text", r#","on_remove":"release""#);
+        world.apply(true).await.unwrap();
+        world.remove("let.json");
+        world.resource("changed.json", "changed", "/net/changed", "new", "");
+        if confirmed {
+            apply_for_now(&world).await;
+            crate::confirm(&world.runtime, &tidelock_model::hold::Scope::default(), "ada").unwrap();
+        } else {
+            world.apply(true).await.unwrap();
+        }
+        assert_eq!(lines(&world.plan().await.unwrap()), Vec::<String>::new());
+        assert_eq!(owned(&world), ["path:/net/changed"], "{confirmed}");
+    }
+}
+
+#[tokio::test]
+async fn whom_a_change_notified_that_went_back_is_due_again() {
+    const NOTIFIES: &str = r#","notify":[{"to":"fake.file/service","do":"reload"}]"#;
+    let world = World::new();
+    world.write("stack.yaml", "name: web\ntargets: local\nrenderer: fake\non_commit: apply\non_drift: apply\n");
+    world.resource("service.json", "service", "/etc/service", "text", "");
+    world.apply(true).await.unwrap();
+    world.resource("changed.json", "changed", "/net/changed", "old", NOTIFIES);
+    world.apply(true).await.unwrap();
+    world.performed();
+    world.resource("changed.json", "changed", "/net/changed", "new", NOTIFIES);
+    apply_for_now(&world).await;
+    assert_eq!(world.performed(), ["set-sysctl /net/changed", "put-file /etc/service"]);
+    goes_back(&world);
+    // The loop does not try again what went back, nor what it asks for.
+    assert_eq!(pass(&world).await.end, RunEnd::Waiting);
+    assert_eq!(world.performed(), Vec::<String>::new());
+    // Git takes it back: the service is told of what is there now, once.
+    world.resource("changed.json", "changed", "/net/changed", "old", NOTIFIES);
+    assert_eq!(lines(&world.plan().await.unwrap()), ["trigger fake.file/service (revision)"]);
+    assert_eq!(pass(&world).await.end, RunEnd::Done);
+    assert_eq!(world.performed(), ["put-file /etc/service"]);
+    assert_eq!(lines(&world.plan().await.unwrap()), Vec::<String>::new());
+}
+
+#[tokio::test]
 async fn a_death_between_the_deed_and_its_record_leaves_the_ledger_true_whatever_the_guard_did() {
     for stands_at_the_next_start in [false, true] {
         let world = world().await;

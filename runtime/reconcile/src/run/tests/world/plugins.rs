@@ -100,7 +100,7 @@ impl Provider for FakeProvider {
             holds_data: false,
             whole_target: false,
             settle_ms: 0,
-            triggers: vec![],
+            triggers: vec!["reload".into()],
         };
         Ok(ProviderInfo { name: "fake".into(), version: "1".into(), summary: String::new(), kinds: vec![file] })
     }
