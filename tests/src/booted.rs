@@ -13,7 +13,7 @@ use tempfile::TempDir;
 use crate::tidelock::binary;
 
 /// What the machine has beside the least that Debian needs.
-const PACKAGES: &str = "systemd,systemd-sysv,dbus,iproute2,nftables,procps,ifupdown";
+const PACKAGES: &str = "systemd,systemd-sysv,dbus,iproute2,nftables,procps,ifupdown,wireguard-tools,wireguard-go";
 /// How long a start may take on a busy system.
 const PATIENCE: Duration = Duration::from_secs(120);
 /// Where programs are, in the machine.
@@ -95,6 +95,8 @@ impl Booted {
             .arg(format!("--machine={}", self.name))
             .arg(format!("--directory={}", self.path("").display()))
             .arg(format!("--bind-ro={}:/usr/local/bin/tidelock", binary().display()))
+            // For tunnels of its own, where the kernel makes none.
+            .arg("--bind=/dev/net/tun")
             .stdin(Stdio::null())
             .stdout(log.try_clone().expect("a log"))
             .stderr(log)

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use tidelock_tests::guards;
 use tidelock_tests::netns::Netns;
-use tidelock_tests::router::{self, GRANT, input, kept_grant, put};
+use tidelock_tests::router::{self, GRANT, KEPT_PATHS, input, kept_grant, put};
+use tidelock_tests::tunnel::{self, Keys, Tunnel};
 use tidelock_tests::{Daemon, Site};
 
 const NETWORKD: &str = "etc/systemd/network/90-tidelock-";
@@ -18,6 +19,10 @@ fn site(keeper: &str, more: &str) -> (Site, Netns) {
     put(&site, "link", "lan", "{ name: br0, type: bridge, up: true, mtu: 1400 }");
     put(&site, "address", "lan-v4", "{ link: br0, address: 10.0.0.1/24 }");
     put(&site, "route", "branch", "{ to: 10.1.0.0/16, via: 10.0.0.2, dev: br0 }");
+    put(&site, "link", "second", "{ name: br2, type: bridge, up: true }");
+    put(&site, "address", "second-v4", "{ link: br2, address: 10.0.7.1/24 }");
+    let hops = "[{ via: 10.0.0.9, dev: br0, weight: 3 }, { via: 10.0.7.9, dev: br2 }]";
+    put(&site, "route", "shared", &format!("{{ to: 10.2.0.0/16, hops: {hops} }}"));
     put(&site, "route", "nowhere", "{ to: 10.99.0.0/16, type: blackhole, table: 100 }");
     put(&site, "rule", "guests", "{ family: 4, priority: 1000, from: 10.0.5.0/24, table: 100 }");
     put(&site, "sysctl", "forward", "{ name: net.ipv4.ip_forward, value: \"1\" }");
@@ -30,7 +35,8 @@ fn site(keeper: &str, more: &str) -> (Site, Netns) {
 /// made.
 fn drawn_apart(space: &Netns) -> Vec<String> {
     let picture = space.picture();
-    picture.lines().filter(|line| !line.trim_start().starts_with("br0 UP ")).map(ToOwned::to_owned).collect()
+    let drawn = |line: &&str| ["br0 UP ", "br2 UP "].iter().any(|link| line.trim_start().starts_with(link));
+    picture.lines().filter(|line| !drawn(line)).map(ToOwned::to_owned).collect()
 }
 
 /// The files that a machine has of us.
@@ -59,15 +65,18 @@ fn both_halves_are_put_compared_and_healed() {
         assert!(site.on_machine(file).is_some(), "{file}: {kept:?}");
     }
     // Each half by itself, and both.
+    assert!(live.iter().any(|line| line.contains("nexthop via 10.0.7.9 dev br2 weight 1")), "{live:?}");
     let forget = || std::fs::remove_file(site.machine(ADDRESS)).unwrap();
     let change = || std::fs::write(site.machine(&format!("{NETWORKD}br0.netdev")), "[NetDev]\n").unwrap();
     let unset = || drop(space.ip("address delete 10.0.0.1/24 dev br0"));
+    let reroute = || drop(space.ip("route replace 10.2.0.0/16 proto 201 nexthop via 10.0.0.9 nexthop via 10.0.7.8"));
     let flush = || drop(space.nft("delete table inet filter"));
     let down = || drop(space.ip("link delete br0"));
     for (what, break_it, words) in [
         ("the file of an address", &forget as &dyn Fn(), "persist/kept"),
         ("the file of a link", &change, "persist/kept"),
         ("an address", &unset, "persist/live"),
+        ("a route with several hops", &reroute, "network.route/shared"),
         ("a table", &flush, "persist/live"),
         ("a link", &down, "persist/live"),
     ] {
@@ -105,7 +114,7 @@ fn a_kept_file_that_somebody_changes_is_healed_at_once() {
 fn what_leaves_git_is_not_there_after_the_next_start_either() {
     let (site, space) = site("networkd", "");
     site.apply();
-    for file in ["lan-v4", "branch", "nowhere", "guests", "filter", "lan"] {
+    for file in ["lan-v4", "branch", "shared", "second-v4", "second", "nowhere", "guests", "filter", "lan"] {
         site.repo().remove(&format!("net/{file}.yaml"));
     }
     site.repo().commit("Less");
@@ -147,6 +156,72 @@ fn a_stanza_for_each_resource_is_kept_by_ifupdown() {
         lines
     };
     assert_eq!(network(&other), network(&space));
+}
+
+#[test]
+fn a_tunnel_is_kept_by_a_file_without_its_key_and_both_halves_are_healed() {
+    let space = Netns::new();
+    let tunnel = Tunnel::new(&space);
+    let link = tunnel.name();
+    let key_file = format!("/etc/wireguard/{link}.key");
+    let grant = tunnel::granted().replace("links = ", &format!("{KEPT_PATHS}links = "))
+        + "[grants.server]\ntargets = [\"*\"]\npaths = [\"/etc/wireguard\", \"/etc/wireguard/*\"]\n\n";
+    let site = tunnel::site(&[("left", &space)], &grant, "left");
+    let config = site.world().read("tidelock.toml");
+    site.world().write("tidelock.toml", config.replace("netns = ", "persist = \"networkd\"\nnetns = "));
+    let (ours, theirs) = (Keys::new(), Keys::new());
+    site.world().secret("secrets/left", format!("{}\n", ours.private));
+    site.repo().write(
+        "net/key.yaml",
+        format!(
+            "kind: server.file\nname: key\nspec: {{ path: {key_file}, parents: true, mode: \"0640\", \
+             content: {{ $secret: vpn/left }} }}\n"
+        ),
+    );
+    put(&site, "link", "tunnel", &format!("{{ name: {link}, type: wireguard, up: true }}"));
+    let spec = format!(
+        "{{ link: {link}, private_key: {{ $secret: vpn/left }}, private_key_file: {key_file}, listen_port: 51820, \
+         peers: {{ \"{}\": {{ allowed_ips: [10.9.0.0/24] }} }} }}",
+        theirs.public
+    );
+    put(&site, "wireguard", "vpn", &spec);
+    site.repo().commit("A tunnel");
+    let plan = site.tidelock(["plan", "--full"]).run().ok();
+    let _ = plan.says(&format!("{link}.netdev")).never_says(&ours.private);
+    site.apply();
+    site.converged();
+    let netdev = format!("{NETWORKD}{link}.netdev");
+    let kept = site.on_machine(&netdev).unwrap();
+    let peer = format!("[WireGuardPeer]\nPublicKey={}\nAllowedIPs=10.9.0.0/24\n", theirs.public);
+    assert!(
+        kept.contains(&format!("PrivateKeyFile={key_file}\nListenPort=51820\n")) && kept.ends_with(&peer),
+        "{kept}"
+    );
+    assert!(!kept.contains(&ours.private));
+    assert_eq!(site.on_machine(&key_file[1..]).unwrap().trim(), ours.private);
+    // Each half by itself.
+    std::fs::write(site.machine(&netdev), "[NetDev]\n").unwrap();
+    let _ = site.tidelock(["plan", "--detailed-exitcode"]).run().exit(2).says("persist/kept");
+    site.apply();
+    assert_eq!(site.on_machine(&netdev).as_deref(), Some(kept.as_str()));
+    tunnel.set(&["peer", &theirs.public, "remove"]);
+    site.tidelock(["plan", "--detailed-exitcode"])
+        .run()
+        .exit(2)
+        .says("network.wireguard/vpn")
+        .never_says("persist/kept");
+    site.apply();
+    assert_eq!(tunnel.show("peers").trim(), theirs.public);
+    site.converged();
+    // It leaves Git in both.
+    for name in ["vpn", "tunnel", "key"] {
+        site.repo().remove(&format!("net/{name}.yaml"));
+    }
+    put(&site, "link", "other", "{ name: br7, type: bridge }");
+    site.repo().commit("No tunnel");
+    site.apply();
+    assert_eq!(site.on_machine(&netdev), None);
+    site.converged();
 }
 
 #[test]

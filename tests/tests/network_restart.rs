@@ -2,10 +2,12 @@
 //! meanwhile is put right before Git answers.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::process::Child;
 use std::time::{Duration, Instant};
 
 use tidelock_tests::router::kept_grant;
+use tidelock_tests::tunnel::Keys;
 use tidelock_tests::{Booted, Repo, TestEnvironment};
 
 /// Where Git is, for the machine: on its own loopback, so that it is there or not as the test says.
@@ -21,17 +23,21 @@ struct Keeper {
     unit: &'static str,
     /// The file that holds an address.
     address: &'static str,
+    /// Whether it makes tunnels where the kernel makes none.
+    tunnels: bool,
 }
 
 const NETWORKD: Keeper = Keeper {
     name: "networkd",
     unit: "systemd-networkd",
     address: "etc/systemd/network/90-tidelock-br0.network.d/address-10.0.0.1-24.conf",
+    tunnels: false,
 };
 const IFUPDOWN: Keeper = Keeper {
     name: "ifupdown",
     unit: "networking",
     address: "etc/network/interfaces.d/tidelock-6-address-br0-10.0.0.1-24",
+    tunnels: true,
 };
 
 /// A router that Git describes.
@@ -52,12 +58,16 @@ impl Router {
             "etc/tidelock/tidelock.toml",
             &format!(
                 "[sources.infra]\nurl = \"git://127.0.0.1:{PORT}/infra/.git\"\ninsecure = true\npoll = \"2s\"\n\n\
-                 [[sources.infra.allow]]\ntargets = [\"*\"]\nkinds = [\"network.*\"]\n\n\
-                 [targets.router]\ntype = \"machine\"\npersist = \"{}\"\ndrift_every = \"1h\"\n\n{}",
+                 [[sources.infra.allow]]\ntargets = [\"*\"]\nkinds = [\"network.*\", \"server.file\"]\nsecrets = [\"vpn/*\"]\n\n\
+                 [secrets.\"vpn/key\"]\nfile = \"vpn.key\"\n\n\
+                 [targets.router]\ntype = \"machine\"\npersist = \"{}\"\ndrift_every = \"1h\"\n\n\
+                 [grants.server]\ntargets = [\"*\"]\npaths = [\"/etc/wireguard\", \"/etc/wireguard/*\"]\n\n{}",
                 keeper.name,
-                kept_grant()
+                kept_grant().replace("links = ", "wireguard = [\"wg*\"]\nlinks = ")
             ),
         );
+        machine.write("etc/tidelock/vpn.key", &Keys::new().private);
+        fs::set_permissions(machine.path("etc/tidelock/vpn.key"), fs::Permissions::from_mode(0o600)).unwrap();
         // The unit as it is shipped; with settings to write, as it says itself, without one line.
         let unit = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/systemd/tidelock.service");
         machine.write("etc/systemd/system/tidelock.service", &fs::read_to_string(unit).unwrap());
@@ -170,11 +180,13 @@ impl Drop for Router {
 }
 
 /// What every line of a picture has to hold.
-const THERE: [&str; 10] = [
+const THERE: [&str; 12] = [
     "br0 UP 10.0.0.1/24",
     "2001:db8::1/64",
     "10.1.0.0/16 via 10.0.0.2 dev br0 proto 201",
     "2001:db8:1::/48 via 2001:db8::2 dev br0 proto 201",
+    "nexthop via 10.0.0.9 dev br0 weight 3",
+    "nexthop via 10.0.7.9 dev v1 weight 1",
     "blackhole 10.99.0.0/16 table 100 proto 201",
     "1000: from 10.0.5.0/24 lookup 100",
     "tcp dport 22 accept",
@@ -207,6 +219,9 @@ fn is_kept_and_healed(keeper: &Keeper) {
     router.put("address", "lan-v6", "{ link: br0, address: 2001:db8::1/64 }");
     router.put("route", "branch", "{ to: 10.1.0.0/16, via: 10.0.0.2, dev: br0 }");
     router.put("route", "branch-v6", "{ to: 2001:db8:1::/48, via: 2001:db8::2, dev: br0 }");
+    router.put("address", "second-v4", "{ link: v1, address: 10.0.7.1/24 }");
+    let hops = "[{ via: 10.0.0.9, dev: br0, weight: 3 }, { via: 10.0.7.9, dev: v1 }]";
+    router.put("route", "shared", &format!("{{ to: 10.2.0.0/16, hops: {hops} }}"));
     router.put("route", "nowhere", "{ to: 10.99.0.0/16, type: blackhole, table: 100 }");
     router.put("rule", "guests", "{ family: 4, priority: 1000, from: 10.0.5.0/24, table: 100 }");
     router.put("sysctl", "forward", "{ name: net.ipv4.ip_forward, value: \"1\" }");
@@ -215,6 +230,9 @@ fn is_kept_and_healed(keeper: &Keeper) {
         "filter",
         "{ name: filter, ruleset: \"table inet filter { chain input { type filter hook input priority 0; tcp dport 22 accept; }; }\" }",
     );
+    if keeper.tunnels {
+        put_tunnel(&router);
+    }
     router.repo.commit("A router");
     router.serve();
     router.tidelock(&["plugin", "accept", "--all"]);
@@ -226,12 +244,16 @@ fn is_kept_and_healed(keeper: &Keeper) {
     });
     router.tidelock(&["plan", "--detailed-exitcode"]);
     let before = router.at_rest();
+    let tunnel = |router: &Router| keeper.tunnels.then(|| router.machine.run(&["wg", "showconf", "wg0"]));
+    let tunnel_before = tunnel(&router);
+    assert!(tunnel_before.as_ref().is_none_or(|conf| conf.contains("PrivateKey") && conf.contains("10.8.0.0/24")));
 
     // Tidelock does not run, and Git is not there: the system alone brings it back.
     router.serve_no_more();
     router.machine.restart();
     assert!(!router.is_up());
     router.comes_to("the network from the files alone", &before);
+    assert_eq!(tunnel(&router), tunnel_before, "the tunnel has its key and its peers");
     router.serve();
     // What the system's own files brought is what Git says.
     router.tidelock(&["plan", "--detailed-exitcode"]);
@@ -251,6 +273,22 @@ fn is_kept_and_healed(keeper: &Keeper) {
     router.machine.wait("a question to Git", LONG, |machine| {
         !machine.run(&["ss", "-Htn", "state", "established", "dport", "=", ":9418"]).trim().is_empty()
     });
+}
+
+/// A tunnel, with its key in a file of its own.
+fn put_tunnel(router: &Router) {
+    let key = "kind: server.file\nname: key\nspec: { path: /etc/wireguard/wg0.key, parents: true, mode: \"0600\", \
+               content: { $secret: vpn/key } }\n";
+    router.repo.write("net/key.yaml", key);
+    router.put("link", "tunnel", "{ name: wg0, type: wireguard, up: true }");
+    router.put("address", "tunnel-v4", "{ link: wg0, address: 10.8.0.1/24 }");
+    let peers =
+        format!("{{ \"{}\": {{ endpoint: \"10.0.0.2:51820\", allowed_ips: [10.8.0.0/24] }} }}", Keys::new().public);
+    let spec = format!(
+        "{{ link: wg0, private_key: {{ $secret: vpn/key }}, private_key_file: /etc/wireguard/wg0.key, \
+         listen_port: 51820, peers: {peers} }}"
+    );
+    router.put("wireguard", "vpn", &spec);
 }
 
 /// Whether two pictures are the same. Who made a rule is the system's to say.

@@ -1,5 +1,6 @@
 //! `network.route`: a route, marked as ours by the number of its routing protocol.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use serde::{Deserialize, Deserializer, Serialize};
@@ -63,6 +64,10 @@ pub struct RouteSpec {
     /// Several next hops, among which packets are divided; instead of `via` and `dev`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) hops: Vec<Hop>,
+    /// The links that hops with an address are kept with, by address. Not written by people.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(skip)]
+    pub(crate) links: BTreeMap<String, String>,
     /// The address that packets of the machine's own have.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) src: Option<String>,
@@ -77,13 +82,14 @@ pub struct RouteSpec {
 pub(crate) struct Hop {
     /// Its address.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    via: Option<String>,
-    /// The link, where there is no address, or one of the link alone (`fe80::1`).
+    pub(crate) via: Option<String>,
+    /// The link: where there is no address, or one of the link alone (`fe80::1`). Else the kernel finds it, and it
+    /// is said where the route is kept for the next start, since the system's files need it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    dev: Option<String>,
+    pub(crate) dev: Option<String>,
     /// Its share of the packets, 1 to 256.
     #[serde(default = "one")]
-    weight: u16,
+    pub(crate) weight: u16,
 }
 
 fn one() -> u16 {
@@ -95,14 +101,17 @@ impl Hop {
         self.via.as_ref()?.parse().ok()
     }
 
+    /// Whether its address means something on its link alone.
+    fn is_of_link(&self) -> bool {
+        matches!(self.address(), Some(IpAddr::V6(via)) if via.is_unicast_link_local())
+    }
+
     /// Why it is none.
     fn wrong(&self) -> Option<&'static str> {
-        let of_link = matches!(self.address(), Some(IpAddr::V6(via)) if via.is_unicast_link_local());
         match (&self.via, &self.dev) {
             (Some(_), _) if self.address().is_none() => Some("`via` is no address"),
             (None, None) => Some("a hop needs `via` or `dev`"),
-            (Some(_), None) if of_link => Some("an address of a link alone needs its `dev`"),
-            (Some(_), Some(_)) if !of_link => Some("the link follows from `via`; leave `dev` out"),
+            (Some(_), None) if self.is_of_link() => Some("an address of a link alone needs its `dev`"),
             _ if !(1..=256).contains(&self.weight) => Some("a weight is 1 to 256"),
             _ => None,
         }
@@ -110,6 +119,12 @@ impl Hop {
 }
 
 impl RouteSpec {
+    /// The hops, each with the link that was said of it.
+    pub(crate) fn linked_hops(&self) -> Vec<Hop> {
+        let link = |hop: &Hop| hop.dev.as_ref().or_else(|| self.links.get(hop.via.as_ref()?)).cloned();
+        self.hops.iter().map(|hop| Hop { dev: link(hop), ..hop.clone() }).collect()
+    }
+
     fn is_v6(&self) -> bool {
         self.to.contains(':')
     }
@@ -133,7 +148,9 @@ impl Kind for Route {
         routes of routing daemons and of the kernel are never touched.";
 
     fn fields() -> Vec<Field> {
-        ["/table", "/to", "/metric"].map(|field| Field::new(field).immutable()).into()
+        let mut fields: Vec<Field> = ["/table", "/to", "/metric"].map(|field| Field::new(field).immutable()).into();
+        fields.push(Field::new("/links").how());
+        fields
     }
 
     fn identity(spec: &RouteSpec) -> String {
@@ -185,6 +202,10 @@ impl Kind for Route {
             if let Some(why) = hop.wrong() {
                 wrong(&format!("/hops/{i}"), why.to_owned());
             }
+            let same = |other: &&Hop| !hop.is_of_link() && hop.via.is_some() && other.address() == hop.address();
+            if let Some(other) = spec.hops[..i].iter().find(same) {
+                wrong(&format!("/hops/{i}"), format!("{} is a hop already", other.via.as_deref().unwrap_or_default()));
+            }
         }
         if !spec.hops.is_empty() && (spec.via.is_some() || spec.dev.is_some()) {
             wrong("/hops", "`hops` stands instead of `via` and `dev`".to_owned());
@@ -211,9 +232,13 @@ impl Kind for Route {
             let parsed = text.map(|text| text.parse::<IpAddr>().map(|address| address.to_string())).transpose();
             parsed.map_err(|_| bad(field, "this is no address".to_owned()))
         };
-        let mut hops = spec.hops.clone();
+        let (mut hops, mut links) = (spec.hops.clone(), spec.links.clone());
         for hop in &mut hops {
             hop.via = address("/hops", hop.via.as_ref())?;
+            // What is live follows from the address: the link is for the files alone.
+            if let Some(via) = hop.via.clone().filter(|_| !hop.is_of_link()) {
+                links.extend(hop.dev.take().map(|dev| (via, dev)));
+            }
         }
         // As the host has them: by address, then by link.
         hops.sort_by(|a, b| (a.address(), &a.dev, a.weight).cmp(&(b.address(), &b.dev, b.weight)));
@@ -225,6 +250,7 @@ impl Kind for Route {
             via: address("/via", spec.via.as_ref())?,
             dev: spec.dev.clone(),
             hops,
+            links,
             src: address("/src", spec.src.as_ref())?,
             persist: spec.persist.clone(),
         };
@@ -242,7 +268,10 @@ impl Kind for Route {
             _ if !kept::live_differs(change) => {}
             Action::Delete => propose.add(remove_object(&change.identity))?,
             // Of one name: the kernel puts the new one in place of the old one.
-            _ => propose.add(put_route(&RouteSpec { persist: None, ..change.wanted()?.clone() }))?,
+            _ => {
+                let spec = RouteSpec { links: BTreeMap::new(), persist: None, ..change.wanted()?.clone() };
+                propose.add(put_route(&spec))?;
+            }
         }
         let persist = change.desired.as_ref().and_then(|spec| spec.persist.as_ref());
         kept::steps(change, persist, None, machine, propose)?;

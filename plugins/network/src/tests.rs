@@ -81,7 +81,11 @@ fn mistakes_name_their_field() {
         ("network.route/a", json!({"to": "10.0.0.1/8", "via": "10.0.0.1"}), "/to"),
         ("network.route/a", json!({"to": "10.0.0.0/8"}), "/via"),
         ("network.route/a", json!({"to": "10.0.0.0/8", "via": "10.0.0.1", "hops": [{"via": "10.0.0.1"}]}), "/hops"),
-        ("network.route/a", json!({"to": "10.0.0.0/8", "hops": [{"via": "10.0.0.1", "dev": "a"}]}), "/hops/0"),
+        (
+            "network.route/a",
+            json!({"to": "10.0.0.0/8", "hops": [{"via": "10.0.0.1"}, {"via": "10.0.0.1", "dev": "a"}]}),
+            "/hops/1",
+        ),
         ("network.route/a", json!({"to": "10.0.0.0/8", "hops": [{"via": "10.0.0.1", "weight": 0}]}), "/hops/0"),
         ("network.route/a", json!({"to": "10.0.0.0/8", "type": "blackhole", "dev": "a"}), "/type"),
         ("network.rule/a", json!({"family": "ipv4", "priority": 1, "table": 1}), "/family"),

@@ -10,10 +10,11 @@ use tidelock_sdk::serde_json::{Map, Value};
 use tidelock_sdk::spec::escape;
 use tidelock_sdk::sql::Secret;
 use tidelock_sdk::{
-    Action, Change, Diagnostic, Error, Field, Kind, Machine, Observation, Present, Proposals, Readiness, SecretProbe,
-    Seen, Step, Subject,
+    Action, Change, Diagnostic, Error, Field, Kind, Machine, Observation, Present, Proposals, SecretProbe, Seen, Step,
+    Subject,
 };
 
+use crate::kept::{self, Live, Persist};
 use crate::link;
 use crate::spelling::{bad, prefix};
 
@@ -25,19 +26,26 @@ const KEY_LENGTH: usize = 44;
 #[serde(deny_unknown_fields)]
 pub struct WireguardSpec {
     /// The interface, a link of the type `wireguard`.
-    link: String,
+    pub(crate) link: String,
     /// Its private key, by the name of a secret: `{ $secret: vpn/key }`.
     private_key: Secret,
+    /// A file of the system that holds the same key, such as a `server.file` made of that secret. Without one the
+    /// tunnel is not kept for the next start of the system.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) private_key_file: Option<String>,
     /// The UDP port that it listens on. Left out, it is left alone.
     #[serde(skip_serializing_if = "Option::is_none")]
-    listen_port: Option<u16>,
+    pub(crate) listen_port: Option<u16>,
     /// All of its peers, by public key. Others are removed.
     #[serde(default)]
-    peers: BTreeMap<String, PeerSpec>,
+    pub(crate) peers: BTreeMap<String, PeerSpec>,
     /// The public keys of all peers, so that one that somebody added is seen. Not written by people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(skip)]
     exactly: Option<Vec<String>>,
+    /// `false`: not kept for the next start of the system, though the target's network is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    persist: Option<Persist>,
 }
 
 /// A peer.
@@ -47,16 +55,26 @@ pub(crate) struct PeerSpec {
     /// A key that both sides know beside their own: `{ $secret: vpn/psk }`, or `none`.
     #[serde(default)]
     preshared_key: Preshared,
+    /// A file of the system that holds the same key; needed where the tunnel is kept for the next start.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) preshared_key_file: Option<String>,
     /// Where it is: `192.0.2.1:51820`. WireGuard follows a peer to wherever it is heard from, so
     /// one that moves has none here, or it would be put back each time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    endpoint: Option<String>,
+    pub(crate) endpoint: Option<String>,
     /// What it may send from, and what is sent to it.
     #[serde(default)]
-    allowed_ips: Vec<String>,
+    pub(crate) allowed_ips: Vec<String>,
     /// Seconds after which it is told that we are there; 0 for never.
     #[serde(default)]
-    keepalive: u16,
+    pub(crate) keepalive: u16,
+}
+
+impl PeerSpec {
+    /// Whether both sides know a key beside their own.
+    pub(crate) fn has_preshared_key(&self) -> bool {
+        matches!(self.preshared_key, Preshared::Secret(_))
+    }
 }
 
 /// A preshared key.
@@ -89,7 +107,7 @@ struct Set<'s> {
     private_key: &'s Secret,
     #[serde(skip_serializing_if = "Option::is_none")]
     listen_port: Option<u16>,
-    peers: &'s BTreeMap<String, PeerSpec>,
+    peers: BTreeMap<&'s String, PeerSpec>,
 }
 
 /// `network.wireguard`.
@@ -106,7 +124,9 @@ impl Kind for Wireguard {
         vec![
             Field::new("/link").immutable(),
             Field::new("/private_key").sensitive(),
+            Field::new("/private_key_file").how(),
             Field::new("/peers/*/preshared_key").sensitive(),
+            Field::new("/peers/*/preshared_key_file").how(),
         ]
     }
 
@@ -115,12 +135,23 @@ impl Kind for Wireguard {
     }
 
     fn requires(spec: &WireguardSpec) -> Vec<String> {
-        vec![link::identity(&spec.link)]
+        let files = spec.peers.values().filter_map(|peer| peer.preshared_key_file.as_ref());
+        let files = spec.private_key_file.iter().chain(files).map(|file| format!("path:{file}"));
+        [link::identity(&spec.link)].into_iter().chain(files).collect()
     }
 
     fn check(spec: &WireguardSpec) -> Vec<Diagnostic> {
         let mut remarks = Vec::new();
         let mut taken: BTreeMap<String, &str> = BTreeMap::new();
+        let mut file = |at: String, file: Option<&String>| {
+            if let Some(file) = file.filter(|file| !file.starts_with('/')) {
+                remarks.push(Diagnostic::error(format!("{file:?} is no absolute path of a file")).at(at));
+            }
+        };
+        file("/private_key_file".to_owned(), spec.private_key_file.as_ref());
+        for (key, peer) in &spec.peers {
+            file(format!("/peers/{}/preshared_key_file", escape(key)), peer.preshared_key_file.as_ref());
+        }
         for (key, peer) in &spec.peers {
             let at = |field: &str| format!("/peers/{}{field}", escape(key));
             if !is_key(key) {
@@ -151,7 +182,7 @@ impl Kind for Wireguard {
         remarks
     }
 
-    fn normalise(mut spec: WireguardSpec, _machine: &Machine<'_>) -> Result<WireguardSpec, Error> {
+    fn normalise(mut spec: WireguardSpec, machine: &Machine<'_>) -> Result<WireguardSpec, Error> {
         for (key, peer) in &mut spec.peers {
             let at = |field: &str| format!("/peers/{}/{field}", escape(key));
             for text in &mut peer.allowed_ips {
@@ -165,35 +196,46 @@ impl Kind for Wireguard {
             }
         }
         spec.exactly = Some(spec.peers.keys().cloned().collect());
+        spec.persist = kept::normalise(spec.persist.clone(), machine, |keeper| keeper.wireguard(&spec))?;
         Ok(spec)
     }
 
     fn observe(subjects: &[Subject], machine: &Machine<'_>) -> Result<Vec<Observation>, Error> {
         let identities: Vec<String> = subjects.iter().map(|subject| subject.identity.clone()).collect();
         let seen = machine.network().look(&identities)?;
-        Ok(subjects.iter().zip(seen).map(|(subject, seen)| observation(subject, seen)).collect())
+        Ok(subjects.iter().zip(seen).map(|(subject, seen)| observation(subject, seen, machine)).collect())
     }
 
-    fn steps(change: &Change<WireguardSpec>, _machine: &Machine<'_>, propose: &Proposals<'_>) -> Result<Step, Error> {
-        if change.action == Action::Delete {
-            propose.add(remove_object(&change.identity))?;
-            return Ok(Step::Proposed);
+    fn steps(change: &Change<WireguardSpec>, machine: &Machine<'_>, propose: &Proposals<'_>) -> Result<Step, Error> {
+        match change.action {
+            _ if !kept::live_differs(change) => {}
+            Action::Delete => propose.add(remove_object(&change.identity))?,
+            _ => {
+                let WireguardSpec { link, private_key, listen_port, peers, .. } = change.wanted()?;
+                let live = |peer: &PeerSpec| PeerSpec { preshared_key_file: None, ..peer.clone() };
+                let peers = peers.iter().map(|(key, peer)| (key, live(peer))).collect();
+                propose.add(set_wireguard(&Set { link, private_key, listen_port: *listen_port, peers }))?;
+            }
         }
-        let WireguardSpec { link, private_key, listen_port, peers, exactly: _ } = change.wanted()?;
-        propose.add(set_wireguard(&Set { link, private_key, listen_port: *listen_port, peers }))?;
+        let persist = change.desired.as_ref().and_then(|spec| spec.persist.as_ref());
+        kept::steps(change, persist, None, machine, propose)?;
         Ok(Step::Proposed)
     }
 }
 
-fn identity(link: &str) -> String {
+pub(crate) fn identity(link: &str) -> String {
     format!("wireguard:{link}")
 }
 
-fn observation(subject: &Subject, seen: Seen) -> Observation {
+fn observation(subject: &Subject, seen: Seen, machine: &Machine<'_>) -> Observation {
     let (mut fields, seen) = match seen {
         Seen::Found { state: Value::Object(fields), seen } => (fields, seen),
         Seen::Found { .. } => return Observation::Failed(Error::plugin(format!("{} is no object", subject.identity))),
-        Seen::Absent(seen) => return Observation::absent([seen]),
+        Seen::Absent(seen) => {
+            let link = subject.identity.strip_prefix("wireguard:").unwrap_or_default();
+            let fields = [("link".to_owned(), Value::from(link))].into_iter().collect();
+            return kept::both(subject, Live::Gone(fields, seen), machine);
+        }
         Seen::Failed(error) => return Observation::Failed(error),
     };
     let probe = |field: String, material: String| SecretProbe { field, method: "wireguard-key".to_owned(), material };
@@ -218,14 +260,10 @@ fn observation(subject: &Subject, seen: Seen) -> Observation {
         }
     }
     probes.retain(|probe| subject.manages(&probe.field));
-    Observation::Present(Present {
-        observed: Value::Object(fields),
-        unknown: Vec::new(),
-        handle: None,
-        readiness: Readiness::Ready,
-        seen: vec![seen],
-        probes,
-    })
+    match kept::both(subject, Live::There(fields, seen), machine) {
+        Observation::Present(present) => Observation::Present(Present { probes, ..present }),
+        other => other,
+    }
 }
 
 /// Networks in the order of their bits, as the host has them.

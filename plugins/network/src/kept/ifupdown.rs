@@ -2,17 +2,25 @@
 //! Stanzas of one interface add up. Links are brought up in the order of the files' names, so
 //! those come first that others rest on.
 
-use super::{Files, Unkept, header, plain_link, plain_word, stem};
+use super::{Files, Unkept, header, key_files, links_of, plain_link, plain_word, stem};
+use crate::route::Hop;
 use crate::spelling::MAIN;
-use crate::{AddressSpec, LinkSpec, RouteSpec, RuleSpec};
+use crate::{AddressSpec, LinkSpec, RouteSpec, RuleSpec, WireguardSpec};
 
 const FOLDER: &str = "/etc/network/interfaces.d/tidelock-";
 
 /// A file with one stanza. `rank` is its place among the files.
 fn stanza(rank: u8, identity: &str, link: &str, v6: bool, lines: &[String]) -> Files {
+    stanzas(rank, identity, &[link], v6, lines)
+}
+
+/// A file with the same stanza for each of some links.
+fn stanzas(rank: u8, identity: &str, links: &[&str], v6: bool, lines: &[String]) -> Files {
     let family = if v6 { "inet6" } else { "inet" };
     let lines: String = lines.iter().map(|line| format!("    {line}\n")).collect();
-    let text = format!("{}auto {link}\niface {link} {family} manual\n{lines}", header(identity));
+    let each: Vec<String> =
+        links.iter().map(|link| format!("auto {link}\niface {link} {family} manual\n{lines}")).collect();
+    let text = format!("{}{}", header(identity), each.join("\n"));
     Files::from([(format!("{FOLDER}{rank}-{}", stem(identity)), text)])
 }
 
@@ -30,7 +38,7 @@ pub(super) fn link(spec: &LinkSpec) -> Result<Files, Unkept> {
     let peer = spec.peer.as_deref().map(|peer| plain_link("/peer", peer)).transpose()?;
     let mut lines = Vec::new();
     let (rank, made_of) = match spec.kind.as_deref() {
-        Some("wireguard") => return Err(Unkept::ByNature),
+        Some("wireguard") => (4, Some(format!(" 2>/dev/null || wireguard-go {name}"))),
         Some("bridge") => (1, Some(String::new())),
         Some("veth") => (2, Some(word("peer name", peer))),
         Some("vxlan") => {
@@ -70,31 +78,57 @@ pub(super) fn address(spec: &AddressSpec) -> Result<Files, Unkept> {
 
 pub(super) fn route(identity: &str, spec: &RouteSpec) -> Result<Files, Unkept> {
     let kind = spec.kind.as_deref().unwrap_or("unicast");
-    let link = match (&spec.dev, kind, spec.hops.first()) {
-        (Some(dev), ..) => plain_link("/dev", dev)?,
-        (None, "unicast", None) => {
+    let hops = spec.linked_hops();
+    let mut links = links_of(&hops)?;
+    links.sort_unstable();
+    links.dedup();
+    match &spec.dev {
+        Some(dev) => links.push(plain_link("/dev", dev)?),
+        None if !links.is_empty() => {}
+        None if kind != "unicast" => links.push("lo"),
+        None => {
             let why = "a route is kept with its link, so name it: `dev`".to_owned();
             return Err(Unkept::Needs { field: "/dev", why });
         }
-        (None, "unicast", Some(_)) => {
-            let why = "several next hops are not kept, since no file of one link says them".to_owned();
-            return Err(Unkept::Needs { field: "/hops", why });
-        }
-        _ => "lo",
-    };
+    }
     let v6 = spec.to.contains(':');
     let family = if v6 { " -6" } else { "" };
     let kind = if kind == "unicast" { String::new() } else { format!(" {kind}") };
+    let hop = |hop: &Hop| {
+        let way = word("via", hop.via.as_ref()) + &word("dev", hop.dev.as_ref());
+        format!(" nexthop{way} weight {}", hop.weight)
+    };
     let line = format!(
-        "up ip{family} route replace{kind} {}{}{}{}{}{} proto 201",
+        "up ip{family} route replace{kind} {}{}{}{}{}{} proto 201{}{}",
         spec.to,
         word("via", spec.via.as_ref()),
         word("dev", spec.dev.as_ref()),
         word("src", spec.src.as_ref()),
         word("table", spec.table.map(|table| table.0).filter(|table| *table != MAIN)),
         word("metric", spec.metric.filter(|metric| *metric != 0)),
+        hops.iter().map(hop).collect::<String>(),
+        // It can be once the last of its links is up.
+        if links.len() > 1 { " 2>/dev/null || true" } else { "" },
     );
-    Ok(stanza(7, identity, link, v6, &[line]))
+    Ok(stanzas(7, identity, &links, v6, &[line]))
+}
+
+pub(super) fn wireguard(spec: &WireguardSpec) -> Result<Files, Unkept> {
+    let link = plain_link("/link", &spec.link)?;
+    let (own_key, shared) = key_files(spec)?;
+    let mut lines =
+        vec![format!("pre-up wg set {link} private-key {own_key}{}", word("listen-port", spec.listen_port))];
+    lines.extend(spec.peers.iter().map(|(key, peer)| {
+        format!(
+            "pre-up wg set {link} peer {key}{}{}{}{}",
+            word("preshared-key", shared.get(key.as_str())),
+            // Brackets mean something to the shell.
+            word("endpoint", peer.endpoint.as_ref().map(|endpoint| format!("'{endpoint}'"))),
+            word("persistent-keepalive", Some(peer.keepalive).filter(|seconds| *seconds != 0)),
+            word("allowed-ips", Some(peer.allowed_ips.join(",")).filter(|all| !all.is_empty())),
+        )
+    }));
+    Ok(stanza(5, &crate::wireguard::identity(link), link, false, &lines))
 }
 
 pub(super) fn rule(spec: &RuleSpec) -> Result<Files, Unkept> {

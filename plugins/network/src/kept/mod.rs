@@ -14,6 +14,8 @@ use tidelock_sdk::schemars::{self, JsonSchema};
 use tidelock_sdk::serde_json::{Map, Value, json};
 use tidelock_sdk::{Action, Change, Error, Looked, Machine, Observation, Proposals, Subject};
 
+use crate::WireguardSpec;
+use crate::route::Hop;
 use crate::spelling::bad;
 
 pub(crate) use plain::{sysctl, table};
@@ -79,7 +81,11 @@ pub(crate) fn normalise(
     match files(keeper) {
         Ok(kept) => Ok(Some(Persist::Halves(Halves { live: true, kept }))),
         Err(Unkept::ByNature) if !asked => Ok(None),
-        Err(Unkept::ByNature) => Err(bad("/persist", "it holds a secret, which no file of a network may".to_owned())),
+        Err(Unkept::ByNature) => {
+            let why =
+                "a key is a secret, which no file of a network may hold; name a file of its own: `private_key_file`";
+            Err(bad("/persist", why.to_owned()))
+        }
         Err(Unkept::Needs { field, why }) => Err(bad(field, format!("{why}; or say `persist: false`"))),
     }
 }
@@ -118,6 +124,14 @@ impl Keeper {
         }
     }
 
+    /// The files of what a WireGuard interface is set to. Keys stand in files of others.
+    pub(crate) fn wireguard(self, spec: &crate::WireguardSpec) -> Result<Files, Unkept> {
+        match self {
+            Self::Networkd => networkd::wireguard(spec),
+            Self::Ifupdown => ifupdown::wireguard(spec),
+        }
+    }
+
     /// The files of a rule.
     pub(crate) fn rule(self, spec: &crate::RuleSpec) -> Result<Files, Unkept> {
         match self {
@@ -144,6 +158,36 @@ fn plain_link<'l>(field: &'static str, name: &'l str) -> Result<&'l str, Unkept>
     }
     let why = format!("a link is kept if its name is of letters, digits, `.`, `_` and `-` alone, and {name:?} is not");
     Err(Unkept::Needs { field, why })
+}
+
+/// The links of a route's hops, in the order of the hops.
+fn links_of(hops: &[Hop]) -> Result<Vec<&str>, Unkept> {
+    let needs = |why: &str| Err(Unkept::Needs { field: "/hops", why: why.to_owned() });
+    let mut links = Vec::new();
+    for hop in hops {
+        links.push(match (&hop.via, &hop.dev) {
+            (Some(_), Some(dev)) => plain_link("/hops", dev)?,
+            (Some(_), None) => return needs("a route is kept with its links, so name that of each hop: `dev`"),
+            (None, _) => return needs("a hop without an address is not kept, since no file says one"),
+        });
+    }
+    Ok(links)
+}
+
+/// The file of a WireGuard interface's own key, and those of the keys that its peers know too, by public key.
+fn key_files(spec: &WireguardSpec) -> Result<(&str, BTreeMap<&str, &str>), Unkept> {
+    let Some(own) = &spec.private_key_file else { return Err(Unkept::ByNature) };
+    plain_word("/private_key_file", Some(own))?;
+    let mut shared = BTreeMap::new();
+    for (key, peer) in spec.peers.iter().filter(|(_, peer)| peer.has_preshared_key()) {
+        let Some(file) = &peer.preshared_key_file else {
+            let why = format!("the key that {key} knows too is kept in a file of its own: `preshared_key_file`");
+            return Err(Unkept::Needs { field: "/peers", why });
+        };
+        plain_word("/peers", Some(file))?;
+        shared.insert(key.as_str(), file.as_str());
+    }
+    Ok((own, shared))
 }
 
 /// A value that is one word in every file: none opens a line, or a command, of its own.

@@ -7,9 +7,10 @@
 
 use std::fmt::Write as _;
 
-use super::{Files, Unkept, header, plain_link, plain_word, stem};
+use super::{Files, Unkept, header, key_files, links_of, plain_link, plain_word, stem};
+use crate::route::Hop;
 use crate::spelling::MAIN;
-use crate::{AddressSpec, LinkSpec, RouteSpec, RuleSpec};
+use crate::{AddressSpec, LinkSpec, RouteSpec, RuleSpec, WireguardSpec};
 
 const FOLDER: &str = "/etc/systemd/network/90-tidelock-";
 /// What needs no link is kept with this one, which is always there.
@@ -60,9 +61,6 @@ pub(super) fn link(spec: &LinkSpec) -> Result<Files, Unkept> {
     plain_word("/mac", spec.mac.as_ref())?;
     plain_word("/remote", spec.remote.as_ref())?;
     plain_word("/local", spec.local.as_ref())?;
-    if spec.kind.as_deref() == Some("wireguard") {
-        return Err(Unkept::ByNature);
-    }
     let identity = crate::link::identity(name);
     let mut own = Section::new(&identity, "Link");
     own.line("MTUBytes", spec.mtu);
@@ -75,7 +73,8 @@ pub(super) fn link(spec: &LinkSpec) -> Result<Files, Unkept> {
         own.line("Bridge", Some(plain_link("/master", master)?));
     }
     let mut files = beside(name, "link", own.0);
-    let Some(kind) = spec.kind.as_deref() else { return Ok(files) };
+    // networkd makes a tunnel from a file with its key alone, which is another resource's.
+    let Some(kind) = spec.kind.as_deref().filter(|kind| *kind != "wireguard") else { return Ok(files) };
     let mut netdev = Section::new(&identity, "NetDev");
     netdev.line("Name", Some(name));
     netdev.line("Kind", Some(kind));
@@ -121,14 +120,13 @@ pub(super) fn address(spec: &AddressSpec) -> Result<Files, Unkept> {
 
 pub(super) fn route(identity: &str, spec: &RouteSpec) -> Result<Files, Unkept> {
     let kind = spec.kind.as_deref().unwrap_or("unicast");
-    if !spec.hops.is_empty() {
-        let why = "several next hops are not kept, since no file of one link says them".to_owned();
-        return Err(Unkept::Needs { field: "/hops", why });
-    }
-    let link = match &spec.dev {
-        Some(dev) => plain_link("/dev", dev)?,
-        None if kind != "unicast" => LO,
-        None => {
+    let hops = spec.linked_hops();
+    let link = match (&spec.dev, links_of(&hops)?.first()) {
+        (Some(dev), _) => plain_link("/dev", dev)?,
+        // networkd waits for the others.
+        (None, Some(first)) => first,
+        (None, None) if kind != "unicast" => LO,
+        (None, None) => {
             let why = "a route is kept with its link, so name it: `dev`".to_owned();
             return Err(Unkept::Needs { field: "/dev", why });
         }
@@ -136,12 +134,36 @@ pub(super) fn route(identity: &str, spec: &RouteSpec) -> Result<Files, Unkept> {
     let mut own = Section::new(identity, "Route");
     own.line("Destination", Some(&spec.to));
     own.line("Gateway", spec.via.as_ref());
+    for Hop { via, dev, weight } in &hops {
+        let place = via.iter().zip(dev).map(|(via, dev)| format!("{via}@{dev} {weight}")).next();
+        own.line("MultiPathRoute", place);
+    }
     own.line("Type", Some(kind).filter(|kind| *kind != "unicast"));
     own.line("Table", spec.table.map(|table| table.0).filter(|table| *table != MAIN));
     own.line("Metric", spec.metric.filter(|metric| *metric != 0));
     own.line("PreferredSource", spec.src.as_ref());
     own.line("Protocol", Some(OURS));
     Ok(beside(link, &stem(identity), own.0))
+}
+
+pub(super) fn wireguard(spec: &WireguardSpec) -> Result<Files, Unkept> {
+    let link = plain_link("/link", &spec.link)?;
+    let (own_key, shared) = key_files(spec)?;
+    let mut netdev = Section::new(&crate::wireguard::identity(link), "NetDev");
+    netdev.line("Name", Some(link));
+    netdev.line("Kind", Some("wireguard"));
+    netdev.section("WireGuard");
+    netdev.line("PrivateKeyFile", Some(own_key));
+    netdev.line("ListenPort", spec.listen_port);
+    for (key, peer) in &spec.peers {
+        netdev.section("WireGuardPeer");
+        netdev.line("PublicKey", Some(key));
+        netdev.line("PresharedKeyFile", shared.get(key.as_str()));
+        netdev.line("Endpoint", peer.endpoint.as_ref());
+        netdev.line("AllowedIPs", Some(peer.allowed_ips.join(",")).filter(|all| !all.is_empty()));
+        netdev.line("PersistentKeepalive", Some(peer.keepalive).filter(|seconds| *seconds != 0));
+    }
+    Ok(Files::from([(format!("{FOLDER}{link}.netdev"), netdev.0)]))
 }
 
 pub(super) fn rule(spec: &RuleSpec) -> Result<Files, Unkept> {

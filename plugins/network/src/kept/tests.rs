@@ -122,6 +122,18 @@ fn networkd_gets_routes_with_their_link_and_what_has_none_with_lo() {
             "[Route]\nDestination=10.9.0.0/16\nType=blackhole\nTable=100\nProtocol=201\n",
         ),
         (
+            "network.route/r",
+            json!({"to": "10.2.0.0/16", "hops": [{"via": "10.0.7.9", "dev": "br2"}, {"via": "10.0.0.9", "dev": "br0", "weight": 3}]}),
+            "br0.network.d/route-main-10.2.0.0-16.conf",
+            "[Route]\nDestination=10.2.0.0/16\nMultiPathRoute=10.0.0.9@br0 3\nMultiPathRoute=10.0.7.9@br2 1\nProtocol=201\n",
+        ),
+        (
+            "network.route/r",
+            json!({"to": "2001:db8::/32", "hops": [{"via": "fe80::1", "dev": "br0"}, {"via": "fe80::1", "dev": "br2"}]}),
+            "br0.network.d/route-main-2001:db8::-32.conf",
+            "[Route]\nDestination=2001:db8::/32\nMultiPathRoute=fe80::1@br0 1\nMultiPathRoute=fe80::1@br2 1\nMetric=1024\nProtocol=201\n",
+        ),
+        (
             "network.rule/u",
             json!({"family": 4, "priority": 1000, "from": "10.0.5.0/24", "iif": "br0", "mark": 5, "table": 100}),
             "lo.network.d/rule-4-1000.conf",
@@ -191,6 +203,18 @@ fn ifupdown_gets_a_stanza_for_each_resource() {
             "auto br0\niface br0 inet manual\n    up ip route replace 10.1.0.0/16 via 10.0.0.2 dev br0 metric 5 proto 201\n",
         ),
         (
+            "network.route/r",
+            json!({"to": "10.2.0.0/16", "hops": [{"via": "10.0.7.9", "dev": "br2"}, {"via": "10.0.0.9", "dev": "br0", "weight": 3}]}),
+            "7-route-main-10.2.0.0-16",
+            "auto br0\niface br0 inet manual\n    up ip route replace 10.2.0.0/16 proto 201 nexthop via 10.0.0.9 dev br0 weight 3 nexthop via 10.0.7.9 dev br2 weight 1 2>/dev/null || true\n\nauto br2\niface br2 inet manual\n    up ip route replace 10.2.0.0/16 proto 201 nexthop via 10.0.0.9 dev br0 weight 3 nexthop via 10.0.7.9 dev br2 weight 1 2>/dev/null || true\n",
+        ),
+        (
+            "network.route/r",
+            json!({"to": "10.2.0.0/16", "hops": [{"via": "10.0.0.8", "dev": "br0"}, {"via": "10.0.0.9", "dev": "br0"}]}),
+            "7-route-main-10.2.0.0-16",
+            "auto br0\niface br0 inet manual\n    up ip route replace 10.2.0.0/16 proto 201 nexthop via 10.0.0.8 dev br0 weight 1 nexthop via 10.0.0.9 dev br0 weight 1\n",
+        ),
+        (
             "network.rule/u",
             json!({"family": 4, "priority": 1000, "from": "10.0.5.0/24", "table": 100}),
             "8-rule-4-1000",
@@ -199,6 +223,75 @@ fn ifupdown_gets_a_stanza_for_each_resource() {
     ] {
         assert_eq!(kept("ifupdown", address, spec), [file(&format!("{I}{path}"), text)]);
     }
+}
+
+const PEER: &str = "xTIBA5rboUvnH4htodjb6e697QjLERt1NAB4mZqp8Dg=";
+
+/// A tunnel whose keys stand in files of the system.
+fn tunnel() -> Value {
+    json!({"link": "wg0", "private_key": {"$secret": "vpn/key"}, "private_key_file": "/etc/wireguard/wg0.key",
+           "listen_port": 51820, "peers": {PEER: {
+               "endpoint": "[2001:db8::1]:51820", "allowed_ips": ["10.9.0.2/32", "10.8.0.0/16"], "keepalive": 25,
+               "preshared_key": {"$secret": "vpn/psk"}, "preshared_key_file": "/etc/wireguard/psk"}}})
+}
+
+#[test]
+fn a_tunnel_is_kept_by_where_its_keys_are_and_by_no_key() {
+    assert_eq!(
+        kept("networkd", "network.wireguard/vpn", tunnel()),
+        [file(
+            &format!("{D}wg0.netdev"),
+            &format!(
+                "[NetDev]\nName=wg0\nKind=wireguard\n\n[WireGuard]\nPrivateKeyFile=/etc/wireguard/wg0.key\n\
+                 ListenPort=51820\n\n[WireGuardPeer]\nPublicKey={PEER}\nPresharedKeyFile=/etc/wireguard/psk\n\
+                 Endpoint=[2001:db8::1]:51820\nAllowedIPs=10.8.0.0/16,10.9.0.2/32\nPersistentKeepalive=25\n"
+            )
+        )]
+    );
+    const I: &str = "/etc/network/interfaces.d/tidelock-";
+    assert_eq!(
+        kept("ifupdown", "network.wireguard/vpn", tunnel()),
+        [file(
+            &format!("{I}5-wireguard-wg0"),
+            &format!(
+                "auto wg0\niface wg0 inet manual\n    pre-up wg set wg0 private-key /etc/wireguard/wg0.key listen-port 51820\n    \
+                 pre-up wg set wg0 peer {PEER} preshared-key /etc/wireguard/psk endpoint '[2001:db8::1]:51820' \
+                 persistent-keepalive 25 allowed-ips 10.8.0.0/16,10.9.0.2/32\n"
+            )
+        )]
+    );
+    // Its link: networkd makes it from the file above, ifupdown before that.
+    let link = json!({"name": "wg0", "type": "wireguard", "up": true});
+    let names: Vec<String> =
+        kept("networkd", "network.link/l", link.clone()).into_iter().map(|(path, _)| path).collect();
+    assert_eq!(names, [format!("{D}wg0.network"), format!("{D}wg0.network.d/link.conf")]);
+    assert_eq!(
+        kept("ifupdown", "network.link/l", link),
+        [file(
+            &format!("{I}4-link-wg0"),
+            "auto wg0\niface wg0 inet manual\n    pre-up ip link show dev wg0 >/dev/null 2>&1 || ip link add name wg0 \
+             type wireguard 2>/dev/null || wireguard-go wg0\n    up ip link set dev wg0 up\n"
+        )]
+    );
+}
+
+#[test]
+fn both_halves_of_a_tunnel_are_seen_and_healed_and_the_live_one_has_no_file() {
+    let machine = Machine::new().keeps_network("networkd");
+    let resource = declared("network.wireguard/vpn", tunnel());
+    let effects = done(&machine, &resource);
+    assert!(effects[0].starts_with("set-wireguard ") && !effects[0].contains("_file"), "{effects:?}");
+    let netdev = format!("{D}wg0.netdev");
+    machine.put(&netdev, Node::file("[NetDev]\n"));
+    assert_eq!(done(&machine, &resource), [format!("put-text {netdev}")]);
+    machine.remove_object("wireguard:wg0");
+    let look = machine.look::<Network>(std::slice::from_ref(&resource)).unwrap().remove(0);
+    assert!(look.fields.contains(&"/persist/live".to_owned()), "{:?}", look.fields);
+    let effects = done(&machine, &resource);
+    assert!(effects.len() == 1 && effects[0].starts_with("set-wireguard "), "{effects:?}");
+    let gone = machine.delete::<Network>(&resource).unwrap();
+    let lines: Vec<String> = gone.iter().map(|proposal| proposal.body.line()).collect();
+    assert_eq!(lines, ["remove wireguard:wg0".to_owned(), format!("remove {netdev}")]);
 }
 
 #[test]
@@ -264,10 +357,17 @@ fn what_cannot_be_kept_says_what_would_be() {
     for (address, spec, field) in [
         ("network.route/r", json!({"to": "10.1.0.0/16", "via": "10.0.0.2"}), "/dev"),
         ("network.route/r", hops, "/hops"),
+        ("network.route/r", json!({"to": "10.2.0.0/16", "hops": [{"dev": "br0"}, {"dev": "br1"}]}), "/hops"),
         ("network.link/l", json!({"name": "a*", "type": "bridge"}), "/name"),
         ("network.link/l", json!({"name": "a", "type": "bridge", "mac": "02:00\nX"}), "/mac"),
         ("network.rule/r", json!({"family": 4, "priority": 1, "table": 1, "iif": "a; reboot"}), "/iif"),
-        ("network.link/l", json!({"name": "wg0", "type": "wireguard", "persist": true}), "/persist"),
+        ("network.wireguard/w", json!({"link": "wg0", "private_key": {"$secret": "k"}, "persist": true}), "/persist"),
+        (
+            "network.wireguard/w",
+            json!({"link": "wg0", "private_key": {"$secret": "k"}, "private_key_file": "/k",
+                   "peers": {PEER: {"preshared_key": {"$secret": "p"}}}}),
+            "/peers",
+        ),
         (
             "network.nftables/t",
             json!({"name": "t", "ruleset": "table inet t { chain c { iif \"eth0\" accept } }"}),
@@ -292,14 +392,18 @@ fn what_cannot_be_kept_says_what_would_be() {
 fn what_is_normalised_is_so_already() {
     for machine in [Machine::new(), Machine::new().keeps_network("networkd")] {
         for persist in [Value::Null, json!(false)] {
-            let mut spec = json!({"to": "10.1.0.0/16", "via": "10.0.0.2", "dev": "br0"});
-            if !persist.is_null() {
-                spec["persist"] = persist;
+            for mut spec in [
+                json!({"to": "10.1.0.0/16", "via": "10.0.0.2", "dev": "br0"}),
+                json!({"to": "10.1.0.0/16", "hops": [{"via": "10.0.0.2", "dev": "br0"}, {"via": "10.0.7.2", "dev": "br2"}]}),
+            ] {
+                if !persist.is_null() {
+                    spec["persist"] = persist.clone();
+                }
+                let look =
+                    |spec| machine.look::<Network>(&[declared("network.route/r", spec)]).unwrap().remove(0).desired;
+                let once = look(spec);
+                assert_eq!(look(once.clone()), once);
             }
-            let once = machine.look::<Network>(&[declared("network.route/r", spec)]).unwrap().remove(0).desired;
-            let twice =
-                machine.look::<Network>(&[declared("network.route/r", once.clone())]).unwrap().remove(0).desired;
-            assert_eq!(once, twice);
         }
     }
 }
@@ -311,6 +415,6 @@ fn nothing_is_kept_where_nobody_said_so() {
     let machine = Machine::new().keeps_network("networkd");
     let free = json!({"link": "br0", "address": "10.0.0.1/24", "persist": false});
     done(&machine, &declared("network.address/a", free));
-    done(&machine, &declared("network.link/wg0", json!({"name": "wg0", "type": "wireguard"})));
+    done(&machine, &declared("network.wireguard/w", json!({"link": "wg0", "private_key": {"$secret": "k"}})));
     assert_eq!(files(&machine), []);
 }
