@@ -311,7 +311,8 @@ fn three_routers_carry_packets_as_the_policy_says() {
 fn renumbered(old: &str, new: &str, route: (&str, &str), names: (&str, &str)) -> (Site, Netns) {
     let (site, space) = site(GRANT);
     // As the kernel has it by itself; some systems say otherwise.
-    space.run(&["sh", "-c", "for of in all default; do echo 0 > /proc/sys/net/ipv4/conf/$of/promote_secondaries; done"]);
+    let off = "for of in all default; do echo 0 > /proc/sys/net/ipv4/conf/$of/promote_secondaries; done";
+    space.run(&["sh", "-c", off]);
     put(&site, "link", "lan", "{ name: br0, type: bridge, up: true }");
     put(&site, "address", names.0, &format!("{{ link: br0, address: {old} }}"));
     put(&site, "route", "branch", route.0);
