@@ -244,9 +244,17 @@ pub(crate) fn explained(runtime: &Runtime, plan: &mut Plan) -> Result<(), RunErr
     Ok(())
 }
 
+/// How the sentence begins that says so.
+const WENT_BACK: &str = "the target went back";
+
+/// Whether a reason says that the target went back: what was planned before it did says otherwise.
+pub(crate) fn tells_of_a_return(reason: Option<&String>) -> bool {
+    reason.is_some_and(|reason| reason.contains(WENT_BACK))
+}
+
 fn went_back(written_ms: i64, why: &str) -> String {
     let at = Timestamp::from_millisecond(written_ms).map(|at| at.strftime(" at %H:%M:%S UTC").to_string());
-    format!("the target went back{}: {why}", at.unwrap_or_default())
+    format!("{WENT_BACK}{}: {why}", at.unwrap_or_default())
 }
 
 /// The guards that are gone: killed, or with their machine.

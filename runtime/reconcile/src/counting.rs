@@ -3,15 +3,12 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use tidelock_model::config::Config;
 use tidelock_model::hold::Pin;
 use tidelock_model::name::{Lane, Name};
 use tidelock_model::plan::Wait;
-use tidelock_model::port::{LaneRecord, Store};
+use tidelock_model::port::{LaneRecord, Store, StoreError};
 use tidelock_model::revision::Revision;
 use tidelock_model::run::Status;
-
-use crate::error::RunError;
 
 /// The revisions in force, and the pins in their place.
 #[derive(Debug, Clone, Default)]
@@ -21,15 +18,19 @@ pub struct Counting {
 }
 
 impl Counting {
-    /// As the store knows it.
+    /// As the store knows it of the declared sources.
     ///
     /// # Errors
     /// The store cannot be read.
-    pub fn now(store: &dyn Store, config: &Config, now: Timestamp) -> Result<Self, RunError> {
+    pub fn now<'n>(
+        store: &dyn Store,
+        sources: impl IntoIterator<Item = &'n Name>,
+        now: Timestamp,
+    ) -> Result<Self, StoreError> {
         let mut pins = store.pins()?;
         pins.retain(|pin| pin.until.is_none_or(|until| now < until));
         let mut in_force = BTreeMap::new();
-        for source in config.sources.keys() {
+        for source in sources {
             in_force.extend(store.revision(source)?.map(|revision| (source.clone(), revision)));
         }
         Ok(Self { in_force, pins })

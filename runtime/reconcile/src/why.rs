@@ -166,7 +166,7 @@ impl<'a> Known<'a> {
             holders: store.holders()?,
             holds: store.holds()?,
             undos: store.undos()?,
-            counting: Counting::now(store, config, now)?,
+            counting: Counting::now(store, config.sources.keys(), now)?,
             stale: BTreeMap::new(),
             notices: BTreeMap::new(),
             problems: Vec::new(),

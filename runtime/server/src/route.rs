@@ -47,7 +47,8 @@ impl Site {
 
     /// `GET /metrics`.
     async fn figures(self: Arc<Self>, format: Format) -> Answer {
-        let write = move || self.metrics.write(self.store.as_ref(), &self.guards, format);
+        let sources = self.declared();
+        let write = move || self.metrics.write(self.store.as_ref(), &self.guards, &sources.sources, format);
         let written = tokio::task::spawn_blocking(write).await;
         match written {
             Ok(Ok(figures)) => of(StatusCode::OK, format.content_type(), figures),

@@ -376,7 +376,7 @@ pub(super) fn same_as_saved(saved: &Plan, now: &Plan) -> Result<(), RunError> {
         let changes: Vec<_> = plan
             .changes
             .iter()
-            .map(|c| ((&c.address, c.action, c.cause, &c.reason), (&c.before, &c.after, &c.fields, c.group)))
+            .map(|c| ((&c.address, c.action, c.cause), (&c.before, &c.after, &c.fields, c.group)))
             .collect();
         // What people and windows have to say may be another by now: the gate asks anew. A pin
         // came or went in between, perhaps: it says nothing of what would be done.
@@ -395,11 +395,17 @@ pub(super) fn same_as_saved(saved: &Plan, now: &Plan) -> Result<(), RunError> {
     };
     // A plan may be saved without previews; one that has them has the true ones.
     let shown = previews(saved).into_iter().zip(previews(now)).all(|(saved, now)| saved.is_empty() || saved == now);
-    if shown && bare(saved) == bare(now) {
-        Ok(())
-    } else {
-        Err(RunError::Forged("its changes are not those of its digest".to_owned()))
+    if !shown || bare(saved) != bare(now) {
+        return Err(RunError::Forged("its changes are not those of its digest".to_owned()));
     }
+    let reasons = saved.changes.iter().zip(&now.changes).filter(|(saved, now)| saved.reason != now.reason);
+    let mut others = reasons.peekable();
+    let Some((_, first)) = others.peek().copied() else { return Ok(()) };
+    if others.all(|(saved, now)| [saved, now].iter().any(|one| confirm::tells_of_a_return(one.reason.as_ref()))) {
+        let why = format!("{} went back to what it was, or that is over, since it was saved", first.address.lane());
+        return Err(RunError::Stale { why, now: now.lanes.clone() });
+    }
+    Err(RunError::Forged("its reasons are not those of its changes".to_owned()))
 }
 
 /// One sentence of how a lane's plan is not what it was.

@@ -133,6 +133,9 @@ async fn a_saved_plan_is_evidence_and_not_an_instruction() {
     forged.changes.clear();
     assert!(matches!(world.apply_saved(&forged).await, Err(RunError::Forged(_))));
     let mut forged = saved.clone();
+    forged.changes[0].reason = Some("as the boss wants".to_owned());
+    assert!(matches!(world.apply_saved(&forged).await, Err(RunError::Forged(_))));
+    let mut forged = saved.clone();
     forged.digest = Digest::of(b"mine");
     assert!(matches!(world.apply_saved(&forged).await, Err(RunError::Forged(_))));
 

@@ -1,4 +1,4 @@
-//! Where each lane stands: one series a lane, and a count for each status.
+//! Where each lane stands: one series a lane, and a count for each status. And what is wrong with each source.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -8,9 +8,10 @@ use jiff::Timestamp;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::DescriptorEncoder;
 use prometheus_client::metrics::MetricType;
-use tidelock_model::name::Lane;
-use tidelock_model::port::Store;
+use tidelock_model::name::{Lane, Name};
+use tidelock_model::port::{Store, StoreError};
 use tidelock_model::run::Status;
+use tidelock_reconcile::Counting;
 
 use super::{Unread, Watch, word};
 
@@ -37,23 +38,36 @@ pub(super) struct Lanes(Mutex<Read>);
 struct Read {
     at: Option<Instant>,
     lanes: Vec<(Lane, Status)>,
+    problems: Vec<(Name, usize)>,
 }
 
 impl Lanes {
-    /// Reads them anew, where what was read is old. What a guard stands over is told as `tidelock status` tells it.
-    pub(super) fn refresh(&self, store: &dyn Store, guards: &Watch) -> Result<(), Unread> {
+    /// Reads them anew, where what was read is old. What a guard stands over, and what nobody looked at since
+    /// another revision counts, is told as `tidelock status` tells it.
+    pub(super) fn refresh(&self, store: &dyn Store, guards: &Watch, sources: &[Name]) -> Result<(), Unread> {
         let mut read = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if read.at.is_none_or(|at| at.elapsed() >= FRESH) {
             let mut records = store.lanes().map_err(Unread::Store)?;
             let (guards, now) = (guards().map_err(Unread::Guards)?, Timestamp::now());
+            let counting = Counting::now(store, sources, now).map_err(Unread::Store)?;
             for record in &mut records {
                 tidelock_reconcile::standing(record, &guards, now);
+                counting.judge(record);
             }
             let lanes = records.into_iter().map(|record| (record.lane, record.status)).collect();
-            *read = Read { at: Some(Instant::now()), lanes };
+            let problems = sources.iter().map(|source| Ok((source.clone(), wrong(store, source)?)));
+            let problems = problems.collect::<Result<_, StoreError>>().map_err(Unread::Store)?;
+            *read = Read { at: Some(Instant::now()), lanes, problems };
         }
         Ok(())
     }
+}
+
+/// How many things keep a source, or stacks of it, from being followed.
+fn wrong(store: &dyn Store, source: &Name) -> Result<usize, StoreError> {
+    let trouble = store.trouble(source)?;
+    let stacks = store.revision(source)?.map_or(0, |at| trouble.problems_at(&at.id).len());
+    Ok(usize::from(store.stale(source)?.is_some()) + trouble.notices.len() + stacks)
 }
 
 /// Writes them.
@@ -84,6 +98,12 @@ impl Collector for Collect {
             let count = read.lanes.iter().filter(|(_, it)| *it == status).count();
             let labels = [("status", word(&status))];
             counts.encode_family(&labels)?.encode_gauge(&i64::try_from(count).unwrap_or(i64::MAX))?;
+        }
+        let help = "What keeps a source, or stacks of it, from being followed, as `tidelock status` tells it.";
+        let mut problems = encoder.encode_descriptor("source_problems", help, None, MetricType::Gauge)?;
+        for (source, count) in &read.problems {
+            let labels = [("source", source.as_str())];
+            problems.encode_family(&labels)?.encode_gauge(&i64::try_from(*count).unwrap_or(i64::MAX))?;
         }
         Ok(())
     }

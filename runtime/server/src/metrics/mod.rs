@@ -149,9 +149,15 @@ impl Metrics {
     /// # Errors
     /// The store or the guards cannot be read. Figures without lanes would say that there are none, and without
     /// guards that all is well.
-    pub(crate) fn write(&self, store: &dyn Store, guards: &Watch, format: Format) -> Result<String, Unread> {
+    pub(crate) fn write(
+        &self,
+        store: &dyn Store,
+        guards: &Watch,
+        sources: &[Name],
+        format: Format,
+    ) -> Result<String, Unread> {
         let _one = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
-        self.lanes.refresh(store, guards)?;
+        self.lanes.refresh(store, guards, sources)?;
         let mut out = String::new();
         let written = match format {
             Format::Text => prometheus_text::encode(&mut out, &self.registry),

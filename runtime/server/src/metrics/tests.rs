@@ -1,7 +1,8 @@
-use tidelock_model::error::Blame;
+use tidelock_model::error::{Blame, Diagnostic};
 use tidelock_model::name::{Address, ResourceRef};
 use tidelock_model::plan::Action;
 use tidelock_model::port::{Guard, GuardState, Guarded, LaneRecord};
+use tidelock_model::revision::{Revision, Signature, SourceNotice, Trouble};
 use tidelock_model::run::Status;
 use tidelock_store::SqliteStore;
 
@@ -46,7 +47,7 @@ fn counters_follow_the_events_of_the_loop() {
         let (address, action) = (address.clone(), Action::TakeOver);
         tell(RunEvent::ChangeEnded { address, action, end: end.to_owned(), why: None });
     }
-    let text = metrics.write(&store, &unwatched, Format::Text).unwrap();
+    let text = metrics.write(&store, &unwatched, &[], Format::Text).unwrap();
     for (series, wanted) in [
         (r#"tidelock_build_info{version="1.2.3"}"#, "1"),
         (r#"tidelock_passes_total{outcome="unchanged"}"#, "2"),
@@ -73,7 +74,7 @@ fn counters_follow_the_events_of_the_loop() {
 #[test]
 fn a_source_that_never_answered_counts_from_nothing_and_has_no_last_time() {
     let (metrics, store) = counted();
-    let text = metrics.write(&store, &unwatched, Format::Text).unwrap();
+    let text = metrics.write(&store, &unwatched, &[], Format::Text).unwrap();
     assert_eq!(value(&text, r#"tidelock_source_fetches_total{source="infra",result="failed"}"#), Some("0"));
     assert!(!text.contains("tidelock_source_last_fetch_timestamp_seconds{"), "{text}");
 }
@@ -85,7 +86,7 @@ fn each_lane_has_one_series_and_each_status_a_count() {
         let status = if n % 10 == 0 { Status::Drifted } else { Status::Converged };
         store.put_lane(&LaneRecord { status, ..LaneRecord::unknown(lane(&format!("s{n}"))) }).unwrap();
     }
-    let text = metrics.write(&store, &unwatched, Format::Text).unwrap();
+    let text = metrics.write(&store, &unwatched, &[], Format::Text).unwrap();
     let series = text.lines().filter(|line| line.starts_with("tidelock_lane_status{")).count();
     assert_eq!(series, 1_000);
     let one = r#"tidelock_lane_status{source="infra",stack="s10",target="local",status="drifted"}"#;
@@ -108,7 +109,7 @@ fn what_a_guard_stands_over_waits_and_what_it_took_back_is_pending() {
     };
     let known = vec![guarded("waits", GuardState::Armed), guarded("went-back", GuardState::Restored)];
     let watch = move || Ok(Guards { known: known.clone(), ..Guards::default() });
-    let text = metrics.write(&store, &watch, Format::Text).unwrap();
+    let text = metrics.write(&store, &watch, &[], Format::Text).unwrap();
     for (stack, status) in [("waits", "waiting"), ("went-back", "pending"), ("well", "converged")] {
         let series =
             format!(r#"tidelock_lane_status{{source="infra",stack="{stack}",target="local",status="{status}"}}"#);
@@ -118,7 +119,42 @@ fn what_a_guard_stands_over_waits_and_what_it_took_back_is_pending() {
     let blind =
         || -> Result<Guards, Fault> { Err(Fault::new("io", Blame::Target, "the folder of guards cannot be read")) };
     let metrics = Metrics::new("1.2.3");
-    assert!(matches!(metrics.write(&store, &blind, Format::Text), Err(Unread::Guards(_))));
+    assert!(matches!(metrics.write(&store, &blind, &[], Format::Text), Err(Unread::Guards(_))));
+}
+
+#[test]
+fn what_is_wrong_with_a_source_is_a_figure() {
+    let (metrics, store) = counted();
+    let trouble = Trouble {
+        notices: vec![SourceNotice::Rewritten { from: "a".into(), to: "b".into() }],
+        read: Some("a".into()),
+        problems: vec![Diagnostic::error("no such kind", None); 2],
+    };
+    let at = |id: &str| Revision {
+        source: name("infra"),
+        id: id.into(),
+        wanted: "main".into(),
+        author: String::new(),
+        committer: String::new(),
+        at: Timestamp::UNIX_EPOCH,
+        subject: String::new(),
+        signature: Signature::NotAsked,
+    };
+    store.put_trouble(&name("infra"), &trouble).unwrap();
+    store.put_revision(&at("a")).unwrap();
+    let planned = LaneRecord { planned: Some(at("a")), ..LaneRecord::unknown(lane("seen")) };
+    store.put_lane(&LaneRecord { status: Status::Converged, ..planned }).unwrap();
+    store.put_lane(&LaneRecord { status: Status::Converged, ..LaneRecord::unknown(lane("behind")) }).unwrap();
+    let text = metrics.write(&store, &unwatched, &[name("infra"), name("apps")], Format::Text).unwrap();
+    assert_eq!(value(&text, r#"tidelock_source_problems{source="infra"}"#), Some("3"), "{text}");
+    assert_eq!(value(&text, r#"tidelock_source_problems{source="apps"}"#), Some("0"));
+    assert_eq!(value(&text, r#"tidelock_lanes{status="converged"}"#), Some("1"));
+    assert_eq!(value(&text, r#"tidelock_lanes{status="pending"}"#), Some("1"), "another revision counts by now");
+    // What was wrong with the stacks of another revision is not known of this one.
+    let (metrics, _) = counted();
+    store.put_revision(&at("b")).unwrap();
+    let text = metrics.write(&store, &unwatched, &[name("infra")], Format::Text).unwrap();
+    assert_eq!(value(&text, r#"tidelock_source_problems{source="infra"}"#), Some("1"));
 }
 
 #[test]
@@ -126,7 +162,7 @@ fn a_name_cannot_break_out_of_its_label() {
     let (metrics, store) = counted();
     let odd = "a\"}\\{b";
     store.put_lane(&LaneRecord::unknown(lane(odd))).unwrap();
-    let text = metrics.write(&store, &unwatched, Format::Text).unwrap();
+    let text = metrics.write(&store, &unwatched, &[], Format::Text).unwrap();
     assert!(text.contains(r#"stack="a\"}\\{b""#), "{text}");
 }
 
@@ -138,8 +174,8 @@ fn both_forms_are_written_and_the_usual_one_is_what_nobody_asks_for() {
     assert_eq!(Format::wanted(Some(&header("*/*"))), Format::Text);
     assert_eq!(Format::wanted(None), Format::Text);
     let (metrics, store) = counted();
-    assert!(metrics.write(&store, &unwatched, Format::Open).unwrap().ends_with("# EOF\n"));
-    let text = metrics.write(&store, &unwatched, Format::Text).unwrap();
+    assert!(metrics.write(&store, &unwatched, &[], Format::Open).unwrap().ends_with("# EOF\n"));
+    let text = metrics.write(&store, &unwatched, &[], Format::Text).unwrap();
     assert!(!text.contains("# EOF"));
     assert!(
         text.contains("# TYPE process_cpu_seconds_total counter") && text.contains("\nprocess_open_fds "),

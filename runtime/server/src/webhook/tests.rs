@@ -108,7 +108,7 @@ async fn the_push_of_each_forge_wakes_its_source() {
         let who = format!("webhook ({forge})");
         assert_eq!(event, RunEvent::Asked { who, what: "poll infra".to_owned() });
     }
-    let figures = desk.site.metrics.write(desk.store.as_ref(), &desk.site.guards, Format::Text).unwrap();
+    let figures = desk.site.metrics.write(desk.store.as_ref(), &desk.site.guards, &[], Format::Text).unwrap();
     let one = r#"tidelock_webhooks_total{source="infra",forge="gitlab",result="taken"} 1"#;
     assert!(figures.contains(one), "{figures}");
 }

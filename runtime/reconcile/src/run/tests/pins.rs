@@ -61,7 +61,7 @@ async fn a_pinned_stack_goes_back_and_stays_there() {
         let runtime = &world.runtime;
         let now = runtime.clock.now();
         let mut record = runtime.store.lane(&lane()).unwrap().unwrap();
-        crate::Counting::now(runtime.store.as_ref(), &runtime.config, now).unwrap().judge(&mut record);
+        crate::Counting::now(runtime.store.as_ref(), runtime.config.sources.keys(), now).unwrap().judge(&mut record);
         record.status
     };
     assert_eq!(standing(), Status::Converged);

@@ -370,3 +370,20 @@ async fn the_loop_holds_what_went_back_until_it_changes_or_a_person_says_yes() {
     assert_eq!(pass(&world).await.end, RunEnd::Done);
     assert_eq!(world.machine.paths.lock().unwrap()["/net/gone"], Digest::of(b"other"));
 }
+
+#[tokio::test]
+async fn a_plan_that_was_saved_before_the_target_went_back_is_stale_and_not_forged() {
+    let world = world().await;
+    let saved = world.plan().await.unwrap();
+    assert_eq!(apply_for_now(&world).await.end, RunEnd::Done);
+    goes_back(&world);
+    let error = world.apply_saved(&saved).await.unwrap_err();
+    assert!(matches!(&error, RunError::Stale { why, .. } if why.contains("went back")), "{error}");
+    let now = world.plan().await.unwrap();
+    let mut forged = now.clone();
+    forged.changes[0].reason = Some("as the boss wants".to_owned());
+    forged.changes[1].reason = Some("as the boss wants".to_owned());
+    let error = world.apply_saved(&forged).await.unwrap_err();
+    assert!(matches!(&error, RunError::Stale { .. } | RunError::Forged(_)), "{error}");
+    assert_eq!(world.apply_saved(&now).await.unwrap().end, RunEnd::Done);
+}
