@@ -39,11 +39,11 @@ fn a_provider_without_a_grant_is_told_the_keys_that_are_its_own() {
 #[test]
 fn rules_for_what_is_not_there_are_answered_with_the_nearest() {
     let site = Site::new();
-    let config = site.world().read("tidelock.toml").replacen("targets = [\"local\"]", "targets = [\"locl\"]", 1);
+    let config = site.world().read("tidelock.toml").replacen("targets = [\"local\"]", "targets = [\"locl*\"]", 1);
     site.world().write("tidelock.toml", config.replace("server.*", "sever.*"));
     let ran = site.tidelock(["doctor", "--offline"]).run().ok();
     let _ = ran
-        .says("an allow rule of infra is for locl")
+        .says("an allow rule of infra is for locl*")
         .says("did you mean local?")
         .says("is for kinds sever.*")
         .says("did you mean server.*?");

@@ -226,7 +226,7 @@ mod tests {
         let estate = estate(
             dir.path(),
             "[targets.web-1]\ntype = \"machine\"\nroot = \".\"\n[[grants.server]]\ntargets = [\"web-*\"]\npaths = [\"/**\"]\n\
-             [[grants.server]]\ntargets = [\"db-*\"]\nexec = [[\"/bin/true\"]]\n[grants.other]\ntargets = [\"db-1\"]\n\
+             [[grants.server]]\ntargets = [\"db-*\"]\nexec = [[\"/bin/true\"]]\n[grants.other]\ntargets = [\"db-*\"]\n\
              [sources.a]\nurl = \"git@host:a\"\nssh = { key = \"deploy_key\", known_hosts = \"known_hosts\" }\n\
              [sources.b]\nurl = \"https://host/b\"\nauth = { token_file = \"token\" }\nproxy = \"https://proxy\"\n\
              proxy_auth = { username = \"bot\", password_file = \"password\" }\n",

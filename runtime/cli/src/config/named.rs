@@ -4,6 +4,7 @@
 use std::path::Path;
 
 use tidelock_model::config::{Config, OneOrMany};
+use tidelock_model::name::Name;
 
 use super::toml::{File, nearest};
 use crate::error::CliError;
@@ -16,7 +17,7 @@ const LISTED: usize = 10;
 pub(super) fn check(file: &Path, text: &str, whole: &Config) -> Result<(), CliError> {
     let name = file.display().to_string();
     let (file, own) = File::read(&name, text)?;
-    let known: Vec<&str> = whole.targets.keys().map(|name| name.as_str()).collect();
+    let known: Vec<&str> = whole.targets.keys().map(Name::as_str).collect();
     let declared = |path: &[&str], what: &str, targets: &[String]| {
         for (i, target) in targets.iter().enumerate() {
             if is_name(target) && !known.contains(&target.as_str()) {
