@@ -188,6 +188,8 @@ fn the_loop_goes_on_with_the_yes_that_it_waits_for() {
     assert_eq!(site.on_machine("srv/a").as_deref(), Some("one\n"));
     site.tidelock(["approve", "--yes"]).run().ok();
     daemon.eventually("it goes on at once", || site.on_machine("srv/a").as_deref() == Some("two\n"));
+    // The file is there before the run is on record.
+    daemon.eventually("it is on record", || lane(&site)["status"] == "converged");
     let _ = site.tidelock(["blame", "server.file/a"]).run().ok().says("approved  root");
     daemon.stop();
 }

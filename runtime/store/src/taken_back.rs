@@ -23,7 +23,8 @@ pub(crate) struct Guarded {
 }
 
 /// Puts the ledger back to where it was before what a run did under a guard, and says how many changes
-/// that were. What they asked of others is due again: it was done for what is not there any more. Of what is not back `whole`, what the run made may be there still: it stays ours.
+/// that were. What they asked of others is due again: it was done for what is not there any more. Of what
+/// is not back `whole`, what the run made may be there still: it stays ours.
 pub(crate) fn take_back(
     transaction: &Transaction<'_>,
     at: Timestamp,
