@@ -334,3 +334,13 @@ fn a_config_in_the_folder_above_is_named() {
     let site = site();
     let _ = site.tidelock(["plan"]).within(&site.world().path("infra")).run().exit(1).says("--config ../tidelock.toml");
 }
+
+#[test]
+fn templates_that_nobody_reads_are_named() {
+    let site = Site::with_files([("a", "one\n")]);
+    site.repo()
+        .write("web/b.yaml.j2", "kind: server.directory\nname: b\nspec: { path: /srv/b }\n")
+        .commit("A template");
+    let plan = site.tidelock(["plan"]).run().ok();
+    let _ = plan.says("web/b.yaml.j2").says("does not read it").says("renderer: jinja");
+}

@@ -97,6 +97,24 @@ pub(super) fn passed_over(tree: &dyn Tree, stack: &Stack, asked: &BTreeSet<&str>
     Some(warning(message, first, String::new()))
 }
 
+/// Warns of templates in a stack whose renderer reads plain files alone.
+pub(super) fn templates(tree: &dyn Tree, stack: &Stack) -> Option<Diagnostic> {
+    let module = stack.module();
+    let files = tree.glob(&module, "**/*.{yaml,yml}.j2").unwrap_or_default();
+    let found: Vec<String> = files
+        .iter()
+        .map(|file| if module.is_empty() { file.clone() } else { format!("{module}/{file}") })
+        .take(LOOKED_THROUGH.0)
+        .filter(|file| holds_resources(tree, file))
+        .collect();
+    let first = found.first()?;
+    let (these, them) = those(&found);
+    let renderer = &stack.decl.renderer;
+    let message =
+        format!("{these} resources, and renderer {renderer} of stack {} does not read {them}", stack.decl.name);
+    Some(warning(message, first, "templates are read with `renderer: jinja` in its stack.yaml".to_owned()))
+}
+
 fn warning(message: String, file: &str, hint: String) -> Diagnostic {
     let said = Diagnostic::error(message, Some(Place::file(file))).hint(hint);
     Diagnostic { severity: Severity::Warning, ..said }

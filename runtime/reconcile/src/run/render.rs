@@ -123,6 +123,8 @@ pub(super) async fn lane(
             found.hint = Some(format!("{}: {}", renderer.plugin().name, renderer.describe().await?.summary));
             warnings.push(found);
         }
+    } else if !runtime.looping {
+        warnings.extend(guess::templates(tree, &selected.stack));
     }
 
     let mut plugins = vec![renderer.plugin().clone()];
