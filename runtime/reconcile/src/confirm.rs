@@ -128,7 +128,11 @@ pub(crate) fn waits(
                 GuardState::Restored if guard.lane == *lane => {
                     // What is only due anew, since what asked for it went back, is nothing that is tried again.
                     let tries = |change: &&Change| change.action != Action::Trigger;
-                    let again = plan.changes_of(lane).filter(tries).any(|change| guard.tried.contains(&tried(change)));
+                    let known = |change: &Change| guard.tried.contains(&tried(change));
+                    // Drift beside it is no other wish; what Git says beside it is.
+                    let other = |change: &Change| change.cause != Some(Cause::Drift) && !known(change);
+                    let again = plan.changes_of(lane).filter(tries).any(known)
+                        && !plan.changes_of(lane).filter(tries).any(other);
                     let since = |word: &Approval| word.at.as_millisecond() > *written_ms;
                     let yes = approvals.iter().any(|word| word.yes && word.lane == *lane && since(word));
                     if !again || yes || !runtime.looping {

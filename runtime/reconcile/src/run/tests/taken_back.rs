@@ -387,3 +387,18 @@ async fn a_plan_that_was_saved_before_the_target_went_back_is_stale_and_not_forg
     assert!(matches!(&error, RunError::Stale { .. } | RunError::Forged(_)), "{error}");
     assert_eq!(world.apply_saved(&now).await.unwrap().end, RunEnd::Done);
 }
+
+#[tokio::test]
+async fn what_git_says_anew_is_tried_and_drift_beside_what_went_back_is_not() {
+    let world = world().await;
+    assert_eq!(apply_for_now(&world).await.end, RunEnd::Done);
+    goes_back(&world);
+    assert_eq!(pass(&world).await.end, RunEnd::Waiting);
+    // Somebody's drift beside it is no new wish.
+    world.machine.paths.lock().unwrap().insert("/etc/file".into(), Digest::of(b"by hand"));
+    assert_eq!(pass(&world).await.end, RunEnd::Waiting);
+    // A part of it is as before, and another part is another.
+    world.resource("made.json", "made", "/net/made", "other text", "");
+    assert_eq!(pass(&world).await.end, RunEnd::Done);
+    assert_eq!(world.on_machine(), ["/etc/file", "/net/changed", "/net/made"]);
+}
