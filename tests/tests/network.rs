@@ -353,6 +353,20 @@ fn a_renumbered_address_leaves_nothing_behind_and_keeps_its_routes() {
 }
 
 #[test]
+fn what_the_same_apply_makes_is_no_mistake_at_its_end() {
+    let (site, space) = site(GRANT);
+    put(&site, "link", "one", "{ name: v0, type: veth, peer: v1, up: true }");
+    // Without a word of its peer nobody can know that it will be there.
+    put(&site, "link", "other", "{ name: v1, up: true }");
+    site.repo().commit("A pair");
+    let _ = site.tidelock(["plan"]).run().exit(4).says("there is no link v1");
+    let applied = site.tidelock(["apply", "--yes"]).run().ok();
+    let _ = applied.says("Done: ").never_says("has to be mended");
+    assert!(space.ip("-br link show v1").contains("v1@v0"));
+    site.converged();
+}
+
+#[test]
 fn an_address_goes_alone() {
     let (site, space) = site(GRANT);
     put(&site, "link", "lan", "{ name: br0, type: bridge, up: true }");

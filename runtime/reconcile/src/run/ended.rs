@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use tidelock_model::error::{Diagnostic, Fault};
+use tidelock_model::error::{Diagnostic, Fault, Place};
 use tidelock_model::name::{Address, Lane};
-use tidelock_model::plan::{Action, Plan};
+use tidelock_model::plan::{Action, Change, Plan};
 use tidelock_model::run::{Run, RunEnd};
 
 use super::gate::Held;
@@ -64,6 +64,11 @@ pub(super) fn further(before: Applied, more: Applied, open: &BTreeSet<Lane>, ove
     all.overtaken.extend(left_behind);
     all.waits.retain(|(lane, _)| !open.contains(lane));
     all.deferred.retain(|(of, _)| !open.contains(&of.lane()));
+    // What could not be seen there was looked at again, and is told again where it still cannot.
+    let unseen = |change: &&Change| change.action == Action::Deferred && open.contains(&change.address.lane());
+    let again: Vec<&Place> =
+        all.plan.changes.iter().filter(unseen).filter_map(|change| change.place.as_ref()).collect();
+    all.plan.errors.retain(|error| !error.place.as_ref().is_some_and(|place| again.contains(&place)));
     all.runs.extend(more.runs);
     all.failures.extend(more.failures);
     all.skipped.extend(more.skipped);
