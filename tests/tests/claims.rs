@@ -104,3 +104,19 @@ fn a_mistyped_target_of_a_resource_is_an_error_and_deletes_nothing() {
     let _ = ran.says("the config declares no target locla").says("did you mean local?").says("web/a.yaml:1:");
     assert_eq!(site.on_machine("srv/a").as_deref(), Some("a"));
 }
+
+#[test]
+fn a_stack_that_comes_back_is_what_it_was_and_nobody_advises_to_destroy_it() {
+    let site = Site::with_files([("a", "one\n"), ("b", "one\n")]);
+    site.apply();
+    site.tidelock(["release", "file/b", "--yes"]).run().ok();
+    site.repo().write("web/a.txt", "two\n");
+    site.repo().edit("web/stack.yaml", "name: web", "name: site").commit("Another name");
+    let _ = site.tidelock(["plan"]).run();
+    site.repo().edit("web/stack.yaml", "name: site", "name: web").commit("The name from before");
+    let plan = site.tidelock(["plan"]).run().ok();
+    let _ = plan.says("file/a").never_says("tidelock destroy web").never_says("take over");
+    site.world().write("machine/srv/b", "by hand\n");
+    site.apply();
+    assert_eq!(site.on_machine("srv/b").as_deref(), Some("by hand\n"), "it is let be still");
+}

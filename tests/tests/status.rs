@@ -124,6 +124,99 @@ fn what_nobody_looked_at_since_another_revision_counts_is_not_as_git_says() {
 }
 
 #[test]
+fn what_people_let_go_hold_or_declare_otherwise_is_told_before_anybody_looks() {
+    let site = Site::with_files([("a", "one\n")]);
+    site.apply();
+    site.repo().write("web/a.txt", "two\n").commit("Two");
+    site.apply();
+    // Undone, and then to follow Git again.
+    site.tidelock(["undo", "file/a", "--yes"]).run().ok();
+    let _ = asked(&site, &[]).exit(0).says("undone:");
+    site.tidelock(["undo", "file/a", "--end"]).run().ok();
+    let _ = asked(&site, &[]).exit(2).says("follows Git again");
+    site.apply();
+    let _ = asked(&site, &[]).exit(0);
+    // Let be, and then to follow Git again; and forgotten.
+    site.tidelock(["release", "file/a", "--yes"]).run().ok();
+    let _ = asked(&site, &[]).exit(0).says("let be:");
+    site.tidelock(["release", "file/a", "--end"]).run().ok();
+    let _ = asked(&site, &[]).exit(2).says("follows Git again");
+    site.apply();
+    for what in ["file/a", "web"] {
+        site.tidelock(["forget", what, "--yes"]).run().ok();
+        let _ = asked(&site, &[]).exit(2).says("forgotten");
+        let _ = site.tidelock(["why"]).run().ok().says("looked");
+        site.apply();
+        let _ = asked(&site, &[]).exit(0);
+    }
+    // Held, and held no more.
+    site.tidelock(["suspend", "web", "--reason", "a freeze"]).run().ok();
+    let _ = asked(&site, &[]).exit(2).says("suspended").says("a freeze");
+    site.tidelock(["plan"]).run().ok();
+    site.tidelock(["resume", "web", "--yes"]).run().ok();
+    let _ = asked(&site, &[]).exit(2).says("what held it is over").never_says("a freeze");
+    site.tidelock(["plan"]).run().ok();
+    let _ = asked(&site, &[]).exit(0);
+    // What the config says by now.
+    let config = site.world().read("tidelock.toml");
+    site.repo().git(["branch", "release"]);
+    site.world()
+        .write("tidelock.toml", config.replacen("[sources.infra]\n", "[sources.infra]\nbranch = \"release\"\n", 1));
+    let _ = asked(&site, &[]).exit(2).says("the config names release by now");
+    site.tidelock(["plan"]).run().ok();
+    let _ = asked(&site, &[]).exit(0);
+    site.world().write("tidelock.toml", config.replace("local", "other"));
+    let _ = asked(&site, &[]).exit(2).says("orphaned").says("the config declares no target local any more");
+}
+
+#[test]
+fn a_lane_that_nobody_ever_looked_at_is_not_as_git_says() {
+    let site = Site::with_files([("a", "one\n")]);
+    site.apply();
+    site.stack("db");
+    site.file("db", "b", "two\n");
+    site.repo().commit("Another stack");
+    site.tidelock(["apply", "web", "--yes"]).run().ok();
+    let _ = asked(&site, &[]).exit(2).says("nobody looked at it yet");
+    let _ = asked(&site, &["web"]).exit(0);
+    site.apply();
+    let _ = asked(&site, &[]).exit(0);
+}
+
+#[test]
+fn a_plan_of_another_revision_says_nothing_of_where_lanes_stand() {
+    let site = Site::with_files([("a", "one\n")]);
+    site.apply();
+    site.repo().write("web/a.txt", "two\n").commit("Two");
+    site.apply();
+    let lanes = || asked(&site, &["--output", "json"]).exit(0).json()["lanes"].clone();
+    let before = lanes();
+    let _ = site.tidelock(["plan", "--rev", "main~1"]).run().ok().says("file/a");
+    assert_eq!(lanes(), before);
+    let _ = site.tidelock(["approve", "--yes"]).run().ok().says("othing");
+    site.stack("draft");
+    site.file("draft", "b", "two\n");
+    let _ = site.tidelock(["plan", "--worktree"]).run().ok().says("file/b");
+    assert_eq!(lanes(), before, "a draft is no lane");
+}
+
+#[test]
+fn a_lane_that_a_plan_could_not_look_at_has_failed() {
+    let site = Site::with_files([("a", "one\n")]);
+    site.apply();
+    let config = site.world().read("tidelock.toml");
+    site.world().write("tidelock.toml", config.replace("\"/srv/**\"", "\"/opt/**\""));
+    let ran = site.tidelock(["plan"]).run();
+    let _ = asked(&site, &[]).exit(1).says("failed").says("file/a");
+    let _ = site.tidelock(["why"]).run().ok().says("failed: ").never_says("nothing is in its way");
+    let _ = site.tidelock(["doctor"]).run().says("infra:web@local failed");
+    assert_ne!(ran.code, 0, "{}", ran.story());
+    site.world().write("tidelock.toml", config);
+    site.apply();
+    let _ = asked(&site, &[]).exit(0);
+}
+
+#[test]
 fn a_stack_that_cannot_be_planned_is_told_of_though_it_never_was() {
     let site = Site::with_files([("a", "one\n")]);
     site.apply();
@@ -137,6 +230,7 @@ fn a_stack_that_cannot_be_planned_is_told_of_though_it_never_was() {
         let _ = site.tidelock(["plan"]).run();
         let _ = asked(&site, &[]).exit(1).says(words).never_says("converged: ");
         let _ = site.tidelock(["why"]).run().ok().says(words);
+        let _ = site.tidelock(["doctor"]).run().says(words);
         let _ = asked(&site, &["web"]).exit(0);
         let said = site.tidelock(["why", "new"]).run();
         assert!(said.stdout.contains(words) || said.stderr.contains(words), "{}", said.story());

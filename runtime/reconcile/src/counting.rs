@@ -3,18 +3,27 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use tidelock_model::hold::Pin;
+use tidelock_model::config::Config;
+use tidelock_model::hold::{Hold, Pin};
 use tidelock_model::name::{Lane, Name};
 use tidelock_model::plan::Wait;
 use tidelock_model::port::{LaneRecord, Store, StoreError};
 use tidelock_model::revision::Revision;
 use tidelock_model::run::Status;
+use tidelock_plan::holds;
 
-/// The revisions in force, and the pins in their place.
+use crate::error::RunError;
+use crate::runtime::Runtime;
+
+/// The revisions in force, the pins in their place, and what people hold.
 #[derive(Debug, Clone, Default)]
 pub struct Counting {
     in_force: BTreeMap<Name, Revision>,
     pins: Vec<Pin>,
+    holds: Vec<Hold>,
+    now: Timestamp,
+    /// Where the config is known too.
+    config: Option<Config>,
 }
 
 impl Counting {
@@ -33,7 +42,13 @@ impl Counting {
         for source in sources {
             in_force.extend(store.revision(source)?.map(|revision| (source.clone(), revision)));
         }
-        Ok(Self { in_force, pins })
+        Ok(Self { in_force, pins, holds: store.holds()?, now, config: None })
+    }
+
+    /// The same by a config: what it does not declare is nobody's.
+    #[must_use]
+    pub fn declared(self, config: &Config) -> Self {
+        Self { config: Some(config.clone()), ..self }
     }
 
     /// The pin of a lane's stack.
@@ -58,12 +73,46 @@ impl Counting {
         })
     }
 
-    /// Tells how a lane stands that was as Git said before: behind, it is not known to be so.
+    /// Tells how a lane stands now, which was told when somebody looked: what a person holds or let go
+    /// since, what the config declares no more, and what is behind is not known to be as Git says.
     pub fn judge(&self, record: &mut LaneRecord) {
+        if let Some(why) = self.undeclared(&record.lane).filter(|_| record.status != Status::Orphaned) {
+            (record.status, record.why) = (Status::Orphaned, Some(why));
+        }
+        let holds: Vec<Wait> =
+            self.holds.iter().filter(|hold| hold.holds(&record.lane, self.now)).map(holds::wait).collect();
+        let held = holds::status(&holds, record.status);
+        if held != record.status && record.status != Status::Orphaned {
+            (record.status, record.why) = (held, holds.first().map(|wait| wait.message.clone()));
+        } else if record.status == Status::Suspended && holds::status(&holds, Status::Converged) != Status::Suspended {
+            let why = "what held it is over, and nobody looked since".to_owned();
+            (record.status, record.why) = (Status::Pending, Some(why));
+        }
         if record.status == Status::Converged
             && let Some(wait) = self.behind(record)
         {
             (record.status, record.why) = (Status::Pending, Some(wait.message));
         }
     }
+
+    /// What a lane was made of and is declared no more.
+    fn undeclared(&self, lane: &Lane) -> Option<String> {
+        let config = self.config.as_ref()?;
+        if !config.targets.contains_key(&lane.target) {
+            return Some(format!("the config declares no target {} any more", lane.target));
+        }
+        let source = &lane.source;
+        (!config.sources.contains_key(source)).then(|| format!("the config declares no source {source} any more"))
+    }
+}
+
+/// Notes that a lane should hold something else since, and is to be looked at.
+pub(crate) fn reopened(runtime: &Runtime, lane: &Lane, why: &str) -> Result<(), RunError> {
+    let Some(mut record) = runtime.store.lane(lane)?.filter(|record| record.status == Status::Converged) else {
+        return Ok(());
+    };
+    record.status = Status::Pending;
+    record.why = Some(why.to_owned());
+    record.since = Some(runtime.clock.now());
+    Ok(runtime.store.put_lane(&record)?)
 }

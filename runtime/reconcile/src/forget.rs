@@ -12,6 +12,7 @@ use tidelock_model::plan::{Action, Cause};
 use tidelock_model::port::{LaneRecord, Settled, Store};
 use tidelock_model::run::{Intent, IntentChange, Run, RunEnd, Status};
 
+use crate::counting;
 use crate::error::RunError;
 use crate::read::nearest;
 use crate::run::Leases;
@@ -132,6 +133,9 @@ pub async fn forget(runtime: &Runtime, all: &[Forgetting], who: &str) -> Result<
         }
         if one.whole {
             runtime.store.drop_lane(&one.lane)?;
+            still_there(runtime, one)?;
+        } else {
+            reopened(runtime, one)?;
         }
     }
     let targets: BTreeSet<&Name> = lanes.iter().map(|lane| &lane.target).collect();
@@ -142,6 +146,35 @@ pub async fn forget(runtime: &Runtime, all: &[Forgetting], who: &str) -> Result<
         }
     }
     Ok(())
+}
+
+/// A lane that was forgotten, and that Git has as far as anybody knows, is one that nobody looked at.
+fn still_there(runtime: &Runtime, one: &Forgetting) -> Result<(), RunError> {
+    let Lane { source, target, .. } = &one.lane;
+    let declared = runtime.config.sources.contains_key(source) && runtime.config.targets.contains_key(target);
+    let was_there = one.record.as_ref().is_some_and(|record| record.status != Status::Orphaned);
+    if declared && was_there {
+        let why = Some("it was forgotten, and nobody looked since whether Git has it still".to_owned());
+        let since = Some(runtime.clock.now());
+        runtime.store.put_lane(&LaneRecord { why, since, ..LaneRecord::unknown(one.lane.clone()) })?;
+    }
+    Ok(())
+}
+
+/// What is ours no more may be wanted still, unless a person let it be.
+fn reopened(runtime: &Runtime, one: &Forgetting) -> Result<(), RunError> {
+    let undos = runtime.store.undos()?;
+    let let_be = |entry: &InventoryEntry| {
+        undos.iter().any(|undo| undo.let_be && undo.identity == entry.identity && undo.address == entry.address)
+    };
+    if one.entries.iter().all(let_be) {
+        return Ok(());
+    }
+    counting::reopened(
+        runtime,
+        &one.lane,
+        "what it owned was forgotten, and nobody looked since whether Git has it still",
+    )
 }
 
 fn released(runtime: &Runtime, leases: &Leases, one: &Forgetting, who: &str) -> Result<(), RunError> {

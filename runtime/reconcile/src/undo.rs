@@ -24,6 +24,7 @@ use tidelock_model::resource::OnRemove;
 use tidelock_model::run::HistoryLine;
 
 pub use self::release::release;
+use crate::counting;
 use crate::error::RunError;
 use crate::runtime::{PlanOptions, Runtime, Selection};
 use crate::why::Meant;
@@ -228,6 +229,8 @@ pub fn redo(runtime: &Runtime, is_meant: Meant<'_>, let_be: bool, who: &str) -> 
     }
     let Some(undo) = meant.pop() else { return Ok(None) };
     end(runtime, undo.clone(), Some(who))?;
+    let why = format!("{} follows Git again, and nobody looked since", undo.address.resource);
+    counting::reopened(runtime, &undo.address.lane(), &why)?;
     Ok(Some(undo))
 }
 

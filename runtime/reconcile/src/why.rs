@@ -128,6 +128,7 @@ pub fn why(store: &dyn Store, config: &Config, now: Timestamp, asked: Asked<'_>)
         if asked.resource.is_none() || !resources.is_empty() {
             let mut guarded = record.clone();
             let wait = asked.guards.and_then(|guards| confirm::standing(&mut guarded, guards, now));
+            known.counting.judge(&mut guarded);
             let mut told = known.lane(record)?;
             told.reasons.splice(0..0, wait);
             lanes.push(LaneWhy { resources, status: guarded.status, ..told });
@@ -166,7 +167,7 @@ impl<'a> Known<'a> {
             holders: store.holders()?,
             holds: store.holds()?,
             undos: store.undos()?,
-            counting: Counting::now(store, config.sources.keys(), now)?,
+            counting: Counting::now(store, config.sources.keys(), now)?.declared(config),
             stale: BTreeMap::new(),
             notices: BTreeMap::new(),
             problems: Vec::new(),

@@ -18,9 +18,12 @@ use tidelock_model::grant::{Access, Grant};
 use tidelock_model::name::Name;
 use tidelock_model::port::{Store as _, Want};
 use tidelock_model::revision::{Signature, SourceNotice};
+use tidelock_model::run::Status;
+use tidelock_store::SqliteStore;
 use tidelock_target::dns::ZoneFacts;
 use tidelock_target::sql::{Facts, SqlFault};
 
+use super::status::{SHOWN, placed};
 use crate::config::{Loaded, OwnPaths};
 use crate::context::Context;
 use crate::error::{CliError, Exit};
@@ -400,8 +403,27 @@ fn sources(report: &mut Report, context: &Context, loaded: &Loaded, offline: boo
                     };
                     report.add(health, "source", format!("{name}: {notice}"), notice.hint(&name));
                 }
+                wrong_in_git(report, store.as_ref(), &name)?;
             }
         }
+    }
+    Ok(())
+}
+
+/// What the last look found wrong with stacks, and lanes that it could not plan.
+fn wrong_in_git(report: &mut Report, store: Option<&SqliteStore>, source: &Name) -> Result<(), CliError> {
+    let Some(store) = store else { return Ok(()) };
+    let at = store.revision(source)?;
+    let trouble = store.trouble(source)?;
+    let problems = at.as_ref().map_or(&[][..], |at| trouble.problems_at(&at.id));
+    for problem in problems.iter().take(SHOWN) {
+        report.add(Health::Fail, "stack", placed(problem), problem.hint.clone());
+    }
+    let failed = store.lanes()?.into_iter().filter(|record| record.lane.source == *source);
+    for record in failed.filter(|record| record.status == Status::Failed).take(SHOWN) {
+        let why = record.why.as_deref().unwrap_or("the last look failed");
+        let fix = format!("`tidelock why {}` says more", record.lane.stack);
+        report.add(Health::Warn, "lane", format!("{} failed: {why}", record.lane), Some(fix));
     }
     Ok(())
 }

@@ -48,7 +48,7 @@ pub(crate) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
             (never, vec![], InTheWay::default(), Counting::default())
         }
         Some(store) => {
-            let counting = Counting::now(&store, loaded.config.sources.keys(), now)?;
+            let counting = Counting::now(&store, loaded.config.sources.keys(), now)?.declared(&loaded.config);
             (in_force(&loaded, &store)?, store.lanes()?, InTheWay::of(&store)?, counting)
         }
     };

@@ -26,7 +26,7 @@ pub async fn plan_against(
 ) -> Result<Plan, RunError> {
     // Who asks for a plan of it is not who may have a secret read, or one compared with a target.
     let runtime = &Runtime { secrets: None, ..runtime.clone() };
-    let fetched = source::fetch(runtime, selection).await?;
+    let fetched = source::glance(runtime, selection).await?;
     let mut lanes = source::lanes(runtime, selection, &fetched).await?;
     let from = Selection { want: Want::Rev(base.to_owned()), ..selection.clone() };
     let (due, before) = of_base(runtime, &from).await?;
@@ -39,7 +39,7 @@ pub async fn plan_against(
 
 /// What the base has due, and what its stacks say of themselves.
 async fn of_base(runtime: &Runtime, from: &Selection) -> Result<(Option<Pass>, BTreeMap<Name, StackPolicy>), RunError> {
-    let fetched = source::fetch(runtime, from).await?;
+    let fetched = source::glance(runtime, from).await?;
     let lanes = match source::lanes(runtime, from, &fetched).await {
         Ok(lanes) => lanes,
         // The stack that is meant is new, or the base is broken: then all of it is new.

@@ -113,7 +113,7 @@ pub async fn plan(runtime: &Runtime, selection: &Selection, options: &PlanOption
     folders::told(runtime, &mut pass.plan).await?;
     let mut told = pass.plan.clone();
     gate::said(runtime, &mut told)?;
-    record::planned(runtime, &pass, &told)?;
+    record::planned(runtime, &fetched, &pass, &told)?;
     Ok(told)
 }
 

@@ -63,6 +63,7 @@ fn owns_nothing(runtime: &Runtime, lane: &Lane) -> Result<bool, RunError> {
     Ok(store.identities(lane)?.is_empty()
         && store.open_intents(lane)?.is_empty()
         && store.due_triggers(lane)?.is_empty()
+        && !store.undos()?.iter().any(|undo| undo.address.lane() == *lane)
         && crate::confirm::unconfirmed(runtime, &Scope::of(lane)).is_ok_and(|open| open.is_empty()))
 }
 
@@ -77,11 +78,13 @@ pub(crate) fn ends(lane: &Lane) -> String {
 
 /// Says of lanes of a source that are none any more what they own still: it is neither kept as Git
 /// says nor removed by itself.
-pub(super) fn left(runtime: &Runtime, source: &Name) -> Result<Vec<Diagnostic>, RunError> {
+pub(super) fn left(runtime: &Runtime, source: &Name, lanes: &Lanes) -> Result<Vec<Diagnostic>, RunError> {
+    let back = |lane: &Lane| lanes.selected.iter().chain(&lanes.others).any(|one| one.lane == *lane);
     let mut out = Vec::new();
     for record in runtime.store.lanes()? {
         let lane = &record.lane;
-        if lane.source != *source || record.status != Status::Orphaned {
+        // One that came back is planned, and recorded after that.
+        if lane.source != *source || record.status != Status::Orphaned || back(lane) {
             continue;
         }
         let owned = runtime.store.identities(lane)?.len();

@@ -79,7 +79,7 @@ pub(super) async fn pass(runtime: &Runtime, fetched: &Fetched, lanes: Lanes) -> 
         orphans::orphaned(runtime, fetched, &lanes)?;
     }
     let orphans = match lanes.whole && !runtime.looping && in_force(runtime, fetched)? {
-        true => orphans::left(runtime, &fetched.revision.source)?,
+        true => orphans::left(runtime, &fetched.revision.source, &lanes)?,
         false => vec![],
     };
     let claims = claims(runtime, fetched, &lanes, &rendered, &mut unheard).await?;
@@ -185,7 +185,8 @@ pub(super) fn hold(
     }
 }
 
-fn in_force(runtime: &Runtime, fetched: &Fetched) -> Result<bool, RunError> {
+/// Whether a revision is the one in force: what another one says is looked at, and decides nothing.
+pub(super) fn in_force(runtime: &Runtime, fetched: &Fetched) -> Result<bool, RunError> {
     let known = runtime.store.revision(&fetched.revision.source)?;
     Ok(known.is_some_and(|revision| revision.id == fetched.revision.id))
 }

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 use tidelock_model::event::RunEvent;
 use tidelock_model::name::Lane;
-use tidelock_model::plan::{Action, Cause, LanePlan, Plan, Wait};
-use tidelock_model::port::LaneRecord;
+use tidelock_model::plan::{Action, Cause, Change, LanePlan, Plan, Wait};
+use tidelock_model::port::{Fetched, LaneRecord};
 use tidelock_model::run::{Run, RunEnd, Status};
 use tidelock_plan::gate;
 use tidelock_plan::holds;
@@ -22,14 +22,19 @@ use super::runs::begun;
 use crate::error::RunError;
 use crate::runtime::Runtime;
 
-/// Notes where each lane stands after a plan. `told` is the plan with what people said of it.
-pub(super) fn planned(runtime: &Runtime, pass: &Pass, told: &Plan) -> Result<(), RunError> {
+/// Notes where each lane stands after a plan. `told` is the plan with what people said of it. A plan of
+/// another revision than the one in force is looked at, and says nothing of where lanes stand.
+pub(super) fn planned(runtime: &Runtime, fetched: &Fetched, pass: &Pass, told: &Plan) -> Result<(), RunError> {
+    let counts = super::plan::in_force(runtime, fetched)?;
     for lane in &pass.lanes {
         let key = &lane.rendered.desired.lane;
         let changes: Vec<_> = pass.plan.changes_of(key).collect();
         let digest = pass.plan.lanes.iter().find(|part| part.lane == *key).map(|part| part.digest.to_string());
         let event = RunEvent::Planned { changes: changes.len(), digest: digest.unwrap_or_default() };
         runtime.emit(None, Some(key), &event)?;
+        if !counts {
+            continue;
+        }
         let part = told.lanes.iter().find(|part| part.lane == *key);
         let open: Vec<&Wait> = part.map_or(&[][..], |part| &part.waits).iter().filter(|w| gate::holds_up(w)).collect();
         let status = match (changes.is_empty(), open.is_empty()) {
@@ -40,10 +45,15 @@ pub(super) fn planned(runtime: &Runtime, pass: &Pass, told: &Plan) -> Result<(),
         // A lane that never finished a run is not converged by being looked at.
         let contacted = lane.record.as_ref().is_some_and(|record| record.contacted);
         let status = if status == Status::Converged && !contacted { Status::Pending } else { status };
-        let why = (!changes.is_empty()).then(|| match open.first() {
-            Some(wait) => wait.message.clone(),
-            None => format!("{} change(s) planned", changes.len()),
-        });
+        // What nobody could see is not merely due.
+        let blind = !changes.is_empty() && changes.iter().all(|change| change.action == Action::Deferred);
+        let (status, why) = match (changes.first(), open.first()) {
+            (None, _) if status == Status::Converged => (status, None),
+            (None, _) => (status, Some("nothing is to be done, and that is not on record yet".to_owned())),
+            (Some(first), _) if blind => (Status::Failed, Some(unseen_why(first))),
+            (Some(_), Some(wait)) => (status, Some(wait.message.clone())),
+            (Some(_), None) => (status, Some(format!("{} change(s) planned", changes.len()))),
+        };
         kept(runtime, &pass.plan, key)?;
         let waits = pass.plan.lanes.iter().find(|part| part.lane == *key).map_or(&[][..], |part| &part.waits);
         let (status, why) = held(waits, status, why);
@@ -153,11 +163,7 @@ pub(super) fn not_performed(
     let reason = waits.first().map(|wait| wait.message.clone());
     let nothing = reason.is_none();
     // What could not be seen is not taken for being as it should.
-    let unseen = plan.changes_of(lane).find(|change| change.action == Action::Deferred);
-    let unseen = unseen.map(|change| {
-        let why = change.reason.as_deref().unwrap_or("it is not known what is to be done");
-        format!("{}: {why}", change.address.resource)
-    });
+    let unseen = plan.changes_of(lane).find(|change| change.action == Action::Deferred).map(unseen_why);
     let wrong = unchecked.cloned().or(unseen);
     let status = if nothing && wrong.is_some() {
         Status::Failed
@@ -225,6 +231,12 @@ fn settled(runtime: &Runtime, plan: &Plan, part: &LanePlan, before: Option<&Lane
         runtime.store.spend_approvals(lane, &digest)?;
     }
     Ok(())
+}
+
+/// Why it cannot be told what is to be done to a resource.
+fn unseen_why(change: &Change) -> String {
+    let why = change.reason.as_deref().unwrap_or("it is not known what is to be done");
+    format!("{}: {why}", change.address.resource)
 }
 
 /// Ends the runs and notes where each lane stands.

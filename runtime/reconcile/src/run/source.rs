@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tidelock_model::error::{Diagnostic, Severity};
 use tidelock_model::event::RunEvent;
 use tidelock_model::name::{Lane, Name};
-use tidelock_model::port::{Fetched, Source, Want};
+use tidelock_model::port::{Fetched, LaneRecord, Source, Want};
 use tidelock_model::revision::{Revision, Signature, SourceNotice};
 use tidelock_model::stack::{Stack, StackPolicy};
 
@@ -121,15 +121,29 @@ pub(super) async fn fetch(runtime: &Runtime, selection: &Selection) -> Result<Fe
         }
     }
     let fetched = answer?;
+    told(runtime, &fetched)?;
+    put_in_force(runtime, selection, last.as_ref(), &fetched.revision)?;
+    Ok(fetched)
+}
+
+/// Fetches the source that the selection means, for a look that decides nothing: no revision comes into force.
+pub(super) async fn glance(runtime: &Runtime, selection: &Selection) -> Result<Fetched, RunError> {
+    let (name, source) = chosen(runtime, selection)?;
+    let last = runtime.store.revision(&name)?;
+    let fetched = asked(runtime, &name, source.as_ref(), &selection.want, last.as_ref()).await?;
+    told(runtime, &fetched)?;
+    Ok(fetched)
+}
+
+fn told(runtime: &Runtime, fetched: &Fetched) -> Result<(), RunError> {
     for notice in &fetched.notices {
         runtime.emit(None, None, &RunEvent::SourceNotice { notice: notice.clone() })?;
     }
-    put_in_force(runtime, selection, last.as_ref(), &fetched.revision)?;
     // A pass of the loop opens what is in force, and a poll says what is new.
     if !runtime.looping {
-        tracing::info!(source = %name, revision = %fetched.revision.short(), "fetched");
+        tracing::info!(source = %fetched.revision.source, revision = %fetched.revision.short(), "fetched");
     }
-    Ok(fetched)
+    Ok(())
 }
 
 /// Asks a source. With what the config names come the tags that stacks take modules from, and
@@ -221,6 +235,9 @@ pub(super) async fn lanes(runtime: &Runtime, selection: &Selection, fetched: &Fe
     if pins.in_force && (whole || !runtime.looping) {
         keep_problems(runtime, fetched, &stacks, &errors)?;
     }
+    if pins.in_force && !whole && !runtime.looping {
+        unseen(runtime, fetched, &stacks)?;
+    }
     let (selected, mut warnings) = match select::lanes(
         &runtime.config,
         &fetched.revision.source,
@@ -249,7 +266,7 @@ pub(super) async fn lanes(runtime: &Runtime, selection: &Selection, fetched: &Fe
     if stacks.is_empty() {
         super::orphans::orphaned(runtime, fetched, &Lanes { pins, ..Lanes::default() })?;
         let what = "a stack is a directory with a stack.yaml; `tidelock init` makes an example".to_owned();
-        let left = super::orphans::left(runtime, &fetched.revision.source)?;
+        let left = super::orphans::left(runtime, &fetched.revision.source, &Lanes::default())?;
         let told = left.iter().map(|one| format!("{}; {}", one.message, one.hint.as_deref().unwrap_or_default()));
         return Err(RunError::selection(
             format!("revision {} holds no stack", fetched.revision.short()),
@@ -277,6 +294,19 @@ pub(super) async fn lanes(runtime: &Runtime, selection: &Selection, fetched: &Fe
     }
     let before = BTreeMap::new();
     Ok(Lanes { selected, others, stacks, whole, destroys: false, unread, warnings, errors, pins, before })
+}
+
+/// Notes lanes of the revision in force that nobody ever looked at: this look is about others.
+fn unseen(runtime: &Runtime, fetched: &Fetched, stacks: &[Stack]) -> Result<(), RunError> {
+    let (all, _) = select::lanes(&runtime.config, &fetched.revision.source, stacks, &[], &[], &|_| vec![])?;
+    for Selected { lane, .. } in all {
+        if runtime.store.lane(&lane)?.is_none() {
+            let why = Some("nobody looked at it yet".to_owned());
+            let since = Some(runtime.clock.now());
+            runtime.store.put_lane(&LaneRecord { why, since, ..LaneRecord::unknown(lane) })?;
+        }
+    }
+    Ok(())
 }
 
 /// Keeps what is wrong with the stacks of the revision in force, whichever are looked at now.

@@ -31,7 +31,9 @@ impl Health {
         now: Timestamp,
     ) -> Self {
         let (mut failed, mut unsettled) = (vec![], vec![]);
-        for InForce { name, revision, stale, notices, problems } in sources {
+        for source in sources {
+            let InForce { name, revision, stale, notices, problems, .. } = source;
+            unsettled.extend(source.not_asked());
             match (stale, revision) {
                 (Some(stale), _) => {
                     failed.push(format!(

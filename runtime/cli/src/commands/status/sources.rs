@@ -21,6 +21,17 @@ pub(super) struct InForce {
     pub(super) stale: Option<Stale>,
     pub(super) notices: Vec<SourceNotice>,
     pub(super) problems: Vec<Diagnostic>,
+    /// What the config names by now, where that is not what was in force when somebody asked.
+    pub(super) named: Option<String>,
+}
+
+impl InForce {
+    /// That the config names something else by now, which nobody asked for yet.
+    pub(super) fn not_asked(&self) -> Option<String> {
+        let named = self.named.as_ref()?;
+        let was = self.revision.as_ref().map_or("", |revision| revision.wanted.as_str());
+        Some(format!("source {}: the config names {named} by now, and what is in force was {was}", self.name))
+    }
 }
 
 pub(super) fn in_force(loaded: &Loaded, store: &dyn Store) -> Result<Vec<InForce>, CliError> {
@@ -28,17 +39,29 @@ pub(super) fn in_force(loaded: &Loaded, store: &dyn Store) -> Result<Vec<InForce
         let revision = store.revision(name)?;
         let trouble = store.trouble(name)?;
         let problems = revision.as_ref().map_or(vec![], |revision| trouble.problems_at(&revision.id).to_vec());
-        Ok(InForce { name: name.clone(), revision, stale: store.stale(name)?, notices: trouble.notices, problems })
+        let decl = &loaded.config.sources[name];
+        let named = decl.branch.as_ref().or(decl.tag.as_ref()).or(decl.commit.as_ref());
+        let named = named.map_or("main", String::as_str);
+        let other = revision.as_ref().is_some_and(|revision| revision.wanted != named);
+        Ok(InForce {
+            name: name.clone(),
+            revision,
+            stale: store.stale(name)?,
+            notices: trouble.notices,
+            problems,
+            named: other.then(|| named.to_owned()),
+        })
     };
     loaded.config.sources.keys().map(one).collect()
 }
 
 pub(super) fn never_fetched(name: &Name) -> InForce {
-    InForce { name: name.clone(), revision: None, stale: None, notices: vec![], problems: vec![] }
+    InForce { name: name.clone(), revision: None, stale: None, notices: vec![], problems: vec![], named: None }
 }
 
 /// Why a source, or stacks of it, are not followed, and what mends it.
-pub(super) fn wrong(out: &Output, InForce { name, stale, notices, problems, .. }: &InForce) -> Result<(), CliError> {
+pub(super) fn wrong(out: &Output, source: &InForce) -> Result<(), CliError> {
+    let InForce { name, stale, notices, problems, .. } = source;
     let mut text = String::new();
     let mut told = |what: &str, hint: Option<&str>| {
         text.push_str(&format!("{}\n", out.paint.warn(&one_line(what))));
@@ -46,6 +69,9 @@ pub(super) fn wrong(out: &Output, InForce { name, stale, notices, problems, .. }
     };
     if let Some(Stale { since, why }) = stale {
         told(&format!("source {name} is stale since {}: {why}", time(*since)), None);
+    }
+    if let Some(why) = source.not_asked() {
+        told(&why, None);
     }
     for notice in notices {
         told(&format!("source {name}: {notice}"), notice.hint(name).as_deref());
@@ -93,6 +119,6 @@ pub(super) fn row(InForce { name, revision, .. }: &InForce) -> Vec<Cell> {
     ]
 }
 
-pub(super) fn as_json(InForce { name, revision, stale, notices, problems }: &InForce) -> Value {
+pub(super) fn as_json(InForce { name, revision, stale, notices, problems, .. }: &InForce) -> Value {
     json!({ "source": name, "revision": revision, "stale": stale, "notices": notices, "problems": problems })
 }
