@@ -210,6 +210,9 @@ fn a_lane_that_a_plan_could_not_look_at_has_failed() {
     let _ = asked(&site, &[]).exit(1).says("failed").says("file/a");
     let _ = site.tidelock(["why"]).run().ok().says("failed: ").never_says("nothing is in its way");
     let _ = site.tidelock(["doctor"]).run().says("infra:web@local failed");
+    site.tidelock(["stop", "--all", "--reason", "it smells of smoke"]).run().ok();
+    let _ = asked(&site, &[]).exit(1).says("failed");
+    site.tidelock(["resume", "--all", "--yes"]).run().ok();
     assert_ne!(ran.code, 0, "{}", ran.story());
     site.world().write("tidelock.toml", config);
     site.apply();

@@ -82,7 +82,9 @@ impl Counting {
         let holds: Vec<Wait> =
             self.holds.iter().filter(|hold| hold.holds(&record.lane, self.now)).map(holds::wait).collect();
         let held = holds::status(&holds, record.status);
-        if held != record.status && record.status != Status::Orphaned {
+        // A stop mends nothing that failed.
+        let masked = held == Status::Waiting && matches!(record.status, Status::Failed | Status::Degraded);
+        if held != record.status && record.status != Status::Orphaned && !masked {
             (record.status, record.why) = (held, holds.first().map(|wait| wait.message.clone()));
         } else if record.status == Status::Suspended && holds::status(&holds, Status::Converged) != Status::Suspended {
             let why = "what held it is over, and nobody looked since".to_owned();
