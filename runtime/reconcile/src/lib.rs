@@ -52,5 +52,6 @@ pub use resolve::{Word, in_doubt, resolve};
 pub use run::{Applied, Leaving, Mismatch, apply, destroy, plan, plan_against, render, values};
 pub use runtime::{Approver, Caller, PlanOptions, Runtime, Selection, Yes};
 pub use tail::Tail;
+pub use trouble::problems;
 pub use undo::{redo, release, undo};
 pub use why::{Asked, DAEMON, LaneWhy, Meant, PlannedWhy, ResourceWhy, Why, why};

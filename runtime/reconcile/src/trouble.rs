@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use tidelock_model::error::Diagnostic;
 use tidelock_model::event::RunEvent;
 use tidelock_model::name::Name;
-use tidelock_model::port::SourceError;
+use tidelock_model::port::{SourceError, Store, StoreError};
 use tidelock_model::revision::{SourceNotice, Stale, Trouble};
 
 use crate::error::RunError;
@@ -36,6 +36,15 @@ pub(crate) fn refused(runtime: &Runtime, source: &Name, error: &RunError) -> Res
     };
     stale(runtime, source, Some(&why))?;
     Ok(why)
+}
+
+/// What is wrong with the stacks of a source's revision in force, as far as somebody read them.
+///
+/// # Errors
+/// The store cannot be read.
+pub fn problems(store: &dyn Store, source: &Name) -> Result<Vec<Diagnostic>, StoreError> {
+    let Some(revision) = store.revision(source)? else { return Ok(vec![]) };
+    Ok(store.trouble(source)?.problems_at(&revision.id).to_vec())
 }
 
 /// Keeps what is wrong with the stacks of the revision in force.

@@ -173,9 +173,8 @@ impl<'a> Known<'a> {
             problems: Vec::new(),
         };
         for source in config.sources.keys() {
-            let trouble = store.trouble(source)?;
-            known.problems.extend(store.revision(source)?.iter().flat_map(|at| trouble.problems_at(&at.id)).cloned());
-            known.notices.insert(source.clone(), trouble.notices);
+            known.problems.extend(crate::problems(store, source)?);
+            known.notices.insert(source.clone(), store.trouble(source)?.notices);
             known.stale.extend(store.stale(source)?.map(|stale| (source.clone(), stale)));
         }
         Ok(known)

@@ -373,6 +373,10 @@ fn sources(report: &mut Report, context: &Context, loaded: &Loaded, offline: boo
             report.warn("source", format!("{name}: any commit of the branch is accepted, signed or not"), fix);
         }
     }
+    let store = context.store(loaded).ok().flatten();
+    for name in loaded.config.sources.keys() {
+        wrong_in_git(report, store.as_ref(), name)?;
+    }
     if offline {
         return Ok(());
     }
@@ -383,7 +387,6 @@ fn sources(report: &mut Report, context: &Context, loaded: &Loaded, offline: boo
             return Ok(());
         }
     };
-    let store = context.store(loaded).ok().flatten();
     for (name, source) in sources {
         // As a run asks: what is in force decides what may follow it.
         let last = store.as_ref().and_then(|store| store.revision(&name).ok()).flatten();
@@ -403,7 +406,6 @@ fn sources(report: &mut Report, context: &Context, loaded: &Loaded, offline: boo
                     };
                     report.add(health, "source", format!("{name}: {notice}"), notice.hint(&name));
                 }
-                wrong_in_git(report, store.as_ref(), &name)?;
             }
         }
     }
@@ -413,11 +415,8 @@ fn sources(report: &mut Report, context: &Context, loaded: &Loaded, offline: boo
 /// What the last look found wrong with stacks, and lanes that it could not plan.
 fn wrong_in_git(report: &mut Report, store: Option<&SqliteStore>, source: &Name) -> Result<(), CliError> {
     let Some(store) = store else { return Ok(()) };
-    let at = store.revision(source)?;
-    let trouble = store.trouble(source)?;
-    let problems = at.as_ref().map_or(&[][..], |at| trouble.problems_at(&at.id));
-    for problem in problems.iter().take(SHOWN) {
-        report.add(Health::Fail, "stack", placed(problem), problem.hint.clone());
+    for problem in tidelock_reconcile::problems(store, source)?.into_iter().take(SHOWN) {
+        report.add(Health::Fail, "stack", placed(&problem), problem.hint);
     }
     let failed = store.lanes()?.into_iter().filter(|record| record.lane.source == *source);
     for record in failed.filter(|record| record.status == Status::Failed).take(SHOWN) {

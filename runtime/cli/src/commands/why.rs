@@ -80,9 +80,7 @@ fn unknown(context: &Context, loaded: &Loaded, text: &str, store: &dyn Store) ->
     let lanes = store.lanes()?;
     let mut wrong = Vec::new();
     for source in loaded.config.sources.keys() {
-        let problems =
-            store.revision(source)?.map(|at| store.trouble(source).map(|it| it.problems_at(&at.id).to_vec()));
-        wrong.extend(problems.transpose()?.unwrap_or_default());
+        wrong.extend(tidelock_reconcile::problems(store, source)?);
     }
     let stacks: Vec<&str> = lanes.iter().map(|record| record.lane.stack.as_str()).collect();
     let hint = match nearest(text, &stacks) {

@@ -58,14 +58,9 @@ pub(super) fn beside(tree: &dyn Tree, stack: &Stack, stacks: &[Stack]) -> Option
     let modules: Vec<String> =
         stacks.iter().map(Stack::module).filter(|it| *it == stack.dir || within(it, &stack.dir)).collect();
     let values = values_of(stacks);
-    let files = tree.glob(&stack.dir, "**/*.{yaml,yml,yaml.j2,yml.j2}").unwrap_or_default();
-    let found: Vec<String> = files
-        .iter()
-        .map(|file| if stack.dir.is_empty() { file.clone() } else { format!("{}/{file}", stack.dir) })
-        .filter(|file| *file != stack.file() && !values.contains(file) && !modules.iter().any(|it| within(file, it)))
-        .take(LOOKED_THROUGH.0)
-        .filter(|file| holds_resources(tree, file))
-        .collect();
+    let found = resources_in(tree, &stack.dir, "**/*.{yaml,yml,yaml.j2,yml.j2}", |file| {
+        *file != stack.file() && !values.contains(file) && !modules.iter().any(|it| within(file, it))
+    });
     let first = found.first()?;
     let (these, them) = those(&found);
     let message = format!(
@@ -79,40 +74,33 @@ pub(super) fn beside(tree: &dyn Tree, stack: &Stack, stacks: &[Stack]) -> Option
 /// Warns of files of resources in a stack's module that its renderer did not ask for; `asked` are those that it
 /// did ask for, from the source's root. Its hint is the caller's, who can ask the renderer.
 pub(super) fn passed_over(tree: &dyn Tree, stack: &Stack, asked: &BTreeSet<&str>) -> Option<Diagnostic> {
-    let module = stack.module();
     let values = values_of(std::slice::from_ref(stack));
-    let files = tree.glob(&module, "**/*.{yaml,yml}").unwrap_or_default();
-    let found: Vec<String> = files
-        .iter()
-        .map(|file| if module.is_empty() { file.clone() } else { format!("{module}/{file}") })
-        .filter(|file| *file != stack.file() && !values.contains(file) && !asked.contains(file.as_str()))
-        .take(LOOKED_THROUGH.0)
-        .filter(|file| holds_resources(tree, file))
-        .collect();
-    let first = found.first()?;
-    let (these, them) = those(&found);
-    let renderer = &stack.decl.renderer;
-    let message =
-        format!("{these} resources, and renderer {renderer} of stack {} does not read {them}", stack.decl.name);
-    Some(warning(message, first, String::new()))
+    let found = resources_in(tree, &stack.module(), "**/*.{yaml,yml}", |file| {
+        *file != stack.file() && !values.contains(file) && !asked.contains(file.as_str())
+    });
+    unread(stack, &found, String::new())
 }
 
 /// Warns of templates in a stack whose renderer reads plain files alone.
 pub(super) fn templates(tree: &dyn Tree, stack: &Stack) -> Option<Diagnostic> {
-    let module = stack.module();
-    let files = tree.glob(&module, "**/*.{yaml,yml}.j2").unwrap_or_default();
-    let found: Vec<String> = files
-        .iter()
-        .map(|file| if module.is_empty() { file.clone() } else { format!("{module}/{file}") })
-        .take(LOOKED_THROUGH.0)
-        .filter(|file| holds_resources(tree, file))
-        .collect();
+    let found = resources_in(tree, &stack.module(), "**/*.{yaml,yml}.j2", |_| true);
+    unread(stack, &found, "templates are read with `renderer: jinja` in its stack.yaml".to_owned())
+}
+
+fn unread(stack: &Stack, found: &[String], hint: String) -> Option<Diagnostic> {
     let first = found.first()?;
-    let (these, them) = those(&found);
-    let renderer = &stack.decl.renderer;
-    let message =
-        format!("{these} resources, and renderer {renderer} of stack {} does not read {them}", stack.decl.name);
-    Some(warning(message, first, "templates are read with `renderer: jinja` in its stack.yaml".to_owned()))
+    let (these, them) = those(found);
+    let (renderer, name) = (&stack.decl.renderer, &stack.decl.name);
+    let message = format!("{these} resources, and renderer {renderer} of stack {name} does not read {them}");
+    Some(warning(message, first, hint))
+}
+
+/// Files of a folder that match a pattern, are `meant` and hold resources, from the source's root.
+fn resources_in(tree: &dyn Tree, folder: &str, pattern: &str, meant: impl Fn(&String) -> bool) -> Vec<String> {
+    let files = tree.glob(folder, pattern).unwrap_or_default();
+    let whole = |file: String| if folder.is_empty() { file } else { format!("{folder}/{file}") };
+    let meant = files.into_iter().map(whole).filter(meant).take(LOOKED_THROUGH.0);
+    meant.filter(|file| holds_resources(tree, file)).collect()
 }
 
 fn warning(message: String, file: &str, hint: String) -> Diagnostic {

@@ -233,10 +233,7 @@ pub(super) async fn lanes(runtime: &Runtime, selection: &Selection, fetched: &Fe
     let whole = selection.stacks.is_empty() && selection.targets.is_empty();
     // A pass of the loop is about one lane; the poll before it read them all.
     if pins.in_force && (whole || !runtime.looping) {
-        keep_problems(runtime, fetched, &stacks, &errors)?;
-    }
-    if pins.in_force && !whole && !runtime.looping {
-        unseen(runtime, fetched, &stacks)?;
+        as_a_whole(runtime, fetched, &stacks, &errors, whole)?;
     }
     let (selected, mut warnings) = match select::lanes(
         &runtime.config,
@@ -296,10 +293,21 @@ pub(super) async fn lanes(runtime: &Runtime, selection: &Selection, fetched: &Fe
     Ok(Lanes { selected, others, stacks, whole, destroys: false, unread, warnings, errors, pins, before })
 }
 
-/// Notes lanes of the revision in force that nobody ever looked at: this look is about others.
-fn unseen(runtime: &Runtime, fetched: &Fetched, stacks: &[Stack]) -> Result<(), RunError> {
-    let (all, _) = select::lanes(&runtime.config, &fetched.revision.source, stacks, &[], &[], &|_| vec![])?;
-    for Selected { lane, .. } in all {
+/// Keeps what is wrong with the stacks of the revision in force, whichever are looked at now. Where that is not
+/// the `whole`, notes the lanes that nobody ever looked at.
+fn as_a_whole(
+    runtime: &Runtime,
+    fetched: &Fetched,
+    stacks: &[Stack],
+    errors: &[Diagnostic],
+    whole: bool,
+) -> Result<(), RunError> {
+    let Revision { source, id, .. } = &fetched.revision;
+    let (all, mut found) = select::lanes(&runtime.config, source, stacks, &[], &[], &|_| vec![])?;
+    found.retain(|one| one.severity == Severity::Error);
+    found.iter_mut().for_each(|one| with_snippet(one, fetched.tree.as_ref()));
+    trouble::read(runtime, source, id, errors.iter().cloned().chain(found).collect())?;
+    for Selected { lane, .. } in all.into_iter().filter(|_| !whole) {
         if runtime.store.lane(&lane)?.is_none() {
             let why = Some("nobody looked at it yet".to_owned());
             let since = Some(runtime.clock.now());
@@ -307,18 +315,4 @@ fn unseen(runtime: &Runtime, fetched: &Fetched, stacks: &[Stack]) -> Result<(), 
         }
     }
     Ok(())
-}
-
-/// Keeps what is wrong with the stacks of the revision in force, whichever are looked at now.
-fn keep_problems(
-    runtime: &Runtime,
-    fetched: &Fetched,
-    stacks: &[Stack],
-    errors: &[Diagnostic],
-) -> Result<(), RunError> {
-    let Revision { source, id, .. } = &fetched.revision;
-    let (_, mut found) = select::lanes(&runtime.config, source, stacks, &[], &[], &|_| vec![])?;
-    found.retain(|one| one.severity == Severity::Error);
-    found.iter_mut().for_each(|one| with_snippet(one, fetched.tree.as_ref()));
-    trouble::read(runtime, source, id, errors.iter().cloned().chain(found).collect())
 }

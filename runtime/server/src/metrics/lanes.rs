@@ -65,9 +65,8 @@ impl Lanes {
 
 /// How many things keep a source, or stacks of it, from being followed.
 fn wrong(store: &dyn Store, source: &Name) -> Result<usize, StoreError> {
-    let trouble = store.trouble(source)?;
-    let stacks = store.revision(source)?.map_or(0, |at| trouble.problems_at(&at.id).len());
-    Ok(usize::from(store.stale(source)?.is_some()) + trouble.notices.len() + stacks)
+    let stacks = tidelock_reconcile::problems(store, source)?.len();
+    Ok(usize::from(store.stale(source)?.is_some()) + store.trouble(source)?.notices.len() + stacks)
 }
 
 /// Writes them.

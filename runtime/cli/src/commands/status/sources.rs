@@ -37,8 +37,6 @@ impl InForce {
 pub(super) fn in_force(loaded: &Loaded, store: &dyn Store) -> Result<Vec<InForce>, CliError> {
     let one = |name: &Name| {
         let revision = store.revision(name)?;
-        let trouble = store.trouble(name)?;
-        let problems = revision.as_ref().map_or(vec![], |revision| trouble.problems_at(&revision.id).to_vec());
         let decl = &loaded.config.sources[name];
         let named = decl.branch.as_ref().or(decl.tag.as_ref()).or(decl.commit.as_ref());
         let named = named.map_or("main", String::as_str);
@@ -47,8 +45,8 @@ pub(super) fn in_force(loaded: &Loaded, store: &dyn Store) -> Result<Vec<InForce
             name: name.clone(),
             revision,
             stale: store.stale(name)?,
-            notices: trouble.notices,
-            problems,
+            notices: store.trouble(name)?.notices,
+            problems: tidelock_reconcile::problems(store, name)?,
             named: other.then(|| named.to_owned()),
         })
     };
