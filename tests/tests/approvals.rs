@@ -89,7 +89,9 @@ fn what_was_approved_is_applied_by_anybody_and_the_approver_is_told() {
 #[test]
 fn where_a_daemon_runs_a_yes_needs_no_apply() {
     let site = changed("[[gate]]\napprovals = 1\n");
-    let daemon = Daemon::watching(&site);
+    let daemon = Daemon::start(&site);
+    // Its first pass is of the revision from before: the one that waits comes after the fetch.
+    daemon.eventually("it waits for a person", || site.tidelock(["status"]).run().stdout.contains("approval"));
     let ran = site.tidelock(["approve", "web", "--yes"]).run().ok();
     let _ = ran
         .says("A daemon runs, and goes on with it by itself")
