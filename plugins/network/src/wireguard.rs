@@ -29,8 +29,8 @@ pub struct WireguardSpec {
     pub(crate) link: String,
     /// Its private key, by the name of a secret: `{ $secret: vpn/key }`.
     private_key: Secret,
-    /// A file of the system that holds the same key, such as a `server.file` made of that secret. Without one the
-    /// tunnel is not kept for the next start of the system.
+    /// A file of the system that holds the same key, such as a `server.file` made of that secret; needed where the
+    /// tunnel is kept for the next start.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) private_key_file: Option<String>,
     /// The UDP port that it listens on. Left out, it is left alone.

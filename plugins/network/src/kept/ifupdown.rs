@@ -88,7 +88,7 @@ pub(super) fn route(identity: &str, spec: &RouteSpec) -> Result<Files, Unkept> {
         None if kind != "unicast" => links.push("lo"),
         None => {
             let why = "a route is kept with its link, so name it: `dev`".to_owned();
-            return Err(Unkept::Needs { field: "/dev", why });
+            return Err(Unkept { field: "/dev", why });
         }
     }
     let v6 = spec.to.contains(':');

@@ -80,23 +80,15 @@ pub(crate) fn normalise(
     };
     match files(keeper) {
         Ok(kept) => Ok(Some(Persist::Halves(Halves { live: true, kept }))),
-        Err(Unkept::ByNature) if !asked => Ok(None),
-        Err(Unkept::ByNature) => {
-            let why =
-                "a key is a secret, which no file of a network may hold; name a file of its own: `private_key_file`";
-            Err(bad("/persist", why.to_owned()))
-        }
-        Err(Unkept::Needs { field, why }) => Err(bad(field, format!("{why}; or say `persist: false`"))),
+        Err(Unkept { field, why }) => Err(bad(field, format!("{why}; or say `persist: false`"))),
     }
 }
 
-/// Why something is not kept.
+/// Why something is not kept: it could be, if a field said something else.
 #[derive(Debug, PartialEq)]
-pub(crate) enum Unkept {
-    /// No file may say it.
-    ByNature,
-    /// It could be, if a field said something else.
-    Needs { field: &'static str, why: String },
+pub(crate) struct Unkept {
+    field: &'static str,
+    why: String,
 }
 
 impl Keeper {
@@ -157,12 +149,12 @@ fn plain_link<'l>(field: &'static str, name: &'l str) -> Result<&'l str, Unkept>
         return Ok(name);
     }
     let why = format!("a link is kept if its name is of letters, digits, `.`, `_` and `-` alone, and {name:?} is not");
-    Err(Unkept::Needs { field, why })
+    Err(Unkept { field, why })
 }
 
 /// The links of a route's hops, in the order of the hops.
 fn links_of(hops: &[Hop]) -> Result<Vec<&str>, Unkept> {
-    let needs = |why: &str| Err(Unkept::Needs { field: "/hops", why: why.to_owned() });
+    let needs = |why: &str| Err(Unkept { field: "/hops", why: why.to_owned() });
     let mut links = Vec::new();
     for hop in hops {
         links.push(match (&hop.via, &hop.dev) {
@@ -176,13 +168,17 @@ fn links_of(hops: &[Hop]) -> Result<Vec<&str>, Unkept> {
 
 /// The file of a WireGuard interface's own key, and those of the keys that its peers know too, by public key.
 fn key_files(spec: &WireguardSpec) -> Result<(&str, BTreeMap<&str, &str>), Unkept> {
-    let Some(own) = &spec.private_key_file else { return Err(Unkept::ByNature) };
-    plain_word("/private_key_file", Some(own))?;
+    let field = "/private_key_file";
+    let Some(own) = &spec.private_key_file else {
+        let why = "the key is a secret, so a tunnel is kept with a file of its own that holds it, such as a `server.file`";
+        return Err(Unkept { field, why: why.to_owned() });
+    };
+    plain_word(field, Some(own))?;
     let mut shared = BTreeMap::new();
     for (key, peer) in spec.peers.iter().filter(|(_, peer)| peer.has_preshared_key()) {
         let Some(file) = &peer.preshared_key_file else {
             let why = format!("the key that {key} knows too is kept in a file of its own: `preshared_key_file`");
-            return Err(Unkept::Needs { field: "/peers", why });
+            return Err(Unkept { field: "/peers", why });
         };
         plain_word("/peers", Some(file))?;
         shared.insert(key.as_str(), file.as_str());
@@ -198,7 +194,7 @@ fn plain_word(field: &'static str, value: Option<&String>) -> Result<(), Unkept>
     };
     match value {
         Some(value) if !plain(&value) => {
-            Err(Unkept::Needs { field, why: format!("{value:?} is not kept, since no file could say it") })
+            Err(Unkept { field, why: format!("{value:?} is not kept, since no file could say it") })
         }
         _ => Ok(()),
     }

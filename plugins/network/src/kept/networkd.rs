@@ -128,7 +128,7 @@ pub(super) fn route(identity: &str, spec: &RouteSpec) -> Result<Files, Unkept> {
         (None, None) if kind != "unicast" => LO,
         (None, None) => {
             let why = "a route is kept with its link, so name it: `dev`".to_owned();
-            return Err(Unkept::Needs { field: "/dev", why });
+            return Err(Unkept { field: "/dev", why });
         }
     };
     let mut own = Section::new(identity, "Route");

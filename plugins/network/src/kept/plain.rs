@@ -22,7 +22,7 @@ pub(crate) fn table(family: &str, name: &str, ruleset: &str) -> Result<Files, Un
             "`{word}` needs its link to be there, which it is not when rulesets are loaded at the start; \
              write `iifname` or `oifname`"
         );
-        return Err(Unkept::Needs { field: "/ruleset", why });
+        return Err(Unkept { field: "/ruleset", why });
     }
     let head = header(&format!("nftables:{family}/{name}"));
     let text = format!("{head}table {family} {name}\ndelete table {family} {name}\n{}\n", ruleset.trim_end());

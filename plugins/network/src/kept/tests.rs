@@ -361,7 +361,7 @@ fn what_cannot_be_kept_says_what_would_be() {
         ("network.link/l", json!({"name": "a*", "type": "bridge"}), "/name"),
         ("network.link/l", json!({"name": "a", "type": "bridge", "mac": "02:00\nX"}), "/mac"),
         ("network.rule/r", json!({"family": 4, "priority": 1, "table": 1, "iif": "a; reboot"}), "/iif"),
-        ("network.wireguard/w", json!({"link": "wg0", "private_key": {"$secret": "k"}, "persist": true}), "/persist"),
+        ("network.wireguard/w", json!({"link": "wg0", "private_key": {"$secret": "k"}}), "/private_key_file"),
         (
             "network.wireguard/w",
             json!({"link": "wg0", "private_key": {"$secret": "k"}, "private_key_file": "/k",
@@ -415,6 +415,7 @@ fn nothing_is_kept_where_nobody_said_so() {
     let machine = Machine::new().keeps_network("networkd");
     let free = json!({"link": "br0", "address": "10.0.0.1/24", "persist": false});
     done(&machine, &declared("network.address/a", free));
-    done(&machine, &declared("network.wireguard/w", json!({"link": "wg0", "private_key": {"$secret": "k"}})));
+    let free = json!({"link": "wg0", "private_key": {"$secret": "k"}, "persist": false});
+    done(&machine, &declared("network.wireguard/w", free));
     assert_eq!(files(&machine), []);
 }
