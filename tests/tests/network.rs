@@ -353,6 +353,26 @@ fn a_renumbered_address_leaves_nothing_behind_and_keeps_its_routes() {
 }
 
 #[test]
+fn an_address_that_a_route_still_needs_stays_and_is_told_until_it_goes() {
+    let (site, space) = site(GRANT);
+    put(&site, "link", "lan", "{ name: br0, type: bridge, up: true }");
+    put(&site, "address", "lan-v4", "{ link: br0, address: 10.0.0.1/24 }");
+    put(&site, "route", "branch", "{ to: 10.1.0.0/16, via: 10.0.0.2 }");
+    site.repo().commit("Before");
+    site.apply();
+    site.repo().remove("net/lan-v4.yaml").commit("Without the address");
+    site.tidelock(["apply", "--yes"]).run().exit(5).says("it goes once nothing does");
+    let status = || site.tidelock(["status", "--detailed-exitcode"]).run();
+    let _ = status().exit(2).says("no longer in Git, but network.route/branch still stands on it");
+    site.tidelock(["why"]).run().ok().says("still-needed").says("remove that too");
+    assert!(space.ip("-br -4 address show br0").contains("10.0.0.1/24"));
+    site.repo().remove("net/branch.yaml").commit("Without the route");
+    site.apply();
+    assert!(!space.ip("-br -4 address show br0").contains("10.0.0.1/24"));
+    let _ = status().exit(0);
+}
+
+#[test]
 fn what_the_same_apply_makes_is_no_mistake_at_its_end() {
     let (site, space) = site(GRANT);
     put(&site, "link", "one", "{ name: v0, type: veth, peer: v1, up: true }");

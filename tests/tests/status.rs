@@ -96,6 +96,23 @@ fn a_stack_that_cannot_be_read_any_more_has_failed() {
 }
 
 #[test]
+fn what_left_git_and_stays_on_the_target_is_not_as_git_says() {
+    let site = Site::with_files([("a", "one\n"), ("b", "one\n")]);
+    site.repo().edit("web/b.yaml", "kind:", "protect: true\nkind:").commit("A guarded one");
+    site.apply();
+    let _ = asked(&site, &[]).exit(0);
+    site.repo().remove("web/b.yaml").remove("web/b.txt").commit("Gone");
+    for (verb, code) in [("plan", 0), ("apply", 5)] {
+        site.tidelock([verb, "web"]).run().exit(code).says("is protected and is not deleted");
+        let _ = asked(&site, &[]).exit(2).says("server.file/b is protected and is not deleted");
+        site.tidelock(["why"]).run().ok().says("protected").says("bring it back with `protect: false`");
+    }
+    site.tidelock(["forget", "server.file/b", "--yes"]).run().ok();
+    site.tidelock(["plan"]).run().ok();
+    let _ = asked(&site, &[]).exit(0);
+}
+
+#[test]
 fn what_nobody_looked_at_since_another_revision_counts_is_not_as_git_says() {
     let site = Site::with_files([("a", "one\n")]);
     site.stack("db");

@@ -62,7 +62,7 @@ pub(crate) fn plan(index: &Index<'_>, spoken: Option<&Spoken>) -> Pruned {
         return out;
     }
     let mut fates: Vec<Fate> = left.iter().map(|entry| fate(index, entry, &mut out)).collect();
-    spare_what_others_stand_on(index, &left, &mut fates, &mut out.warnings);
+    spare_what_others_stand_on(index, &left, &mut fates, &mut out.waits);
     for (entry, fate) in left.into_iter().zip(fates) {
         let (action, reason) = match fate {
             Fate::Stays => continue,
@@ -123,12 +123,7 @@ fn gone(index: &Index<'_>, entry: &InventoryEntry) -> &'static str {
 ///
 /// What merely brings about what others need (the network of an address, for a route) stays ours
 /// instead, since something else may bring it about one day: then it goes.
-fn spare_what_others_stand_on(
-    index: &Index<'_>,
-    left: &[&InventoryEntry],
-    fates: &mut [Fate],
-    warnings: &mut Vec<Diagnostic>,
-) {
+fn spare_what_others_stand_on(index: &Index<'_>, left: &[&InventoryEntry], fates: &mut [Fate], waits: &mut Vec<Wait>) {
     let mut holders: BTreeMap<&Identity, (usize, bool)> = BTreeMap::new();
     for (i, entry) in left.iter().enumerate() {
         holders.extend(entry.provides.iter().map(|identity| (identity, (i, true))));
@@ -163,8 +158,7 @@ fn spare_what_others_stand_on(
         let entry = left[holder];
         let why = format!("{}, but {user} still stands on it", gone(index, entry));
         fates[holder] = if stays {
-            let message = format!("{} ({}): {why}; it goes once nothing does", entry.address.resource, entry.identity);
-            warnings.push(Diagnostic { severity: Severity::Warning, ..Diagnostic::error(message, None) });
+            waits.push(report::still_needed(entry, &why));
             Fate::Stays
         } else {
             Fate::Release(why)

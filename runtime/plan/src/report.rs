@@ -4,6 +4,7 @@
 //! people, its hint says what ends it.
 
 use jiff::Timestamp;
+use tidelock_model::inventory::InventoryEntry;
 use tidelock_model::name::{Address, Lane, Name};
 use tidelock_model::plan::{People, Wait};
 use tidelock_model::run::Approval;
@@ -12,7 +13,7 @@ use crate::gate::Rule;
 use crate::rollout::Standing;
 
 /// The codes of waits that do not hold up the rest of the lane.
-const ASIDE: [&str; 3] = ["protected", "in-doubt", "unheard"];
+const ASIDE: [&str; 4] = ["protected", "in-doubt", "unheard", "still-needed"];
 
 /// The codes of waits that end neither with time nor with anybody's yes.
 const REFUSED: [&str; 2] = ["empty-render", "protected-destroy"];
@@ -105,6 +106,12 @@ pub(crate) fn unheard(address: &Address, stacks: &[String]) -> Wait {
         stacks.join(", ")
     );
     wait("unheard", message, "mend that stack; it is named with its error".to_owned(), false)
+}
+
+pub(crate) fn still_needed(entry: &InventoryEntry, why: &str) -> Wait {
+    let message = format!("{} ({}): {why}; it goes once nothing does", entry.address.resource, entry.identity);
+    let hint = "remove that too, declare what else it can stand on, or bring this one back";
+    wait("still-needed", message, hint.to_owned(), false)
 }
 
 pub(crate) fn in_doubt(address: &Address) -> Wait {

@@ -10,7 +10,7 @@ use tidelock_model::plan::Wait;
 use tidelock_model::port::{LaneRecord, Store, StoreError};
 use tidelock_model::revision::Revision;
 use tidelock_model::run::Status;
-use tidelock_plan::holds;
+use tidelock_plan::{gate, holds};
 
 use crate::error::RunError;
 use crate::runtime::Runtime;
@@ -74,7 +74,8 @@ impl Counting {
     }
 
     /// Tells how a lane stands now, which was told when somebody looked: what a person holds or let go
-    /// since, what the config declares no more, and what is behind is not known to be as Git says.
+    /// since, and what the config declares no more. What is behind is not known to be as Git says, and what
+    /// stays on the target though it left Git is not.
     pub fn judge(&self, record: &mut LaneRecord) {
         if let Some(why) = self.undeclared(&record.lane).filter(|_| record.status != Status::Orphaned) {
             (record.status, record.why) = (Status::Orphaned, Some(why));
@@ -90,10 +91,12 @@ impl Counting {
             let why = "what held it is over, and nobody looked since".to_owned();
             (record.status, record.why) = (Status::Pending, Some(why));
         }
-        if record.status == Status::Converged
-            && let Some(wait) = self.behind(record)
-        {
-            (record.status, record.why) = (Status::Pending, Some(wait.message));
+        if record.status == Status::Converged {
+            let behind = self.behind(record).map(|wait| (Status::Pending, wait.message));
+            let open = || record.waits.iter().find(|wait| !gate::holds_up(wait));
+            if let Some((status, why)) = behind.or_else(|| Some((Status::Waiting, open()?.message.clone()))) {
+                (record.status, record.why) = (status, Some(why));
+            }
         }
     }
 

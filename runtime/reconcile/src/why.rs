@@ -195,9 +195,8 @@ impl<'a> Known<'a> {
         }
         reasons.extend(self.failure(&record));
         reasons.extend(self.gone(&record));
-        if record.status != Status::Converged {
-            reasons.extend(self.waits(&record)?);
-        }
+        let open = |wait: &Wait| record.status != Status::Converged || !tidelock_plan::gate::holds_up(wait);
+        reasons.extend(self.waits(&record)?.into_iter().filter(open));
         reasons.extend(self.counting.behind(&record));
         reasons.extend(pin.map(|pin| Wait { since: Some(pin.at), ..tidelock_plan::holds::pinned(pin) }));
         reasons.extend(self.undos.iter().filter(|undo| undo.address.lane() == *lane).map(|undo| {

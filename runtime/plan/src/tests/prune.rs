@@ -179,15 +179,15 @@ fn what_others_need_and_nothing_else_brings_about_stays_ours_until_they_do_not()
     insta::assert_snapshot!(check(&example), @"
     create server.file/address [1] revision
     group 1 after []: put-file
-    warning: server.file/address (path:/old): it is no longer in Git, but server.file/route still stands on it; it goes once nothing does
+    waits: still-needed -- server.file/address (path:/old): it is no longer in Git, but server.file/route still stands on it; it goes once nothing does
     ");
     let (plan, ledger) = example.plan();
     example.apply(&plan, &ledger);
-    assert!(check(&example).starts_with("warning: "), "{}", check(&example));
+    assert!(check(&example).starts_with("waits: "), "{}", check(&example));
     // What it stands on itself stays too.
     insta::assert_snapshot!(check(&renumbered(&[])), @"
-    warning: server.file/address (path:/old): it is no longer in Git, but server.file/route still stands on it; it goes once nothing does
-    warning: server.file/link (path:/link): it is no longer in Git, but server.file/address still stands on it; it goes once nothing does
+    waits: still-needed -- server.file/address (path:/old): it is no longer in Git, but server.file/route still stands on it; it goes once nothing does
+    waits: still-needed -- server.file/link (path:/link): it is no longer in Git, but server.file/address still stands on it; it goes once nothing does
     ");
     // The route is renumbered as well.
     example.resources[0].requires = vec![reach("10.9.0.0/24")];
