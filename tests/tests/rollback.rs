@@ -34,6 +34,7 @@ fn a_stack_goes_back_alone_and_stays_until_the_pin_ends() {
     assert_eq!(site.on_machine("srv/d").as_deref(), Some("two\n"), "the other stack stays");
     let _ = site.tidelock(["status"]).run().ok().says("pinned:").says("it is slow").says(short);
     let _ = site.tidelock(["history"]).run().ok().says("rollback");
+    let _ = site.tidelock(["plan", "web"]).run().ok().says(&format!("Plan for web on local at {short} (One)"));
     let json = site.tidelock(["plan", "--output", "json"]).run().ok().json();
     let lane = json["lanes"].as_array().unwrap().iter().find(|lane| lane["lane"]["stack"] == "web").unwrap();
     assert_eq!(lane["pinned"]["revision"]["id"], *first, "{lane}");

@@ -66,6 +66,9 @@ fn a_failure_is_told_with_the_resource_it_was_about() {
     let said = site.tidelock(["why", "file/a"]).run().ok();
     let _ = said.says("server.file/a").says("path:/srv/a");
     let _ = site.tidelock(["why", "b"]).run().exit(64).says("nothing is known of b");
+    let elsewhere = site.tidelock(["why", "web", "--target", "lokal"]).run().exit(64);
+    let _ =
+        elsewhere.says("web is on no target that is called lokal").says("it is on local").never_says("did you mean");
 }
 
 #[test]

@@ -138,8 +138,8 @@ pub(crate) fn waits(
                     if !again || yes || !runtime.looping {
                         continue;
                     }
-                    let wait = Wait::new("restored", format!("{} took this change back: {why}", lane.target))
-                        .hint("change it in Git, or apply it by hand");
+                    let wait =
+                        Wait::new("restored", format!("{} took this change back: {why}", lane.target)).hint(ANEW);
                     Wait { approvable: true, ..wait }
                 }
                 GuardState::Restored => continue,
@@ -221,7 +221,7 @@ pub fn learn(store: &dyn Store, guards: &[Guarded], now: Timestamp) -> Result<BT
 /// What a lane waits for that went back.
 fn back(written_ms: i64, why: &str) -> Option<Wait> {
     let at = Timestamp::from_millisecond(written_ms).ok()?;
-    Some(Wait { since: Some(at), ..Wait::new("restored", went_back(written_ms, why)) })
+    Some(Wait { since: Some(at), ..Wait::new("restored", went_back(written_ms, why)).hint(ANEW) })
 }
 
 /// Says of changes that only do again what a guard took back that this is why they are due: nobody
@@ -247,6 +247,9 @@ pub(crate) fn explained(runtime: &Runtime, plan: &mut Plan) -> Result<(), RunErr
     }
     Ok(())
 }
+
+/// What ends it that a target went back.
+const ANEW: &str = "change it in Git, or apply it by hand";
 
 /// How the sentence begins that says so.
 const WENT_BACK: &str = "the target went back";

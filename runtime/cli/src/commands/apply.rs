@@ -12,10 +12,12 @@ use tidelock_model::digest::Digest;
 use tidelock_model::hold::Scope;
 use tidelock_model::name::{Lane, Name};
 use tidelock_model::plan::{Action, FORMAT, Plan, Wait};
+use tidelock_model::port::Guarded;
 use tidelock_model::run::{RunCounts, RunEnd};
 use tidelock_model::stack::confirm_ms;
 use tidelock_reconcile::{Applied, Approver, Caller, Leaving, Selection, Yes};
 
+use super::confirm::remind;
 use super::plan::{Length, shown};
 use super::selecting::Selecting;
 use crate::context::Context;
@@ -123,20 +125,10 @@ pub(crate) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
     } else {
         report(context, args, &applied, asking.shown.into_inner())?;
     }
-    if args.confirm_within.is_some() && !applied.runs.is_empty() {
-        let scope = Scope { source: Some(applied.plan.source.clone()), ..Scope::default() };
-        let mut open = tidelock_reconcile::unconfirmed(&runtime, &scope)?;
-        open.retain(|one| applied.runs.iter().any(|run| run.id == one.guard.id));
-        for one in &open {
-            let until = one.guard.until.strftime("%H:%M:%S UTC");
-            let command = context.command(&["confirm"]);
-            context
-                .out
-                .remark(&format!("{} goes back at {until} unless you say that all is well: {command}", one.guard.lane));
-        }
-        if !open.is_empty() && applied.end == RunEnd::Done {
-            return Ok(Exit::Waiting);
-        }
+    let open = remind(context, &loaded, &applied.plan)?;
+    let own = |one: &Guarded| applied.runs.iter().any(|run| run.id == one.guard.id);
+    if args.confirm_within.is_some() && applied.end == RunEnd::Done && open.iter().any(own) {
+        return Ok(Exit::Waiting);
     }
     if applied.end == RunEnd::Refused && !context.out.is_json() {
         return Err(refused(&applied.waits, !applied.runs.is_empty()));

@@ -5,8 +5,11 @@ use std::sync::Arc;
 use serde_json::json;
 use tidelock_model::hold::Scope;
 use tidelock_model::name::Name;
+use tidelock_model::plan::Plan;
+use tidelock_model::port::{GuardState, Guarded};
 
 use super::apply::who;
+use crate::config::Loaded;
 use crate::context::Context;
 use crate::error::{CliError, Exit, Kind};
 use crate::output::progress::Progress;
@@ -23,6 +26,21 @@ pub(crate) struct Args {
     /// The source, where there are several
     #[arg(long)]
     source: Option<Name>,
+}
+
+/// Says which lanes of a plan go back unless somebody confirms what was done there, and gives them.
+pub(super) fn remind(context: &Context, loaded: &Loaded, plan: &Plan) -> Result<Vec<Guarded>, CliError> {
+    let mut open = tidelock_target::guards_in(&loaded.guards())?.known;
+    open.retain(|one| one.state != GuardState::Restored && plan.lanes.iter().any(|part| part.lane == one.guard.lane));
+    let command = context.command(&["confirm"]);
+    for Guarded { guard, state, .. } in &open {
+        let when = match state {
+            GuardState::Gone => "with the next pass".to_owned(),
+            _ => format!("at {}", guard.until.strftime("%H:%M:%S UTC")),
+        };
+        context.out.remark(&format!("{} goes back {when} unless you say that all is well: {command}", guard.lane));
+    }
+    Ok(open)
 }
 
 pub(crate) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {

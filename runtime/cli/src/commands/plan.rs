@@ -9,6 +9,7 @@ use tidelock_plan::gate::{asks_for_people, holds_up};
 use tidelock_plan::holds::is_hold;
 use tidelock_reconcile::PlanOptions;
 
+use super::confirm::remind;
 use super::selecting::Selecting;
 use crate::context::Context;
 use crate::error::{CliError, Exit};
@@ -70,6 +71,7 @@ pub(crate) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
             context.out.text(&format!("\nNext: {next}\n"))?;
         }
     }
+    drop(remind(context, &loaded, &plan)?);
     Ok(if !plan.errors.is_empty() && plan.lanes.is_empty() {
         Exit::Error
     } else if !plan.errors.is_empty() {

@@ -54,7 +54,7 @@ pub(crate) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
     if why.lanes.is_empty()
         && let Some(text) = &args.about
     {
-        return Err(unknown(context, &loaded, text, &store)?);
+        return Err(unknown(context, &loaded, args, text, &store)?);
     }
     told(context, &why)
 }
@@ -76,8 +76,22 @@ impl About {
     }
 }
 
-fn unknown(context: &Context, loaded: &Loaded, text: &str, store: &dyn Store) -> Result<CliError, CliError> {
+fn unknown(
+    context: &Context,
+    loaded: &Loaded,
+    args: &Args,
+    text: &str,
+    store: &dyn Store,
+) -> Result<CliError, CliError> {
     let lanes = store.lanes()?;
+    let there = lanes.iter().filter(|record| record.lane.stack.as_str() == text);
+    let there: Vec<&str> = there.map(|record| record.lane.target.as_str()).collect();
+    if !there.is_empty() {
+        let message = format!("{text} is on no target that is called {}", one_line(&args.target.join(", ")));
+        let more = if there.len() > SHOWN { " and others" } else { "" };
+        let some = there.into_iter().take(SHOWN).collect::<Vec<_>>().join(", ");
+        return Ok(CliError::new(Kind::Usage, message).hint(format!("it is on {some}{more}")));
+    }
     let mut wrong = Vec::new();
     for source in loaded.config.sources.keys() {
         wrong.extend(tidelock_reconcile::problems(store, source)?);

@@ -205,19 +205,22 @@ fn header(plan: &Plan, style: &Style) -> String {
         [one] => format!("on {one}"),
         many => format!("on {} targets", many.len()),
     };
-    let subject = plain(&plan.revision.subject, 72);
     if plan.lanes.is_empty() && !plan.errors.is_empty() {
-        let subject = style.paint(Ink::Dim, &format!("({subject})"));
+        let subject = style.paint(Ink::Dim, &format!("({})", plain(&plan.revision.subject, 72)));
         let what = style.paint(Ink::Bold, "Nothing could be planned");
         return format!("{what} at {} {subject}\n", plan.revision.short());
     }
+    // Where all of it is pinned to one revision, that is what is planned.
+    let mut meant = plan.lanes.iter().map(|part| part.pinned.as_ref().map_or(&plan.revision, |pin| &pin.revision));
+    let first = meant.next().unwrap_or(&plan.revision);
+    let revision = if meant.all(|other| other.id == first.id) { first } else { &plan.revision };
     let mut out = format!(
         "{} {} {} at {} {}\n",
         style.paint(Ink::Bold, "Plan for"),
         if stacks.is_empty() { "no stack".to_owned() } else { stacks.join(", ") },
         on,
-        plan.revision.short(),
-        style.paint(Ink::Dim, &format!("({subject})")),
+        revision.short(),
+        style.paint(Ink::Dim, &format!("({})", plain(&revision.subject, 72))),
     );
     let pins: BTreeMap<&Name, &Pin> =
         plan.lanes.iter().filter_map(|part| Some((&part.lane.stack, part.pinned.as_ref()?))).collect();
