@@ -7,7 +7,7 @@ use tidelock_model::effect::Precondition;
 use tidelock_model::error::{Blame, Fault};
 use tidelock_model::grant::Access;
 use tidelock_model::sql::Look;
-use tidelock_target::sql::{Answer, SqlFault, Value as Cell};
+use tidelock_target::sql::{Keyed, SqlFault, Value as Cell};
 use wasmtime::Result;
 use wasmtime::component::Resource;
 
@@ -37,7 +37,7 @@ pub struct Connection {
 /// A guest's handle of an answer.
 #[expect(unreachable_pub, reason = "the generated bindings name it in a public module")]
 pub struct Rows {
-    answer: Arc<Answer>,
+    answer: Keyed,
     /// What was asked, for tokens.
     look: Look,
     /// How many rows were handed over.
@@ -108,13 +108,14 @@ impl HostConnection for CallState {
         };
         let parameters: Vec<Option<String>> = parameters.into_iter().map(|value| cell(value).text()).collect();
         let answer = match reads.ask(database, &judged, &parameters).await {
-            Ok(answer) => Arc::new(answer),
+            Ok(answer) => answer,
             Err(fault) => return Ok(Err(self.failure(database, fault))),
         };
         let weight = answer.weight();
         if self.answers.saturating_add(weight) > MAX_ANSWERS {
             return Ok(Err(self.failure(database, too_much())));
         }
+        let mut answer = Keyed::new(answer);
         let (count, rows) = answer.of_key(&[]);
         let look = Look { database: named, query: sql, parameters, key: vec![], count, rows };
         let rows = self.table.push(Rows { answer, look, given: 0, weight })?;
@@ -136,7 +137,7 @@ impl HostRows for CallState {
             name: column.name.clone(),
             type_name: column.type_name.clone(),
         };
-        Ok(rows.answer.columns.iter().map(column).collect())
+        Ok(rows.answer.answer().columns.iter().map(column).collect())
     }
 
     async fn count(&mut self, rows: Resource<Rows>) -> Result<u32> {
@@ -150,7 +151,7 @@ impl HostRows for CallState {
         let mut page = Vec::new();
         let mut weight = 0;
         let most = usize::try_from(max).unwrap_or(MAX_PAGE).clamp(1, MAX_PAGE);
-        for row in rows.answer.rows.iter().skip(rows.given).take(most) {
+        for row in rows.answer.answer().rows.iter().skip(rows.given).take(most) {
             weight += row.iter().map(Cell::weight).sum::<usize>();
             // A row that is larger than a page still comes, by itself.
             if weight > MAX_PAGE_BYTES && !page.is_empty() {
@@ -165,10 +166,10 @@ impl HostRows for CallState {
     async fn seen(&mut self, rows: Resource<Rows>, key: Vec<Value>) -> Result<Result<String, Error>> {
         self.door.enter_read("sql/read.seen", 1)?;
         let pass = self.pass("sql/read.seen")?;
-        let rows = self.table.get(&rows)?;
+        let rows = self.table.get_mut(&rows)?;
         let key: Vec<Option<String>> = key.into_iter().map(|value| cell(value).text()).collect();
-        if key.len() > rows.answer.columns.len() {
-            let message = format!("a key of {} values for {} columns", key.len(), rows.answer.columns.len());
+        if key.len() > rows.answer.answer().columns.len() {
+            let message = format!("a key of {} values for {} columns", key.len(), rows.answer.answer().columns.len());
             return Ok(Err(to_guest(&Fault::new("invalid", Blame::Plugin, message))));
         }
         let (count, digest) = rows.answer.of_key(&key);

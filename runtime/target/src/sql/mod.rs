@@ -6,6 +6,7 @@
 
 pub(crate) mod credential;
 pub mod guard;
+mod keyed;
 mod mariadb;
 mod perform;
 mod postgres;
@@ -32,6 +33,7 @@ use tidelock_model::secret::SecretValue;
 use tidelock_model::sql::{Dialect, SqlEffect};
 
 use self::guard::{Judged, judge};
+pub use self::keyed::Keyed;
 use self::mariadb::MariaDb;
 use self::perform::Ready;
 use self::postgres::Postgres;

@@ -16,6 +16,7 @@ use tidelock_model::run::EffectEnd;
 use tidelock_model::sql::{Dialect, Look};
 
 use super::guard::{Judged, judge};
+use super::keyed::Keyed;
 use super::perform::{Ready, changed};
 use super::value::{Answer, Column, SqlFault, Value, fault};
 use super::{Facts, Limits};
@@ -179,7 +180,7 @@ fn transaction(
             // What was judged is judged again: a plan may have lain in a file.
             let query = judge(Dialect::Sqlite, &look.query).map_err(|fault| stop(at, fault.into()))?;
             let seen = answer(&work, limits, &query.text, &look.parameters).map_err(|fault| stop(at, fault))?;
-            let (count, rows) = seen.of_key(&look.key);
+            let (count, rows) = Keyed::new(seen).of_key(&look.key);
             if rows != look.rows || count != look.count {
                 return Err(Stop { at, fault: stale[at].clone(), unknown: false });
             }

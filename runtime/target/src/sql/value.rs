@@ -1,6 +1,5 @@
 //! Values and rows, and what is told of failures.
 
-use tidelock_model::digest::Digest;
 use tidelock_model::error::{Blame, Fault, tame};
 
 /// One value of a row, or of a parameter.
@@ -88,31 +87,6 @@ impl Answer {
     pub fn weight(&self) -> usize {
         self.rows.iter().flatten().map(Value::weight).sum()
     }
-
-    /// How many rows have a key in their first columns, and a digest of them, whatever their
-    /// order; an empty key is that of all rows.
-    #[must_use]
-    pub fn of_key(&self, key: &[Option<String>]) -> (u32, Digest) {
-        let mut digests: Vec<Digest> = self
-            .rows
-            .iter()
-            .filter(|row| row.len() >= key.len() && row.iter().zip(key).all(|(value, key)| value.text() == *key))
-            .map(|row| row_digest(row))
-            .collect();
-        digests.sort_unstable();
-        let count = u32::try_from(digests.len()).unwrap_or(u32::MAX);
-        (count, Digest::of_parts(digests.iter().map(|digest| digest.as_bytes().as_slice())))
-    }
-}
-
-fn row_digest(row: &[Value]) -> Digest {
-    let texts: Vec<Option<String>> = row.iter().map(Value::text).collect();
-    let mut parts: Vec<&[u8]> = Vec::with_capacity(texts.len() * 2);
-    for text in &texts {
-        parts.push(if text.is_some() { b"v" } else { b"n" });
-        parts.push(text.as_deref().unwrap_or_default().as_bytes());
-    }
-    Digest::of_parts(parts)
 }
 
 /// What went wrong with a query or statement.
@@ -206,28 +180,8 @@ pub(super) fn fault(code: &str, message: impl Into<String>) -> Fault {
 mod tests {
     use super::*;
 
-    fn row(name: &str, number: i64) -> Vec<Value> {
-        vec![Value::Text(name.into()), Value::Integer(number)]
-    }
-
     #[test]
-    fn a_key_stands_for_its_rows_in_any_order_and_for_none() {
-        let answer = |rows| Answer { columns: vec![], rows };
-        let key = [Some("a".to_owned())];
-        let first = answer(vec![row("a", 1), row("b", 2), row("a", 3)]);
-        let moved = answer(vec![row("a", 3), row("a", 1), row("c", 9)]);
-        assert_eq!(first.of_key(&key), moved.of_key(&key));
-        assert_eq!(first.of_key(&key).0, 2);
-        assert_ne!(first.of_key(&[]), moved.of_key(&[]));
-        let changed = answer(vec![row("a", 1), row("a", 4)]);
-        assert_ne!(first.of_key(&key).1, changed.of_key(&key).1);
-        assert_eq!(first.of_key(&[Some("z".into())]), answer(vec![]).of_key(&key));
-    }
-
-    #[test]
-    fn no_value_is_not_an_empty_text() {
-        let answer = |value| Answer { columns: vec![], rows: vec![vec![value]] };
-        assert_ne!(answer(Value::Null).of_key(&[]), answer(Value::Text(String::new())).of_key(&[]));
+    fn lists_are_spelled_as_postgres_spells_them() {
         assert_eq!(Value::Texts(vec!["a\"b".into(), String::new()]).text().unwrap(), r#"{"a\"b",""}"#);
     }
 }

@@ -15,7 +15,7 @@ use tidelock_model::port::{Blobs, Target as _, Until};
 use tidelock_model::run::EffectEnd;
 use tidelock_model::secret::{SecretName, SecretValue};
 use tidelock_model::sql::{Act, Dialect, Look, Object, Part, SqlEffect, Statement, Verb};
-use tidelock_target::sql::{Answer, Limits, Server, SqlFault};
+use tidelock_target::sql::{Answer, Keyed, Limits, Server, SqlFault};
 use tidelock_tests::Postgres;
 
 pub(crate) struct Bed {
@@ -106,7 +106,7 @@ pub(crate) async fn ask(server: &Server, database: Option<&str>, sql: &str) -> R
 pub(crate) async fn look(server: &Server, database: Option<&str>, sql: &str, key: &[&str]) -> Precondition {
     let answer = ask(server, database, sql).await.unwrap();
     let key: Vec<Option<String>> = key.iter().map(|text| Some((*text).to_owned())).collect();
-    let (count, rows) = answer.of_key(&key);
+    let (count, rows) = Keyed::new(answer).of_key(&key);
     let look =
         Look { database: database.map(ToOwned::to_owned), query: sql.into(), parameters: vec![], key, count, rows };
     Precondition::Rows { looks: vec![look] }

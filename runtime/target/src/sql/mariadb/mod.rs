@@ -24,6 +24,7 @@ use self::connect::{Pool, Session};
 use self::error::{is_unknown_variable, not_prepared, of, passes, said};
 use self::own::Own;
 use super::guard::{Judged, judge};
+use super::keyed::Keyed;
 use super::perform::{Ready, changed};
 use super::session::{Purpose, TRIES, WAIT};
 use super::value::{Answer, SqlFault, fault};
@@ -211,7 +212,7 @@ impl MariaDb {
             // What was judged is judged again: a plan may have lain in a file.
             let query = judge(self.dialect().await?, &look.query)?;
             let answer = self.ask(limits, &query, &look.parameters).await?;
-            let (count, rows) = answer.of_key(&look.key);
+            let (count, rows) = Keyed::new(answer).of_key(&look.key);
             if rows != look.rows || count != look.count {
                 return Err(changed(ready.effect).into());
             }

@@ -16,6 +16,7 @@ use super::read::{ask, ask_within};
 use crate::right::Right;
 use crate::sql::Limits;
 use crate::sql::guard::{Judged, judge};
+use crate::sql::keyed::Keyed;
 use crate::sql::perform::{Ready, changed};
 use crate::sql::session::{Purpose, TRIES, WAIT, would_be_gone};
 use crate::sql::value::{Answer, SqlFault, fault};
@@ -235,7 +236,7 @@ async fn check(
     database: &str,
     effects: &[Ready<'_>],
 ) -> Result<(), Stop> {
-    let mut answers: BTreeMap<(&str, &str, &[Option<String>]), Answer> = BTreeMap::new();
+    let mut answers: BTreeMap<(&str, &str, &[Option<String>]), Keyed> = BTreeMap::new();
     for (i, ready) in effects.iter().enumerate() {
         let Some(Precondition::Rows { looks }) = &ready.effect.precondition else { continue };
         for look in looks {
@@ -247,7 +248,8 @@ async fn check(
                     // What was judged is judged again: a plan may have lain in a file.
                     let query = judge(Dialect::Postgres, &look.query).map_err(|fault| Stop::all(fault.into()))?;
                     let inside = session.filter(|_| asked == database);
-                    new.insert(again(pool, inside, limits, asked, &query, look).await.map_err(Stop::all)?)
+                    let answer = again(pool, inside, limits, asked, &query, look).await.map_err(Stop::all)?;
+                    new.insert(Keyed::new(answer))
                 }
             };
             let (count, rows) = answer.of_key(&look.key);
