@@ -9,7 +9,7 @@ mod release;
 
 use std::collections::BTreeSet;
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 use tidelock_model::desired::{Desired, DesiredResource};
 use tidelock_model::digest::Digest;
 use tidelock_model::effect::{EffectBody, PathState, Precondition};
@@ -17,6 +17,7 @@ use tidelock_model::error::{Diagnostic, Place, Severity};
 use tidelock_model::event::RunEvent;
 use tidelock_model::hold::Undo;
 use tidelock_model::inventory::InventoryEntry;
+use tidelock_model::kind::covers;
 use tidelock_model::name::{Address, Identity};
 use tidelock_model::plan::{Action, Change, Group, Plan};
 use tidelock_model::port::{Filter, Store, Target, Want};
@@ -166,11 +167,12 @@ pub async fn undo(
     };
     let rendered = crate::run::render(runtime, &selection).await?;
     let wanted = rendered.iter().flat_map(|lane| &lane.resources).find(|resource| resource.identity == line.identity);
-    let spec = match change.action {
-        Action::Create => None,
-        _ => change.before.clone(),
+    let earlier = runtime.store.last_entry(&address.target, &line.identity, Some(&line.run))?;
+    let spec = match &change {
+        Change { action: Action::Create, .. } | Change { before: None, .. } => None,
+        change => Some(as_it_was(change, earlier.as_ref(), wanted.map(|resource| &resource.spec))?),
     };
-    let entry = runtime.store.last_entry(&address.target, &line.identity)?;
+    let entry = runtime.store.last_entry(&address.target, &line.identity, None)?;
     match (&spec, wanted, &entry) {
         (None, None, _) => {
             return Err(no(format!("{address} left Git by itself"), "apply that: it goes".to_owned()));
@@ -311,12 +313,6 @@ fn can_be_taken_back(plan: &Plan, change: &Change) -> Result<(), RunError> {
             ));
         }
     }
-    if let Some(field) = change.sensitive.first() {
-        return Err(no(
-            format!("{address}: the old value of {field} is withheld, and was not kept"),
-            "write in Git what should be".to_owned(),
-        ));
-    }
     if let Some(field) = change.unknown.first() {
         return Err(no(
             format!("{address}: {field} could not be seen before the change, so it is not known what it was"),
@@ -324,6 +320,31 @@ fn can_be_taken_back(plan: &Plan, change: &Change) -> Result<(), RunError> {
         ));
     }
     Ok(())
+}
+
+/// A spec that says what a look found before a change. What no look shows, such as which privileges a grant
+/// is to list, is as it was last applied; what is withheld, and did not change, is as Git says.
+fn as_it_was(change: &Change, earlier: Option<&InventoryEntry>, wanted: Option<&Value>) -> Result<Value, RunError> {
+    let object = |value: Option<&Value>| value.and_then(Value::as_object).cloned().unwrap_or_default();
+    let mut spec: Map<String, Value> = object(earlier.map(|entry| &entry.applied));
+    let mut seen = object(change.before.as_ref());
+    for field in &change.sensitive {
+        let changed = change.fields.iter().any(|other| covers(field, &other.path));
+        let key = field.strip_prefix('/').filter(|key| !key.contains(['/', '~']));
+        let (Some(key), Some(wanted), false) = (key, wanted, changed) else {
+            return Err(no(
+                format!("{}: the old value of {field} is withheld, and was not kept", change.address),
+                "write in Git what should be".to_owned(),
+            ));
+        };
+        seen.remove(key);
+        match wanted.get(key) {
+            Some(value) => spec.insert(key.to_owned(), value.clone()),
+            None => spec.remove(key),
+        };
+    }
+    spec.extend(seen);
+    Ok(Value::Object(spec))
 }
 
 /// Contents are kept apart from the plan, where they are small enough and for a while.

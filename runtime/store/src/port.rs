@@ -280,8 +280,13 @@ impl Store for SqliteStore {
         self.write(Now, |tx| undos::end(tx, target, identity))
     }
 
-    fn last_entry(&self, target: &Name, identity: &Identity) -> Result<Option<InventoryEntry>, StoreError> {
-        self.read(|connection| undos::last_entry(connection, target, identity))
+    fn last_entry(
+        &self,
+        target: &Name,
+        identity: &Identity,
+        before: Option<&str>,
+    ) -> Result<Option<InventoryEntry>, StoreError> {
+        self.read(|connection| undos::last_entry(connection, target, identity, before))
     }
 
     fn shown_policy(&self, lane: &Lane) -> Result<Option<Value>, StoreError> {

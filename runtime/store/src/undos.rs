@@ -1,6 +1,6 @@
 //! Resources that are kept as they were before a change, and how they were declared.
 
-use rusqlite::{Connection, OptionalExtension as _, Transaction};
+use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
 use tidelock_model::hold::Undo;
 use tidelock_model::inventory::InventoryEntry;
 use tidelock_model::name::{Identity, Name};
@@ -49,15 +49,22 @@ pub(crate) fn end(transaction: &Transaction<'_>, target: &Name, identity: &Ident
 }
 
 /// The newest line that an intent wrote for an identity and no guard took back, while the intent is kept.
-pub(crate) fn last_entry(connection: &Connection, target: &Name, identity: &Identity) -> Kept<Option<InventoryEntry>> {
+/// With `before`, the newest from before that run.
+pub(crate) fn last_entry(
+    connection: &Connection,
+    target: &Name,
+    identity: &Identity,
+    before: Option<&str>,
+) -> Kept<Option<InventoryEntry>> {
     let packed: Option<Vec<u8>> = connection
         .prepare_cached(
             "SELECT intent_changes.packed FROM intent_changes JOIN intents ON intents.id = intent_changes.intent
              WHERE intents.target = ?1 AND identity = ?2 AND outcome = 'done' AND taken_back IS NULL
                AND intent_changes.packed IS NOT NULL
+               AND (?3 IS NULL OR intent < (SELECT MIN(id) FROM intents WHERE run = ?3))
              ORDER BY intent DESC, n DESC LIMIT 1",
         )?
-        .query_row([target.as_str(), identity.as_str()], |row| row.get(0))
+        .query_row(params![target.as_str(), identity.as_str(), before], |row| row.get(0))
         .optional()?;
     packed.map(|packed| unpack(&format!("the last line of {identity} on {target}"), &packed)).transpose()
 }

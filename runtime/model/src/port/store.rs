@@ -537,11 +537,16 @@ pub trait Store: Send + Sync {
     fn drop_undo(&self, target: &Name, identity: &Identity) -> Result<bool, StoreError>;
 
     /// The ledger's newest line of an identity that is still known, also where it was
-    /// struck out since.
+    /// struck out since; with `before`, the newest from before that run.
     ///
     /// # Errors
     /// The store cannot be read.
-    fn last_entry(&self, target: &Name, identity: &Identity) -> Result<Option<InventoryEntry>, StoreError>;
+    fn last_entry(
+        &self,
+        target: &Name,
+        identity: &Identity,
+        before: Option<&str>,
+    ) -> Result<Option<InventoryEntry>, StoreError>;
 
     /// What a stack's own policies were when they were last shown in a plan: the ones
     /// that count until a newer one was shown too.

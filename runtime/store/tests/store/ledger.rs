@@ -352,7 +352,7 @@ fn what_a_guard_took_back_is_as_before_and_history_says_so_once() {
     assert_eq!(history.iter().map(|line| line.identity.as_str()).collect::<Vec<_>>(), ["path:/srv/f00004"]);
     let run = store.runs(&Filter { run: Some("r2".into()), ..Filter::default() }).unwrap().remove(0);
     assert_eq!((run.end, run.fault.as_deref()), (Some(RunEnd::Partly), Some("taken back: nobody confirmed it")));
-    let last = |identity: &str| store.last_entry(&name("local"), &Identity::new(identity)).unwrap();
+    let last = |identity: &str| store.last_entry(&name("local"), &Identity::new(identity), None).unwrap();
     assert_eq!(last("path:/srv/f00003"), None);
     assert_eq!(last("path:/srv/f00001").unwrap().run, "r1");
 }
