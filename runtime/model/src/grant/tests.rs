@@ -192,6 +192,33 @@ fn what_a_statement_takes_from_elsewhere_is_granted_too() {
     let narrow = Grant::new("postgres", "db", [&decl(&[], &sql[1..])], vec![]).unwrap();
     assert!(narrow.decide_effect(&member("staff", "shop_web")).is_ok());
     assert!(narrow.decide_effect(&member("postgres", "shop_web")).is_err());
+    // Verifiers of passwords and functions that read files lie beside what everybody may see.
+    let on = |class: &str, on: &[&str], revoke| {
+        let object = Object { class: class.into(), name: on.iter().map(ToString::to_string).collect() };
+        let privileges = vec![crate::sql::Privilege { name: "SELECT".into(), columns: vec![] }];
+        let grant = crate::sql::Grant {
+            revoke,
+            granted: Granted::Privileges(privileges, object),
+            grantee: Grantee::Role("shop_web".into()),
+            with_option: false,
+            options: vec![],
+            granted_by: None,
+            cascade: false,
+        };
+        body(Dialect::Postgres, Some("shop"), Act::Grant(grant))
+    };
+    let sql = ["grant:*/shop/**"];
+    let closed = Grant::new("postgres", "db", [&decl(&[], &sql)], vec![]).unwrap();
+    let open = Grant::new("postgres", "db", [&decl(&["pg_catalog"], &sql)], vec![]).unwrap();
+    for (class, name) in [("table", "pg_authid"), ("function", "pg_read_file(text)")] {
+        let granted = on(class, &["pg_catalog", name], false);
+        let hint = closed.decide_effect(&granted).unwrap_err().hint.unwrap();
+        assert!(hint.contains(r#"privileges = ["pg_catalog"]"#), "{hint}");
+        open.decide_effect(&granted).unwrap();
+        closed.decide_effect(&on(class, &["pg_catalog", name], true)).unwrap();
+    }
+    closed.decide_effect(&on("table", &["sales", "pg_orders"], false)).unwrap();
+    closed.decide_effect(&on("foreign server", &["pg_other"], false)).unwrap();
     for wrong in ["SUPERUSER", "postgres", "login", "*"] {
         let fault = Grant::new("postgres", "db", [&decl(&[wrong], &[])], vec![]).unwrap_err();
         assert!(fault.message.contains("grants.postgres.privileges"), "{fault}");

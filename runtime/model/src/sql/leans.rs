@@ -1,7 +1,7 @@
 //! What a statement names beside what it is about: where a database is copied from, who will
 //! own it, which role somebody becomes a member of. The operator's grant must open these too.
 
-use super::{Act, Dialect, Granted, Grantee, Part, SqlEffect, Statement, Verb, identity::part};
+use super::{Act, Dialect, Granted, Grantee, Object, Part, SqlEffect, Statement, Verb, identity::part};
 use crate::name::Identity;
 
 /// Databases that every new one is made from unasked.
@@ -161,11 +161,22 @@ impl SqlEffect {
                 Granted::Membership(of) if of.starts_with("pg_") && grant.grantee != Grantee::Public => {
                     vec![of.clone()]
                 }
+                Granted::Privileges(_, object) | Granted::AllInSchema(_, object) => {
+                    catalog(object).into_iter().collect()
+                }
                 _ => vec![],
             },
             _ => vec![],
         }
     }
+}
+
+/// The schema of the server's own that a grant is on, or in: among what lies there are the verifiers of all
+/// passwords, and functions that read files.
+fn catalog(object: &Object) -> Option<String> {
+    const NOT_IN_ONE: [&str; 4] = ["database", "language", "foreign server", "foreign data wrapper"];
+    let schema = object.name.first().filter(|_| !NOT_IN_ONE.contains(&object.class.as_str()))?;
+    schema.starts_with("pg_").then(|| schema.clone())
 }
 
 fn role(names: &[String]) -> Identity {
