@@ -355,3 +355,46 @@ fn a_commit_takes_nothing_from_beyond_its_grant() {
         "SELECT rolcreaterole, pg_has_role('shop_web', 'staff', 'MEMBER') FROM pg_roles WHERE rolname = 'shop_web'";
     assert_eq!(site.by_hand("postgres", has), "t|t");
 }
+
+#[test]
+fn what_tidelock_could_not_give_back_to_itself_is_not_taken() {
+    let site = Databases::with_files([("web.yaml", WEB)]);
+    site.by_hand("postgres", "CREATE ROLE admin SUPERUSER LOGIN");
+    let config = site.world().read("tidelock.toml").replace("user = \"postgres\"", "user = \"admin\"");
+    site.world().write("tidelock.toml", config);
+    let own = |more: &str| {
+        site.write(
+            "own.yaml",
+            &format!("kind: postgres.role\nname: admin\nspec: {{ name: admin, login: true{more} }}\n"),
+        );
+        site.commit("The very role that Tidelock signs in as");
+    };
+    own("");
+    let refused = site.tidelock(["apply", "--yes"]).run();
+    assert_ne!(refused.code, 0, "{}", refused.story());
+    let _ = refused.says("takes superuser from it").says("superuser: true");
+    let is = |what: &str| site.by_hand("postgres", &format!("SELECT {what} FROM pg_roles WHERE rolname = 'admin'"));
+    assert_eq!((is("rolsuper"), is("rolconnlimit")), ("t".to_owned(), "-1".to_owned()));
+    own(", superuser: true, connection_limit: 5");
+    site.apply();
+    assert_eq!((is("rolsuper"), is("rolconnlimit")), ("t".to_owned(), "5".to_owned()));
+}
+
+#[test]
+fn what_lies_in_the_servers_own_schemas_needs_a_word_of_the_operator() {
+    let site = Databases::with_files([("web.yaml", WEB)]);
+    site.by_hand("postgres", "CREATE DATABASE app");
+    let spec = "{ role: web, database: app, schema: pg_catalog, on: table, names: [pg_authid], privileges: [SELECT] }";
+    site.write("authid.yaml", &grant("authid", spec));
+    site.commit("All verifiers for web");
+    let refused = site.tidelock(["apply", "--yes"]).run();
+    assert_ne!(refused.code, 0, "{}", refused.story());
+    let _ = refused.says("privileges = [\"pg_catalog\"]");
+    let may = "SELECT has_table_privilege('web', 'pg_catalog.pg_authid', 'SELECT')";
+    let there = site.by_hand("postgres", "SELECT count(*) FROM pg_roles WHERE rolname = 'web'") == "1";
+    assert!(!there || site.by_hand("app", may) == "f");
+    let config = site.world().read("tidelock.toml").replace("privileges = [", "privileges = [\"pg_catalog\", ");
+    site.world().write("tidelock.toml", config);
+    site.apply();
+    assert_eq!(site.by_hand("app", may), "t");
+}

@@ -87,11 +87,9 @@ impl Pool {
     }
 
     async fn sign_in(&self, purpose: Purpose, database: &str, next: bool) -> Result<Connection, SqlFault> {
-        let Access { decl, base, .. } = &self.access;
         let (user, password) = self.access.who(purpose, next)?;
-        let encryption = tls::client(&decl.tls, base)?;
-        let (user, password, encryption) = (&user, password.as_deref(), encryption.as_ref());
-        self.access.first(|host| self.try_host(host, database, user, password, encryption)).await
+        let (user, password) = (&user, password.as_deref());
+        self.access.first(|host| self.try_host(host, database, user, password)).await
     }
 
     async fn try_host(
@@ -100,9 +98,8 @@ impl Pool {
         database: &str,
         user: &str,
         password: Option<&str>,
-        encryption: Option<&rustls::ClientConfig>,
     ) -> Result<Tried<Connection>, SqlFault> {
-        let Access { name, decl, .. } = &self.access;
+        let Access { name, decl, base, .. } = &self.access;
         let port = decl.port.unwrap_or(5432);
         let mut config = tokio_postgres::Config::new();
         config.host(&host).port(port).user(user).dbname(database).application_name("tidelock");
@@ -114,10 +111,12 @@ impl Pool {
         let there = if socket { format!("{host}/.s.PGSQL.{port}") } else { format!("{host} port {port}") };
         let what = format!("target {name}: {there}, database {database}, as {user}");
         let rules = Rules { give_password: decl.tls.plain_password, too_large: Arc::default() };
+        // Reading the system's authorities takes longer than the rest of it.
+        let encryption = if socket { None } else { tls::client(&decl.tls, base)? };
         let connected = match encryption {
-            Some(client) if !socket => {
+            Some(client) => {
                 config.ssl_mode(SslMode::Require);
-                encrypted(&config, MakeRustlsConnect::new(client.clone()), rules).await
+                encrypted(&config, MakeRustlsConnect::new(client), rules).await
             }
             None if !socket && !is_loopback(&host) && !decl.tls.plain_to_others => {
                 return Err(plain(name, &host).into());

@@ -44,7 +44,12 @@ struct SignsIn {
     valid_until: String,
     /// What the server keeps of its password, where we may know.
     verifier: Option<String>,
+    /// Which of [`POWERS`] it has.
+    powers: [bool; POWERS.len()],
 }
+
+/// What a role cannot give back to itself once it has lost it.
+const POWERS: [&str; 3] = ["superuser", "createrole", "createdb"];
 
 impl Own {
     /// Looks at roles, which a session is about to change.
@@ -62,6 +67,25 @@ impl Own {
                 purpose.and_then(|purpose| pool.access.password(purpose)).map(|password| verifier::make(&password));
         }
         Ok(Self { before, purposes: roles.into_iter().map(|(purpose, _)| purpose).collect() })
+    }
+
+    /// Whether the role that performs keeps, within the transaction, what it could not give back to itself.
+    ///
+    /// # Errors
+    /// It does not; the server does not tell.
+    pub(super) async fn keeps_its_powers(&self, session: &Session, writer: &str) -> Result<(), SqlFault> {
+        let Some((number, before)) = self.before.iter().find(|(_, role)| role.name == writer) else { return Ok(()) };
+        let number = vec![*number];
+        let filter = (&number as &(dyn tokio_postgres::types::ToSql + Sync), Type::OID_ARRAY);
+        let now = read(session, "oid = ANY($1)", filter).await?;
+        let Some(now) = now.values().next() else { return Ok(()) };
+        let lost = POWERS.iter().zip(before.powers.iter().zip(now.powers)).find(|(_, (had, has))| **had && !has);
+        let Some((power, _)) = lost else { return Ok(()) };
+        let message = format!(
+            "Tidelock signs in as {writer}, and this takes {power} from it, which it could not give back to itself"
+        );
+        let hint = format!("say `{power}: true` in its spec; or take it away by hand, and Git follows");
+        Err(fault("own-access", message).hint(hint).into())
     }
 
     /// Signs in anew, as the config says. Where that fails, what was committed is put back.
@@ -110,6 +134,7 @@ impl SignsIn {
             connection_limit: row.try_get(3)?,
             valid_until: row.try_get(4)?,
             verifier: row.try_get(5)?,
+            powers: [row.try_get(6)?, row.try_get(7)?, row.try_get(8)?],
         })
     }
 
@@ -152,7 +177,8 @@ async fn read(
     let (verifier, table) = if may { ("rolpassword", "pg_authid") } else { ("NULL::pg_catalog.text", "pg_roles") };
     let query = format!(
         "SELECT oid, rolname::pg_catalog.text, rolcanlogin, rolconnlimit, \
-         coalesce(rolvaliduntil::pg_catalog.text, 'infinity'), {verifier} FROM pg_catalog.{table} WHERE {condition}"
+         coalesce(rolvaliduntil::pg_catalog.text, 'infinity'), {verifier}, rolsuper, rolcreaterole, rolcreatedb \
+         FROM pg_catalog.{table} WHERE {condition}"
     );
     let rows = session.query_typed(&query, &[parameter]).await.map_err(failed)?;
     rows.iter().map(|row| Ok((row.try_get(0)?, SignsIn::of(row)?))).collect::<Result<_, _>>().map_err(failed)
@@ -179,6 +205,7 @@ mod tests {
             connection_limit: -1,
             valid_until: "infinity".into(),
             verifier: Some("SCRAM-SHA-256$old".into()),
+            powers: [false; 3],
         };
         assert!(before.from(&before).is_empty());
         let now = SignsIn { verifier: Some("SCRAM-SHA-256$new".into()), ..before.clone() };

@@ -147,6 +147,10 @@ async fn transaction(
     };
     session.batch_execute(&begin).await.map_err(failed)?;
     let mut ended = within(pool, &session, limits, database, effects).await;
+    if let (Ok(()), Some(own)) = (&ended, &before) {
+        let writer = roles.iter().find(|(purpose, _)| *purpose == Purpose::Write).map_or("", |(_, name)| name);
+        ended = own.keeps_its_powers(&session, writer).await.map_err(Stop::all);
+    }
     if ended.is_ok() && right.is_over() {
         let late = fault("late", "the lease ended before the transaction did; nothing of it happened").retryable();
         ended = Err(Stop::all(late.into()));
