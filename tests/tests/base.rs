@@ -104,3 +104,22 @@ fn another_target_or_kind_than_the_operator_lists_is_an_error_or_left_out() {
     let missing = site.tidelock(["plan", "--base", "nowhere"]).run();
     assert_ne!(missing.code, 0, "{}", missing.story());
 }
+
+#[test]
+fn a_folder_stands_in_for_a_source_however_its_server_is_reached() {
+    let site = settled();
+    site.file("web", "b", "two\n");
+    site.repo().commit("One more");
+    let config = site.world().read("tidelock.toml");
+    let url = "url = \"infra\"";
+    assert!(config.contains(url), "{config}");
+    for server in [
+        "url = \"git://127.0.0.1:9/infra\"\ninsecure = true",
+        "url = \"https://127.0.0.1:9/infra\"\nauth = { token_file = \"token\" }\nproxy = \"http://127.0.0.1:9\"\nca = \"ca.pem\"",
+        "url = \"ssh://git@127.0.0.1:9/infra\"\nssh = { key = \"key\", known_hosts = \"known\" }",
+    ] {
+        site.world().write("tidelock.toml", config.replace(url, server));
+        let planned = site.tidelock(["plan", "--repo", "infra", "--base", "base"]).run().ok();
+        let _ = planned.says("server.file/b");
+    }
+}

@@ -46,6 +46,9 @@ impl Selecting {
                 .map_err(|error| CliError::file("find", repo.as_ref(), &error))?;
             if let Some(decl) = loaded.config.sources.get_mut(&source) {
                 decl.url = path.to_string_lossy().into_owned();
+                // How its own server is reached says nothing of a folder.
+                (decl.auth, decl.ssh, decl.ca, decl.insecure) = (None, None, None, false);
+                (decl.proxy, decl.proxy_auth) = (None, None);
             }
             // What is checked out there is what its owner means, whatever the branch is called.
             if want == Want::Configured {
