@@ -45,8 +45,8 @@ pub(super) fn together(
     }
     applied.waits = held.waits;
     applied.unchecked = unchecked.into_iter().collect();
-    applied.deferred =
-        deferred(&plan).filter(|(of, _)| applied.waits.iter().all(|(lane, _)| *lane != of.lane())).collect();
+    applied.deferred.extend(deferred(&plan));
+    applied.deferred.retain(|(of, _)| applied.waits.iter().all(|(lane, _)| *lane != of.lane()));
     applied.plan = plan;
     applied.end = ended(&applied, held.refused);
     Ok(applied)

@@ -22,6 +22,7 @@ mod rules;
 mod runs;
 mod shown;
 mod source;
+mod swept;
 #[cfg(test)]
 mod tests;
 mod watched;
@@ -344,7 +345,13 @@ async fn told(
     let of = |address: &Address| address.lane() == *lane;
     let failed = performed.failures.iter().find(|(address, _)| of(address)).map(|(_, fault)| fault.message.clone());
     let unlike = || proven.mismatches.iter().find(|one| of(&one.address)).map(|one| one.why.clone());
-    let why = failed.or_else(unlike).or_else(|| unchecked.cloned()).or_else(|| performed.early.get(lane).cloned());
+    // Nobody looks at what is made good later, and until then it may keep everybody out.
+    let along = || {
+        let of = proven.swept.iter().find(|(address, _)| of(address));
+        of.map(|(address, why)| format!("{}: {why}", address.resource))
+    };
+    let wrong = failed.or_else(unlike).or_else(along);
+    let why = wrong.or_else(|| unchecked.cloned()).or_else(|| performed.early.get(lane).cloned());
     let why = match why {
         Some(why) => Some(why),
         None => way::cut_off(runtime, leases, plan, &performed.answered, lane).await,

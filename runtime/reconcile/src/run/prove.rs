@@ -7,7 +7,7 @@ use futures::{StreamExt as _, stream};
 use serde_json::Value;
 use tidelock_model::event::RunEvent;
 use tidelock_model::kind::{FieldInfo, KindInfo, covers};
-use tidelock_model::name::{Identity, Name};
+use tidelock_model::name::{Address, Identity, Name};
 use tidelock_model::observation::{Observation, Readiness, Subject, commands};
 use tidelock_model::plan::{Action, Change, FieldChange};
 
@@ -16,6 +16,7 @@ use super::apply::Performed;
 use super::gate::ApprovedPass;
 use super::observe::observe;
 use super::plan::PlannedLane;
+use super::swept::swept;
 use crate::error::RunError;
 use crate::runtime::Runtime;
 use crate::secrets;
@@ -24,6 +25,8 @@ use crate::secrets;
 pub(super) struct Proven {
     pub(super) performed: Performed,
     pub(super) mismatches: Vec<Mismatch>,
+    /// What was as it should be, and went along with something that was changed.
+    pub(super) swept: Vec<(Address, String)>,
 }
 
 /// Looks again at what was done, and compares it with what the plan said would be. A kind with a
@@ -34,13 +37,17 @@ pub(super) async fn prove(runtime: &Runtime, pass: &ApprovedPass, performed: Per
         targets.entry(&lane.rendered.desired.lane.target).or_default().push(lane);
     }
     let proofs: Vec<_> = targets.into_values().map(|lanes| on_target(runtime, pass, lanes, &performed)).collect();
-    let proofs: Vec<Result<Vec<Mismatch>, RunError>> = stream::iter(proofs).buffered(runtime.at_once()).collect().await;
-    let mut mismatches = Vec::new();
+    let proofs: Vec<Result<OnTarget, RunError>> = stream::iter(proofs).buffered(runtime.at_once()).collect().await;
+    let (mut mismatches, mut swept) = (Vec::new(), Vec::new());
     for proof in proofs {
-        mismatches.extend(proof?);
+        let (unlike, along) = proof?;
+        mismatches.extend(unlike);
+        swept.extend(along);
     }
-    Ok(Proven { performed, mismatches })
+    Ok(Proven { performed, mismatches, swept })
 }
+
+type OnTarget = (Vec<Mismatch>, Vec<(Address, String)>);
 
 /// Proves what was done in the lanes of one target, one after the other.
 async fn on_target(
@@ -48,8 +55,8 @@ async fn on_target(
     pass: &ApprovedPass,
     lanes: Vec<&PlannedLane>,
     performed: &Performed,
-) -> Result<Vec<Mismatch>, RunError> {
-    let mut mismatches = Vec::new();
+) -> Result<OnTarget, RunError> {
+    let (mut mismatches, mut along) = (Vec::new(), Vec::new());
     for lane in lanes {
         let key = &lane.rendered.desired.lane;
         let plan = pass.approved.plan();
@@ -87,8 +94,13 @@ async fn on_target(
             waited += pause;
             pause = (pause * 2).min(2_000);
         }
+        match swept(runtime, lane, plan, performed).await {
+            // A target that does not answer any more was told of above.
+            Err(RunError::Fault(_)) => {}
+            found => along.extend(found?),
+        }
     }
-    Ok(mismatches)
+    Ok((mismatches, along))
 }
 
 /// The changes that are not as planned, and how.

@@ -143,6 +143,7 @@ pub(super) fn to_check<'a>(lane: &Lane, proven: Option<&'a Proven>, held: &Held)
         || performed.skipped.iter().any(|(address, _)| here(address))
         || performed.unknown.iter().any(|(address, _)| here(address))
         || performed.early.contains_key(lane)
+        || proven.swept.iter().any(|(address, _)| here(address))
         || proven.mismatches.iter().any(|mismatch| here(&mismatch.address));
     if bad { Meant::Not } else { Meant::Performed(performed.runs.id(lane)) }
 }
@@ -249,7 +250,7 @@ pub(super) fn finish(
 ) -> Result<Applied, RunError> {
     // Whoever was frozen meanwhile must not say how a lane stands that is another's now.
     leases.renew(runtime)?;
-    let Proven { performed, mismatches } = proven;
+    let Proven { performed, mismatches, swept } = proven;
     let Performed { runs, failures, skipped, unknown, early, .. } = performed;
     let plan = pass.approved.plan().clone();
     let mut ended = Vec::new();
@@ -276,19 +277,21 @@ pub(super) fn finish(
             Some(_) => RunEnd::Failed,
         };
         let good = matches!(end, RunEnd::Done | RunEnd::Nothing);
-        let complete = !plan.changes_of(key).any(|change| change.action == Action::Deferred);
+        let along = swept.iter().find(|(address, _)| of(address));
+        let complete = along.is_none() && !plan.changes_of(key).any(|change| change.action == Action::Deferred);
         let status = match (good, complete) {
             (true, true) => Status::Converged,
             (true, false) => Status::Pending,
             (false, _) if end == RunEnd::Interrupted => Status::Pending,
             (false, _) => Status::Failed,
         };
-        let why = wrong.first().or_else(|| early.get(key)).cloned();
+        let along = along.map(|(address, why)| format!("{}: {why}", address.resource));
+        let why = wrong.first().or_else(|| early.get(key)).cloned().or(along);
         let run = match run {
             Some(mut run) => {
                 run.ended = Some(runtime.clock.now());
                 run.end = Some(end);
-                run.fault.clone_from(&why);
+                run.fault = wrong.first().or_else(|| early.get(key)).cloned();
                 runtime.store.end_run(&run)?;
                 runtime.emit(Some(&run.id), Some(key), &RunEvent::Ended { end, counts: run.counts })?;
                 Some(run)
@@ -324,7 +327,7 @@ pub(super) fn finish(
         mismatches,
         unchecked: vec![],
         waits: vec![],
-        deferred: vec![],
+        deferred: swept,
         cut_short: vec![],
         overtaken: BTreeSet::new(),
     })
