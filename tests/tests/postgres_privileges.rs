@@ -154,6 +154,35 @@ fn all_means_what_the_server_knows_and_all_tables_those_of_tomorrow() {
 }
 
 #[test]
+fn all_of_a_schema_that_holds_nothing_is_as_wanted() {
+    let spec = |on: &str, privileges: &str| {
+        let spec = format!(
+            "{{ role: web, database: postgres, schema: empty, on: {on}, all: true, privileges: {privileges}, owns: all }}"
+        );
+        grant(on, &spec)
+    };
+    let files = [
+        ("web.yaml", WEB.to_owned()),
+        ("table.yaml", spec("table", "[SELECT, INSERT]")),
+        ("sequence.yaml", spec("sequence", "[USAGE]")),
+        ("function.yaml", spec("function", "[EXECUTE]")),
+        ("procedure.yaml", spec("procedure", "[EXECUTE]")),
+    ];
+    let site = Databases::with_files(files.iter().map(|(name, text)| (*name, text.as_str())));
+    site.by_hand("postgres", "CREATE SCHEMA empty");
+    site.apply();
+    site.converged();
+    site.write("table.yaml", &spec("table", "[SELECT]"));
+    site.commit("Less of nothing");
+    site.apply();
+    site.by_hand("postgres", "CREATE TABLE empty.t (i int); GRANT SELECT, INSERT ON empty.t TO web");
+    let _ = site.tidelock(["plan", "--full"]).run().says("REVOKE INSERT ON ALL TABLES");
+    site.apply();
+    site.by_hand("postgres", "DROP TABLE empty.t");
+    site.converged();
+}
+
+#[test]
 fn names_of_all_sorts() {
     let longest = "ü".repeat(31) + "x";
     assert_eq!(longest.len(), 63);

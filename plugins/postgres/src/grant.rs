@@ -266,7 +266,7 @@ fn look(place: &Place<'_>, held: &Held, there: bool) -> Result<Observation, Erro
                 .collect(),
             false => anywhere.iter().filter(|privilege| each().all(|set| set.contains(*privilege))).cloned().collect(),
         };
-        observed["exactly"] = json!(anywhere);
+        observed["exactly"] = json!(if objects.is_empty() { &everywhere } else { &anywhere });
         observed["everywhere"] = privileges::fields(&everywhere);
         let schema_there = held.has_schema(schema);
         schema_there && (names_nothing || objects.is_empty() || manages("/everywhere", &anywhere))
