@@ -118,6 +118,14 @@ fn a_password_is_set_kept_healed_and_rotated_and_nobody_sees_it() {
     let healed = verifier(&site);
     assert!(signs_in(&site, "web", FIRST) && !signs_in(&site, "web", "by-hand-5512"));
 
+    // A verifier of another sort is one that we did not make, even of the same password.
+    site.by_hand("postgres", "ALTER ROLE web PASSWORD 'md576024e46e953e13aaf4c88ccc7acffb3'");
+    let plan = site.tidelock(["plan", "--detailed-exitcode", "--output", "json"]).run().exit(2);
+    assert_eq!(plan.json()["changes"][0]["cause"], "drift", "{}", plan.story());
+    let _ = site.apply().never_says("could not be read").never_says(FIRST);
+    let healed_again = verifier(&site);
+    assert!(signs_in(&site, "web", FIRST));
+
     // Encrypted anew it is the same; another value is one commit.
     site.write("web.age", &encrypt(FIRST, &key));
     site.commit("Encrypted anew");
@@ -137,7 +145,7 @@ fn a_password_is_set_kept_healed_and_rotated_and_nobody_sees_it() {
     for password in [FIRST, SECOND] {
         assert_eq!(site.world().holding(password, &["secrets"]), Vec::<String>::new(), "{password}");
     }
-    for verifier in [&first, &healed, &verifier(&site)] {
+    for verifier in [&first, &healed, &healed_again, &verifier(&site)] {
         assert!(site.server().log().contains(verifier.as_str()), "the test would not notice");
         assert_eq!(site.world().holding(verifier, &["server"]), Vec::<String>::new(), "{verifier}");
     }

@@ -128,7 +128,7 @@ impl Postgres {
         let mut answers = Vec::with_capacity(asked.len());
         for (role, (_, password)) in roles.into_iter().zip(asked) {
             answers.push(match role {
-                Ok(role) => Ok(kept.get(&role).map_or(Some(false), |kept| verifier::fits(password, kept))),
+                Ok(role) => Ok(Some(kept.get(&role).is_some_and(|kept| verifier::fits(password, kept)))),
                 Err(fault) => Err(fault.into()),
             });
             // Each takes some milliseconds of the processor, which others are waiting for.
