@@ -11,12 +11,16 @@ CREATE ROLE web LOGIN CREATEDB CONNECTION LIMIT 20 VALID UNTIL '2030-01-31T00:00
 CREATE ROLE reports LOGIN NOINHERIT;
 GRANT staff TO web WITH ADMIN OPTION;
 GRANT staff TO reports;
+CREATE ROLE migrate LOGIN IN ROLE "App Owner";
+ALTER ROLE migrate SET role = 'App Owner';
 ALTER ROLE web SET work_mem = '64MB';
 COMMENT ON ROLE staff IS 'who works here';
 CREATE DATABASE shop OWNER "App Owner" TEMPLATE template0 ENCODING 'UTF8' LOCALE 'C.UTF-8';
 REVOKE ALL ON DATABASE shop FROM PUBLIC;
 GRANT CONNECT ON DATABASE shop TO web WITH GRANT OPTION;
 GRANT CONNECT, TEMPORARY ON DATABASE shop TO reports;
+ALTER ROLE web IN DATABASE shop SET search_path = sales, public;
+ALTER ROLE web IN DATABASE shop SET role = 'staff';
 "#;
 const WITHIN: &str = r#"
 CREATE EXTENSION hstore; CREATE EXTENSION pgcrypto; CREATE EXTENSION citext;
@@ -24,11 +28,17 @@ CREATE SCHEMA sales AUTHORIZATION "App Owner";
 CREATE SCHEMA "Odd.Name";
 GRANT USAGE ON SCHEMA sales TO web;
 REVOKE ALL ON SCHEMA public FROM PUBLIC;
+REVOKE USAGE ON LANGUAGE plpgsql FROM PUBLIC;
+GRANT USAGE ON LANGUAGE plpgsql TO web;
 SET ROLE "App Owner";
 ALTER DEFAULT PRIVILEGES IN SCHEMA sales GRANT SELECT ON TABLES TO web;
 ALTER DEFAULT PRIVILEGES REVOKE EXECUTE ON FUNCTIONS FROM PUBLIC;
 "#;
 const TABLES: &str = r#"
+CREATE EXTENSION postgres_fdw;
+CREATE SERVER far FOREIGN DATA WRAPPER postgres_fdw;
+GRANT USAGE ON FOREIGN SERVER far TO reports;
+GRANT USAGE ON FOREIGN DATA WRAPPER postgres_fdw TO web WITH GRANT OPTION;
 SET ROLE "App Owner";
 CREATE TABLE sales.orders (id int PRIMARY KEY, price int, note text);
 CREATE TABLE sales."Order Lines" (id serial);
@@ -76,6 +86,11 @@ fn what_is_there_becomes_resources_and_a_plan_changes_nothing() {
     let before = site.server().dump();
     import(&site);
     assert_eq!(effects(&site), "", "a plan of what was imported has effects");
+    let grants = site.world().read("infra/db/postgres.grant.yaml");
+    for on in ["foreign-server", "foreign-data-wrapper", "language"] {
+        assert!(grants.contains(&format!("\"on\": {on}\n")), "{on}: {grants}");
+    }
+    assert_eq!(site.world().read("infra/db/postgres.setting.yaml").matches("database: shop").count(), 2);
     site.apply();
     assert_eq!(site.server().dump(), before, "taking it over changed something");
     // It is owned now, so there is nothing left to import, and drift is found.
@@ -96,7 +111,7 @@ fn what_was_imported_brings_it_back_where_it_was_lost() {
     site.by_hand("postgres", "ALTER ROLE web PASSWORD NULL");
     let before = site.server().dump();
     site.by_hand("postgres", "DROP DATABASE shop");
-    for role in ["web", "reports", "staff", "\"App Owner\""] {
+    for role in ["web", "reports", "migrate", "staff", "\"App Owner\""] {
         site.by_hand("postgres", &format!("DROP ROLE {role}"));
     }
     assert_ne!(site.server().dump(), before);

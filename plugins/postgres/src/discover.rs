@@ -16,6 +16,8 @@ use tidelock_sdk::{Error, Found, Machine};
 pub(crate) use defaults::default_privileges;
 pub(crate) use grants::grants;
 
+use crate::settings::{Setting, Settings};
+
 /// The role that the server was set up with. Its number is the same everywhere.
 const BOOTSTRAP: &str = "SELECT r.rolname FROM pg_roles r WHERE r.oid = 10";
 
@@ -109,6 +111,19 @@ pub(crate) fn extension(mut all: Map<String, Json>) -> Option<Found> {
     all.remove("version");
     without(&mut all, &json!({ "schema": "public" }));
     Some(Found { name: format!("{}-{name}", text(&all, "database")), spec: Json::Object(all), remarks: Vec::new() })
+}
+
+/// Settings of a role in one database. Those of a role or a database alone stand in its own spec.
+pub(crate) fn settings(role: &str, database: &str, all: &Settings) -> Vec<Found> {
+    if role.is_empty() || database.is_empty() {
+        return Vec::new();
+    }
+    let one = |(name, value): (&String, &Setting)| Found {
+        name: format!("{role}-{database}-{name}"),
+        spec: json!({ "role": role, "database": database, "name": name, "value": value }),
+        remarks: Vec::new(),
+    };
+    all.iter().map(one).collect()
 }
 
 /// The role that the server was set up with.

@@ -7,8 +7,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tidelock_sdk::schemars::{self, JsonSchema};
 use tidelock_sdk::sql::{Row, Rows, Server, Value, identity, reload, reset, set};
-use tidelock_sdk::{Action, Change, Diagnostic, Error, Field, Kind, Machine, Observation, Proposals, Step, Subject};
+use tidelock_sdk::{
+    Action, Change, Diagnostic, Error, Field, Found, Kind, Machine, Observation, Proposals, Step, Subject,
+};
 
+use crate::discover;
 use crate::name::{self, Name, Owns, together::SETTINGS};
 use crate::settings::{self, Catalog, Settings};
 
@@ -105,7 +108,12 @@ impl Kind for Setting {
             return vec![remark.hint("remove the resource to have the setting reset")];
         }
         let name = spec.name.to_ascii_lowercase();
-        if spec.role.is_none() && spec.database.is_none() && RESTART.split_whitespace().any(|known| known == name) {
+        let servers = spec.role.is_none() && spec.database.is_none();
+        if servers && settings::OF_ROLES.contains(&name.as_str()) {
+            let remark = Diagnostic::error(format!("{name} is a setting of sessions, and the server has none"));
+            return vec![remark.at("/name").hint("say whose sessions with `role` or `database`")];
+        }
+        if servers && RESTART.split_whitespace().any(|known| known == name) {
             let remark = Diagnostic::warning(format!("{name} counts only once the server has been restarted"));
             return vec![remark.at("/name").hint("Tidelock writes it and does not restart the server")];
         }
@@ -149,6 +157,14 @@ impl Kind for Setting {
             }
         };
         subjects.iter().map(look).collect()
+    }
+
+    fn discover(machine: &Machine<'_>) -> Result<Option<Vec<Found>>, Error> {
+        let catalog = Catalog::of(machine)?;
+        let kept = Server::of(machine).home()?.query(KEPT, &[])?;
+        let by_whose = by_whose(&kept, &catalog)?;
+        let found = by_whose.iter().flat_map(|((role, database), all)| discover::settings(role, database, all));
+        Ok(Some(found.collect()))
     }
 
     fn steps(change: &Change<SettingSpec>, machine: &Machine<'_>, propose: &Proposals<'_>) -> Result<Step, Error> {

@@ -22,6 +22,19 @@ const LISTS: &[&str] = &[
     "unix_socket_directories",
 ];
 
+/// Settings of sessions that the server's own list leaves out. They hold the name of a role.
+pub(crate) const OF_ROLES: &[&str] = &["role", "session_authorization"];
+
+/// Settings that may hold a password or run programs: the host tells nobody of them.
+const WITHHELD: &[&str] = &[
+    "primary_conninfo",
+    "ssl_passphrase_command",
+    "archive_command",
+    "restore_command",
+    "archive_cleanup_command",
+    "recovery_end_command",
+];
+
 /// The value of a setting: a text, a number, a boolean, or a list of names.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Setting {
@@ -142,8 +155,15 @@ impl Catalog {
         };
         let Some(known) = self.0.get(&name) else {
             // A name with a dot belongs to an extension, which may not be loaded here.
-            if name.contains('.') {
+            if name.contains('.') || OF_ROLES.contains(&name.as_str()) {
                 return Ok(Setting::One(text));
+            }
+            if WITHHELD.contains(&name.as_str()) {
+                let message = format!(
+                    "{name} may hold a password or a command, so Tidelock withholds it from every plugin, and none can \
+                     keep it; leave it to the server's own files"
+                );
+                return Err(Error::target("denied", message));
             }
             let known = self.0.keys().map(String::as_str);
             let hint = nearest(&name, known).map(|other| format!("; did you mean {other}?")).unwrap_or_default();
@@ -306,6 +326,9 @@ mod tests {
         let unknown = spelled("work_men", "1").unwrap_err();
         assert!(unknown.contains("did you mean work_mem?"), "{unknown}");
         assert_eq!(spelled("my.own", "x"), Ok(Setting::One("x".into())));
+        assert_eq!(spelled("Role", "App Owner"), Ok(Setting::One("App Owner".into())), "no list of the server has it");
+        let withheld = spelled("archive_command", "true").unwrap_err();
+        assert!(withheld.contains("withholds it"), "{withheld}");
     }
 
     #[test]

@@ -370,6 +370,7 @@ fn names_that_cannot_be_are_refused_before_anything_is_asked() {
     assert!(check("role", json!({ "name": "x".repeat(63) })).is_empty());
     assert!(check("role", json!({ "name": "pg_x" })).contains("belong to the server"));
     assert!(check("role", json!({ "name": "a", "member_of": ["a"] })).contains("member of itself"));
+    assert!(check("setting", json!({ "name": "role", "value": "a" })).contains("the server has none"));
     let grant = json!({ "role": "a", "database": "d", "on": "table", "privileges": ["SELECT"] });
     let remarks = check("grant", grant);
     assert!(remarks.contains("is in a schema") && remarks.contains("in `names`"), "{remarks}");

@@ -78,6 +78,13 @@ fn within(version: u32) -> String {
          WHERE t.typacl IS NOT NULL AND {ours} AND {}",
         brought("pg_type", "t.oid")
     );
+    // Extensions bring languages and wrappers without a word about privileges: what is there was said by people.
+    let flat = |class: &str, table: &str, column: &str, letter: &str| {
+        format!(
+            "SELECT '{class}' AS class, '' AS schema, x.{column}name::text AS name, x.{column}acl AS acl, \
+             acldefault('{letter}', x.{column}owner) AS dacl, '' AS col FROM {table} x WHERE x.{column}acl IS NOT NULL"
+        )
+    };
     [
         relations("table", "'r', 'v', 'm', 'f', 'p'", "r"),
         columns,
@@ -86,6 +93,9 @@ fn within(version: u32) -> String {
         routines("procedure", "'p'"),
         schemas,
         types,
+        flat("language", "pg_language", "lan", "l"),
+        flat("foreign-data-wrapper", "pg_foreign_data_wrapper", "fdw", "F"),
+        flat("foreign-server", "pg_foreign_server", "srv", "S"),
     ]
     .join(" UNION ALL ")
 }
@@ -151,7 +161,9 @@ fn spec(database: &str, key: &Key, pair: &Pair) -> Option<Found> {
         "database" => {}
         "schema" => spec["schema"] = json!(key.name),
         _ => {
-            spec["schema"] = json!(key.schema);
+            if !key.schema.is_empty() {
+                spec["schema"] = json!(key.schema);
+            }
             spec["names"] = json!([key.name]);
         }
     }
@@ -201,5 +213,10 @@ mod tests {
         let wanted = json!({"role": "web", "database": "app", "schema": "s", "on": "table", "names": ["t"], "privileges": ["SELECT"]});
         assert_eq!(found.spec, wanted);
         assert_eq!(found.name, "web-app-s-t");
+        let key =
+            Key { class: "foreign-server".into(), schema: String::new(), name: "far".into(), grantee: "web".into() };
+        let found = spec("app", &key, &Pair { held: set(&["USAGE"]), new: set(&[]) }).unwrap();
+        let wanted = json!({"role": "web", "database": "app", "on": "foreign-server", "names": ["far"], "privileges": ["USAGE"]});
+        assert_eq!(found.spec, wanted, "it lies in no schema");
     }
 }
