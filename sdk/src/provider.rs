@@ -25,6 +25,13 @@ pub trait Provider: 'static {
 
     /// Its kinds.
     fn kinds() -> Kinds;
+
+    /// Remarks that only several resources together give, such as two kinds that set one thing: the
+    /// place in the list of the resource that each is about, and the remark. The list is of one
+    /// stack and target; one of more than a thousand comes in parts.
+    fn check_together(_resources: &[Declared]) -> Vec<(usize, Diagnostic)> {
+        Vec::new()
+    }
 }
 
 /// A provider, described.
@@ -120,7 +127,13 @@ pub fn check<P: Provider>(resources: &[Declared]) -> Vec<Checked> {
         Some(kind) => kind.check(declared),
         None => Checked::unreadable(&declared.address, vec![unknown_kind::<P>(&kinds, &declared.kind)]),
     };
-    resources.iter().map(each).collect()
+    let mut checked: Vec<Checked> = resources.iter().map(each).collect();
+    for (at, remark) in P::check_together(resources) {
+        if let Some(checked) = checked.get_mut(at) {
+            checked.diagnostics.push(remark);
+        }
+    }
+    checked
 }
 
 /// Spells each spec as the target would. Answers in the order of the question.

@@ -273,3 +273,28 @@ fn a_plugin_imports_what_it_uses_and_no_more() {
     let postgres = site.tidelock(["plugin", "inspect", "postgres"]).run().ok();
     let _ = postgres.says("tidelock:sql/read").says("tidelock:sql/propose").never_says("tidelock:machine");
 }
+
+#[test]
+fn a_setting_has_one_keeper() {
+    let role = |more: &str| format!("kind: postgres.role\nname: r\nspec: {{ name: r{more} }}\n");
+    let setting = |name: &str, value: &str| {
+        format!("kind: postgres.setting\nname: s\nspec: {{ role: r, name: {name}, value: {value} }}\n")
+    };
+    let site = Databases::with_files([
+        ("r.yaml", &*role(", settings: { work_mem: 8MB }")),
+        ("s.yaml", &*setting("work_mem", "9MB")),
+    ]);
+    let plan = site.tidelock(["plan"]).run().exit(1);
+    let _ = plan.says("work_mem of r").says("postgres.role/r").says("postgres.setting/s").says("s.yaml");
+    // All of a role's settings are those of its spec and of whoever else speaks of one.
+    site.write("r.yaml", &role(", settings: { work_mem: 8MB }, owns: all"));
+    site.write("s.yaml", &setting("statement_timeout", "5s"));
+    site.commit("Two settings");
+    site.apply();
+    site.converged();
+    let kept = "SELECT setconfig FROM pg_db_role_setting";
+    assert_eq!(site.by_hand("postgres", kept), "{work_mem=8MB,statement_timeout=5s}");
+    site.by_hand("postgres", "ALTER ROLE r SET geqo = off");
+    let _ = site.apply().says("RESET \"geqo\"").never_says("RESET \"statement_timeout\"");
+    assert_eq!(site.by_hand("postgres", kept), "{work_mem=8MB,statement_timeout=5s}");
+}

@@ -12,7 +12,7 @@ use tidelock_sdk::{
 };
 
 use crate::discover;
-use crate::name::{self, Name, Owns};
+use crate::name::{self, Name};
 use crate::place::managed;
 use crate::settings::{Catalog, Setting, Settings};
 
@@ -214,7 +214,7 @@ impl Kind for Database {
             serde_json::from_value(found.get("settings").cloned().unwrap_or_default()).unwrap_or_default();
         let ours = change.last_applied().and_then(|last| last.settings).unwrap_or_default();
         if let Some(wanted) = &spec.settings {
-            for (setting, value) in crate::setting::changes(wanted, &there, &ours, Owns::Listed) {
+            for (setting, value) in crate::setting::changes(wanted, &there, &ours, &[]) {
                 let effect = match &value {
                     Setting::Unset => reset(&setting),
                     value => set(&setting, value.values().unwrap_or_default()),

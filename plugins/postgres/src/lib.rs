@@ -20,9 +20,11 @@ mod role;
 mod schema;
 mod setting;
 mod settings;
+mod twice;
 mod until;
 
-use tidelock_sdk::{Kinds, Provider};
+use tidelock_sdk::provider::Declared;
+use tidelock_sdk::{Diagnostic, Kinds, Provider};
 
 pub use database::{Database, DatabaseSpec};
 pub use defaults::{DefaultPrivileges, DefaultPrivilegesSpec};
@@ -49,6 +51,10 @@ impl Provider for Postgres {
             .with::<Grant>()
             .with::<DefaultPrivileges>()
             .with::<Setting>()
+    }
+
+    fn check_together(resources: &[Declared]) -> Vec<(usize, Diagnostic)> {
+        twice::settings(resources)
     }
 }
 

@@ -18,7 +18,7 @@ use tidelock_sdk::{
 use crate::discover;
 use crate::name::{self, Name, Owns};
 use crate::place::managed;
-use crate::settings::{Catalog, Setting, Settings};
+use crate::settings::{Catalog, Settings};
 use crate::until::{SPELLED, Until};
 
 use members::Members;
@@ -95,6 +95,7 @@ struct Exactly {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     member_of: Option<Vec<String>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// The identities of settings that the spec does not list: none are to be there.
     settings: Option<Vec<String>>,
 }
 
@@ -145,6 +146,8 @@ impl Kind for Role {
             Field::new("/member_of").owns_listed(),
             Field::new("/settings").owns_listed(),
         ]);
+            // A setting that some `postgres.setting` keeps is nobody's stray.
+            Field::new("/exactly/settings").strays(),
         fields
     }
 
@@ -185,9 +188,7 @@ impl Kind for Role {
         }
         spec.exactly = (!spec.owns.is_listed()).then(|| Exactly {
             member_of: spec.member_of.as_ref().map(|members| members.0.keys().map(String::from).collect()),
-            settings: spec.settings.as_ref().map(|settings| {
-                settings.iter().filter(|(_, value)| **value != Setting::Unset).map(|(name, _)| name.clone()).collect()
-            }),
+            settings: spec.settings.as_ref().map(|_| Vec::new()),
         });
         Ok(spec)
     }
@@ -195,7 +196,8 @@ impl Kind for Role {
     fn observe(subjects: &[Subject], machine: &Machine<'_>) -> Result<Vec<Observation>, Error> {
         let rows = roles(machine)?;
         let known = rows.by_key::<String>("rolname")?;
-        let catalog = subjects.iter().any(|subject| subject.manages("/settings")).then(|| Catalog::of(machine));
+        let speaks = |subject: &Subject| subject.manages("/settings") || subject.manages("/exactly");
+        let catalog = subjects.iter().any(speaks).then(|| Catalog::of(machine));
         let catalog = catalog.transpose()?;
         let look = |subject: &Subject| {
             let name = identity::parts(&subject.identity).concat();
@@ -263,17 +265,24 @@ fn fields(row: &Row, catalog: Option<&Catalog>) -> Result<Map<String, Json>, Err
     let members: Json = row.get::<Option<Json>>("member_of")?.unwrap_or_else(|| json!({}));
     let kept: Vec<String> = row.get::<Option<Vec<String>>>("settings")?.unwrap_or_default();
     let settings = catalog.map(|catalog| catalog.read(&kept)).unwrap_or_default();
-    let names = |json: &Json| json.as_object().map(|map| map.keys().cloned().collect::<Vec<_>>()).unwrap_or_default();
-    let mut member_names = names(&members);
+    let mut member_names: Vec<&String> = members.as_object().into_iter().flat_map(Map::keys).collect();
     member_names.sort();
-    all.insert("exactly".into(), json!({ "member_of": member_names, "settings": settings.keys().collect::<Vec<_>>() }));
+    all.insert("exactly".into(), json!({ "member_of": member_names }));
     all.insert("member_of".into(), members);
     all.insert("settings".into(), json!(settings));
     Ok(all)
 }
 
 fn present(subject: &Subject, row: &Row, catalog: Option<&Catalog>, seen: String) -> Result<Observation, Error> {
-    let observed = managed(subject, &["name"], fields(row, catalog)?);
+    let mut all = fields(row, catalog)?;
+    let name: String = row.get("rolname")?;
+    let settings = all.get("settings").and_then(Json::as_object).into_iter().flat_map(Map::keys);
+    let strays = settings.filter(|setting| !subject.manages(&format!("/settings/{setting}")));
+    let strays: Vec<String> = strays.map(|setting| crate::setting::of_role(&name, "", setting)).collect();
+    if let Some(exactly) = all.get_mut("exactly") {
+        exactly["settings"] = json!(strays);
+    }
+    let observed = managed(subject, &["name"], all);
     // The columns that hold verifiers are closed to us; the host compares.
     let probe = |field: &str| SecretProbe {
         field: field.to_owned(),

@@ -12,7 +12,7 @@ use tidelock_sdk::{
 };
 
 use crate::discover;
-use crate::name::{self, Name, Owns, together::SETTINGS};
+use crate::name::{self, Name, together::SETTINGS};
 use crate::settings::{self, Catalog, Settings};
 
 /// What a `postgres.setting` is to be.
@@ -93,7 +93,7 @@ impl Kind for Setting {
         match (&spec.role, &spec.database) {
             (None, None) => identity::of("setting", ["server", &name]),
             (None, Some(database)) => identity::of("setting", ["database", database.as_str(), &name]),
-            (Some(role), database) => identity::of("setting", ["role", role.as_str(), &text(database), &name]),
+            (Some(role), database) => of_role(role.as_str(), &text(database), &name),
         }
     }
 
@@ -203,6 +203,11 @@ fn whose(identity: &str) -> Result<(Whose, String), Error> {
     let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
     let kept = |role: &str, database: &str| Whose::Kept { role: role.to_owned(), database: database.to_owned() };
     match parts.as_slice() {
+/// The identity of a setting of a role; `database` is empty for its sessions in all.
+pub(crate) fn of_role(role: &str, database: &str, name: &str) -> String {
+    identity::of("setting", ["role", role, database, name])
+}
+
         ["server", name] => Ok((Whose::Server, (*name).to_owned())),
         ["database", database, name] => Ok((kept("", database), (*name).to_owned())),
         ["role", role, database, name] => Ok((kept(role, database), (*name).to_owned())),
@@ -236,16 +241,17 @@ fn of_server(name: &str, row: Option<&Row>, rows: &Rows, catalog: &Catalog) -> R
     Ok(Observation::present(json!({ "name": name, "value": value }), seen))
 }
 
-/// What is to be set and reset between what there is and what a spec lists.
+/// What is to be set and reset between what there is and what a spec lists. Of `strays` nobody
+/// speaks, and they go.
 pub(crate) fn changes(
     wanted: &Settings,
     there: &Settings,
     last: &Settings,
-    owns: Owns,
+    strays: &[String],
 ) -> Vec<(String, settings::Setting)> {
     let mut out = Vec::new();
     for name in there.keys().filter(|name| !wanted.contains_key(*name)) {
-        if owns == Owns::All || last.contains_key(name) {
+        if strays.contains(name) || last.contains_key(name) {
             out.push((name.clone(), settings::Setting::Unset));
         }
     }

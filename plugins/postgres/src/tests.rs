@@ -380,3 +380,36 @@ fn names_that_cannot_be_are_refused_before_anything_is_asked() {
     );
     let _ = Step::Proposed;
 }
+
+#[test]
+fn one_setting_in_two_resources_is_refused_with_both() {
+    let setting = |name: &str, spec: Value| resource("setting", name, spec);
+    let all = [
+        resource("role", "web", json!({ "name": "web", "settings": { "Work_Mem": "8MB", "geqo": null } })),
+        resource("database", "app", json!({ "name": "app", "settings": { "geqo": false } })),
+        setting("mem", json!({ "role": "web", "name": "work_mem", "value": "9MB" })),
+        setting("geqo", json!({ "database": "app", "name": "GEQO", "value": "on" })),
+        setting("in-app", json!({ "role": "web", "database": "app", "name": "work_mem", "value": "9MB" })),
+        setting("other", json!({ "role": "other", "name": "work_mem", "value": "9MB" })),
+        setting("server", json!({ "name": "geqo", "value": "on" })),
+    ];
+    let checked = tidelock_sdk::provider::check::<Postgres>(&all);
+    let said =
+        |at: usize| checked[at].diagnostics.iter().map(|remark| remark.message.as_str()).collect::<Vec<_>>().join("\n");
+    assert!(said(2).contains("work_mem of web") && said(2).contains("postgres.role/web"), "{}", said(2));
+    assert!(said(2).contains("postgres.setting/mem"), "{}", said(2));
+    assert!(said(3).contains("postgres.database/app"), "{}", said(3));
+    for fine in [0, 1, 4, 5, 6] {
+        assert_eq!(said(fine), "", "{}", all[fine].address);
+    }
+}
+
+#[test]
+fn a_role_that_owns_all_settings_leaves_those_that_are_resources() {
+    psql("postgres", "CREATE ROLE s_web; ALTER ROLE s_web SET geqo = off; ALTER ROLE s_web SET jit = off");
+    let role = resource("role", "r", json!({ "name": "s_web", "settings": { "work_mem": "8MB" }, "owns": "all" }));
+    let setting = resource("setting", "s", json!({ "role": "s_web", "name": "geqo", "value": false }));
+    let done = converge(&[role.clone(), setting.clone()]);
+    assert_eq!(done, ["ALTER ROLE \"s_web\" RESET \"jit\"", "ALTER ROLE \"s_web\" SET \"work_mem\" TO '8MB'"]);
+    assert_eq!(converge(&[role]), ["ALTER ROLE \"s_web\" RESET \"geqo\""]);
+}

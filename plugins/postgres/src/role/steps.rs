@@ -4,7 +4,7 @@
 use serde_json::{Map, Value as Json};
 use tidelock_sdk::effect::Effect;
 use tidelock_sdk::sql::statement::Execute;
-use tidelock_sdk::sql::{Value, alter, create, grant_role, rename, reset, revoke_role, set, set_comment};
+use tidelock_sdk::sql::{Value, alter, create, grant_role, identity, rename, reset, revoke_role, set, set_comment};
 use tidelock_sdk::{Action, Change, Error, Machine, Proposals, Step};
 
 use super::members::Options;
@@ -34,7 +34,7 @@ pub(super) fn steps(change: &Change<RoleSpec>, machine: &Machine<'_>, propose: &
     let found = found.as_ref().unwrap_or(&empty);
     let last = change.last_applied();
     memberships(spec, last.as_ref(), found, propose)?;
-    settings(spec, last.as_ref(), found, propose)?;
+    settings(spec, last.as_ref(), found, &strays(change), propose)?;
     let comment =
         spec.comment.as_deref().filter(|wanted| found.get("comment").and_then(Json::as_str).unwrap_or("") != *wanted);
     if let Some(comment) = comment {
@@ -155,17 +155,25 @@ fn change_options(
     }
 }
 
+/// The names of settings that nobody speaks for, not even a `postgres.setting` of another stack.
+fn strays(change: &Change<RoleSpec>) -> Vec<String> {
+    let observed = change.observed.as_ref().and_then(|observed| observed.pointer("/exactly/settings"));
+    let identities = observed.and_then(Json::as_array).into_iter().flatten().filter_map(Json::as_str);
+    identities.filter_map(|identity| identity::parts(identity).pop()).collect()
+}
+
 fn settings(
     spec: &RoleSpec,
     last: Option<&RoleSpec>,
     found: &Map<String, Json>,
+    strays: &[String],
     propose: &Proposals<'_>,
 ) -> Result<(), Error> {
     let Some(wanted) = &spec.settings else { return Ok(()) };
     let there = found.get("settings").cloned().unwrap_or_default();
     let there: Settings = serde_json::from_value(there).unwrap_or_default();
     let ours = last.and_then(|last| last.settings.clone()).unwrap_or_default();
-    for (name, value) in crate::setting::changes(wanted, &there, &ours, spec.owns) {
+    for (name, value) in crate::setting::changes(wanted, &there, &ours, strays) {
         let effect = match &value {
             Setting::Unset => reset(&name),
             value => set(&name, value.values().unwrap_or_default()),
