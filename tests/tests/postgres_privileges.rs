@@ -183,6 +183,32 @@ fn all_of_a_schema_that_holds_nothing_is_as_wanted() {
 }
 
 #[test]
+fn a_grant_to_nobody_waits_and_the_rest_is_granted() {
+    let site = Databases::with_files([("web.yaml", WEB)]);
+    site.by_hand("postgres", "CREATE DATABASE app");
+    site.by_hand("app", "CREATE SCHEMA empty");
+    let to = |name: &str, role: &str, more: &str| grant(name, &format!("{{ role: {role}, database: app, {more} }}"));
+    site.write("fine.yaml", &to("fine", "web", "on: schema, schema: empty, privileges: [USAGE]"));
+    site.write("all.yaml", &to("all", "wbe", "on: table, schema: empty, all: true, privileges: [SELECT]"));
+    site.write("none.yaml", &to("none", "wbe", "on: database, privileges: [], owns: all"));
+    site.write("usage.yaml", &to("usage", "wbe", "on: schema, schema: empty, privileges: [USAGE]"));
+    site.write("schema.yaml", &to("schema", "web", "on: schema, schema: empyt, privileges: [USAGE]"));
+    site.commit("Slips");
+    let plan = site
+        .tidelock(["plan"])
+        .run()
+        .says("there is no role wbe, and nothing in this plan makes it; did you mean web?");
+    let _ = plan.says("there is no schema empyt in app").says("did you mean empty?");
+    site.tidelock(["apply", "--yes"]).run().exit(4).says("there is no role wbe");
+    assert_eq!(site.by_hand("app", "SELECT has_schema_privilege('web', 'empty', 'USAGE')"), "t", "the rest is granted");
+    site.write("wbe.yaml", "kind: postgres.role\nname: wbe\nspec: { name: wbe }\n");
+    site.remove("schema.yaml");
+    site.commit("It was meant so");
+    site.apply();
+    assert_eq!(site.by_hand("app", "SELECT has_schema_privilege('wbe', 'empty', 'USAGE')"), "t");
+}
+
+#[test]
 fn names_of_all_sorts() {
     let longest = "ü".repeat(31) + "x";
     assert_eq!(longest.len(), 63);

@@ -12,6 +12,7 @@ use tidelock_sdk::{
 };
 
 use crate::discover;
+use crate::missing;
 use crate::name::{self, Name};
 use crate::place::managed;
 use crate::settings::{Catalog, Setting, Settings};
@@ -117,9 +118,8 @@ impl Kind for Database {
     }
 
     fn requires(spec: &DatabaseSpec) -> Vec<String> {
-        let owner = spec.owner.iter().map(|owner| name::role(owner.as_str()));
-        let others = spec.template.iter().chain(&spec.renamed_from).map(|other| name::database(other.as_str()));
-        owner.chain(others).collect()
+        let old = spec.renamed_from.iter().map(|old| name::database(old.as_str()));
+        rests_on(spec).into_iter().chain(old).collect()
     }
 
     fn check(spec: &DatabaseSpec) -> Vec<Diagnostic> {
@@ -181,6 +181,10 @@ impl Kind for Database {
         let rows = databases(machine)?;
         let known = rows.by_key::<String>("datname")?;
         let mut there = known.get(spec.name.as_str()).copied();
+        let rests_on = change.desired.as_ref().map(rests_on).unwrap_or_default();
+        if let Some(waits) = missing::first(change, &rests_on, machine, propose)? {
+            return Ok(waits);
+        }
         let mut old_row = None;
         if let (None, Some(old)) = (there, &spec.renamed_from) {
             old_row = known.get(old.as_str()).copied();
@@ -239,6 +243,12 @@ fn make(spec: &DatabaseSpec, propose: &Proposals<'_>) -> Result<(), Error> {
     for (field, words) in FIXED {
         if let Some(value) = spec.fixed(field) {
             made = match *field {
+/// What must be there before a database can be as it is to be.
+fn rests_on(spec: &DatabaseSpec) -> Vec<String> {
+    let owner = spec.owner.iter().map(|owner| name::role(owner.as_str()));
+    owner.chain(spec.template.iter().map(|template| name::database(template.as_str()))).collect()
+}
+
                 // A word, not a text.
                 "locale_provider" => made.text(words).identifier([value]),
                 _ => made.text(words).literal(value),

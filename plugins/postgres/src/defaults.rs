@@ -11,6 +11,7 @@ use tidelock_sdk::{
     Action, Change, Diagnostic, Error, Field, Found, Kind, Machine, Observation, Proposals, Step, Subject,
 };
 
+use crate::missing;
 use crate::name::{self, Name, Owns, together};
 use crate::place::{Place, by_database, opened};
 use crate::privileges::{self, Class, Set, Wanted, difference, statements};
@@ -192,6 +193,10 @@ impl Kind for DefaultPrivileges {
         propose: &Proposals<'_>,
     ) -> Result<Step, Error> {
         if let Some(waits) = crate::renames::first::<DefaultPrivileges>(change, machine, propose)? {
+            return Ok(waits);
+        }
+        let rests_on = change.desired.as_ref().map(Self::requires).unwrap_or_default();
+        if let Some(waits) = missing::first(change, &rests_on, machine, propose)? {
             return Ok(waits);
         }
         let last = change.last_applied();

@@ -9,6 +9,7 @@ use tidelock_sdk::sql::{self, Row, Rows, Server, Value, alter, create, drop, ide
 use tidelock_sdk::{Action, Change, Error, Field, Found, Kind, Machine, Observation, Proposals, Step, Subject};
 
 use crate::discover;
+use crate::missing;
 use crate::name::{self, Name, together};
 use crate::place::{Place, by_database, managed, opened};
 
@@ -104,6 +105,10 @@ impl Kind for Extension {
 
     fn steps(change: &Change<ExtensionSpec>, machine: &Machine<'_>, propose: &Proposals<'_>) -> Result<Step, Error> {
         if let Some(waits) = crate::renames::first::<Extension>(change, machine, propose)? {
+            return Ok(waits);
+        }
+        let rests_on = change.desired.as_ref().map(Self::requires).unwrap_or_default();
+        if let Some(waits) = missing::first(change, &rests_on, machine, propose)? {
             return Ok(waits);
         }
         let parts = identity::parts(&change.identity);

@@ -13,6 +13,7 @@ use tidelock_sdk::schemars::{self, JsonSchema};
 use tidelock_sdk::sql::{Server, identity};
 use tidelock_sdk::{Change, Diagnostic, Error, Field, Found, Kind, Machine, Observation, Proposals, Step, Subject};
 
+use crate::missing;
 use crate::name::{self, Name, Owns};
 use crate::place::{Place, by_database};
 use crate::privileges::{self, Class, Set, Wanted};
@@ -202,7 +203,7 @@ impl Kind for Grant {
             let databases = held::databases(machine)?;
             for (at, subject) in &whole {
                 let place = Place { subject, parts: identity::parts(&subject.identity) };
-                answers[*at] = Some(look(&place, &held, databases.contains(place.part(1)))?);
+                answers[*at] = Some(look(&place, &held, databases.contains(place.part(1)), machine)?);
             }
         }
         let (order, inside): (Vec<usize>, Vec<Subject>) = inside.into_iter().unzip();
@@ -211,7 +212,7 @@ impl Kind for Grant {
             let grantees = places.iter().map(|place| place.part(0).to_owned()).collect();
             let schemas = places.iter().map(|place| place.part(3).to_owned()).collect();
             let held = Held::within(database, &classes, &grantees, &schemas)?;
-            places.iter().map(|place| look(place, &held, true)).collect()
+            places.iter().map(|place| look(place, &held, true, machine)).collect()
         })?;
         for (at, observation) in order.into_iter().zip(seen) {
             answers[at] = Some(observation);
@@ -228,13 +229,17 @@ impl Kind for Grant {
         if let Some(waits) = crate::renames::first::<Grant>(change, machine, propose)? {
             return Ok(waits);
         }
+        let rests_on = change.desired.as_ref().map(Self::requires).unwrap_or_default();
+        if let Some(waits) = missing::first(change, &rests_on, machine, propose)? {
+            return Ok(waits);
+        }
         steps::steps(change, machine, propose)
     }
 }
 
 /// What one grant looks like. It is there where any privilege that somebody manages is held, or
-/// where everything is managed and the thing is there.
-fn look(place: &Place<'_>, held: &Held, there: bool) -> Result<Observation, Error> {
+/// where everything is managed and the thing and the grantee are there.
+fn look(place: &Place<'_>, held: &Held, there: bool, machine: &Machine<'_>) -> Result<Observation, Error> {
     let parts = &place.parts;
     let class = Class::of_word(place.part(2))
         .ok_or_else(|| Error::plugin(format!("{:?} is no grant's identity", place.subject.identity)))?;
@@ -289,6 +294,8 @@ fn look(place: &Place<'_>, held: &Held, there: bool) -> Result<Observation, Erro
         observed["exactly"] = Json::Object(exactly);
         any || (names_nothing && there)
     };
+    // Nothing is granted to nobody, however little is wanted.
+    let present = present && (role == "public" || held.knows(role) || missing::roles(machine)?.contains(role));
     Ok(if present { Observation::present(observed, seen) } else { Observation::absent(seen) })
 }
 

@@ -12,6 +12,7 @@ mod defaults;
 mod discover;
 mod extension;
 mod grant;
+mod missing;
 mod name;
 mod place;
 mod privileges;

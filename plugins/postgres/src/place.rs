@@ -1,7 +1,7 @@
 //! Where something lies: subjects sorted by their database, and databases that are not there
 //! or cannot be looked into told apart from things that are absent.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use serde_json::{Map, Value as Json};
@@ -81,6 +81,12 @@ pub(crate) fn opened<'h>(machine: &'h Machine<'_>, database: &str) -> Result<Opt
         Some(row) if !row.get::<bool>("datallowconn")? => Err(refuses(database)),
         Some(_) => Ok(Some(server.database(database)?)),
     }
+}
+
+/// The names of the databases that there are.
+pub(crate) fn names(machine: &Machine<'_>) -> Result<Rc<BTreeSet<String>>, Error> {
+    let names = || databases(Server::of(machine))?.iter().map(|row| row.get("datname")).collect();
+    machine.once("names of databases", names)
 }
 
 fn databases(server: Server<'_>) -> Result<Rc<Rows>, Error> {

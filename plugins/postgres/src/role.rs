@@ -16,6 +16,7 @@ use tidelock_sdk::{
 };
 
 use crate::discover;
+use crate::missing;
 use crate::name::{self, Name, Owns};
 use crate::place::managed;
 use crate::settings::{Catalog, Settings};
@@ -156,9 +157,9 @@ impl Kind for Role {
     }
 
     fn requires(spec: &RoleSpec) -> Vec<String> {
-        let members = spec.member_of.iter().flat_map(|members| members.0.keys());
         // The old name stays in the ledger until this stands: it is released, not dropped.
-        members.chain(&spec.renamed_from).map(|role| name::role(role.as_str())).collect()
+        let old = spec.renamed_from.iter().map(|role| name::role(role.as_str()));
+        rests_on(spec).into_iter().chain(old).collect()
     }
 
     fn check(spec: &RoleSpec) -> Vec<Diagnostic> {
@@ -225,10 +226,20 @@ impl Kind for Role {
             return Ok(waits);
         }
         steps::steps(change, machine, propose)
+        let rests_on = change.desired.as_ref().map(rests_on).unwrap_or_default();
+        if let Some(waits) = missing::first(change, &rests_on, machine, propose)? {
+            return Ok(waits);
+        }
     }
 }
 
 /// All roles, one row each with all that there is to know; asked once per call.
+/// What must be there before a role can be as it is to be: those that it is a member of.
+fn rests_on(spec: &RoleSpec) -> Vec<String> {
+    let members = spec.member_of.iter().flat_map(|members| members.0.keys());
+    members.map(|role| name::role(role.as_str())).collect()
+}
+
 fn roles(machine: &Machine<'_>) -> Result<Rc<Rows>, Error> {
     let server = Server::of(machine);
     let options = if server.facts()?.number >= 160_000 {

@@ -11,6 +11,7 @@ use tidelock_sdk::{
 };
 
 use crate::discover;
+use crate::missing;
 use crate::name::{self, Name, together};
 use crate::place::{by_database, managed, opened};
 
@@ -69,8 +70,7 @@ impl Kind for Schema {
     }
 
     fn requires(spec: &SchemaSpec) -> Vec<String> {
-        let mut out = vec![name::database(spec.database.as_str())];
-        out.extend(spec.owner.iter().map(|owner| name::role(owner.as_str())));
+        let mut out = rests_on(spec);
         out.extend(spec.renamed_from.iter().map(|old| name::schema(spec.database.as_str(), old.as_str())));
         out
     }
@@ -107,6 +107,10 @@ impl Kind for Schema {
 
     fn steps(change: &Change<SchemaSpec>, machine: &Machine<'_>, propose: &Proposals<'_>) -> Result<Step, Error> {
         if let Some(waits) = crate::renames::first::<Schema>(change, machine, propose)? {
+            return Ok(waits);
+        }
+        let rests_on = change.desired.as_ref().map(rests_on).unwrap_or_default();
+        if let Some(waits) = missing::first(change, &rests_on, machine, propose)? {
             return Ok(waits);
         }
         let parts = identity::parts(&change.identity);
@@ -160,6 +164,12 @@ impl Kind for Schema {
         }
         Ok(Step::Proposed)
     }
+}
+
+/// What must be there before a schema can be as it is to be.
+fn rests_on(spec: &SchemaSpec) -> Vec<String> {
+    let owner = spec.owner.iter().map(|owner| name::role(owner.as_str()));
+    [name::database(spec.database.as_str())].into_iter().chain(owner).collect()
 }
 
 /// All fields of a schema.

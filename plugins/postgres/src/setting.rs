@@ -12,6 +12,7 @@ use tidelock_sdk::{
 };
 
 use crate::discover;
+use crate::missing;
 use crate::name::{self, Name, together::SETTINGS};
 use crate::settings::{self, Catalog, Settings};
 
@@ -171,6 +172,10 @@ impl Kind for Setting {
         if let Some(waits) = crate::renames::first::<Setting>(change, machine, propose)? {
             return Ok(waits);
         }
+        let rests_on = change.desired.as_ref().map(Self::requires).unwrap_or_default();
+        if let Some(waits) = missing::first(change, &rests_on, machine, propose)? {
+            return Ok(waits);
+        }
         let (whose, name) = whose(&change.identity)?;
         let value = match change.action {
             Action::Delete => None,
@@ -198,16 +203,16 @@ impl Kind for Setting {
     }
 }
 
-fn whose(identity: &str) -> Result<(Whose, String), Error> {
-    let parts = identity::parts(identity);
-    let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
-    let kept = |role: &str, database: &str| Whose::Kept { role: role.to_owned(), database: database.to_owned() };
-    match parts.as_slice() {
 /// The identity of a setting of a role; `database` is empty for its sessions in all.
 pub(crate) fn of_role(role: &str, database: &str, name: &str) -> String {
     identity::of("setting", ["role", role, database, name])
 }
 
+fn whose(identity: &str) -> Result<(Whose, String), Error> {
+    let parts = identity::parts(identity);
+    let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
+    let kept = |role: &str, database: &str| Whose::Kept { role: role.to_owned(), database: database.to_owned() };
+    match parts.as_slice() {
         ["server", name] => Ok((Whose::Server, (*name).to_owned())),
         ["database", database, name] => Ok((kept("", database), (*name).to_owned())),
         ["role", role, database, name] => Ok((kept(role, database), (*name).to_owned())),

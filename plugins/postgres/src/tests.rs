@@ -413,3 +413,45 @@ fn a_role_that_owns_all_settings_leaves_those_that_are_resources() {
     assert_eq!(done, ["ALTER ROLE \"s_web\" RESET \"jit\"", "ALTER ROLE \"s_web\" SET \"work_mem\" TO '8MB'"]);
     assert_eq!(converge(&[role]), ["ALTER ROLE \"s_web\" RESET \"geqo\""]);
 }
+
+#[test]
+fn what_rests_on_nothing_waits_and_says_what_is_missing() {
+    psql("postgres", "CREATE ROLE m_reader; CREATE DATABASE m_db");
+    psql("m_db", "CREATE SCHEMA m_sales");
+    let grant = |more: Value| {
+        let mut spec = json!({ "role": "m_reader", "database": "m_db", "on": "table", "schema": "m_sales", "all": true,
+            "privileges": ["SELECT"] });
+        spec.as_object_mut().unwrap().extend(more.as_object().cloned().unwrap());
+        resource("grant", "g", spec)
+    };
+    converge(&[grant(json!({}))]);
+    let nothing = json!({ "role": "m_raeder", "privileges": [], "owns": "all" });
+    for (resource, says) in [
+        (
+            grant(json!({ "role": "m_raeder" })),
+            "there is no role m_raeder, and nothing in this plan makes it; did you mean m_reader?",
+        ),
+        (grant(nothing), "did you mean m_reader?"),
+        (
+            grant(json!({ "schema": "m_slaes" })),
+            "there is no schema m_slaes in m_db, and nothing in this plan makes it; did you mean m_sales?",
+        ),
+        (grant(json!({ "database": "m_bd" })), "there is no database m_bd"),
+        (resource("role", "r", json!({ "name": "m_new", "member_of": ["m_nobody"] })), "there is no role m_nobody"),
+        (resource("database", "d", json!({ "name": "m_other", "owner": "m_nobody" })), "there is no role m_nobody"),
+        (resource("schema", "s", json!({ "database": "m_nowhere", "name": "s" })), "there is no database m_nowhere"),
+        (
+            resource("setting", "s", json!({ "role": "m_nobody", "name": "geqo", "value": "on" })),
+            "there is no role m_nobody",
+        ),
+    ] {
+        let error = refused(&[resource]);
+        assert!(error.code == "waits" && error.message.contains(says), "{error}");
+    }
+    // What the same plan makes is no reason to wait.
+    converge(&[
+        resource("role", "late", json!({ "name": "m_late" })),
+        resource("schema", "new", json!({ "database": "m_db", "name": "m_new" })),
+        grant(json!({ "role": "m_late", "schema": "m_new" })),
+    ]);
+}

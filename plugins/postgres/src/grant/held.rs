@@ -88,6 +88,11 @@ impl Held {
         self.schemas.contains(schema)
     }
 
+    /// Whether a grantee holds anything here, and so is there.
+    pub(super) fn knows(&self, role: &str) -> bool {
+        self.sets.keys().any(|(grantee, ..)| grantee == role)
+    }
+
     /// A token for what a grantee holds on an object, or on all of a class and schema.
     pub(super) fn seen(&self, role: &str, class: Class, schema: &str, one: Option<&str>) -> Result<String, Error> {
         let schema = if class.in_schema() { schema } else { "" };
