@@ -8,7 +8,7 @@ use serde_json::{Map, Value as Json, json};
 use tidelock_sdk::schemars::{self, JsonSchema};
 use tidelock_sdk::sql::{Row, Rows, Server, Value, alter, create, drop, identity, rename, reset, set, set_comment};
 use tidelock_sdk::{
-    Action, Change, Diagnostic, Error, Field, Found, Kind, Machine, Observation, Proposals, Step, Subject,
+    Action, Change, Diagnostic, Error, Field, Found, Kind, Machine, Observation, Proposals, Step, Subject, nearest,
 };
 
 use crate::discover;
@@ -128,6 +128,14 @@ impl Kind for Database {
             let remark = Diagnostic::error("template0 is what the server falls back on; it is not to be changed");
             remarks.push(remark.at("/name"));
         }
+        remarks.extend(name::connection_limit(spec.connection_limit));
+        if let Some(wrong) = spec.encoding.as_ref().filter(|name| !ENCODINGS.contains(&encoding(name).as_str())) {
+            let remark = Diagnostic::error(format!("there is no encoding {wrong} for a database")).at("/encoding");
+            remarks.push(match nearest(&encoding(wrong), ENCODINGS.iter().copied()) {
+                Some(near) => remark.hint(format!("did you mean {near}?")),
+                None => remark.hint("UTF8 is what most want"),
+            });
+        }
         let provider = spec.locale_provider.as_deref();
         if provider.is_some_and(|provider| !matches!(provider, "libc" | "icu" | "builtin")) {
             remarks.push(Diagnostic::error("a locale provider is libc, icu or builtin").at("/locale_provider"));
@@ -173,6 +181,10 @@ impl Kind for Database {
         if let Some(waits) = crate::renames::first::<Database>(change, machine, propose)? {
             return Ok(waits);
         }
+        let rests_on = change.desired.as_ref().map(rests_on).unwrap_or_default();
+        if let Some(waits) = missing::first(change, &rests_on, machine, propose)? {
+            return Ok(waits);
+        }
         if change.action == Action::Delete {
             return remove(change, machine, propose);
         }
@@ -181,10 +193,6 @@ impl Kind for Database {
         let rows = databases(machine)?;
         let known = rows.by_key::<String>("datname")?;
         let mut there = known.get(spec.name.as_str()).copied();
-        let rests_on = change.desired.as_ref().map(rests_on).unwrap_or_default();
-        if let Some(waits) = missing::first(change, &rests_on, machine, propose)? {
-            return Ok(waits);
-        }
         let mut old_row = None;
         if let (None, Some(old)) = (there, &spec.renamed_from) {
             old_row = known.get(old.as_str()).copied();
@@ -235,6 +243,12 @@ impl Kind for Database {
     }
 }
 
+/// What must be there before a database can be as it is to be.
+fn rests_on(spec: &DatabaseSpec) -> Vec<String> {
+    let owner = spec.owner.iter().map(|owner| name::role(owner.as_str()));
+    owner.chain(spec.template.iter().map(|template| name::database(template.as_str()))).collect()
+}
+
 fn make(spec: &DatabaseSpec, propose: &Proposals<'_>) -> Result<(), Error> {
     let mut made = create("database", [spec.name.as_str()]);
     if let Some(owner) = &spec.owner {
@@ -243,12 +257,6 @@ fn make(spec: &DatabaseSpec, propose: &Proposals<'_>) -> Result<(), Error> {
     for (field, words) in FIXED {
         if let Some(value) = spec.fixed(field) {
             made = match *field {
-/// What must be there before a database can be as it is to be.
-fn rests_on(spec: &DatabaseSpec) -> Vec<String> {
-    let owner = spec.owner.iter().map(|owner| name::role(owner.as_str()));
-    owner.chain(spec.template.iter().map(|template| name::database(template.as_str()))).collect()
-}
-
                 // A word, not a text.
                 "locale_provider" => made.text(words).identifier([value]),
                 _ => made.text(words).literal(value),
@@ -376,12 +384,52 @@ fn fields(row: &Row, catalog: Option<&Catalog>) -> Result<Map<String, Json>, Err
     Ok(all.as_object().cloned().unwrap_or_default())
 }
 
-/// `utf-8` and `UTF8` are one.
+/// Those that a server can have, as it spells them.
+const ENCODINGS: &[&str] = &[
+    "EUC_CN",
+    "EUC_JIS_2004",
+    "EUC_JP",
+    "EUC_KR",
+    "EUC_TW",
+    "ISO_8859_5",
+    "ISO_8859_6",
+    "ISO_8859_7",
+    "ISO_8859_8",
+    "KOI8R",
+    "KOI8U",
+    "LATIN1",
+    "LATIN10",
+    "LATIN2",
+    "LATIN3",
+    "LATIN4",
+    "LATIN5",
+    "LATIN6",
+    "LATIN7",
+    "LATIN8",
+    "LATIN9",
+    "MULE_INTERNAL",
+    "SQL_ASCII",
+    "UTF8",
+    "WIN1250",
+    "WIN1251",
+    "WIN1252",
+    "WIN1253",
+    "WIN1254",
+    "WIN1255",
+    "WIN1256",
+    "WIN1257",
+    "WIN1258",
+    "WIN866",
+    "WIN874",
+];
+
+/// `utf-8` and `UTF8` are one, and so are `euc-jp` and `EUC_JP`.
 fn encoding(name: &str) -> String {
-    let plain: String = name.chars().filter(|c| *c != '-' && *c != ' ').collect();
-    match plain.to_ascii_uppercase().as_str() {
+    let letters = |name: &str| -> String { name.chars().filter(|c| !matches!(c, '-' | '_' | ' ')).collect() };
+    let plain = letters(name).to_ascii_uppercase();
+    match plain.as_str() {
         "UNICODE" => "UTF8".to_owned(),
-        other => other.to_owned(),
+        _ => ENCODINGS.iter().find(|known| letters(known) == plain).map_or(plain, |known| (*known).to_owned()),
     }
 }
 
@@ -408,6 +456,7 @@ mod tests {
     fn encodings_and_locales_have_one_spelling() {
         assert_eq!(encoding("utf-8"), "UTF8");
         assert_eq!(encoding("latin1"), "LATIN1");
+        assert_eq!(encoding("euc-jp"), "EUC_JP");
         assert_eq!(locale("en_US.utf8"), "en_US.UTF-8");
         assert_eq!(locale("C.UTF-8"), "C.UTF-8");
         assert_eq!(locale("de_DE.iso-8859-1"), "de_DE.ISO88591");

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use serde::{Deserialize, Deserializer, Serialize};
+use tidelock_sdk::Diagnostic;
 use tidelock_sdk::schemars::{self, JsonSchema};
 use tidelock_sdk::spec::from_text;
 
@@ -74,6 +75,13 @@ impl Owns {
     pub(crate) fn is_listed(&self) -> bool {
         *self == Self::Listed
     }
+}
+
+/// What is wrong with a limit of connections, which the server would say only once it is applied.
+pub(crate) fn connection_limit(limit: Option<i32>) -> Option<Diagnostic> {
+    let limit = limit.filter(|limit| *limit < -1)?;
+    let remark = Diagnostic::error(format!("{limit} is no number of connections; -1 for any number, else 0 and up"));
+    Some(remark.at("/connection_limit"))
 }
 
 /// The identity of a role.

@@ -95,8 +95,8 @@ pub struct RoleSpec {
 struct Exactly {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     member_of: Option<Vec<String>>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     /// The identities of settings that the spec does not list: none are to be there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     settings: Option<Vec<String>>,
 }
 
@@ -146,9 +146,9 @@ impl Kind for Role {
             Field::new("/password").sensitive(),
             Field::new("/member_of").owns_listed(),
             Field::new("/settings").owns_listed(),
-        ]);
             // A setting that some `postgres.setting` keeps is nobody's stray.
             Field::new("/exactly/settings").strays(),
+        ]);
         fields
     }
 
@@ -171,6 +171,7 @@ impl Kind for Role {
         if matches!(spec.name.as_str(), "public" | "none") {
             remarks.push(Diagnostic::error("no role can have this name").at("/name"));
         }
+        remarks.extend(name::connection_limit(spec.connection_limit));
         if spec.password.is_some() && spec.login != Some(true) {
             remarks.push(Diagnostic::warning("a password is of no use without `login: true`").at("/password"));
         }
@@ -225,21 +226,21 @@ impl Kind for Role {
         if let Some(waits) = crate::renames::first::<Role>(change, machine, propose)? {
             return Ok(waits);
         }
-        steps::steps(change, machine, propose)
         let rests_on = change.desired.as_ref().map(rests_on).unwrap_or_default();
         if let Some(waits) = missing::first(change, &rests_on, machine, propose)? {
             return Ok(waits);
         }
+        steps::steps(change, machine, propose)
     }
 }
 
-/// All roles, one row each with all that there is to know; asked once per call.
 /// What must be there before a role can be as it is to be: those that it is a member of.
 fn rests_on(spec: &RoleSpec) -> Vec<String> {
     let members = spec.member_of.iter().flat_map(|members| members.0.keys());
     members.map(|role| name::role(role.as_str())).collect()
 }
 
+/// All roles, one row each with all that there is to know; asked once per call.
 fn roles(machine: &Machine<'_>) -> Result<Rc<Rows>, Error> {
     let server = Server::of(machine);
     let options = if server.facts()?.number >= 160_000 {

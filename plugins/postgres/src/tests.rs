@@ -370,6 +370,10 @@ fn names_that_cannot_be_are_refused_before_anything_is_asked() {
     assert!(check("role", json!({ "name": "x".repeat(63) })).is_empty());
     assert!(check("role", json!({ "name": "pg_x" })).contains("belong to the server"));
     assert!(check("role", json!({ "name": "a", "member_of": ["a"] })).contains("member of itself"));
+    assert!(check("role", json!({ "name": "a", "connection_limit": -5 })).contains("-1 for any number"));
+    assert!(check("database", json!({ "name": "a", "connection_limit": -2 })).contains("-1 for any number"));
+    assert!(check("database", json!({ "name": "a", "connection_limit": -1, "encoding": "utf-8" })).is_empty());
+    assert!(check("database", json!({ "name": "a", "encoding": "UTF9" })).contains("no encoding UTF9"));
     assert!(check("setting", json!({ "name": "role", "value": "a" })).contains("the server has none"));
     let grant = json!({ "role": "a", "database": "d", "on": "table", "privileges": ["SELECT"] });
     let remarks = check("grant", grant);
