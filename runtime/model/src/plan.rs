@@ -106,6 +106,9 @@ pub struct Change {
     /// One sentence of why, for people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+    /// What has to be there first, where it is put off for that alone: it went not unseen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub awaits: Option<Identity>,
     /// For a move: where it was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub moved_from: Option<Address>,

@@ -55,7 +55,14 @@ pub fn against(mut plan: Plan, base: Option<&Plan>, shown: &BTreeSet<(Name, Iden
 
 /// Whether two changes come to the same, whatever their groups are called.
 fn alike(one: &Change, other: &Change) -> bool {
-    let strip = |change: &Change| Change { group: None, place: None, reason: None, cause: None, ..change.clone() };
+    let strip = |change: &Change| Change {
+        group: None,
+        place: None,
+        reason: None,
+        cause: None,
+        awaits: None,
+        ..change.clone()
+    };
     strip(one) == strip(other)
 }
 
@@ -66,6 +73,7 @@ fn withhold(change: &mut Change, groups: &mut [Group]) {
     // That it is equal would be an answer too.
     change.action = if change.action == Action::Adopt { Action::TakeOver } else { change.action };
     change.reason = Some(WITHHELD.to_owned());
+    change.awaits = None;
     change.before = None;
     // What the revision ignores is taken from what is there, in here and in the effects.
     change.after = None;

@@ -184,7 +184,7 @@ impl Draft {
                 false
             }
             StepAnswer::Waits { on, why } => {
-                item.defer(format!("waits for {on}: {why}"));
+                item.await_for(&on, &why);
                 false
             }
             StepAnswer::Refused(fault) => {
@@ -227,7 +227,9 @@ impl Draft {
             root[i] = Some(cause);
             if self.items[i].action != Action::None {
                 let why = format!("waits for {}, which {}", self.items[cause].address.resource, self.state_of(cause));
+                let awaits = self.items[cause].awaits.clone();
                 self.items[i].defer(why);
+                self.items[i].awaits = awaits;
             }
         }
     }
@@ -320,6 +322,7 @@ impl Draft {
         item.entry.clone_from(&of.entry);
         if of.action == Action::Deferred {
             item.defer(format!("{ask} waits for {}, which {}", of.address.resource, self.state_of(target)));
+            item.awaits.clone_from(&of.awaits);
         }
         self.items.push(item);
         let at = self.items.len() - 1;

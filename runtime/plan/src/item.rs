@@ -47,6 +47,8 @@ pub(crate) struct Item {
     pub(crate) asked: Asked,
     pub(crate) cause: Option<Cause>,
     pub(crate) reason: Option<String>,
+    /// What has to be there first, where it is put off for that alone.
+    pub(crate) awaits: Option<Identity>,
     pub(crate) moved_from: Option<Address>,
     pub(crate) desired: Option<Value>,
     pub(crate) observed: Option<Value>,
@@ -80,6 +82,7 @@ impl Item {
             asked: Asked::No,
             cause: None,
             reason: None,
+            awaits: None,
             moved_from: None,
             desired: None,
             observed: None,
@@ -113,7 +116,14 @@ impl Item {
         self.action = Action::Deferred;
         self.asked = Asked::No;
         self.reason = Some(reason);
+        self.awaits = None;
         self.effects.clear();
+    }
+
+    /// Puts it off until something else is there.
+    pub(crate) fn await_for(&mut self, on: &Identity, why: &str) {
+        self.defer(format!("waits for {on}: {why}"));
+        self.awaits = Some(on.clone());
     }
 
     /// Whether something will be performed for it, as far as is known now.

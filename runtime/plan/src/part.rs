@@ -170,6 +170,7 @@ fn changes(items: &[Item], grouped: &Grouped) -> Vec<Change> {
                 action: item.action,
                 cause: item.cause,
                 reason: reason(item),
+                awaits: item.awaits.clone(),
                 moved_from: item.moved_from.clone(),
                 before: item.before.clone(),
                 after: item.after.clone(),

@@ -225,7 +225,7 @@ fn removal(
         Some(Observation::Absent { .. }) => {
             item.reason = Some(format!("{}, and already gone from the target", gone(index, entry)));
         }
-        Some(Observation::Waits { on, why }) => item.defer(format!("waits for {on}: {why}")),
+        Some(Observation::Waits { on, why }) => item.await_for(on, why),
         Some(Observation::Failed { fault }) => {
             errors.push(unseen(&entry.address.resource, None, &fault.message, fault.hint.as_deref()));
             item.defer(format!("could not be looked at: {}", fault.message));

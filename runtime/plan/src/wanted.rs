@@ -57,7 +57,7 @@ pub(crate) fn plan(index: &Index<'_>, resource: &DesiredResource, spoken: Option
     match index.input.observed.get(&resource.identity) {
         Some(Observation::Present { .. }) => present(index, resource, kept, spoken, keep, &mut out),
         Some(Observation::Absent { .. }) => absent(index, resource, kept, &mut out.item),
-        Some(Observation::Waits { on, why }) => item.defer(format!("waits for {on}: {why}")),
+        Some(Observation::Waits { on, why }) => item.await_for(on, why),
         Some(Observation::Failed { fault }) => {
             item.defer(format!("could not be looked at: {}", fault.message));
             out.errors.push(unseen(&resource.id, item.place.clone(), &fault.message, fault.hint.as_deref()));

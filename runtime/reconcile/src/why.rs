@@ -263,6 +263,11 @@ impl<'a> Known<'a> {
             let hint = "`tidelock history` and `tidelock events` say more".to_owned();
             waits.push(Wait { since: record.since, ..Wait::new("failed", why).hint(hint) });
         }
+        // Something that nobody is asked for is not there yet.
+        if record.status == Status::Waiting && record.attempts == 0 && record.waits.is_empty() {
+            let why = record.why.as_deref().unwrap_or("something else has to be there first");
+            waits.push(Wait { since: record.since, ..Wait::new("awaits", why) });
+        }
         if record.status == Status::Waiting && record.attempts > 0 {
             let why = record.why.as_deref().unwrap_or("its target is not ready");
             waits.push(Wait { since: record.since, ..Wait::new("standby", why) });

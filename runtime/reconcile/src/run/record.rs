@@ -45,14 +45,17 @@ pub(super) fn planned(runtime: &Runtime, fetched: &Fetched, pass: &Pass, told: &
         // A lane that never finished a run is not converged by being looked at.
         let contacted = lane.record.as_ref().is_some_and(|record| record.contacted);
         let status = if status == Status::Converged && !contacted { Status::Pending } else { status };
-        // What nobody could see is not merely due.
-        let blind = !changes.is_empty() && changes.iter().all(|change| change.action == Action::Deferred);
-        let (status, why) = match (changes.first(), open.first()) {
-            (None, _) if status == Status::Converged => (status, None),
-            (None, _) => (status, Some("nothing is to be done, and that is not on record yet".to_owned())),
-            (Some(first), _) if blind => (Status::Failed, Some(unseen_why(first))),
-            (Some(_), Some(wait)) => (status, Some(wait.message.clone())),
-            (Some(_), None) => (status, Some(format!("{} change(s) planned", changes.len()))),
+        let put_off = PutOff::of(changes.iter().copied()).filter(|put_off| put_off.count == changes.len());
+        let (status, why) = match (put_off, open.first()) {
+            _ if changes.is_empty() && status == Status::Converged => (status, None),
+            _ if changes.is_empty() => {
+                (status, Some("nothing is to be done, and that is not on record yet".to_owned()))
+            }
+            // What nobody could see is not merely due.
+            (Some(put_off), _) if put_off.unseen => (Status::Failed, Some(put_off.why)),
+            (_, Some(wait)) => (status, Some(wait.message.clone())),
+            (Some(put_off), None) => (Status::Waiting, Some(put_off.why)),
+            (None, None) => (status, Some(format!("{} change(s) planned", changes.len()))),
         };
         kept(runtime, &pass.plan, key)?;
         let waits = pass.plan.lanes.iter().find(|part| part.lane == *key).map_or(&[][..], |part| &part.waits);
@@ -163,19 +166,26 @@ pub(super) fn not_performed(
     let waits: Vec<&Wait> = waits.iter().filter(|(of, _)| of == lane).map(|(_, wait)| wait).collect();
     let reason = waits.first().map(|wait| wait.message.clone());
     let nothing = reason.is_none();
-    // What could not be seen is not taken for being as it should.
-    let unseen = plan.changes_of(lane).find(|change| change.action == Action::Deferred).map(unseen_why);
+    // What could not be seen is not taken for being as it should, nor what waits for something else.
+    let put_off = PutOff::of(plan.changes_of(lane));
+    let (unseen, awaited) = match put_off {
+        Some(put_off) if put_off.unseen => (Some(put_off.why), None),
+        put_off => (None, put_off.map(|put_off| put_off.why)),
+    };
     let wrong = unchecked.cloned().or(unseen);
+    let whole = nothing && wrong.is_none() && awaited.is_none();
     let status = if nothing && wrong.is_some() {
         Status::Failed
+    } else if nothing && awaited.is_some() {
+        Status::Waiting
     } else if nothing {
         Status::Converged
     } else {
         waiting(plan, lane, &waits)
     };
-    let (status, reason) = held(&part.waits, status, reason.or_else(|| wrong.clone()));
+    let (status, reason) = held(&part.waits, status, reason.or(wrong).or(awaited));
     let first = before.as_ref().is_none_or(|record| !record.contacted);
-    let run = if nothing && wrong.is_none() && first {
+    let run = if whole && first {
         let mut run = begun(runtime, plan, lane, part.digest, who, None);
         runtime.store.begin_run(&run)?;
         run.ended = Some(runtime.clock.now());
@@ -193,7 +203,7 @@ pub(super) fn not_performed(
             // With what was said by now taken into account.
             record.waits = waits.iter().map(|wait| (*wait).clone()).collect();
         }
-        if nothing && wrong.is_none() {
+        if whole {
             record.contacted = true;
             record.applied = Some(plan.revision_of(lane).clone());
             record.plugins.clone_from(&plan.plugins);
@@ -206,7 +216,7 @@ pub(super) fn not_performed(
     if nothing {
         runtime.store.put_fingerprint(&lane.target, &part.fingerprint)?;
     }
-    if nothing && wrong.is_none() {
+    if whole {
         settled(runtime, plan, part, before.as_ref())?;
     }
     Ok(run)
@@ -234,10 +244,25 @@ fn settled(runtime: &Runtime, plan: &Plan, part: &LanePlan, before: Option<&Lane
     Ok(())
 }
 
-/// Why it cannot be told what is to be done to a resource.
-fn unseen_why(change: &Change) -> String {
-    let why = change.reason.as_deref().unwrap_or("it is not known what is to be done");
-    format!("{}: {why}", change.address.resource)
+/// What is put off in a lane.
+struct PutOff {
+    /// Changes.
+    count: usize,
+    /// Whether one of them could not be told, and does not merely wait for something that is not there yet.
+    unseen: bool,
+    /// Of which resource, and why.
+    why: String,
+}
+
+impl PutOff {
+    fn of<'c>(changes: impl Iterator<Item = &'c Change>) -> Option<Self> {
+        let put_off: Vec<&Change> = changes.filter(|change| change.action == Action::Deferred).collect();
+        let unseen = put_off.iter().find(|change| change.awaits.is_none());
+        let told = unseen.or(put_off.first())?;
+        let why = told.reason.as_deref().unwrap_or("it is not known what is to be done");
+        let why = format!("{}: {why}", told.address.resource);
+        Some(Self { count: put_off.len(), unseen: unseen.is_some(), why })
+    }
 }
 
 /// Ends the runs and notes where each lane stands.
@@ -278,9 +303,12 @@ pub(super) fn finish(
         };
         let good = matches!(end, RunEnd::Done | RunEnd::Nothing);
         let along = swept.iter().find(|(address, _)| of(address));
-        let complete = along.is_none() && !plan.changes_of(key).any(|change| change.action == Action::Deferred);
+        let put_off = PutOff::of(plan.changes_of(key));
+        let complete = along.is_none() && put_off.is_none();
+        let awaited = put_off.filter(|put_off| good && !put_off.unseen && along.is_none()).map(|put_off| put_off.why);
         let status = match (good, complete) {
             (true, true) => Status::Converged,
+            (true, false) if awaited.is_some() => Status::Waiting,
             (true, false) => Status::Pending,
             (false, _) if end == RunEnd::Interrupted => Status::Pending,
             (false, _) => Status::Failed,
@@ -298,7 +326,7 @@ pub(super) fn finish(
             }
             None => None,
         };
-        note(runtime, lane.record.as_ref(), key, &plan, status, why, |record| {
+        note(runtime, lane.record.as_ref(), key, &plan, status, why.or(awaited), |record| {
             // A run that went to its end, be it with failures, is contact.
             record.contacted = true;
             // What held it up was agreed to, or is over: else there were no run.

@@ -167,6 +167,7 @@ fn plan() -> Plan {
             action: Action::Update,
             cause: Some(tidelock_model::plan::Cause::Drift),
             reason: None,
+            awaits: None,
             moved_from: None,
             before: Some(serde_json::json!({ "mode": "0600" })),
             after: Some(serde_json::json!({ "mode": "0644" })),
