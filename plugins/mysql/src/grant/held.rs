@@ -159,6 +159,11 @@ impl Held {
         self.accounts.contains(who) || who.is_public()
     }
 
+    /// All accounts.
+    pub(super) fn accounts(&self) -> impl Iterator<Item = &Who> {
+        self.accounts.iter()
+    }
+
     /// What somebody holds on a thing.
     pub(super) fn get(&self, who: &Who, on: &On) -> &Set {
         self.sets.get(&(who.clone(), on.clone())).unwrap_or(&NOTHING)

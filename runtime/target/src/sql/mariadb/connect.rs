@@ -16,9 +16,12 @@ use crate::sql::session::{
 };
 use crate::sql::value::{SqlFault, fault};
 
-/// What every session begins with: texts that read the same whatever the server's defaults,
-/// and UTF-8.
-const SETUP: &str = "SET SESSION sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION', NAMES utf8mb4";
+/// What every session begins with: texts that read the same whatever the server's defaults, and
+/// UTF-8. A grant to nobody makes no account that anybody may sign in to: MySQL does not know the
+/// word for that, and never makes one.
+const SETUP: &str = "SET SESSION sql_mode = IF(VERSION() LIKE '%MariaDB%', \
+    'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION,NO_AUTO_CREATE_USER', 'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION'), \
+    NAMES utf8mb4";
 
 /// The largest message, in bytes: as much as one call of a plugin may move.
 const MAX_MESSAGE: usize = 16 << 20;

@@ -1,0 +1,46 @@
+//! Accounts of a real MariaDB server: who may sign in, and who is granted nothing since nobody is meant.
+
+use tidelock_tests::{Databases, MariaDb};
+
+/// The accounts that are there beside the server's own.
+fn accounts(site: &Databases<MariaDb>) -> String {
+    site.by_hand(
+        "SELECT User, Host FROM mysql.global_priv WHERE User NOT IN ('root', 'mariadb.sys', 'admin') ORDER BY 1, 2",
+    )
+}
+
+fn status(site: &Databases<MariaDb>) -> String {
+    let told = site.tidelock(["status", "--output", "json"]).run().ok().json();
+    told["lanes"][0]["status"].as_str().unwrap_or_default().to_owned()
+}
+
+#[test]
+fn a_grant_to_nobody_makes_no_account() {
+    let site = Databases::on_mariadb([]);
+    site.by_hand("CREATE DATABASE shop; CREATE USER app@127.0.0.1 IDENTIFIED BY 'its own'");
+    site.write(
+        "grant.yaml",
+        "kind: mysql.grant\nname: app\nspec: { user: app, database: shop, privileges: [SELECT] }\n",
+    );
+    site.commit("A grant to nobody");
+    let before = accounts(&site);
+    let meant = "there is no account app@%, and no spec of this plan makes it; there is app@127.0.0.1";
+    let _ = site.tidelock(["plan"]).run().ok().says(meant);
+    assert_eq!(status(&site), "waiting");
+    let _ = site.tidelock(["apply", "--yes"]).run().says(meant);
+    assert_eq!((accounts(&site), status(&site).as_str()), (before, "waiting"));
+    let _ = site.tidelock(["status", "--detailed-exitcode"]).run().exit(2).says("is waiting").says(meant);
+    let _ = site.tidelock(["why"]).run().ok().says(meant).never_says("nothing is in its way");
+    // Whatever a session of ours sends, the server makes nobody.
+    let log = site.server().log();
+    assert!(log.contains("NO_AUTO_CREATE_USER"), "{log}");
+
+    site.write(
+        "grant.yaml",
+        "kind: mysql.grant\nname: app\nspec: { user: app, host: 127.0.0.1, database: shop, privileges: [SELECT] }\n",
+    );
+    site.commit("To the one who is there");
+    site.apply();
+    assert_eq!(status(&site), "converged");
+    assert!(site.by_hand("SHOW GRANTS FOR app@127.0.0.1").contains("GRANT SELECT ON `shop`.*"));
+}
