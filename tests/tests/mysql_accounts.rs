@@ -2,6 +2,8 @@
 
 use tidelock_tests::{Databases, MariaDb};
 
+const CLEAR: &str = "a-clear-hunter-9417";
+
 /// The accounts that are there beside the server's own.
 fn accounts(site: &Databases<MariaDb>) -> String {
     site.by_hand(
@@ -43,4 +45,29 @@ fn a_grant_to_nobody_makes_no_account() {
     site.apply();
     assert_eq!(status(&site), "converged");
     assert!(site.by_hand("SHOW GRANTS FOR app@127.0.0.1").contains("GRANT SELECT ON `shop`.*"));
+}
+
+#[test]
+fn a_clear_password_in_git_is_said_nowhere() {
+    let site = Databases::on_mariadb([]);
+    site.write("app.yaml", &format!("kind: mysql.user\nname: app\nspec: {{ name: app, password: {CLEAR} }}\n"));
+    site.write("ro.yaml", "kind: mysql.user\nname: ro\nspec: { name: ro, pasword: { $secret: ro } }\n");
+    site.commit("By mistake");
+    for command in [
+        &["plan"][..],
+        &["plan", "--output", "json"],
+        &["apply", "--yes"],
+        &["status"],
+        &["why"],
+        &["events"],
+        &["doctor"],
+    ] {
+        let ran = site.tidelock(command).run().never_says(CLEAR);
+        if command[0] == "plan" {
+            let _ =
+                ran.says("a secret does not stand in Git; write { $secret: NAME }").says("did you mean `password`?");
+        }
+    }
+    let found = site.world().holding(CLEAR, &["infra", "server"]);
+    assert!(found.is_empty(), "{found:?}");
 }

@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use tidelock_sdk::effect::network::{remove_object, set_wireguard};
 use tidelock_sdk::schemars::{self, JsonSchema};
-use tidelock_sdk::serde_json::{Map, Value};
+use tidelock_sdk::serde_json::{Map, Value, from_value};
 use tidelock_sdk::spec::escape;
 use tidelock_sdk::sql::Secret;
 use tidelock_sdk::{
@@ -78,7 +78,7 @@ impl PeerSpec {
 }
 
 /// A preshared key.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 #[serde(untagged)]
 enum Preshared {
     /// By its name.
@@ -92,6 +92,16 @@ enum Preshared {
 enum Word {
     /// There is none.
     None,
+}
+
+impl<'de> Deserialize<'de> for Preshared {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        match Value::deserialize(deserializer)? {
+            Value::String(word) if word == "none" => Ok(Self::Word(Word::None)),
+            // What else stands there may be the key itself, and is not said.
+            other => from_value(other).map(Self::Secret).map_err(serde::de::Error::custom),
+        }
+    }
 }
 
 impl Default for Preshared {

@@ -17,6 +17,7 @@ use tidelock_model::port::{Blobs, Store, Tree};
 use tidelock_model::secret::{self, SecretName, SecretRef, SecretValue};
 use tidelock_model::stack::resolve;
 
+use crate::read::nearest;
 use crate::secrets;
 
 /// The key of a content that is joined from several.
@@ -126,11 +127,18 @@ impl BlobSet {
         }
         for (pointer, secret) in secret::refs(spec) {
             if !info.fields.iter().any(|field| field.roles.sensitive && covers(&field.path, &pointer)) {
-                let message = format!(
-                    "the secret {} may only stand in a field that takes secrets or holds contents",
-                    secret.name
-                );
-                problems.push(Diagnostic::error(message, Some(place.clone())).at(format!("/spec{pointer}")));
+                let problem = match misspelt(info, &pointer) {
+                    Some((key, meant)) => Diagnostic::error(format!("unknown key `{key}`"), Some(place.clone()))
+                        .hint(format!("did you mean `{meant}`?")),
+                    None => {
+                        let message = format!(
+                            "the secret {} may only stand in a field that takes secrets or holds contents",
+                            secret.name
+                        );
+                        Diagnostic::error(message, Some(place.clone()))
+                    }
+                };
+                problems.push(problem.at(format!("/spec{pointer}")));
             }
         }
         for field in info.fields.iter().filter(|field| field.roles.text) {
@@ -247,6 +255,22 @@ impl BlobSet {
             _ => Err(CONTENT.to_owned()),
         }
     }
+}
+
+/// A key that a kind does not know and that holds a secret, and which of those beside it that take
+/// one was likely meant.
+fn misspelt<'a>(info: &'a KindInfo, pointer: &'a str) -> Option<(&'a str, &'a str)> {
+    let (within, key) = pointer.rsplit_once('/')?;
+    let is_known = |key: &str| info.schema.pointer("/properties").is_some_and(|known| known.get(key).is_some());
+    if within.is_empty() && is_known(key) {
+        return None;
+    }
+    let beside = info.fields.iter().filter(|field| field.roles.sensitive).filter_map(|field| {
+        let (parent, name) = field.path.rsplit_once('/')?;
+        let level = parent.matches('/').count() == within.matches('/').count();
+        (level && (parent.is_empty() || covers(parent, within))).then_some(name)
+    });
+    Some((key, nearest(key, beside)?))
 }
 
 /// The path of the file that a value names, from the root of the source.
