@@ -48,6 +48,43 @@ fn a_grant_to_nobody_makes_no_account() {
 }
 
 #[test]
+fn an_account_that_is_made_without_a_password_lets_nobody_in() {
+    let site = Databases::on_mariadb([]);
+    site.by_hand("INSTALL SONAME 'auth_ed25519'; CREATE USER app IDENTIFIED BY 'its own'");
+    site.write("app.yaml", "kind: mysql.user\nname: app\nspec: { name: app }\n");
+    let more = "kind: mysql.user\nname: edward\nspec: { name: edward, plugin: ed25519 }\n---\n\
+        kind: mysql.user\nname: here\nspec: { name: here, host: localhost, plugin: unix_socket }\n";
+    site.write("more.yaml", more);
+    site.commit("Accounts");
+    let _ = site.tidelock(["plan"]).run().ok().never_says("lets everybody in");
+    site.apply();
+    assert!(site.server().signs_in("app", "its own"));
+
+    site.by_hand("DROP USER app");
+    let _ = site.tidelock(["plan", "--full"]).run().ok().says("USING 'invalid'");
+    site.apply();
+    for user in ["app", "edward"] {
+        for password in ["", "invalid", "its own"] {
+            assert!(!site.server().signs_in(user, password), "{user} with {password:?}");
+        }
+    }
+    site.tidelock(["plan", "--detailed-exitcode"]).run().ok();
+    assert!(site.by_hand("SHOW CREATE USER here@localhost").ends_with("IDENTIFIED VIA unix_socket"));
+
+    // Nor one that proved itself otherwise so far.
+    site.write("more.yaml", &more.replace("plugin: unix_socket", "plugin: mysql_native_password"));
+    site.commit("By a password");
+    site.apply();
+    let kept = "SELECT JSON_VALUE(Priv, '$.authentication_string') FROM mysql.global_priv WHERE User = 'here'";
+    assert_eq!(site.by_hand(kept), "invalid");
+
+    // What somebody sets by hand stays.
+    site.by_hand("SET PASSWORD FOR app = PASSWORD('another')");
+    site.tidelock(["plan", "--detailed-exitcode"]).run().ok();
+    assert!(site.server().signs_in("app", "another"));
+}
+
+#[test]
 fn a_clear_password_in_git_is_said_nowhere() {
     let site = Databases::on_mariadb([]);
     site.write("app.yaml", &format!("kind: mysql.user\nname: app\nspec: {{ name: app, password: {CLEAR} }}\n"));

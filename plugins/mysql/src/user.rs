@@ -136,18 +136,12 @@ impl Kind for User {
     fn check(spec: &UserSpec) -> Vec<Diagnostic> {
         let mut remarks = Vec::new();
         let plugin = spec.plugin.as_deref().map(str::to_ascii_lowercase);
-        match (&spec.password, plugin.as_deref()) {
-            (Some(_), Some(other)) if other != NATIVE => remarks.push(
+        if let Some(other) = plugin.filter(|plugin| spec.password.is_some() && plugin != NATIVE) {
+            remarks.push(
                 Diagnostic::error(format!("a password by a secret cannot be had with {other}"))
                     .at("/password")
                     .hint(format!("use {NATIVE}, or leave `password` out and set it by hand")),
-            ),
-            (None, None | Some(NATIVE)) if spec.locked != Some(true) => remarks.push(
-                Diagnostic::warning("a new account without a password lets everybody in who may come from its host")
-                    .at("/password")
-                    .hint("write `password: { $secret: NAME }`, another `plugin`, or `locked: true`"),
-            ),
-            _ => {}
+            );
         }
         if spec.plugin.as_deref().is_some_and(|plugin| !plugin.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')) {
             remarks.push(Diagnostic::error("this is no name of a plugin").at("/plugin"));

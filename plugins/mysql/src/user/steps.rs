@@ -7,9 +7,13 @@ use tidelock_sdk::sql::statement::Execute;
 use tidelock_sdk::sql::{Rows, Server, Value, alter, create, drop};
 use tidelock_sdk::{Action, Change, Error, Machine, Proposals, Step};
 
-use super::{LIMITS, UserSpec, fields};
+use super::{LIMITS, NATIVE, UserSpec, fields};
 use crate::accounts::{Accounts, memberships};
 use crate::name::Who;
+
+/// What stands for a password that nobody has, by plugin. MariaDB takes `invalid` for such a hash;
+/// the key of ed25519 is no point of its curve, so that nothing can be signed with it.
+const NOBODYS: &[(&str, &str)] = &[(NATIVE, "invalid"), ("ed25519", "AgAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA")];
 
 /// What runs with the rights of whoever made it, and stops when that account goes.
 const DEFINED: &str = "SELECT 'view' AS class, TABLE_SCHEMA AS db, TABLE_NAME AS name FROM information_schema.views WHERE DEFINER = ? \
@@ -65,10 +69,14 @@ fn attributes(
     let field = |name: &str| found.and_then(|found| found.get(name));
     let other_plugin = spec.plugin.is_some() && field("plugin").and_then(Json::as_str) != spec.plugin.as_deref();
     let other_password = spec.password.is_some() && (found.is_none() || change.makes() || change.differs("/password"));
-    if let Some(plugin) = spec.plugin.as_ref().filter(|_| other_plugin || other_password) {
+    // Without a word the server takes this plugin, and lets in whoever comes with no password.
+    let plugin = spec.plugin.as_deref().or_else(|| found.is_none().then_some(NATIVE));
+    if let Some(plugin) = plugin.filter(|_| found.is_none() || other_plugin || other_password) {
         statement = statement.text("IDENTIFIED VIA").identifier([plugin]);
         if let Some(password) = &spec.password {
             statement = statement.text("USING").verifier(password);
+        } else if let Some((_, nobodys)) = NOBODYS.iter().find(|(name, _)| *name == plugin) {
+            statement = statement.text("USING").literal(nobodys);
         }
     }
     if let Some(require) = &spec.require
