@@ -48,6 +48,40 @@ fn a_grant_to_nobody_makes_no_account() {
 }
 
 #[test]
+fn what_is_granted_on_a_later_table_waits_without_an_alarm() {
+    let site = Databases::on_mariadb([]);
+    site.by_hand("CREATE DATABASE shop; CREATE USER app");
+    let grant =
+        "kind: mysql.grant\nname: app\nspec: { user: app, database: shop, table: orders, privileges: [SELECT] }\n";
+    site.write("grant.yaml", grant);
+    site.commit("A table that the application makes");
+    let _ = site.tidelock(["apply", "--yes"]).run().says("there is no table orders in shop yet");
+    let _ = site.tidelock(["status", "--detailed-exitcode"]).run().exit(2).says("no table orders in shop yet");
+    assert_eq!(status(&site), "waiting");
+
+    // Beside something that is done, too.
+    site.write("role.yaml", "kind: mysql.role\nname: staff\nspec: { name: staff }\n");
+    site.commit("A role");
+    let _ = site.tidelock(["apply", "--yes"]).run().says("there is no table orders in shop yet");
+    assert_eq!(status(&site), "waiting");
+
+    // What cannot be done at all is a failure, whatever else waits.
+    site.write("user.yaml", "kind: mysql.user\nname: odd\nspec: { name: odd, plugin: unix_sockt }\n");
+    site.commit("A plugin that there is not");
+    let _ = site
+        .tidelock(["apply", "--yes"])
+        .run()
+        .says("the server has no plugin unix_sockt")
+        .says("did you mean unix_socket?");
+    assert_eq!(status(&site), "failed");
+    site.remove("user.yaml");
+    site.by_hand("CREATE TABLE shop.orders (id int)");
+    site.commit("And not");
+    site.apply();
+    assert_eq!(status(&site), "converged");
+}
+
+#[test]
 fn an_account_that_is_made_without_a_password_lets_nobody_in() {
     let site = Databases::on_mariadb([]);
     site.by_hand("INSTALL SONAME 'auth_ed25519'; CREATE USER app IDENTIFIED BY 'its own'");
@@ -82,6 +116,18 @@ fn an_account_that_is_made_without_a_password_lets_nobody_in() {
     site.by_hand("SET PASSWORD FOR app = PASSWORD('another')");
     site.tidelock(["plan", "--detailed-exitcode"]).run().ok();
     assert!(site.server().signs_in("app", "another"));
+}
+
+#[test]
+fn a_default_role_is_one_that_the_account_has() {
+    let site = Databases::on_mariadb([]);
+    site.by_hand("CREATE ROLE staff; CREATE USER web");
+    site.write("web.yaml", "kind: mysql.user\nname: web\nspec: { name: web, default_role: staff }\n");
+    site.commit("A default role");
+    let _ = site.tidelock(["plan"]).run().exit(4).says("web@% is no member of staff").says("member_of");
+    site.by_hand("GRANT staff TO web");
+    site.apply();
+    assert!(site.by_hand("SHOW GRANTS FOR web").contains("SET DEFAULT ROLE `staff`"));
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Names of databases, accounts and what is in databases, and their identities.
 
 use std::fmt;
+use std::net::Ipv4Addr;
 
 use serde::{Deserialize, Deserializer, Serialize};
 use tidelock_sdk::schemars::{self, JsonSchema};
@@ -90,6 +91,18 @@ fn host(text: String) -> Result<String, String> {
     // The server folds them, so that two spellings would be one account.
     if text.chars().any(char::is_uppercase) {
         return Err(format!("the host {text:?} has capitals; write {:?}", text.to_lowercase()));
+    }
+    if let Some((network, mask)) = text.split_once('/')
+        && mask.parse::<Ipv4Addr>().is_err()
+    {
+        let bits = mask.parse::<u32>().ok().filter(|bits| *bits <= 32 && network.parse::<Ipv4Addr>().is_ok());
+        return Err(match bits {
+            Some(bits) => {
+                let mask = Ipv4Addr::from(u32::MAX.checked_shl(32 - bits).unwrap_or_default());
+                format!("the server takes {text} for the name of a host; write {network}/{mask}")
+            }
+            None => format!("{text} is no host; a network is written as 10.0.0.0/255.0.0.0, others as fe80::%"),
+        });
     }
     short(text, HOST)
 }
@@ -243,6 +256,18 @@ mod tests {
     fn names_that_the_server_would_change_are_refused() {
         let host = |text: &str| serde_json::from_value::<Host>(text.into());
         assert!(host("LocalHost").unwrap_err().to_string().contains("write \"localhost\""));
+        for (text, meant) in [
+            ("10.0.0.0/8", "write 10.0.0.0/255.0.0.0"),
+            ("10.1.2.0/23", "write 10.1.2.0/255.255.254.0"),
+            ("0.0.0.0/0", "write 0.0.0.0/0.0.0.0"),
+            ("10.0.0.1/32", "write 10.0.0.1/255.255.255.255"),
+            ("10.0.0.0/33", "is no host"),
+            ("fe80::/64", "others as fe80::%"),
+        ] {
+            let said = host(text).unwrap_err().to_string();
+            assert!(said.contains(meant), "{said}");
+        }
+        assert!(host("10.0.0.0/255.0.0.0").is_ok());
         assert!(host("").is_err() && host("a@b").is_err() && host("%.example.com").is_ok());
         let name = |text: &str| serde_json::from_value::<Name>(text.into());
         assert!(name("ends ").is_err() && name(&"x".repeat(65)).is_err() && name(&"é".repeat(64)).is_ok());

@@ -5,7 +5,7 @@ use serde_json::{Map, Value as Json};
 use tidelock_sdk::effect::Effect;
 use tidelock_sdk::sql::statement::Execute;
 use tidelock_sdk::sql::{Rows, Server, Value, alter, create, drop};
-use tidelock_sdk::{Action, Change, Error, Machine, Proposals, Step};
+use tidelock_sdk::{Action, Change, Error, Machine, Proposals, Step, nearest};
 
 use super::{LIMITS, NATIVE, UserSpec, fields};
 use crate::accounts::{Accounts, memberships};
@@ -21,6 +21,9 @@ const DEFINED: &str = "SELECT 'view' AS class, TABLE_SCHEMA AS db, TABLE_NAME AS
     UNION ALL SELECT 'trigger', TRIGGER_SCHEMA, TRIGGER_NAME FROM information_schema.triggers WHERE DEFINER = ? \
     UNION ALL SELECT 'event', EVENT_SCHEMA, EVENT_NAME FROM information_schema.events WHERE DEFINER = ? \
     ORDER BY 2, 3, 1 LIMIT 21";
+
+const PLUGINS: &str = "SELECT PLUGIN_NAME AS name FROM information_schema.plugins \
+    WHERE PLUGIN_TYPE = 'AUTHENTICATION' AND PLUGIN_STATUS = 'ACTIVE' ORDER BY 1";
 
 pub(super) fn steps(change: &Change<UserSpec>, machine: &Machine<'_>, propose: &Proposals<'_>) -> Result<Step, Error> {
     if change.action == Action::Delete {
@@ -40,6 +43,12 @@ pub(super) fn steps(change: &Change<UserSpec>, machine: &Machine<'_>, propose: &
     let accounts = Accounts::of(machine)?;
     let there = accounts.get(&who);
     let found = there.map(|account| fields(&who, account));
+    if let Some(plugin) = &spec.plugin
+        && found.as_ref().and_then(|found| found.get("plugin")).and_then(Json::as_str) != Some(plugin)
+        && let Some(unknown) = unknown_plugin(plugin, machine)?
+    {
+        return Ok(Step::Refused(unknown));
+    }
     attributes(change, spec, found.as_ref(), propose)?;
     if let Some(wanted) = &spec.member_of {
         let last = change.last_applied().and_then(|last| last.member_of);
@@ -48,6 +57,12 @@ pub(super) fn steps(change: &Change<UserSpec>, machine: &Machine<'_>, propose: &
     if let Some(role) = &spec.default_role {
         let held = found.as_ref().and_then(|found| found.get("default_role")).and_then(Json::as_str);
         if held.unwrap_or_default() != role {
+            let is_listed =
+                spec.member_of.as_ref().is_some_and(|members| members.roles().any(|one| one.as_str() == role));
+            if !role.is_empty() && !is_listed && there.is_none_or(|there| !there.member_of.contains_key(role)) {
+                let message = format!("{who} is no member of {role}, its default role: name that in `member_of`, too");
+                return Ok(Step::Refused(Error::target("invalid", message).at("/default_role")));
+            }
             let account = alter("user", [&who.name, &who.host]);
             propose.add(match role.as_str() {
                 "" => account.text("DEFAULT ROLE NONE"),
@@ -56,6 +71,19 @@ pub(super) fn steps(change: &Change<UserSpec>, machine: &Machine<'_>, propose: &
         }
     }
     Ok(Step::Proposed)
+}
+
+/// That the server has no such plugin, and which it has.
+fn unknown_plugin(plugin: &str, machine: &Machine<'_>) -> Result<Option<Error>, Error> {
+    let rows = Server::of(machine).home()?.query(PLUGINS, &[])?;
+    let known = rows.iter().map(|row| row.get("name")).collect::<Result<Vec<String>, _>>()?;
+    if known.iter().any(|name| name.eq_ignore_ascii_case(plugin)) {
+        return Ok(None);
+    }
+    let meant = nearest(plugin, known.iter().map(String::as_str));
+    let meant = meant.map(|name| format!("; did you mean {name}?")).unwrap_or_default();
+    let message = format!("the server has no plugin {plugin}; those that sign in are {}{meant}", known.join(", "));
+    Ok(Some(Error::target("invalid", message).at("/plugin")))
 }
 
 fn attributes(
