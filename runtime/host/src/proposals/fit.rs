@@ -4,7 +4,7 @@ use serde_json::Value;
 use tidelock_model::desired::text_under;
 use tidelock_model::digest::Digest;
 use tidelock_model::dns::DnsEffect;
-use tidelock_model::effect::{Attributes, EffectBody, PathState, Precondition};
+use tidelock_model::effect::{Attributes, Effect, EffectBody, PathState, Precondition};
 use tidelock_model::name::Identity;
 use tidelock_model::network::{NetworkEffect, Object};
 use tidelock_model::plan::Action;
@@ -18,6 +18,13 @@ use crate::seen::SeenTable;
 const MAX_LOOKS: usize = 64;
 /// Words and variables of a command.
 const MAX_WORDS: usize = 1_024;
+
+/// What takes back an effect that makes a link anew, where one before it removes what was there.
+pub(super) fn made_anew(body: &EffectBody, before: &[Effect]) -> Option<EffectBody> {
+    let EffectBody::Network(put @ NetworkEffect::Put { object: Object::Link(_) }) = body else { return None };
+    let remove = EffectBody::Network(NetworkEffect::Remove { object: put.object() });
+    before.iter().any(|effect| effect.body == remove).then_some(remove)
+}
 
 /// Whether an effect belongs to a change.
 pub(super) fn fits(body: &EffectBody, request: &StepRequest) -> Result<(), String> {

@@ -137,7 +137,9 @@ impl Proposals {
         if precondition.as_ref().is_some_and(|before| fit::denies(&slot.request, before)) {
             return Err(broken(slot, "it says that nothing is there, and there is"));
         }
-        let inverse = precondition.as_ref().and_then(|before| body.inverse(before)).map(Box::new);
+        // A link that the change removed before is another one, and is no more once that is taken back.
+        let undone = || precondition.as_ref().and_then(|before| body.inverse(before));
+        let inverse = fit::made_anew(&body, &slot.effects).or_else(undone).map(Box::new);
         slot.effects.push(Effect {
             resource: slot.request.address.resource.clone(),
             identity: slot.request.identity.clone(),

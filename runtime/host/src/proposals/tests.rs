@@ -281,6 +281,39 @@ fn effects_on_a_network_say_what_the_spec_says() {
 }
 
 #[test]
+fn a_link_that_is_made_anew_goes_before_the_old_one_comes_back() {
+    use tidelock_model::network::{Link, NetworkEffect, Object};
+    let link = |vni| {
+        let link = Link { name: "vx7".into(), kind: Some("vxlan".into()), vni: Some(vni), ..Link::default() };
+        Object::Link(link)
+    };
+    let request = StepRequest {
+        identity: Identity::new("link:vx7"),
+        action: Action::Replace,
+        desired: Some(json!({"name": "vx7", "type": "vxlan", "vni": 8})),
+        ..request()
+    };
+    let seen = SeenTable::new().unwrap();
+    let name = link(7).name();
+    let token = seen.keep(Precondition::Network { network: name.clone(), object: Some(link(7)) });
+    let remove = NetworkEffect::Remove { object: name };
+    let decl = GrantDecl { links: vec!["vx7".into()], ..GrantDecl::default() };
+    let grant = Grant::new("network", "router", [&decl], vec![]).unwrap();
+    let mut proposals = Proposals::new(vec![request]);
+    for effect in [remove.clone(), NetworkEffect::Put { object: link(8) }] {
+        let offer = Offer { preconditions: token.clone().into_iter().collect(), ..offer(EffectBody::Network(effect)) };
+        let look = |_| ready(Err(Fault::new("io", Blame::Host, "no path")));
+        let taken = proposals.take(offer, Some(&grant), &seen, "network", "router", look).now_or_never().unwrap();
+        taken.unwrap();
+    }
+    let answers = proposals.settle(vec![Said::Proposed]).unwrap();
+    let StepAnswer::Effects(effects) = &answers[0] else { panic!("{answers:?}") };
+    let inverses: Vec<_> = effects.iter().map(|effect| effect.inverse.as_deref().cloned().unwrap()).collect();
+    let put = NetworkEffect::Put { object: link(7) };
+    assert_eq!(inverses, [EffectBody::Network(put), EffectBody::Network(remove)]);
+}
+
+#[test]
 fn a_text_of_the_plugins_own_stands_in_the_desired_spec() {
     const PATH: &str = "/etc/network.conf";
     let spec = |text: &str| json!({"link": "br0", "persist": {"kept": {PATH: text}}});

@@ -31,7 +31,13 @@ const STATIC: u8 = 4;
 /// Puts an object; `now` is what is there under its name.
 pub(super) fn put(view: &mut View, object: &Object, now: Option<&Object>) -> Result<(), Fault> {
     match object {
-        Object::Link(link) => put_link(view, link, now.is_some()),
+        Object::Link(link) => {
+            let now = match now {
+                Some(Object::Link(now)) => Some(now),
+                _ => None,
+            };
+            put_link(view, link, now)
+        }
         Object::Address(address) => put_address(view, address),
         Object::Route(route) => put_route(view, route, now),
         Object::Rule(rule) => put_rule(view, rule, now),
@@ -179,7 +185,34 @@ fn may_replace(name: &ObjectName, protocol: Option<u8>) -> Result<(), Fault> {
     ours(name, protocol)
 }
 
-fn put_link(view: &mut View, link: &Link, is_there: bool) -> Result<(), Fault> {
+/// What a link was made as stays: one that is there as another is not taken for the one that is asked for.
+fn is_made_as(link: &Link, now: &Link) -> Result<(), Fault> {
+    let text = |value: Option<&dyn ToString>| value.map(ToString::to_string);
+    let made = |link: &Link| {
+        [
+            ("type", link.kind.clone()),
+            ("peer", link.peer.clone()),
+            ("parent", link.parent.clone()),
+            ("mode", link.mode.clone()),
+            ("vni", text(link.vni.as_ref().map(|v| v as _))),
+            ("remote", text(link.remote.as_ref().map(|v| v as _))),
+            ("local", text(link.local.as_ref().map(|v| v as _))),
+            ("port", text(link.port.as_ref().map(|v| v as _))),
+        ]
+    };
+    for ((field, wanted), (_, is)) in made(link).into_iter().zip(made(now)) {
+        let Some(wanted) = wanted.filter(|wanted| is.as_ref() != Some(wanted)) else { continue };
+        let (name, is) = (&link.name, is.unwrap_or_else(|| "none".to_owned()));
+        let message =
+            format!("link {name} is there with {field} {is} and not {wanted}, which it keeps while it is there");
+        return Err(fault("exists", message).hint("remove the link; it is made anew then").at(format!("/{field}")));
+    }
+    Ok(())
+}
+
+fn put_link(view: &mut View, link: &Link, now: Option<&Link>) -> Result<(), Fault> {
+    now.map_or(Ok(()), |now| is_made_as(link, now))?;
+    let is_there = now.is_some();
     let mut message = LinkMessage::default();
     if let Some(up) = link.up {
         message.header.flags = if up { LinkFlags::Up } else { LinkFlags::empty() };
@@ -437,4 +470,34 @@ fn table(message: &mut RouteMessage, number: u32) {
     // The header has one byte; the attribute says it whole.
     message.header.table = u8::try_from(number).unwrap_or(RouteHeader::RT_TABLE_UNSPEC);
     message.attributes.push(RouteAttribute::Table(number));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_link_that_was_made_as_another_is_no_link_to_set() {
+        let now = Link {
+            name: "vx7".into(),
+            kind: Some("vxlan".into()),
+            vni: Some(7),
+            port: Some(4789),
+            mtu: Some(1450),
+            ..Link::default()
+        };
+        let asked = |change: &dyn Fn(&mut Link)| {
+            let mut link = Link { mtu: Some(1400), ..now.clone() };
+            change(&mut link);
+            is_made_as(&link, &now)
+        };
+        // What is not asked for, and what can be set, is no other link.
+        asked(&|link| (link.kind, link.port) = (None, None)).unwrap();
+        let fault = asked(&|link| link.vni = Some(8)).unwrap_err();
+        assert_eq!((fault.code.as_str(), fault.field.as_deref()), ("exists", Some("/vni")));
+        assert!(fault.message.contains("with vni 7 and not 8"), "{fault}");
+        let fault = asked(&|link| link.remote = Some([10, 0, 0, 9].into())).unwrap_err();
+        assert!(fault.message.contains("with remote none and not 10.0.0.9"), "{fault}");
+        assert!(asked(&|link| link.kind = Some("bridge".into())).is_err());
+    }
 }
