@@ -252,6 +252,74 @@ fn a_runtime_that_is_killed_over_a_removal_learns_what_its_guard_did() {
     removed(&site, &space);
 }
 
+/// What a link was made as, in the kernel's words.
+fn made(space: &Netns, link: &str) -> String {
+    space.ip(&format!("-d link show {link}"))
+}
+
+#[test]
+fn a_link_that_was_made_anew_goes_back_with_all_that_hung_on_it() {
+    let (site, space) = site("");
+    let link = |vni, mode, kind: &str| {
+        put(&site, "link", "vx", &format!("{{ name: vx7, type: vxlan, vni: {vni}, local: 10.0.0.1, up: true }}"));
+        put(&site, "link", "mv", &format!("{{ name: mv0, type: macvlan, parent: uplink, mode: {mode}, up: true }}"));
+        put(&site, "link", "br", &format!("{{ name: br5, {kind} }}"));
+    };
+    link(7, "bridge", "type: bridge");
+    put(&site, "address", "vx-address", "{ link: vx7, address: 10.7.0.1/24 }");
+    put(&site, "route", "vx-route", "{ to: 10.71.0.0/16, via: 10.7.0.2 }");
+    put(&site, "address", "mv-address", "{ link: mv0, address: 10.6.0.1/24 }");
+    put(&site, "route", "mv-route", "{ to: 10.61.0.0/16, via: 10.6.0.2 }");
+    site.repo().commit("Links that are made");
+    site.apply();
+    site.converged();
+    // What others put there is theirs, and went with the links as well.
+    space.ip("route add 10.72.0.0/16 via 10.7.0.3 proto 12");
+    space.ip("link add mv1 link vx7 type macvlan mode vepa");
+    space.ip("link add port type veth peer name far");
+    space.ip("link set port master br5");
+    let before = space.picture();
+    link(8, "private", "type: vxlan, vni: 9");
+    site.repo().commit("Other links of these names");
+    site.tidelock(["apply", "--yes", "--confirm-within", "6s"]).run().exit(5).says("goes back at");
+    assert!(made(&space, "vx7").contains("vxlan id 8") && made(&space, "mv0").contains("mode private"));
+    assert!(made(&space, "br5").contains("vxlan id 9"));
+    space.wait("the old network", Duration::from_secs(20), |space| space.picture() == before);
+    assert!(made(&space, "vx7").contains("vxlan id 7") && made(&space, "mv0").contains("mode bridge"));
+    assert!(made(&space, "mv1").contains("mode vepa") && made(&space, "port").contains("master br5"));
+    said(&site, &["history", "link/vx"], "taken-back");
+    let told = site.tidelock(["history", "link/vx"]).run().ok();
+    let _ = told.says("nobody confirmed it in time").never_says("not all of it");
+}
+
+#[test]
+fn what_others_take_away_while_a_guard_stands_stays_away() {
+    let (site, space) = site("");
+    space.ip("link add zz0 type bridge");
+    space.ip("link set zz0 up");
+    space.ip("address add 192.168.62.1/24 dev zz0");
+    space.ip("address add 192.168.63.1/24 dev uplink");
+    space.ip("route add 172.16.0.0/12 dev zz0 proto 12");
+    space.ip("route add 10.66.0.0/16 via 10.0.0.9 proto 12");
+    cut(&site);
+    site.tidelock(["apply", "--yes", "--confirm-within", "6s"]).run().exit(5).says("goes back at");
+    assert!(!space.picture().contains("10.66.0.0/16"), "it went with the link");
+    for gone in
+        ["route del 172.16.0.0/12", "address del 192.168.62.1/24 dev zz0", "address del 192.168.63.1/24 dev uplink"]
+    {
+        space.ip(gone);
+    }
+    space.wait("the old network", Duration::from_secs(20), |space| {
+        let picture = space.picture();
+        picture.contains("10.66.0.0/16") && picture.contains("10.9.0.0/16 via 10.0.0.254")
+    });
+    said(&site, &["history", "route/out"], "taken-back");
+    let told = site.tidelock(["history", "route/out"]).run().ok().never_says("not all of it");
+    for gone in ["192.168.62.1", "192.168.63.1", "172.16.0.0"] {
+        assert!(!space.picture().contains(gone), "{gone} is back\n{}\n{}", space.picture(), told.story());
+    }
+}
+
 /// Waits until a command says something.
 fn said(site: &Site, command: &[&str], text: &str) {
     let since = std::time::Instant::now();

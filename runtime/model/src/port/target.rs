@@ -184,6 +184,15 @@ pub trait Target: Send + Sync {
         Err(no_guards())
     }
 
+    /// Tells a guard that the effects which it watches over were performed just now: what vanishes from then
+    /// on somebody else takes away.
+    ///
+    /// # Errors
+    /// It cannot be told.
+    async fn performed(&self, _id: &str) -> Result<(), Fault> {
+        Ok(())
+    }
+
     /// Has a guard take everything back now, and returns once that is done.
     ///
     /// # Errors

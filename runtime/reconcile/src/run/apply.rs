@@ -193,7 +193,14 @@ async fn groups(
         {
             performed.guarded.insert(lane.clone(), guard);
         }
-        waves(runtime, leases, approved, target.as_ref(), blobs, &mut open, performed).await
+        let went = waves(runtime, leases, approved, target.as_ref(), blobs, &mut open, performed).await;
+        if let Some(guard) = performed.guarded.get(lane)
+            && let Err(fault) = target.performed(guard).await
+        {
+            // It then goes by what the effects are about.
+            tracing::warn!(%lane, %fault, "the guard does not know what went with the effects");
+        }
+        went
     };
     let went = went.await;
     match went {

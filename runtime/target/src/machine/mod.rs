@@ -305,6 +305,12 @@ impl Target for Machine {
         blocking(move || network::arm(&helper, &namespace, &root, &guard)).await?
     }
 
+    async fn performed(&self, id: &str) -> Result<(), Fault> {
+        let (helper, name, id) = (self.guard_helper()?, self.name.clone(), id.to_owned());
+        let namespace = self.network.namespace().clone();
+        blocking(move || network::mark(&helper.folder, &namespace, &name, &id)).await?
+    }
+
     async fn call_back(&self, id: &str, why: &str) -> Result<(), Fault> {
         let (helper, name, id, why) = (self.guard_helper()?, self.name.clone(), id.to_owned(), why.to_owned());
         blocking(move || network::call(&helper.folder, &name, &id, &why, None)).await?

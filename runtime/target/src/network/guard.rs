@@ -11,6 +11,8 @@
 //! writes it, and holds a lock on it for as long as it lives: a file that stands and that nobody
 //! holds is one whose guard is gone, be it killed or gone with its machine ([`relieve`]).
 
+mod back;
+
 use std::collections::BTreeSet;
 use std::fs::{self, File, TryLockError};
 use std::io::{self, BufRead as _, BufReader, ErrorKind, Read, Write as _};
@@ -28,10 +30,9 @@ use tidelock_model::port::{Guard, GuardState, Guarded, Guards};
 use tidelock_model::secret::SecretValue;
 use tidelock_secret::private;
 
+pub(crate) use self::back::mark;
 use super::program::readable;
-use super::rtnetlink::Rtnetlink;
-use super::view::View;
-use super::{Namespace, Network, Session, fault};
+use super::{Namespace, Session, fault};
 use crate::dns::{DnsServer, Names};
 use crate::machine::before::{self, Before};
 
@@ -54,8 +55,11 @@ struct Order {
     netns: Option<String>,
     /// What takes the effects back, in order.
     inverses: Vec<NetworkEffect>,
-    /// Addresses and routes as they were: what the effects swept away by themselves.
+    /// Links, addresses and routes as they were: what effects take along by themselves.
     there: Vec<Object>,
+    /// Whether what others removed was taken out of that, and the guard is at it.
+    #[serde(default)]
+    sorted: bool,
     /// Where the target's files lie, and those of the network as they were: what is taken back
     /// must not come with the next start of the system.
     #[serde(default)]
@@ -83,7 +87,7 @@ struct Place<'f> {
 /// States in which a guard waits, or is at it.
 const STANDING: [&str; 2] = ["armed", "restoring"];
 /// What nobody needs any more once no guard stands that it belongs to.
-const LEFT_OVER: [&str; 3] = ["confirmed", "called", "new"];
+const LEFT_OVER: [&str; 4] = ["confirmed", "called", "swept", "new"];
 /// How long something is that somebody may still be about to use.
 const FRESH: Duration = Duration::from_secs(60);
 /// The longest order, in bytes.
@@ -136,7 +140,7 @@ impl<'s> Hands<'s> {
     /// Brings back what was there; what could not be is said.
     fn restore(&self, order: &Order) -> Vec<String> {
         match self {
-            Self::Here(session, namespace) => restore(session, namespace, order),
+            Self::Here(session, namespace) => back::restore(session, namespace, order),
             Self::Server(server) => order.names.as_ref().map(|names| names.take_back(server)).unwrap_or_default(),
         }
     }
@@ -147,10 +151,6 @@ const LOOK: Duration = Duration::from_millis(50);
 /// How long a guard may take to say that it stands, and to take everything back. A server that does
 /// not answer is tried for a third of that, and the last try may take as long again.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// How often what could not be taken back is tried again.
-const ROUNDS: usize = 3;
-/// The routing protocol of the kernel's own routes.
-const KERNEL: u8 = 2;
 /// What it says then.
 const STANDS: &str = "armed";
 
@@ -165,15 +165,21 @@ pub(crate) fn arm(helper: &GuardHelper, namespace: &Namespace, root: &Path, guar
             inverses.push(inverse.clone());
         }
     }
-    let there = namespace.enter(|| {
-        let mut view = View::new(Rtnetlink::open()?);
-        let addresses = view.all_addresses()?.into_iter().map(Object::Address);
-        Ok(addresses.chain(view.all_routes()?.into_iter().map(Object::Route)).collect())
-    })?;
+    let there = back::there(namespace)?;
     let netns = namespace.name().map(ToOwned::to_owned);
     let (root, files) = (root.to_owned(), before::remember(root, &files_of(guard))?);
-    let order =
-        Order { guard: written(guard), netns, inverses, there, root, files, names: None, why: None, partly: false };
+    let order = Order {
+        guard: written(guard),
+        netns,
+        inverses,
+        there,
+        sorted: false,
+        root,
+        files,
+        names: None,
+        why: None,
+        partly: false,
+    };
     stand(helper, &order, None)
 }
 
@@ -185,8 +191,18 @@ pub(crate) fn arm_names(helper: &GuardHelper, names: Names, key: &SecretValue, g
     let names = Some(names);
     let (root, files) = (PathBuf::new(), vec![]);
     let (inverses, there) = (vec![], vec![]);
-    let order =
-        Order { guard: written(guard), netns: None, inverses, there, root, files, names, why: None, partly: false };
+    let order = Order {
+        guard: written(guard),
+        netns: None,
+        inverses,
+        there,
+        sorted: false,
+        root,
+        files,
+        names,
+        why: None,
+        partly: false,
+    };
     stand(helper, &order, Some(key))
 }
 
@@ -338,6 +354,13 @@ fn take_back(place: &Place<'_>, hands: &Hands<'_>, mut order: Order, otherwise: 
         Err(error) => return Err(fault("io", format!("cannot take effects back: {error}"))),
     }
     let why = fs::read_to_string(place.file("called")).unwrap_or_else(|_| otherwise.to_owned());
+    let mut held = None;
+    if let (Hands::Here(_, namespace), false) = (hands, order.sorted) {
+        back::sort_out(place, namespace, &mut order);
+        order.sorted = true;
+        // Whoever goes on where this one ends sees what this one took along.
+        held = Some(write(&restoring, &order)?);
+    }
     let mut troubles = hands.restore(&order);
     troubles.extend(before::put_back(&order.root, &order.files));
     troubles.dedup();
@@ -346,58 +369,11 @@ fn take_back(place: &Place<'_>, hands: &Hands<'_>, mut order: Order, otherwise: 
         true => why,
         false => format!("{why}; and not all of it could be taken back: {}", troubles.join("; ")),
     });
-    let _held = write(&restoring, &order)?;
+    let _held = (held, write(&restoring, &order)?);
     let _ = fs::remove_file(place.file("called"));
+    let _ = fs::remove_file(place.file("swept"));
     let io = |error: io::Error| fault("io", format!("cannot say that effects were taken back: {error}"));
     place.moves("restoring", "restored").map_err(io)
-}
-
-/// Brings back what was there; what could not be is said. One thing may need another first, a
-/// route its link, so what fails is tried again after the others.
-fn restore(session: &Session, namespace: &Namespace, order: &Order) -> Vec<String> {
-    let mut open: Vec<&NetworkEffect> = order.inverses.iter().collect();
-    let mut troubles = Vec::new();
-    for _ in 0..ROUNDS {
-        troubles.clear();
-        open.retain(|inverse| match session.perform(inverse) {
-            Ok(()) => false,
-            // What is to be removed went with something else, or what it hangs on did.
-            Err(fault) if fault.code == "not-found" && matches!(inverse, NetworkEffect::Remove { .. }) => false,
-            Err(fault) => {
-                troubles.push(fault.message);
-                true
-            }
-        });
-        troubles.extend(bring_back(session, namespace, &order.there));
-        if troubles.is_empty() {
-            break;
-        }
-    }
-    troubles
-}
-
-/// Puts again what the effects swept away by themselves: a link that was switched off took its
-/// routes along, one that was removed its addresses.
-fn bring_back(session: &Session, namespace: &Namespace, there: &[Object]) -> Vec<String> {
-    let names: Vec<_> = there.iter().map(Object::name).collect();
-    let mut troubles = Vec::new();
-    for (object, now) in there.iter().zip(Network::new(namespace.clone()).look(&names)) {
-        let by_itself = match object {
-            Object::Address(address) => is_link_local(address.address.address()),
-            // Those of the kernel come with their address.
-            Object::Route(route) => route.protocol == Some(KERNEL),
-            _ => true,
-        };
-        if matches!(now, Ok(None)) && !by_itself {
-            let put = NetworkEffect::Put { object: object.clone() };
-            troubles.extend(session.perform(&put).err().map(|fault| fault.message));
-        }
-    }
-    troubles
-}
-
-fn is_link_local(address: std::net::IpAddr) -> bool {
-    matches!(address, std::net::IpAddr::V6(address) if address.is_unicast_link_local())
 }
 
 /// The guards of a folder: those that stand, those that are gone and left their file, those that
@@ -460,6 +436,7 @@ pub(crate) fn confirm(folder: &Path, target: &Name, id: &str) -> Result<bool, Fa
     match place.moves("armed", "confirmed") {
         Ok(()) => {
             let _ = fs::remove_file(place.file("confirmed"));
+            let _ = fs::remove_file(place.file("swept"));
             Ok(true)
         }
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),

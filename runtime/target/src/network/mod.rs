@@ -32,7 +32,7 @@ use tidelock_model::secret::SecretValue;
 
 pub(crate) use self::difference::difference;
 pub use self::guard::{GuardHelper, keep_guard, listed as guards_in};
-pub(crate) use self::guard::{arm, arm_names, call, confirm, listed, relieve};
+pub(crate) use self::guard::{arm, arm_names, call, confirm, listed, mark, relieve};
 pub use self::namespace::Namespace;
 use self::rtnetlink::Rtnetlink;
 use self::session::Session;

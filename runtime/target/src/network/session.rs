@@ -14,7 +14,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::view::View;
 use super::wireguard::{self, Keys};
-use super::{Namespace, fault, find, is_wireguard, links_here, nft, opened, put, sysctl};
+use super::{Namespace, WIREGUARD, fault, find, is_wireguard, links_here, nft, opened, put, sysctl};
 
 /// A look older than this is taken anew. A thousand routes take some tens of milliseconds,
 /// so that each of them need not ask for all.
@@ -62,10 +62,15 @@ impl Visit {
     /// # Errors
     /// The interface cannot be asked.
     fn remember(&mut self, inverse: &NetworkEffect) -> Result<(), Fault> {
-        match inverse {
-            NetworkEffect::Put { object: Object::Wireguard(set) } => remember(&mut self.remembered, &set.link),
-            _ => Ok(()),
-        }
+        let link = match inverse {
+            NetworkEffect::Put { object: Object::Wireguard(set) } => &set.link,
+            // One that is made anew has no keys; where these cannot be asked for, that is said once it is made.
+            NetworkEffect::Put { object: Object::Link(link) } if link.kind.as_deref() == Some(WIREGUARD) => {
+                return remember(&mut self.remembered, &link.name).or(Ok(()));
+            }
+            _ => return Ok(()),
+        };
+        remember(&mut self.remembered, link)
     }
 }
 

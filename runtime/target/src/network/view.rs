@@ -75,6 +75,11 @@ impl View {
         }
     }
 
+    /// All links, those first that others were made upon.
+    pub(super) fn all_links(&mut self) -> Result<Vec<Link>, Fault> {
+        Ok(self.links()?.iter().map(|(_, link)| link.clone()).collect())
+    }
+
     /// The names of all links.
     pub(super) fn link_names(&mut self) -> Result<Vec<String>, Fault> {
         Ok(self.links()?.iter().map(|(_, link)| link.name.clone()).collect())

@@ -6,7 +6,7 @@ fn name(text: &str) -> Name {
     Name::new(text).unwrap()
 }
 
-fn order(target: &str, id: &str) -> Order {
+pub(super) fn order(target: &str, id: &str) -> Order {
     let lane = Lane { source: name("infra"), stack: name("net"), target: name(target) };
     let (effects, tried) = (vec![], vec![]);
     let guard = Guard {
@@ -18,7 +18,18 @@ fn order(target: &str, id: &str) -> Order {
         tried,
     };
     let (inverses, there, files) = (vec![], vec![], vec![]);
-    Order { guard, netns: None, inverses, there, root: PathBuf::new(), files, names: None, why: None, partly: false }
+    Order {
+        guard,
+        netns: None,
+        inverses,
+        there,
+        sorted: false,
+        root: PathBuf::new(),
+        files,
+        names: None,
+        why: None,
+        partly: false,
+    }
 }
 
 fn names_in(folder: &Path) -> Vec<String> {
@@ -73,7 +84,14 @@ fn what_is_confirmed_leaves_nothing_and_what_others_left_goes() {
     assert!(confirm(dir.path(), &name("web.1"), "1").unwrap());
     assert!(names_in(dir.path()).is_empty());
     drop(write(&at("2@web.1.armed"), &order("web.1", "2")).unwrap());
-    let left = ["1@web.1.called", "1@web.1.confirmed", "1@web.1.armed.new", "2@web.1.called", "3@web.1.called"];
+    let left = [
+        "1@web.1.called",
+        "1@web.1.confirmed",
+        "1@web.1.swept",
+        "1@web.1.armed.new",
+        "2@web.1.called",
+        "3@web.1.called",
+    ];
     for name in left {
         fs::write(at(name), "").unwrap();
         if !name.starts_with('3') {
