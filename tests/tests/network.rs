@@ -429,3 +429,31 @@ fn an_address_goes_alone() {
     site.apply();
     assert!(space.ip("-o address show br0").contains("10.0.0.50/24"));
 }
+
+#[test]
+fn an_element_that_does_not_fit_a_new_table_costs_no_other_one() {
+    let (site, space) = site(GRANT);
+    let table = |elements: &str| {
+        let ruleset = format!(
+            "table inet filter {{\n  set ban {{ type ipv4_addr; flags interval,timeout;{elements}\n  }}\n  \
+             set seen {{ type ipv4_addr; flags timeout;\n  }}\n}}\n"
+        );
+        site.repo().write("net/filter.nft", ruleset);
+        put(&site, "nftables", "filter", "{ name: filter, ruleset: { $file: filter.nft } }");
+    };
+    table("");
+    site.repo().commit("A table");
+    site.apply();
+    space.nft("add element inet filter ban { 10.7.7.7 timeout 1h, 10.8.8.8 timeout 1h }");
+    space.nft("add element inet filter seen { 10.9.9.9 timeout 1h }");
+    table(" elements = { 10.7.7.0/24 }");
+    site.repo().commit("A network of these");
+    let ran = site.tidelock(["apply", "--yes"]).run().ok();
+    ran.says("table inet filter, set ban: an element could not be carried over").says("10.7.7.7");
+    site.converged();
+    let picture = space.picture();
+    assert!(picture.contains("10.7.7.0/24") && picture.contains("10.8.8.8 timeout 1h"), "{picture}");
+    assert!(picture.contains("10.9.9.9 timeout 1h"), "{picture}");
+    let told = site.events().iter().filter(|event| event["event"] == "lost").count();
+    assert_eq!(told, 1, "{:?}", site.events());
+}

@@ -253,6 +253,13 @@ pub enum RunEvent {
         /// Why it does not hold; `None` where it does.
         why: Option<String>,
     },
+    /// Something of others that a change was to keep was lost with it.
+    Lost {
+        /// Where.
+        address: Address,
+        /// What, in a sentence.
+        what: String,
+    },
     /// After the apply, something is not as planned.
     Mismatch {
         /// Where.

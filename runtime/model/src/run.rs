@@ -209,6 +209,18 @@ pub struct Outcome {
     pub group: u32,
     /// One for each effect, in order.
     pub effects: Vec<EffectEnd>,
+    /// What was lost by effects that do not mean it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub lost: Vec<Lost>,
+}
+
+/// Something of others that an effect was to keep, and could not.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lost {
+    /// The effect, by its place in the group.
+    pub effect: usize,
+    /// What, in a sentence.
+    pub what: String,
 }
 
 impl Outcome {

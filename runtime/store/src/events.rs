@@ -45,7 +45,9 @@ pub(crate) fn number_after(transaction: &Transaction<'_>, last: i64) -> Kept<()>
 /// The resource that an event is about.
 fn address(event: &RunEvent) -> Option<&Address> {
     match event {
-        RunEvent::ChangeEnded { address, .. } | RunEvent::Mismatch { address, .. } => Some(address),
+        RunEvent::ChangeEnded { address, .. } | RunEvent::Mismatch { address, .. } | RunEvent::Lost { address, .. } => {
+            Some(address)
+        }
         _ => None,
     }
 }

@@ -192,6 +192,7 @@ pub(crate) fn said(event: &RunEvent) -> (String, Look) {
         }
         E::Checked { check, why: None } => (format!("checked: {check} holds"), Look::Good),
         E::Checked { check, why: Some(why) } => (format!("check failed: {check}: {why}"), Look::Bad),
+        E::Lost { address, what } => (format!("lost with {}: {what}", address.resource), Look::Warn),
         E::Mismatch { address, why } => (format!("not as planned: {}: {why}", address.resource), Look::Bad),
         E::Recovered { run, done, not_done } => {
             (format!("recovered run {run}: {done} found done, {not_done} found not done"), Look::Warn)

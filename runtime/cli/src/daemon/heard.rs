@@ -33,6 +33,7 @@ impl Listener for Heard {
             RunEvent::Rejected { .. }
             | RunEvent::Refused { .. }
             | RunEvent::Mismatch { .. }
+            | RunEvent::Lost { .. }
             | RunEvent::Checked { why: Some(_), .. }
             | RunEvent::SourceStale { .. }
             | RunEvent::ConfigRefused { .. } => tracing::warn!(lane, run, "{text}"),

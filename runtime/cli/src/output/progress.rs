@@ -91,6 +91,9 @@ impl Listener for Progress {
                 line.notices.push(text);
             }
         }
+        if let RunEvent::Lost { address, what } = event {
+            line.notices.push(one_line(&format!("warning: {}: {what}", address.resource)));
+        }
         if !self.shown {
             return;
         }

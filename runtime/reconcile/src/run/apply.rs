@@ -13,7 +13,7 @@ use tidelock_model::inventory::InventoryEntry;
 use tidelock_model::name::{Address, Lane, Name};
 use tidelock_model::plan::{Action, Cause, Change, Group, Plan};
 use tidelock_model::port::{Settled, Target};
-use tidelock_model::run::{EffectEnd, Intent, IntentChange, Outcome};
+use tidelock_model::run::{EffectEnd, Intent, IntentChange, Lost, Outcome};
 use tidelock_model::stack::confirm_ms;
 use tidelock_plan::Ledger;
 use tidelock_plan::gate::ApprovedPlan;
@@ -299,9 +299,30 @@ async fn waves(
                     ends.push((*change, end.as_str(), why.clone()));
                 }
             }
+            for (group, outcome) in batch.iter().zip(&outcomes) {
+                lost(runtime, &run, lane, group, outcome, changes.get(&group.id))?;
+            }
             ended(runtime, performed, lane, ends)?;
         }
         open.retain(|group| !good.contains(&group.id) && !bad.contains_key(&group.id));
+    }
+    Ok(())
+}
+
+/// Tells what effects of a group took along that they were to keep.
+fn lost(
+    runtime: &Runtime,
+    run: &str,
+    lane: &Lane,
+    group: &Group,
+    outcome: &Outcome,
+    changes: Option<&Vec<&Change>>,
+) -> Result<(), RunError> {
+    for Lost { effect, what } in &outcome.lost {
+        let Some(of) = group.effects.get(*effect).map(|planned| &planned.effect.resource) else { continue };
+        let change = changes.into_iter().flatten().find(|change| change.address.resource == *of);
+        let Some(address) = change.map(|change| change.address.clone()) else { continue };
+        runtime.emit(Some(run), Some(lane), &RunEvent::Lost { address, what: what.clone() })?;
     }
     Ok(())
 }

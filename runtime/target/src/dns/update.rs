@@ -74,7 +74,9 @@ pub(super) async fn perform(server: &DnsServer, run: &str, groups: &[Group], unt
         let why = format!("the task that performed it ended early: {error}");
         sizes.iter().map(|size| vec![EffectEnd::Unknown { why: why.clone() }; *size]).collect()
     });
-    groups.iter().zip(ends).map(|(group, effects)| Outcome { run: run.to_owned(), group: group.id, effects }).collect()
+    let outcome =
+        |(group, effects): (&Group, _)| Outcome { run: run.to_owned(), group: group.id, effects, lost: vec![] };
+    groups.iter().zip(ends).map(outcome).collect()
 }
 
 /// Sends jobs in their order. Gives what came of each effect of each.

@@ -92,7 +92,7 @@ impl Network {
     /// # Errors
     /// `changed`; the kernel refuses; something that the effect needs is not there.
     pub fn perform(&self, effect: &NetworkEffect, before: Option<&Option<Object>>) -> Result<(), Fault> {
-        namespace::on_a_thread(|| self.visit()?.perform(effect, before, &Keys::default()))
+        namespace::on_a_thread(|| self.visit()?.perform(effect, before, &Keys::default()).map(drop))
     }
 
     /// Begins a visit of this thread, which stays there.

@@ -42,7 +42,8 @@ impl Visit {
     }
 
     /// Performs one effect, with the values of the secrets that it names. The caller has decided on
-    /// the grant. `before` is what must still be there; `None` asks nothing. Blocking.
+    /// the grant. `before` is what must still be there; `None` asks nothing. Gives what is to be said of
+    /// what was lost, though the effect does not mean it. Blocking.
     ///
     /// # Errors
     /// `changed`; the kernel refuses; something that the effect needs is not there.
@@ -51,7 +52,7 @@ impl Visit {
         effect: &NetworkEffect,
         before: Option<&Option<Object>>,
         keys: &Keys,
-    ) -> Result<(), Fault> {
+    ) -> Result<Vec<String>, Fault> {
         let mut wires = Wires { keys, remembered: &mut self.remembered };
         perform(&mut self.looked, effect, before, &mut wires, self.answers.as_ref().map(|folder| folder.as_path()))
     }
@@ -81,7 +82,7 @@ pub(super) struct Session {
 
 struct Job {
     work: Work,
-    answer: oneshot::Sender<Result<(), Fault>>,
+    answer: oneshot::Sender<Result<Vec<String>, Fault>>,
 }
 
 enum Work {
@@ -105,7 +106,7 @@ impl Session {
     ///
     /// # Errors
     /// As [`Visit::perform`].
-    pub(super) fn perform(&self, effect: &NetworkEffect) -> Result<(), Fault> {
+    pub(super) fn perform(&self, effect: &NetworkEffect) -> Result<Vec<String>, Fault> {
         self.have(Work::Perform(Box::new(effect.clone())))
     }
 
@@ -114,10 +115,10 @@ impl Session {
     /// # Errors
     /// As [`Visit::remember`].
     pub(super) fn remember(&self, inverse: &NetworkEffect) -> Result<(), Fault> {
-        self.have(Work::Remember(Box::new(inverse.clone())))
+        self.have(Work::Remember(Box::new(inverse.clone()))).map(drop)
     }
 
-    fn have(&self, work: Work) -> Result<(), Fault> {
+    fn have(&self, work: Work) -> Result<Vec<String>, Fault> {
         let gone = || Fault::new("panic", Blame::Host, "work in a network namespace panicked");
         let (answer, answered) = oneshot::channel();
         self.jobs.send(Job { work, answer }).map_err(|_| gone())?;
@@ -130,7 +131,7 @@ fn serve(namespace: &Namespace, mut work: mpsc::UnboundedReceiver<Job>) {
     while let Some(job) = work.blocking_recv() {
         let done = match (&mut visit, &job.work) {
             (Ok(visit), Work::Perform(effect)) => visit.perform(effect, None, &Keys::default()),
-            (Ok(visit), Work::Remember(inverse)) => visit.remember(inverse),
+            (Ok(visit), Work::Remember(inverse)) => visit.remember(inverse).map(|()| vec![]),
             (Err(fault), _) => Err(fault.clone()),
         };
         // Nobody waits for it any more.
@@ -190,7 +191,8 @@ fn perform(
     before: Option<&Option<Object>>,
     wires: &mut Wires<'_>,
     answers: Option<&Path>,
-) -> Result<(), Fault> {
+) -> Result<Vec<String>, Fault> {
+    let mut lost = vec![];
     if since.elapsed() > FRESH {
         (*since, *view) = (Instant::now(), None);
     }
@@ -210,7 +212,7 @@ fn perform(
                 Some(Object::Table(now)) => Some(now),
                 _ => None,
             };
-            nft::replace(table, now, &links_here()?, answers)
+            nft::replace(table, now, &links_here()?, answers).map(|told| lost = told)
         }
         NetworkEffect::Put { object: Object::Wireguard(wanted) } => match (&now, is_wireguard(view, &wanted.link)?) {
             (Some(Object::Wireguard(now)), _) => wires.put(wanted, Some(now)),
@@ -234,7 +236,7 @@ fn perform(
     if let Some(view) = view {
         view.forget(&name);
     }
-    done
+    done.map(|()| lost)
 }
 
 #[cfg(test)]

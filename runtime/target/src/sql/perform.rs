@@ -62,7 +62,9 @@ pub(super) async fn perform(
         let why = format!("the task that performed it ended early: {error}");
         sizes.iter().map(|size| vec![EffectEnd::Unknown { why: why.clone() }; *size]).collect()
     });
-    groups.iter().zip(ends).map(|(group, effects)| Outcome { run: run.to_owned(), group: group.id, effects }).collect()
+    let outcome =
+        |(group, effects): (&Group, _)| Outcome { run: run.to_owned(), group: group.id, effects, lost: vec![] };
+    groups.iter().zip(ends).map(outcome).collect()
 }
 
 async fn all(server: &Server, jobs: &[Job], right: &Right) -> Vec<Vec<EffectEnd>> {

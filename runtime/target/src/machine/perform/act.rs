@@ -6,6 +6,7 @@ use std::time::Duration;
 use tidelock_model::effect::{Attributes, Effect, EffectBody, Precondition};
 use tidelock_model::error::Fault;
 use tidelock_model::network::NetworkEffect;
+use tidelock_model::run::Lost;
 
 use super::durable::Late;
 use super::stage::{make_folder, set};
@@ -54,7 +55,8 @@ impl Performer<'_> {
             _ => None,
         };
         let keys = self.keys;
-        self.visit()?.perform(network, before, keys)?;
+        let told = self.visit()?.perform(network, before, keys)?;
+        work.lost.extend(told.into_iter().map(|what| Lost { effect: index, what }));
         if let (true, Some(EffectBody::Network(inverse))) = (work.job.atomic, effect.inverse.as_deref()) {
             work.undo.push(Undo::Network { index, inverse: inverse.clone() });
         }

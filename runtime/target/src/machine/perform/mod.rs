@@ -26,7 +26,7 @@ use tidelock_model::grant::{Access, Grant, ungranted};
 use tidelock_model::network::ObjectName;
 use tidelock_model::plan::Group;
 use tidelock_model::port::{Blobs, Until};
-use tidelock_model::run::{EffectEnd, Outcome};
+use tidelock_model::run::{EffectEnd, Lost, Outcome};
 use tokio::sync::mpsc;
 
 use self::durable::Late;
@@ -89,10 +89,13 @@ pub(super) async fn perform(
         Ok(ends) => ends,
         Err(error) => {
             let why = format!("the thread that performed it ended early: {error}");
-            groups.iter().map(|group| vec![EffectEnd::Unknown { why: why.clone() }; group.effects.len()]).collect()
+            let unknown = |group: &Group| vec![EffectEnd::Unknown { why: why.clone() }; group.effects.len()];
+            groups.iter().map(|group| (unknown(group), vec![])).collect()
         }
     };
-    groups.iter().zip(ends).map(|(group, effects)| Outcome { run: run.to_owned(), group: group.id, effects }).collect()
+    let outcome =
+        |(group, (effects, lost)): (&Group, _)| Outcome { run: run.to_owned(), group: group.id, effects, lost };
+    groups.iter().zip(ends).map(outcome).collect()
 }
 
 fn holds_secret(body: &EffectBody, blobs: &dyn Blobs) -> bool {
@@ -128,6 +131,8 @@ struct Work<'j> {
     id: usize,
     job: &'j Job,
     ends: Vec<EffectEnd>,
+    /// What effects took along that they were to keep.
+    lost: Vec<Lost>,
     /// The next effect to begin.
     next: usize,
     /// Nothing further is begun.
@@ -181,7 +186,7 @@ impl<'m> Performer<'m> {
         contents: mpsc::Receiver<Delivery>,
         keys: &'m Keys,
         right: &'m Right,
-    ) -> Vec<Vec<EffectEnd>> {
+    ) -> Vec<(Vec<EffectEnd>, Vec<Lost>)> {
         let mut works: Vec<Work<'_>> = jobs.iter().enumerate().map(|(id, job)| Work::new(id, job)).collect();
         match Looker::new(machine) {
             Ok(looker) => {
@@ -197,7 +202,7 @@ impl<'m> Performer<'m> {
                 }
             }
         }
-        works.into_iter().map(|work| work.ends).collect()
+        works.into_iter().map(|work| (work.ends, work.lost)).collect()
     }
 
     fn run(&mut self, works: &mut [Work<'_>]) {
@@ -391,6 +396,7 @@ impl<'j> Work<'j> {
             id,
             job,
             ends: vec![EffectEnd::NotReached; job.effects.len()],
+            lost: vec![],
             next: 0,
             over: false,
             culprit: None,

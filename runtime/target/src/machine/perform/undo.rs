@@ -76,7 +76,9 @@ impl Performer<'_> {
 
     fn take_back_one(&mut self, undo: &Undo) -> Result<(), Fault> {
         let path = match undo {
-            Undo::Network { inverse, .. } => return self.visit()?.perform(inverse, None, &Keys::default()),
+            Undo::Network { inverse, .. } => {
+                return self.visit()?.perform(inverse, None, &Keys::default()).map(drop);
+            }
             undo => undo.path().unwrap_or("/"),
         };
         let (folder, name) = self.looker.walker().existing_parent(path)?;

@@ -157,11 +157,14 @@ fn with_what_stands_on(mut links: BTreeSet<String>, there: &[Object]) -> BTreeSe
 /// route its link, so what fails is tried again after the others.
 pub(super) fn restore(session: &Session, namespace: &Namespace, order: &Order) -> Vec<String> {
     let mut open: Vec<&NetworkEffect> = order.inverses.iter().collect();
-    let mut troubles = Vec::new();
+    let (mut troubles, mut lost) = (Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
         troubles.clear();
         open.retain(|inverse| match session.perform(inverse) {
-            Ok(()) => false,
+            Ok(told) => {
+                lost.extend(told);
+                false
+            }
             // What is to be removed went with something else, or what it hangs on did.
             Err(fault) if fault.code == "not-found" && matches!(inverse, NetworkEffect::Remove { .. }) => false,
             Err(fault) => {
@@ -174,6 +177,7 @@ pub(super) fn restore(session: &Session, namespace: &Namespace, order: &Order) -
             break;
         }
     }
+    troubles.extend(lost);
     troubles
 }
 

@@ -3,6 +3,8 @@
 
 use std::collections::BTreeSet;
 
+use super::carry::Elements;
+
 /// A printed table.
 pub(super) struct Listing {
     /// Lines, and sets between them, in order.
@@ -110,19 +112,21 @@ impl Listing {
             .map(|(set, element)| (set.name.as_str(), element.as_str()))
     }
 
-    /// The elements of this table that do not last and that a new one can take, by set.
-    pub(super) fn carried_over_to(&self, new: &Listing) -> Vec<(String, Vec<String>)> {
-        let mut out = Vec::new();
+    /// The elements of this table that do not last, by set: those that a new one may take, and those that it
+    /// has no such set for.
+    pub(super) fn carried_over_to(&self, new: &Listing) -> (Vec<Elements>, Vec<Elements>) {
+        let (mut carried, mut lost) = (Vec::new(), Vec::new());
         for old in self.sets() {
-            let Some(same) = new.sets().find(|set| set.name == old.name && set.kind() == old.kind()) else { continue };
-            let taken: BTreeSet<&str> = same.elements.iter().map(|element| key(element)).collect();
-            let carried = old.elements.iter().filter(|element| old.runs_out(element) && !taken.contains(key(element)));
-            let carried: Vec<String> = carried.cloned().collect();
-            if !carried.is_empty() {
-                out.push((old.name.clone(), carried));
+            let same = new.sets().find(|set| set.name == old.name && set.kind() == old.kind());
+            let taken: BTreeSet<&str> = same.iter().flat_map(|set| &set.elements).map(|element| key(element)).collect();
+            let of_old = old.elements.iter().filter(|element| old.runs_out(element) && !taken.contains(key(element)));
+            let of_old: Vec<String> = of_old.cloned().collect();
+            if !of_old.is_empty() {
+                let into = if same.is_some() { &mut carried } else { &mut lost };
+                into.push((old.name.clone(), of_old));
             }
         }
-        out
+        (carried, lost)
     }
 
     fn sets(&self) -> impl Iterator<Item = &Set> {
@@ -264,10 +268,12 @@ mod tests {
         // One that the new table says itself is not said twice.
         assert_eq!(
             old.carried_over_to(&Listing::read(&none)),
-            [("seen".to_owned(), vec!["10.0.0.9 expires 59s980ms".to_owned()])]
+            (vec![("seen".to_owned(), vec!["10.0.0.9 expires 59s980ms".to_owned()])], vec![])
         );
         let other = none.replace("type ipv4_addr", "type ipv6_addr");
-        assert!(old.carried_over_to(&Listing::read(&other)).is_empty());
+        let (carried, lost) = old.carried_over_to(&Listing::read(&other));
+        let sets: Vec<&str> = lost.iter().map(|(set, _)| set.as_str()).collect();
+        assert_eq!((carried.is_empty(), sets), (true, vec!["banned", "seen"]));
     }
 
     #[test]

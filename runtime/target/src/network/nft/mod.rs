@@ -9,6 +9,7 @@
 //! at all is looked through first (`statements`), and it runs where it finds nothing but its
 //! input (`program`), until what it lists is whole (`whole`). What it makes of a text is remembered (`kept`).
 
+mod carry;
 mod kept;
 mod listing;
 mod program;
@@ -35,13 +36,14 @@ pub(super) fn list(family: &str, name: &str) -> Result<Option<Table>, Fault> {
 
 /// Puts a table in place of what is there under its name, `now`, as one transaction of the kernel.
 /// Elements that run out by themselves, or that packets added, go over to sets of the same
-/// name and type. `links` are those that are there, and `answers` is where those of trials are kept.
+/// name and type; what is said of those that cannot is given. `links` are those that are there, and `answers`
+/// is where those of trials are kept.
 pub(super) fn replace(
     table: &Table,
     now: Option<&Table>,
     links: &[String],
     answers: Option<&Path>,
-) -> Result<(), Fault> {
+) -> Result<Vec<String>, Fault> {
     trial::proven(table, links).inspect_err(|_| {
         // One from before nft was replaced; the next plan asks anew.
         if let Some(folder) = answers {
@@ -49,26 +51,18 @@ pub(super) fn replace(
         }
     })?;
     let Table { family, name, ruleset } = table;
-    let carried = match now.filter(|now| listing::may_run_out(&now.ruleset)) {
+    let (carried, mut lost) = match now.filter(|now| listing::may_run_out(&now.ruleset)) {
         Some(_) => {
             let now = printed(&[], family, name)?.unwrap_or_default();
             Listing::read(&now).carried_over_to(&Listing::read(ruleset))
         }
-        None => vec![],
+        None => (vec![], vec![]),
     };
     // `add` makes `delete` succeed where there is none yet.
     let head = format!("add table {family} {name}\ndelete table {family} {name}\n{ruleset}\n");
-    let mut batch = head.clone();
-    for (set, elements) in &carried {
-        batch.push_str(&format!("add element {family} {name} {set} {{ {} }}\n", elements.join(", ")));
-    }
-    match program::load(&batch) {
-        Err(fault) if !carried.is_empty() && fault.code == "nft" => {
-            tracing::warn!(%fault, table = %name, "elements with a timeout could not be carried over");
-            program::load(&head)
-        }
-        loaded => loaded,
-    }
+    let of = format!("{family} {name}");
+    lost.extend(carry::load(&head, &of, carried)?);
+    Ok(carry::told(&of, &lost))
 }
 
 /// Removes a table; nothing to do where it is not there.

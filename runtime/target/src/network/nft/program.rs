@@ -21,7 +21,15 @@ const TRIAL: Bounds = Bounds { patience: Duration::from_secs(10), memory: Some(1
 /// # Errors
 /// `nft`, with what it says; it is not there; it takes too long.
 pub(super) fn load(commands: &str) -> Result<(), Fault> {
-    confined(commands.as_bytes(), || load_input(&Bounds::default()))
+    confined(commands.as_bytes(), || load_input(&Bounds::default(), &[]))
+}
+
+/// Whether commands could be loaded; nothing of them is.
+///
+/// # Errors
+/// As [`load`].
+pub(super) fn check(commands: &str) -> Result<(), Fault> {
+    confined(commands.as_bytes(), || load_input(&Bounds::default(), &["-c"]))
 }
 
 /// What it prints of a table; `None` where that is not there. With `-s` without counters and what
@@ -53,13 +61,14 @@ pub(super) fn tried(text: &str) -> Result<String, Fault> {
         if all.success { Ok(Some(all.text())) } else { Err(NFT.complaint(&all.stderr)) }
     };
     confined(text.as_bytes(), || {
-        load_input(&TRIAL)?;
+        load_input(&TRIAL, &[])?;
         Ok(whole::listed(listed)?.unwrap_or_default())
     })
 }
 
-fn load_input(bounds: &Bounds) -> Result<(), Fault> {
-    let ended = NFT.run_within(bounds, &["-f", INPUT], b"")?;
+fn load_input(bounds: &Bounds, options: &[&str]) -> Result<(), Fault> {
+    let words = [options, &["-f", INPUT]].concat();
+    let ended = NFT.run_within(bounds, &words, b"")?;
     if ended.success { Ok(()) } else { Err(NFT.complaint(&ended.stderr)) }
 }
 

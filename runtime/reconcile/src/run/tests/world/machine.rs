@@ -118,7 +118,7 @@ impl Target for Machine {
             .iter()
             .map(|group| {
                 let effects = group.effects.iter().map(|effect| self.one(&effect.effect, blobs)).collect();
-                Outcome { run: run.to_owned(), group: group.id, effects }
+                Outcome { run: run.to_owned(), group: group.id, effects, lost: vec![] }
             })
             .collect()
     }
