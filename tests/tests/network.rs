@@ -430,6 +430,54 @@ fn an_address_goes_alone() {
     assert!(space.ip("-o address show br0").contains("10.0.0.50/24"));
 }
 
+/// The two ends of a veth, made by one commit; the second one has no `type`.
+fn pair(site: &Site, end: &str) {
+    put(site, "link", "lan", "{ name: br0, type: bridge }");
+    put(site, "link", "ve1", "{ name: ve1, type: veth, peer: ve2, up: true }");
+    put(site, "link", "ve2", end);
+    put(site, "address", "ve2-address", "{ link: ve2, address: 10.3.0.1/24 }");
+    site.repo().commit("A pair");
+    site.apply();
+    site.converged();
+}
+
+#[test]
+fn the_other_end_of_a_veth_goes_with_it() {
+    for (end, destroys) in
+        [("{ name: ve2, peer: ve1, up: true }", false), ("{ name: ve2, up: true }", false), ("{ name: ve2 }", true)]
+    {
+        let (site, space) = site(GRANT);
+        pair(&site, end);
+        if destroys {
+            site.tidelock(["suspend", "net"]).run().ok();
+            site.tidelock(["destroy", "net", "--yes"]).run().ok();
+        } else {
+            for file in ["ve1", "ve2", "ve2-address"] {
+                site.repo().remove(&format!("net/{file}.yaml"));
+            }
+            site.repo().commit("No pair");
+            site.tidelock(["apply", "--yes"]).run().ok();
+            site.converged();
+        }
+        assert!(!space.picture().contains("ve1") && !space.picture().contains("ve2"), "{end}: {}", space.picture());
+    }
+}
+
+#[test]
+fn a_link_that_its_resource_did_not_make_is_let_go() {
+    let (site, space) = site(GRANT);
+    pair(&site, "{ name: ve2, peer: ve1, mtu: 1400 }");
+    for file in ["ve2", "ve2-address"] {
+        site.repo().remove(&format!("net/{file}.yaml"));
+    }
+    site.repo().commit("One end alone");
+    site.tidelock(["plan"]).run().ok().says("release").says("stays as it is");
+    site.tidelock(["apply", "--yes"]).run().ok();
+    site.converged();
+    let left = space.ip("link show ve2");
+    assert!(left.contains("mtu 1400") && !space.picture().contains("10.3.0.1"), "{}", space.picture());
+}
+
 #[test]
 fn an_element_that_does_not_fit_a_new_table_costs_no_other_one() {
     let (site, space) = site(GRANT);

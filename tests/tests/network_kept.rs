@@ -89,6 +89,27 @@ fn both_halves_are_put_compared_and_healed() {
 }
 
 #[test]
+fn a_veth_goes_with_the_files_of_both_its_ends() {
+    let (site, space) = site("networkd", "");
+    put(&site, "link", "ve1", "{ name: ve1, type: veth, peer: ve2, up: true }");
+    put(&site, "link", "ve2", "{ name: ve2, peer: ve1, mtu: 1400 }");
+    site.repo().commit("A pair");
+    site.apply();
+    site.converged();
+    // An empty folder says nothing.
+    let is_of_pair = |file: &String| file.contains("tidelock-ve") && !file.contains("/ ");
+    let of_pair = || files(&site).into_iter().filter(is_of_pair).collect::<Vec<_>>();
+    assert!(of_pair().iter().any(|file| file.contains("ve2")), "{:?}", of_pair());
+    for file in ["ve1", "ve2"] {
+        site.repo().remove(&format!("net/{file}.yaml"));
+    }
+    site.repo().commit("No pair");
+    site.tidelock(["apply", "--yes"]).run().ok();
+    site.converged();
+    assert!(of_pair().is_empty() && !space.picture().contains("ve2"), "{:?}\n{}", of_pair(), space.picture());
+}
+
+#[test]
 fn a_kept_file_that_somebody_changes_is_healed_at_once() {
     let (site, _space) = site("networkd", "");
     site.apply();

@@ -2,7 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 use tidelock_sdk::effect::network::{put_link, remove_object};
+use tidelock_sdk::provider::AnyChange;
 use tidelock_sdk::schemars::{self, JsonSchema};
+use tidelock_sdk::serde_json::{Value, from_str};
 use tidelock_sdk::{Action, Change, Diagnostic, Error, Field, Kind, Machine, Observation, Proposals, Step, Subject};
 
 use crate::kept::{self, Persist};
@@ -139,6 +141,9 @@ impl Kind for Link {
     }
 
     fn steps(change: &Change<LinkSpec>, machine: &Machine<'_>, propose: &Proposals<'_>) -> Result<Step, Error> {
+        if is_let_go(change, propose) {
+            return Ok(Step::Proposed);
+        }
         let live = live_steps(change, propose)?;
         if live == Step::Proposed {
             let spec = change.desired.as_ref();
@@ -150,19 +155,27 @@ impl Kind for Link {
     }
 }
 
+/// Whether a link that left Git stays: its resource gave it no `type`, so it did not make it. The other end of
+/// a veth that leaves Git as well does not stay, and goes at once, for it is lost with its veth anyway.
+fn is_let_go(change: &Change<LinkSpec>, propose: &Proposals<'_>) -> bool {
+    let made = |last: &Value| last.get("type").is_some();
+    if change.action != Action::Delete || kept::is_gone(change) || change.last.as_ref().is_some_and(made) {
+        return false;
+    }
+    let makes = |other: &AnyChange| {
+        let last = other.last.as_ref().and_then(|last| from_str::<Value>(last).ok()).unwrap_or_default();
+        let peer = last.get("peer").and_then(Value::as_str).map(identity);
+        other.action == Action::Delete && made(&last) && peer.as_ref() == Some(&change.identity)
+    };
+    !propose.all_changes().iter().any(makes)
+}
+
 /// What is to be done about the link that is there now.
 fn live_steps(change: &Change<LinkSpec>, propose: &Proposals<'_>) -> Result<Step, Error> {
     if !kept::live_differs(change) {
         return Ok(Step::Proposed);
     }
     if change.action == Action::Delete {
-        if change.last.as_ref().is_none_or(|last| last.get("type").is_none()) {
-            let why = "it was there before its resource, which gave it no `type`; it is not removed";
-            return Ok(Step::Refused(Error::target(
-                "invalid",
-                format!("{why}; let go of it with `on_remove: release`"),
-            )));
-        }
         propose.add(remove_object(&change.identity))?;
         return Ok(Step::Proposed);
     }

@@ -1,6 +1,7 @@
 //! The circle of each kind, with the test kit in place of the host.
 
-use tidelock_sdk::provider::{Checked, check};
+use tidelock_sdk::Action;
+use tidelock_sdk::provider::{AnyChange, Checked, check};
 use tidelock_sdk::serde_json::{Value, json};
 use tidelock_sdk::testkit::{Machine, declared};
 
@@ -58,6 +59,35 @@ fn what_was_made_as_something_else_is_made_anew() {
         machine.converge::<Network>(&[declared("network.link/vx", json!({"name": "vx", "type": "vxlan", "vni": 2}))]);
     let done: Vec<String> = done.unwrap().iter().map(|proposal| proposal.body.line()).collect();
     assert!(done[0] == "remove link:vx" && done[1].starts_with("put-link"), "{done:?}");
+}
+
+#[test]
+fn a_link_without_a_type_is_let_go_and_the_other_end_of_a_veth_goes_with_it() {
+    let change = |name: &str, last: Value, action: Action| AnyChange {
+        id: if name == "ve1" { 1 } else { 0 },
+        address: format!("network.link/{name}"),
+        identity: format!("link:{name}"),
+        kind: "network.link".into(),
+        action,
+        desired: (action != Action::Delete).then(|| last.to_string()),
+        observed: Some(last.to_string()),
+        last: Some(last.to_string()),
+        handle: None,
+        fields: vec!["/mtu".into()],
+        seen: vec![],
+        trigger: None,
+    };
+    let done = |first: Action| {
+        let machine = Machine::new();
+        machine.put_object("link:ve1", json!({"name": "ve1", "type": "veth", "peer": "ve2", "mtu": 1500}));
+        machine.put_object("link:ve2", json!({"name": "ve2", "type": "veth", "peer": "ve1", "mtu": 1500}));
+        let ve2 = change("ve2", json!({"name": "ve2", "mtu": 1500}), Action::Delete);
+        let ve1 = change("ve1", json!({"name": "ve1", "type": "veth", "peer": "ve2", "mtu": 1400}), first);
+        let done = machine.take_steps::<Network>(vec![ve2, ve1]).unwrap();
+        done.iter().map(|proposal| proposal.body.line()).collect::<Vec<_>>()
+    };
+    assert_eq!(done(Action::Delete), ["remove link:ve2", "remove link:ve1"]);
+    assert_eq!(done(Action::Update), [r#"put-link {"name":"ve1","mtu":1400}"#]);
 }
 
 #[test]

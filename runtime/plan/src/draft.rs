@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use tidelock_model::error::{Diagnostic, Severity};
 use tidelock_model::inventory::Ownership;
 use tidelock_model::name::{Address, Lane, ResourceRef};
+use tidelock_model::network::ObjectName;
 use tidelock_model::plan::{Action, Cause, Wait};
 use tidelock_model::port::{StepAnswer, StepRequest};
 use tidelock_model::run::Trigger;
@@ -160,6 +161,13 @@ impl Draft {
                     );
                     let warning = Diagnostic::error(message, item.place.clone());
                     self.warnings.push(Diagnostic { severity: Severity::Warning, ..warning });
+                }
+                // Of a network nothing goes by another's effect: where there is none, it stays.
+                let stays = || item.observed.is_some() && item.identity.as_str().parse::<ObjectName>().is_ok();
+                if effects.is_empty() && item.ask == Action::Delete && stays() {
+                    item.action = Action::Release;
+                    let why = item.reason.take().unwrap_or_else(|| "it left".to_owned());
+                    item.reason = Some(format!("{why}, and was not made by it: it stays as it is"));
                 }
                 item.effects = effects;
                 false
