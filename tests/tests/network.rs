@@ -505,3 +505,16 @@ fn an_element_that_does_not_fit_a_new_table_costs_no_other_one() {
     let told = site.events().iter().filter(|event| event["event"] == "lost").count();
     assert_eq!(told, 1, "{:?}", site.events());
 }
+
+#[test]
+fn a_table_of_eighty_thousand_elements_is_one_like_any_other() {
+    let (site, space) = site(GRANT);
+    let elements: Vec<String> = (0..80_000).map(|n| format!("10.{}.{}.{}", n >> 16, n >> 8 & 255, n & 255)).collect();
+    let set = format!("set s {{\n type ipv4_addr\n elements = {{ {} }}\n }}", elements.join(", "));
+    site.repo().write("net/filter.nft", format!("table inet filter {{\n {set}\n}}\n"));
+    put(&site, "nftables", "filter", "{ name: filter, ruleset: { $file: filter.nft } }");
+    site.repo().commit("A large set");
+    site.apply();
+    site.converged();
+    assert!(space.picture().contains("10.1.56.127"));
+}

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use serde_json::Value;
-use tidelock_model::error::{Fault, tame};
+use tidelock_model::error::{Blame, Fault, tame};
 use tidelock_model::kind::{Checked, FieldInfo, KindInfo, ProviderInfo, Roles};
 use tidelock_model::name::{Identity, Kind};
 use tidelock_model::observation::{Observation, Readiness, SecretProbe};
@@ -127,9 +127,19 @@ pub(crate) fn checked(checked: wit::Checked) -> Result<Checked, String> {
     })
 }
 
+/// A resource that is larger than can be compared is no breach of its plugin's.
+fn too_large(text: &str) -> Option<Fault> {
+    let why = json::too_long(text)?;
+    let fault = Fault::new("limit", Blame::Target, format!("the resource is too large to be compared: {why}"));
+    Some(fault.hint("say it in several resources, each of its own name, such as a table for each large set"))
+}
+
 pub(crate) fn normalised(door: &Door, answer: Result<String, types::Error>) -> Result<Result<Value, Fault>, String> {
     Ok(match answer {
-        Ok(text) => Ok(json::object(&text)?),
+        Ok(text) => match too_large(&text) {
+            Some(fault) => Err(fault),
+            None => Ok(json::object(&text)?),
+        },
         Err(error) => Err(convert::from_guest(door, error)),
     })
 }
@@ -145,6 +155,9 @@ pub(crate) fn observation(door: &Door, seen: &SeenTable, answer: wit::Observatio
     };
     Ok(match answer {
         wit::Observation::Present(present) => {
+            if let Some(fault) = too_large(&present.observed) {
+                return Ok(Observation::Failed { fault });
+            }
             let mut probes = Vec::new();
             for probe in few("probes", present.probes)? {
                 probes.push(SecretProbe {

@@ -5,8 +5,9 @@ use serde_json::Value;
 use tidelock_model::error::tame;
 use tidelock_model::name::Identity;
 
-/// One JSON text of a guest.
-const MAX_TEXT: usize = 1 << 20;
+/// One JSON text of a guest. The largest are those with a ruleset of 8 MiB, whose lines and tabs take two
+/// bytes each here. What one call hands over at all is bounded by `limits.NAME.output`.
+const MAX_TEXT: usize = 15 << 20;
 /// Values in one text. A parsed value takes some 50 times the room of its text.
 const MAX_NODES: usize = 1 << 17;
 /// An identity, a handle, a key of a group.
@@ -14,13 +15,18 @@ const MAX_KEY: usize = 4 << 10;
 
 /// Parses JSON of a guest. Depth is bounded by the parser (128).
 pub(crate) fn parse(text: &str) -> Result<Value, String> {
-    if text.len() > MAX_TEXT {
-        return Err(format!("JSON of {} bytes; {MAX_TEXT} are the most", text.len()));
+    if let Some(why) = too_long(text) {
+        return Err(why);
     }
     if nodes(text) > MAX_NODES {
         return Err(format!("JSON of more than {MAX_NODES} values"));
     }
     serde_json::from_str(text).map_err(|error| format!("JSON that cannot be read: {error}"))
+}
+
+/// Why a text is not even read, where it is too long.
+pub(crate) fn too_long(text: &str) -> Option<String> {
+    (text.len() > MAX_TEXT).then(|| format!("JSON of {} bytes; {MAX_TEXT} are the most", text.len()))
 }
 
 /// How many values a text holds, at most: each but the first comes after a comma or

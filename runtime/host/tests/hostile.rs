@@ -430,13 +430,18 @@ async fn forged_identities_and_json_are_refused() {
         ("not-object", "not an object"),
         ("deep-json", "recursion"),
         ("wide-json", "values"),
-        ("long-json", "1048576 are the most"),
     ] {
         let world = World::new();
         let fault = world.provider().await.normalise(&[declared(word)]).await.unwrap_err();
         assert!(fault.message.contains(words) || fault.code == "limit", "{word}: {fault}");
         contained(&world, &fault, "");
     }
+    // Too large is one resource, and not its plugin.
+    let world = World::new();
+    let answers = world.provider().await.normalise(&[declared("long-json"), declared("echo")]).await.unwrap();
+    let fault = answers[0].as_ref().unwrap_err();
+    assert!(fault.message.contains("15728640 are the most") && fault.hint.is_some(), "{fault}");
+    assert!(answers[1].is_ok());
 }
 
 #[tokio::test]

@@ -166,7 +166,7 @@ impl Guest for Provider {
                 "not-object" => Ok("[1]".into()),
                 "deep-json" => Ok("[".repeat(100_000)),
                 "wide-json" => Ok(format!("{{\"a\":[{}0]}}", "0,".repeat(300_000))),
-                "long-json" => Ok(format!("{{\"a\":\"{}\"}}", "x".repeat(2 << 20))),
+                "long-json" => Ok(format!("{{\"a\":\"{}\"}}", "x".repeat((15 << 20) + 1))),
                 "refuse" => Err(error("invalid", "the mode is not a mode")),
                 "who" => match read::user("0") {
                     Ok(user) => Ok(format!("{{\"owner\":{}}}", json(&user.unwrap_or_default()))),
