@@ -106,6 +106,9 @@ pub struct AnyChange {
     pub seen: Vec<String>,
     /// For a trigger: what is asked.
     pub trigger: Option<String>,
+    /// Whether the host asks about other changes of the same plan in other calls: what is in no change of this
+    /// one may be in another.
+    pub part: bool,
 }
 
 /// Describes a provider. No reads.

@@ -76,6 +76,7 @@ fn a_link_without_a_type_is_let_go_and_the_other_end_of_a_veth_goes_with_it() {
         fields: vec!["/mtu".into()],
         seen: vec![],
         trigger: None,
+        part: false,
     };
     let done = |first: Action| {
         let machine = Machine::new();

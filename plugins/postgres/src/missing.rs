@@ -21,11 +21,10 @@ pub(crate) fn first<S>(
     machine: &Machine<'_>,
     propose: &Proposals<'_>,
 ) -> Result<Option<Step>, Error> {
-    if change.action == Action::Delete {
+    // Of a plan that the host had to split only a part is seen: another may make it.
+    if change.action == Action::Delete || propose.all_changes().iter().any(|change| change.part) {
         return Ok(None);
     }
-    // Of a plan that the host had to split only a part is seen: what another part makes is waited
-    // for too, and found by the next pass.
     let made = machine.once("made", || {
         let others = propose.all_changes().iter().filter(|change| change.action != Action::Delete);
         Ok(others.map(|change| change.identity.clone()).collect::<BTreeSet<String>>())

@@ -357,6 +357,7 @@ fn change(machine: &Machine, resource: &Declared) -> Vec<tidelock_sdk::provider:
         fields: circle.fields,
         seen: Vec::new(),
         trigger: None,
+        part: false,
     }]
 }
 

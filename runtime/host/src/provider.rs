@@ -120,7 +120,7 @@ impl Provider for WasmProvider {
         let mut out = Vec::with_capacity(changes.len());
         for range in questions::split(changes, &self.caller.limits) {
             let requests = changes[range].to_vec();
-            let asked = questions::changes(&requests);
+            let asked = questions::changes(&requests, requests.len() < changes.len());
             let specs = requests.iter().flat_map(|request| request.desired.iter().chain(&request.last));
             let commands = specs.flat_map(commands).collect();
             let desk = Desk::Target(Arc::clone(&self.pass), commands, Some(Proposals::new(requests)));

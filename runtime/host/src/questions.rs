@@ -102,7 +102,10 @@ pub(crate) fn subject(subject: &Subject) -> wit::Subject {
 
 /// Changes of one call. The id is the place in the call: the host knows each by it,
 /// and a guest can name no other.
-pub(crate) fn changes(requests: &[StepRequest]) -> Vec<wit::Change> {
+/// The changes of one call. Where it is a `part` of a plan, they say so: what is in no change of the call
+/// may be in another.
+pub(crate) fn changes(requests: &[StepRequest], part: bool) -> Vec<wit::Change> {
+    let extras = if part { vec![("part".to_owned(), "true".to_owned())] } else { vec![] };
     (0_u32..)
         .zip(requests)
         .map(|(id, request)| wit::Change {
@@ -118,7 +121,7 @@ pub(crate) fn changes(requests: &[StepRequest]) -> Vec<wit::Change> {
             fields: request.fields.clone(),
             seen: request.seen.clone(),
             trigger: request.trigger.clone(),
-            extras: vec![],
+            extras: extras.clone(),
         })
         .collect()
 }

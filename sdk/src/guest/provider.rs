@@ -122,6 +122,7 @@ fn change_in(change: wit::Change) -> AnyChange {
         fields: change.fields,
         seen: change.seen,
         trigger: change.trigger,
+        part: change.extras.iter().any(|(key, _)| key == "part"),
     }
 }
 

@@ -139,6 +139,7 @@ impl Machine {
                 fields: circle.fields,
                 seen,
                 trigger: None,
+                part: false,
             });
         }
         let proposals = self.take_steps::<P>(changes)?;
@@ -172,6 +173,7 @@ impl Machine {
                 fields: Vec::new(),
                 seen: present.seen,
                 trigger: None,
+                part: false,
             })
         });
         self.take_steps::<P>(changes.collect())
@@ -198,6 +200,7 @@ impl Machine {
             fields: Vec::new(),
             seen: Vec::new(),
             trigger: Some(ask.to_owned()),
+            part: false,
         });
         self.take_steps::<P>(changes.collect())
     }

@@ -170,7 +170,8 @@ fn links_of(hops: &[Hop]) -> Result<Vec<&str>, Unkept> {
 fn key_files(spec: &WireguardSpec) -> Result<(&str, BTreeMap<&str, &str>), Unkept> {
     let field = "/private_key_file";
     let Some(own) = &spec.private_key_file else {
-        let why = "the key is a secret, so a tunnel is kept with a file of its own that holds it, such as a `server.file`";
+        let why =
+            "the key is a secret, so a tunnel is kept with a file of its own that holds it, such as a `server.file`";
         return Err(Unkept { field, why: why.to_owned() });
     };
     plain_word(field, Some(own))?;

@@ -80,6 +80,7 @@ fn strays_that_the_host_took_out_stay_and_so_does_their_directory() {
         fields: vec!["/strays".into()],
         seen: Vec::new(),
         trigger: None,
+        part: false,
     };
     machine.put("/elsewhere", Node::file("safe"));
     assert_eq!(lines(&machine.take_steps::<Server>(vec![change]).unwrap()), ["remove /d/sub/ours"]);
