@@ -66,11 +66,11 @@ pub(super) fn steps(change: &Change<GrantSpec>, machine: &Machine<'_>, propose: 
     Ok(Step::Proposed)
 }
 
-/// Whether this plan makes an account.
+/// Whether this plan makes an account, or may: of one that the host had to split only a part is seen.
 fn is_made(who: &Who, propose: &Proposals<'_>) -> bool {
     let account = who.identity();
     let mut all = propose.all_changes().iter();
-    all.any(|other| other.action != Action::Delete && account.as_ref() == Some(&other.identity))
+    all.any(|other| other.part || (other.action != Action::Delete && account.as_ref() == Some(&other.identity)))
 }
 
 /// That a grantee is nobody, and who was likely meant: the same user from elsewhere, or a name like it.
