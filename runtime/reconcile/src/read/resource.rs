@@ -84,6 +84,9 @@ pub fn all(docs: &[RenderedDoc], tree: &dyn Tree) -> Result<Vec<Resource>, Vec<D
     Err(problems)
 }
 
+/// What providers say where a secret stands in the place of its name.
+const CLEAR: &str = "a secret does not stand in Git";
+
 /// Adds the line of the file that a diagnostic is about, and finds the line of its
 /// field where only the document's start is known.
 pub fn with_snippet(diagnostic: &mut Diagnostic, tree: &dyn Tree) {
@@ -110,7 +113,10 @@ pub fn with_snippet(diagnostic: &mut Diagnostic, tree: &dyn Tree) {
             place.column = column;
         }
     }
-    diagnostic.snippet = text.lines().nth(place.line as usize - 1).map(str::to_owned);
+    // What stands there by mistake is not repeated.
+    if !diagnostic.message.contains(CLEAR) {
+        diagnostic.snippet = text.lines().nth(place.line as usize - 1).map(str::to_owned);
+    }
 }
 
 /// Where a line has `key:` as a YAML key, from 1.

@@ -555,20 +555,9 @@ fn line_in(message: &str) -> Option<(u32, u32)> {
     rest.starts_with(':').then_some((line, column))
 }
 
-/// What providers say where a secret stands in the place of its name.
-const CLEAR: &str = "a secret does not stand in Git";
-
 fn reject(mut problems: Vec<Diagnostic>, fetched: &Fetched) -> RunError {
     for problem in &mut problems {
         resource::with_snippet(problem, fetched.tree.as_ref());
-    }
-    // No line is shown of a file in which a secret stands.
-    let file = |problem: &Diagnostic| problem.place.as_ref().map(|place| place.file.clone());
-    let clear: BTreeSet<_> = problems.iter().filter(|one| one.message.contains(CLEAR)).filter_map(file).collect();
-    for problem in &mut problems {
-        if file(problem).is_some_and(|file| clear.contains(&file)) {
-            problem.snippet = None;
-        }
     }
     RunError::Rejected(problems)
 }
