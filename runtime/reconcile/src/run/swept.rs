@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use tidelock_model::desired::DesiredResource;
 use tidelock_model::kind::{KindInfo, covers};
 use tidelock_model::name::{Address, Identity};
-use tidelock_model::observation::{Observation, Subject, commands};
+use tidelock_model::observation::{Observation, Readiness, Subject, commands};
 use tidelock_model::plan::{Action, Plan};
 
 use super::apply::Performed;
@@ -108,6 +108,8 @@ fn standing_on_changes<'r>(
 fn is_gone(resource: &DesiredResource, seen: &Observation, info: Option<&KindInfo>) -> bool {
     match seen {
         Observation::Absent { .. } => true,
+        // A service that somebody notified is on its way.
+        Observation::Present { readiness: Readiness::Settling, .. } => false,
         Observation::Present { observed, unknown, .. } => {
             let apart = |path: &str| {
                 info.is_some_and(|info| {
