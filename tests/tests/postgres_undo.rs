@@ -8,7 +8,7 @@ const ROLE: &str = "kind: postgres.role\nname: app\nspec: { name: app, login: tr
 const GRANT: &str = "kind: postgres.grant\nname: sales\nspec: { role: app, database: app, on: schema, schema: sales, \
                      privileges: [LIST] }\n";
 const DEFAULTS: &str = "kind: postgres.default-privileges\nname: tables\nspec: { owner: postgres, database: app, \
-                        schema: sales, on: table, role: app, privileges: [LIST] }\n";
+                        schema: sales, on: tables, role: app, privileges: [LIST] }\n";
 
 fn site() -> Databases {
     let site = Databases::with_files([]);

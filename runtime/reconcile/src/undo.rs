@@ -20,6 +20,7 @@ use tidelock_model::inventory::InventoryEntry;
 use tidelock_model::kind::covers;
 use tidelock_model::name::{Address, Identity};
 use tidelock_model::plan::{Action, Change, Group, Plan};
+use tidelock_model::pointer;
 use tidelock_model::port::{Filter, Store, Target, Want};
 use tidelock_model::resource::OnRemove;
 use tidelock_model::run::HistoryLine;
@@ -344,7 +345,12 @@ fn as_it_was(change: &Change, earlier: Option<&InventoryEntry>, wanted: Option<&
         };
     }
     spec.extend(seen);
-    Ok(Value::Object(spec))
+    let mut spec = Value::Object(spec);
+    // Of what Git says no more the change tells what it was.
+    for field in change.fields.iter().filter(|field| field.after.is_none() && !field.sensitive) {
+        field.before.iter().for_each(|before| pointer::set(&mut spec, &field.path, before.clone()));
+    }
+    Ok(spec)
 }
 
 /// Contents are kept apart from the plan, where they are small enough and for a while.

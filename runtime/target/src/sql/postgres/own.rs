@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 
 use tidelock_model::error::Fault;
-use tidelock_model::sql::{Act, SqlEffect, Statement, Verb};
+use tidelock_model::sql::{Act, Part, SqlEffect, Statement, Verb};
 use tokio_postgres::Row;
 use tokio_postgres::types::Type;
 
@@ -69,23 +69,22 @@ impl Own {
         Ok(Self { before, purposes: roles.into_iter().map(|(purpose, _)| purpose).collect() })
     }
 
-    /// Whether the role that performs keeps, within the transaction, what it could not give back to itself.
-    ///
-    /// # Errors
-    /// It does not; the server does not tell.
-    pub(super) async fn keeps_its_powers(&self, session: &Session, writer: &str) -> Result<(), SqlFault> {
-        let Some((number, before)) = self.before.iter().find(|(_, role)| role.name == writer) else { return Ok(()) };
-        let number = vec![*number];
-        let filter = (&number as &(dyn tokio_postgres::types::ToSql + Sync), Type::OID_ARRAY);
-        let now = read(session, "oid = ANY($1)", filter).await?;
-        let Some(now) = now.values().next() else { return Ok(()) };
-        let lost = POWERS.iter().zip(before.powers.iter().zip(now.powers)).find(|(_, (had, has))| **had && !has);
-        let Some((power, _)) = lost else { return Ok(()) };
+    /// What a statement takes from the role that performs, and that could not give it back to itself.
+    pub(super) fn takes(&self, writer: &str, statement: &SqlEffect) -> Option<SqlFault> {
+        let (_, before) = self.before.iter().find(|(_, role)| role.name == writer)?;
+        let Act::Execute(Statement { verb: Verb::Alter, object, parts }) = &statement.act else { return None };
+        if object.class != "role" || object.name != [writer] {
+            return None;
+        }
+        let texts = parts.iter().filter_map(|part| if let Part::Text(text) = part { Some(text) } else { None });
+        let words: Vec<String> = texts.flat_map(|text| text.split_whitespace()).map(str::to_ascii_lowercase).collect();
+        let taken = |power: &str| words.iter().any(|word| word.strip_prefix("no") == Some(power));
+        let (power, _) = POWERS.iter().zip(before.powers).find(|(power, has)| *has && taken(power))?;
         let message = format!(
             "Tidelock signs in as {writer}, and this takes {power} from it, which it could not give back to itself"
         );
         let hint = format!("say `{power}: true` in its spec; or take it away by hand, and Git follows");
-        Err(fault("own-access", message).hint(hint).into())
+        Some(fault("own-access", message).hint(hint).into())
     }
 
     /// Signs in anew, as the config says. Where that fails, what was committed is put back.

@@ -145,12 +145,15 @@ async fn transaction(
             Some(Own::look(pool, &session, changed).await.map_err(Stop::all)?)
         }
     };
+    let writer = roles.iter().find(|(purpose, _)| *purpose == Purpose::Write).map_or("", |(_, name)| name);
+    for (i, ready) in effects.iter().enumerate() {
+        let EffectBody::Sql(statement) = &ready.effect.body else { continue };
+        if let Some(why) = before.as_ref().and_then(|own: &Own| own.takes(writer, statement)) {
+            return Err(Stop { at: Some(i), fault: why.whole(), passes: false, unknown: false, but: None });
+        }
+    }
     session.batch_execute(&begin).await.map_err(failed)?;
     let mut ended = within(pool, &session, limits, database, effects).await;
-    if let (Ok(()), Some(own)) = (&ended, &before) {
-        let writer = roles.iter().find(|(purpose, _)| *purpose == Purpose::Write).map_or("", |(_, name)| name);
-        ended = own.keeps_its_powers(&session, writer).await.map_err(Stop::all);
-    }
     if ended.is_ok() && right.is_over() {
         let late = fault("late", "the lease ended before the transaction did; nothing of it happened").retryable();
         ended = Err(Stop::all(late.into()));
