@@ -293,6 +293,28 @@ fn a_link_that_was_made_anew_goes_back_with_all_that_hung_on_it() {
 }
 
 #[test]
+fn a_link_is_not_confirmed_without_what_went_along_with_it() {
+    let (site, space) = site("confirm: 20s\n");
+    let link = |mode| {
+        let spec = format!("{{ name: mv0, type: macvlan, parent: uplink, mode: {mode}, up: true }}");
+        put(&site, "link", "mv", &spec);
+    };
+    link("bridge");
+    put(&site, "address", "mv-address", "{ link: mv0, address: 10.6.0.1/24 }");
+    site.repo().commit("A link with an address");
+    site.apply();
+    site.converged();
+    let before = space.picture();
+    link("private");
+    site.repo().commit("Made anew");
+    let ran = site.tidelock(["apply", "--yes"]).run();
+    assert_ne!(ran.code, 0, "{}", ran.story());
+    let _ = ran.says("network.address/mv-address: it went along with network.link/mv");
+    space.wait("the old network", Duration::from_secs(10), |space| space.picture() == before);
+    assert!(made(&space, "mv0").contains("mode bridge"));
+}
+
+#[test]
 fn what_others_take_away_while_a_guard_stands_stays_away() {
     let (site, space) = site("");
     space.ip("link add zz0 type bridge");

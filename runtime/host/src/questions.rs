@@ -101,9 +101,8 @@ pub(crate) fn subject(subject: &Subject) -> wit::Subject {
 }
 
 /// Changes of one call. The id is the place in the call: the host knows each by it,
-/// and a guest can name no other.
-/// The changes of one call. Where it is a `part` of a plan, they say so: what is in no change of the call
-/// may be in another.
+/// and a guest can name no other. Where it is a `part` of a plan, they say so: what is in no change of
+/// the call may be in another.
 pub(crate) fn changes(requests: &[StepRequest], part: bool) -> Vec<wit::Change> {
     let extras = if part { vec![("part".to_owned(), "true".to_owned())] } else { vec![] };
     (0_u32..)
