@@ -453,3 +453,17 @@ fn what_lies_in_the_servers_own_schemas_needs_a_word_of_the_operator() {
     site.apply();
     assert_eq!(site.by_hand("app", may), "t");
 }
+
+#[test]
+fn of_a_plan_that_is_asked_about_in_parts_a_grant_waits_for_no_role_of_another() {
+    let site = Databases::with_files([("web.yaml", WEB)]);
+    let config = site.world().read("tidelock.toml") + "\n[limits.postgres]\nbatch = 1\n";
+    site.world().write("tidelock.toml", config);
+    site.by_hand("postgres", "CREATE DATABASE app");
+    site.write("connect.yaml", &grant("connect", "{ role: web, database: app, on: database, privileges: [CREATE] }"));
+    site.commit("A role and what it may do");
+    let _ = site.tidelock(["plan"]).run().ok().never_says("waits for").says("Plan: 2 to create");
+    site.apply();
+    assert_eq!(site.by_hand("app", "SELECT has_database_privilege('web', 'app', 'CREATE')"), "t");
+    site.converged();
+}

@@ -87,7 +87,7 @@ pub struct Applied {
     pub unchecked: Vec<(Lane, String)>,
     /// What it waits for, or was refused for, where it does.
     pub waits: Vec<(Lane, Wait)>,
-    /// Changes that could not be planned yet when it ended, and why.
+    /// Changes that could not be planned yet when it ended, and what went along with one that was done; and why.
     pub deferred: Vec<(Address, String)>,
     /// Why it ended before a further pass, where one was due.
     pub cut_short: Vec<Diagnostic>,
