@@ -1,4 +1,4 @@
-//! Content digests and canonical JSON, so that equal values have equal bytes.
+//! Digests of contents, and of values by their canonical JSON.
 
 use std::fmt;
 use std::str::FromStr;
@@ -6,6 +6,8 @@ use std::str::FromStr;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
+
+pub use crate::canonical::{canonical, canonical_of};
 
 /// A SHA-256 digest, written `sha256:<64 hex digits>`.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -59,56 +61,6 @@ impl Digest {
     }
 }
 
-/// JSON with sorted keys and no spaces: equal values give equal bytes.
-#[must_use]
-pub fn canonical(value: &Value) -> String {
-    let mut out = String::new();
-    write_canonical(value, &mut out);
-    out
-}
-
-fn write_canonical(value: &Value, out: &mut String) {
-    match value {
-        Value::Object(map) => {
-            let mut entries: Vec<(&String, &Value)> = map.iter().collect();
-            entries.sort_unstable_by_key(|(key, _)| *key);
-            out.push('{');
-            for (i, (key, value)) in entries.into_iter().enumerate() {
-                if i > 0 {
-                    out.push(',');
-                }
-                write_text(key, out);
-                out.push(':');
-                write_canonical(value, out);
-            }
-            out.push('}');
-        }
-        Value::Array(items) => {
-            out.push('[');
-            for (i, item) in items.iter().enumerate() {
-                if i > 0 {
-                    out.push(',');
-                }
-                write_canonical(item, out);
-            }
-            out.push(']');
-        }
-        Value::String(text) => write_text(text, out),
-        Value::Null | Value::Bool(_) | Value::Number(_) => out.push_str(&value.to_string()),
-    }
-}
-
-/// A text as JSON: what needs no escape, which is nearly all of it, goes as it is.
-fn write_text(text: &str, out: &mut String) {
-    if text.bytes().any(|byte| byte < b' ' || matches!(byte, b'"' | b'\\')) {
-        out.push_str(&Value::String(text.to_owned()).to_string());
-    } else {
-        out.push('"');
-        out.push_str(text);
-        out.push('"');
-    }
-}
-
 impl FromStr for Digest {
     type Err = DigestError;
     fn from_str(text: &str) -> Result<Self, DigestError> {
@@ -147,23 +99,6 @@ impl<'de> Deserialize<'de> for Digest {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn canonical_json_does_not_depend_on_key_order() {
-        let a: Value = serde_json::from_str(r#"{"b":[1,{"y":2,"x":null}],"a":"é\n"}"#).unwrap();
-        let b: Value = serde_json::from_str(r#"{"a":"é\n","b":[1,{"x":null,"y":2}]}"#).unwrap();
-        assert_eq!(canonical(&a), canonical(&b));
-        assert_eq!(canonical(&a), r#"{"a":"é\n","b":[1,{"x":null,"y":2}]}"#);
-    }
-
-    #[test]
-    fn texts_are_spelled_as_json_spells_them() {
-        for number in 0..=0x2_100 {
-            let Some(letter) = char::from_u32(number) else { continue };
-            let text = Value::String(format!("a{letter}b"));
-            assert_eq!(canonical(&text), text.to_string());
-        }
-    }
 
     #[test]
     fn digests_survive_text() {

@@ -14,6 +14,7 @@
 //! [`Change`]: plan::Change
 //! [`Effect`]: effect::Effect
 
+mod canonical;
 pub mod check;
 pub mod config;
 pub mod desired;

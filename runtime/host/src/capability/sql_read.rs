@@ -117,7 +117,7 @@ impl HostConnection for CallState {
         }
         let mut answer = Keyed::new(answer);
         let (count, rows) = answer.of_key(&[]);
-        let look = Look { database: named, query: sql, parameters, key: vec![], count, rows };
+        let look = Look { database: named, query: sql.into(), parameters, key: vec![], count, rows };
         let rows = self.table.push(Rows { answer, look, given: 0, weight })?;
         self.answers += weight;
         Ok(Ok(rows))

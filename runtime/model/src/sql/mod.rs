@@ -8,7 +8,10 @@ mod loss;
 mod render;
 mod words;
 
-use serde::{Deserialize, Serialize};
+use std::ops::Deref;
+use std::sync::Arc;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::digest::Digest;
 
@@ -277,6 +280,41 @@ pub enum Grantee {
     User(String, String),
 }
 
+/// The text of a query. Cheap to clone: each effect that rests on an answer has the text of its question.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct QueryText(Arc<str>);
+
+impl Deref for QueryText {
+    type Target = str;
+    fn deref(&self) -> &str {
+        &self.0
+    }
+}
+
+impl From<&str> for QueryText {
+    fn from(text: &str) -> Self {
+        Self(text.into())
+    }
+}
+
+impl From<String> for QueryText {
+    fn from(text: String) -> Self {
+        Self(text.into())
+    }
+}
+
+impl Serialize for QueryText {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for QueryText {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer).map(Self::from)
+    }
+}
+
 /// A query and what a key of it had, to be asked again.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Look {
@@ -284,7 +322,7 @@ pub struct Look {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub database: Option<String>,
     /// The query, as it was sent.
-    pub query: String,
+    pub query: QueryText,
     /// Its parameters, as text.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub parameters: Vec<Option<String>>,

@@ -248,7 +248,7 @@ async fn check(
         let Some(Precondition::Rows { looks }) = &ready.effect.precondition else { continue };
         for look in looks {
             let asked = look.database.as_deref().unwrap_or(pool.maintenance());
-            let key = (asked, look.query.as_str(), look.parameters.as_slice());
+            let key = (asked, &*look.query, look.parameters.as_slice());
             let answer = match answers.entry(key) {
                 Entry::Occupied(known) => known.into_mut(),
                 Entry::Vacant(new) => {
