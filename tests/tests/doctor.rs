@@ -13,6 +13,25 @@ fn a_fresh_start_is_told_of_nothing_that_nobody_asked_for() {
 }
 
 #[test]
+fn a_plugin_that_nobody_uses_is_no_trouble_and_one_that_a_stack_may_need_is_told() {
+    let site = Site::new();
+    let lock = site.world().read("tidelock.lock");
+    let without = |name: &str| {
+        let open = format!("[plugins.{name}]");
+        let (before, after) = lock.split_once(&open).unwrap_or_else(|| panic!("{name} is accepted\n{lock}"));
+        let rest = after.find("[plugins.").map_or("", |next| &after[next..]);
+        site.world().write("tidelock.lock", format!("{before}{rest}"));
+        site.tidelock(["doctor", "--offline"]).run()
+    };
+    let _ = without("mysql").ok().says("mysql").says("is not used: it has no grant").never_says("not accepted");
+    let _ = without("jinja").ok().says("a stack with `renderer: jinja` is refused").says("plugin accept jinja");
+    // One with a grant is meant to be used.
+    let ran = without("server");
+    assert_ne!(ran.code, 0);
+    let _ = ran.says("plugin accept server");
+}
+
+#[test]
 fn a_provider_without_a_grant_is_told_the_keys_that_are_its_own() {
     let site = Site::new();
     let before = site.world().read("tidelock.toml");

@@ -16,6 +16,7 @@ use tidelock_model::config::{Config, Given, OneOrMany, TargetDecl};
 use tidelock_model::error::Fault;
 use tidelock_model::grant::{Access, Grant};
 use tidelock_model::name::Name;
+use tidelock_model::plugin::Role;
 use tidelock_model::port::{Store as _, Want};
 use tidelock_model::revision::{Signature, SourceNotice};
 use tidelock_model::run::Status;
@@ -146,8 +147,17 @@ fn plugins(report: &mut Report, loaded: &Loaded) {
     };
     for one in &facts {
         let name = &one.plugin.name;
+        let known = lock.names().any(|known| known == name.as_str());
         match lock.check(&one.plugin) {
             Ok(()) => report.ok("plugin", format!("{name} {} is accepted", one.plugin.version)),
+            // What nobody has a use for is no trouble.
+            Err(_) if !known && one.role == Role::Provider && !loaded.config.grants.contains_key(name.as_str()) => {
+                report.ok("plugin", format!("{name} {} is not used: it has no grant", one.plugin.version));
+            }
+            Err(fault) if !known && one.role == Role::Renderer => {
+                let says = format!("{}; a stack with `renderer: {name}` is refused", fault.message);
+                report.warn("plugin", says, fault.hint.unwrap_or_default());
+            }
             Err(fault) => report.fail("plugin", fault),
         }
     }

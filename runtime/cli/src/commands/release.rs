@@ -28,7 +28,7 @@ pub(crate) struct Args {
     /// kind/name; stack: before it and @target behind it where needed
     address: String,
     /// Lets the resource follow Git again
-    #[arg(long, conflicts_with_all = ["yes", "reason"])]
+    #[arg(long, conflicts_with = "reason")]
     end: bool,
     /// Told to everybody who meets it
     #[arg(long, alias = "comment", value_name = "TEXT")]

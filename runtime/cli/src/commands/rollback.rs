@@ -38,7 +38,7 @@ pub(crate) struct Args {
     #[arg(long, alias = "comment", value_name = "TEXT", conflicts_with = "end")]
     reason: Option<String>,
     /// Ends the pin: what Git says newest counts again
-    #[arg(long, conflicts_with_all = ["to", "yes"])]
+    #[arg(long, conflicts_with = "to")]
     end: bool,
     /// The source, where the config has several
     #[arg(long, value_name = "NAME")]
