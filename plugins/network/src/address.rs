@@ -49,7 +49,15 @@ impl Kind for Address {
     }
 
     fn check(spec: &AddressSpec) -> Vec<Diagnostic> {
-        split(&spec.address).err().map(|why| Diagnostic::error(why).at("/address")).into_iter().collect()
+        let address = &spec.address;
+        let wrong = match split(address) {
+            // A host's network is told by nothing else, and forgetting it is easy.
+            Ok((_, most)) if !address.contains('/') => {
+                Some(format!("{address} has no length: write {address}/{most} for itself alone, or that of its network"))
+            }
+            split => split.err(),
+        };
+        wrong.map(|why| Diagnostic::error(why).at("/address")).into_iter().collect()
     }
 
     fn normalise(spec: AddressSpec, machine: &Machine<'_>) -> Result<AddressSpec, Error> {

@@ -189,7 +189,8 @@ impl Kind for Route {
         match split(&spec.to) {
             Err(why) => wrong("/to", why),
             Ok(_) if prefix(&spec.to, false) != prefix(&spec.to, true) => {
-                wrong("/to", format!("{} has bits beyond its length", spec.to));
+                let network = prefix(&spec.to, false).unwrap_or_default();
+                wrong("/to", format!("{} has bits beyond its length; its network is {network}", spec.to));
             }
             Ok(_) => {}
         }

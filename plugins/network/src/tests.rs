@@ -44,6 +44,19 @@ fn each_kind_is_brought_about_once() {
 }
 
 #[test]
+fn an_address_says_how_long_its_network_is() {
+    let said = |address: &str| {
+        let checked = checked("network.address/a", json!({"link": "br0", "address": address}));
+        checked.diagnostics.into_iter().map(|remark| remark.message).collect::<Vec<_>>().join("; ")
+    };
+    assert_eq!(said("10.0.0.1/32"), "");
+    assert!(said("10.0.0.1").starts_with("10.0.0.1 has no length: write 10.0.0.1/32 for itself alone"));
+    assert!(said("2001:db8::1").contains("2001:db8::1/128"));
+    let checked = checked("network.route/r", json!({"to": "10.0.0.1/8", "via": "10.0.0.2"}));
+    assert!(checked.diagnostics[0].message.ends_with("its network is 10.0.0.0/8"));
+}
+
+#[test]
 fn of_a_link_only_what_differs_is_set() {
     let machine = Machine::new();
     machine.put_object("link:eth0", json!({"name": "eth0", "mtu": 1500, "up": true, "mac": "02:00:00:00:00:01"}));
