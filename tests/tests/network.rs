@@ -394,6 +394,36 @@ fn what_goes_along_with_a_link_that_is_made_anew_is_put_back() {
 }
 
 #[test]
+fn a_route_of_a_routing_daemon_is_refused_when_it_is_planned_and_left_when_it_leaves_git() {
+    let (site, space) = site(GRANT);
+    put(&site, "link", "lan", "{ name: br0, type: bridge, up: true }");
+    put(&site, "address", "lan-v4", "{ link: br0, address: 10.0.0.1/24 }");
+    put(&site, "route", "ours", "{ to: 10.4.0.0/16, via: 10.0.0.2 }");
+    site.repo().commit("A router");
+    site.apply();
+    space.ip("route add 10.5.0.0/16 via 10.0.0.9 proto bgp");
+    put(&site, "route", "theirs", "{ to: 10.5.0.0/16, via: 10.0.0.2 }");
+    put(&site, "route", "more", "{ to: 10.6.0.0/16, via: 10.0.0.2 }");
+    site.repo().commit("Two routes, one of them BGP's");
+    let plan = site.tidelock(["plan"]).run();
+    assert_ne!(plan.code, 0);
+    let _ = plan
+        .says("route:main/10.5.0.0/16 was made by protocol 186 and not by Tidelock")
+        .says("net/theirs.yaml")
+        .says("another metric");
+    let _ = site.tidelock(["apply", "--yes"]).run();
+    assert!(space.ip("route").contains("10.6.0.0/16 via 10.0.0.2"), "the others go on");
+    assert!(space.ip("route").contains("10.5.0.0/16 via 10.0.0.9"));
+    // BGP takes over what was ours; it leaves Git, and is not ours to remove.
+    space.ip("route replace 10.4.0.0/16 via 10.0.0.2 proto bgp");
+    site.repo().remove("net/theirs.yaml").remove("net/ours.yaml").commit("BGP does both");
+    let _ = site.tidelock(["plan"]).run().ok().says("release").says("was made by protocol 186");
+    site.apply();
+    assert!(space.ip("route").contains("10.4.0.0/16 via 10.0.0.2 dev br0 proto bgp"));
+    site.converged();
+}
+
+#[test]
 fn what_the_same_apply_makes_is_no_mistake_at_its_end() {
     let (site, space) = site(GRANT);
     put(&site, "link", "one", "{ name: v0, type: veth, peer: v1, up: true }");

@@ -199,7 +199,8 @@ fn what_was_removed_and_went_back_is_ours_and_goes_once_a_person_applies_it() {
     assert_ne!(space.picture(), before);
     space.wait("the old network", Duration::from_secs(10), |space| space.picture() == before);
     // Who asks before anything is planned is told too.
-    site.tidelock(["history", "route/out"]).run().ok().says("taken-back").says("nobody confirmed it in time");
+    said(&site, &["history", "route/out"], "taken-back");
+    site.tidelock(["history", "route/out"]).run().ok().says("nobody confirmed it in time");
     site.tidelock(["blame", "route/out"]).run().ok().says("what      create at").never_says("delete");
     site.tidelock(["blame", "link/kept"]).run().exit(64).says("everything was taken back that was done to");
     let mut planned = site.tidelock(["plan"]).run();
@@ -293,25 +294,86 @@ fn a_link_that_was_made_anew_goes_back_with_all_that_hung_on_it() {
 }
 
 #[test]
-fn a_link_is_not_confirmed_without_what_went_along_with_it() {
+fn a_link_that_is_made_anew_under_a_guard_keeps_what_stood_on_it() {
     let (site, space) = site("confirm: 20s\n");
     let link = |mode| {
         let spec = format!("{{ name: mv0, type: macvlan, parent: uplink, mode: {mode}, up: true }}");
         put(&site, "link", "mv", &spec);
     };
     link("bridge");
+    put(&site, "address", "mv-v4", "{ link: mv0, address: 10.6.0.1/24 }");
+    put(&site, "address", "mv-v6", "{ link: mv0, address: 2001:db8:6::1/64 }");
+    put(&site, "route", "mv-route", "{ to: 10.61.0.0/16, via: 10.6.0.2, src: 10.6.0.1 }");
+    put(&site, "route", "mv-route-v6", "{ to: 2001:db8:61::/48, via: 2001:db8:6::2, dev: mv0 }");
+    site.repo().commit("A link with addresses");
+    site.apply();
+    site.converged();
+    // What others put there is theirs.
+    space.ip("address add 10.6.0.77/32 dev mv0");
+    space.ip("address add 2001:db8:6::77/128 dev mv0");
+    space.ip("route add 10.72.0.0/16 via 10.61.0.9 dev mv0 onlink proto 12");
+    space.ip("-6 route add 2001:db8:72::/48 via 2001:db8:6::3 proto 12");
+    space.ip("route add 10.73.0.0/16 proto 12 nexthop via 10.6.0.5 nexthop via 10.0.0.5");
+    space.run(&["sysctl", "-q", "-w", "net.ipv4.conf.mv0.rp_filter=2"]);
+    let addresses = || {
+        let shown = space.ip("-br address show mv0");
+        let mut words: Vec<&str> = shown.split_whitespace().collect();
+        words.sort_unstable();
+        words.join(" ")
+    };
+    let before = (space.picture(), addresses(), space.ip("-br link show mv0"));
+    link("private");
+    site.repo().commit("Made anew");
+    site.tidelock(["apply", "--yes"]).run().ok().never_says("went along");
+    assert!(made(&space, "mv0").contains("mode private"));
+    assert_eq!((space.picture(), addresses(), space.ip("-br link show mv0")), before);
+    assert!(space.run(&["sysctl", "net.ipv4.conf.mv0.rp_filter"]).trim().ends_with("= 2"), "a setting that others made");
+    site.converged();
+}
+
+#[test]
+fn a_link_of_another_type_is_up_and_a_port_as_before_where_git_says_nothing_of_it() {
+    let (site, space) = site("confirm: 20s\n");
+    put(&site, "link", "br", "{ name: br5, type: bridge, up: true }");
+    put(&site, "link", "one", "{ name: v0, type: veth, peer: v1 }");
+    put(&site, "address", "one-address", "{ link: v0, address: 10.8.0.1/24 }");
+    site.repo().commit("A pair");
+    site.apply();
+    space.ip("link set v0 master br5 up");
+    put(&site, "link", "one", "{ name: v0, type: vxlan, vni: 9, local: 10.0.0.1 }");
+    site.repo().commit("Another link of that name");
+    site.apply();
+    let link = made(&space, "v0");
+    assert!(["vxlan id 9", ",UP", "master br5"].iter().all(|is| link.contains(is)), "{link}");
+    assert!(space.ip("-br -4 address show v0").contains("10.8.0.1/24"));
+    put(&site, "link", "one", "{ name: v0, type: vxlan, vni: 10, local: 10.0.0.1, up: false, master: \"\" }");
+    site.repo().commit("Git says something of it");
+    site.apply();
+    let link = made(&space, "v0");
+    assert!(link.contains("vxlan id 10") && !link.contains(",UP") && !link.contains("master"), "{link}");
+    site.converged();
+}
+
+#[test]
+fn a_link_is_not_confirmed_without_what_went_along_with_it() {
+    let (site, space) = site("confirm: 20s\n");
+    let link = |vni| {
+        put(&site, "link", "vx", &format!("{{ name: vx7, type: vxlan, vni: {vni}, local: 10.0.0.1, up: true }}"));
+    };
+    link(7);
+    put(&site, "link", "mv", "{ name: mv0, type: macvlan, parent: vx7, mode: bridge, up: true }");
     put(&site, "address", "mv-address", "{ link: mv0, address: 10.6.0.1/24 }");
-    site.repo().commit("A link with an address");
+    site.repo().commit("A link above another, with an address");
     site.apply();
     site.converged();
     let before = space.picture();
-    link("private");
+    link(8);
     site.repo().commit("Made anew");
     let ran = site.tidelock(["apply", "--yes"]).run();
     assert_ne!(ran.code, 0, "{}", ran.story());
-    let _ = ran.says("network.address/mv-address: it went along with network.link/mv");
+    let _ = ran.says("it went along with network.link/vx");
     space.wait("the old network", Duration::from_secs(10), |space| space.picture() == before);
-    assert!(made(&space, "mv0").contains("mode bridge"));
+    assert!(made(&space, "vx7").contains("vxlan id 7") && made(&space, "mv0").contains("mode bridge"));
 }
 
 #[test]

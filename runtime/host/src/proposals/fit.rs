@@ -5,6 +5,7 @@ use tidelock_model::desired::text_under;
 use tidelock_model::digest::Digest;
 use tidelock_model::dns::DnsEffect;
 use tidelock_model::effect::{Attributes, Effect, EffectBody, PathState, Precondition};
+use tidelock_model::error::{Blame, Fault, NOT_OURS};
 use tidelock_model::name::Identity;
 use tidelock_model::network::{NetworkEffect, Object};
 use tidelock_model::plan::Action;
@@ -207,6 +208,18 @@ pub(super) fn relies_on(
         return Err(format!("its precondition is about {seen}, not about {object}"));
     }
     Ok(Some(precondition))
+}
+
+/// The fault of an effect on what somebody else made of a network: it would be refused when it is performed.
+pub(super) fn not_ours(body: &EffectBody, before: &Precondition) -> Option<Fault> {
+    let (EffectBody::Network(effect), Precondition::Network { object: Some(now), .. }) = (body, before) else {
+        return None;
+    };
+    let why = effect.not_ours(now, true)?;
+    Some(
+        Fault::new(NOT_OURS, Blame::Target, why)
+            .hint("give it another metric or priority, or have whoever made it take it back"),
+    )
 }
 
 /// Whether a look shows all that an effect would take away. One without a digest does not

@@ -118,6 +118,10 @@ impl Proposals {
             slot.refused.get_or_insert_with(|| fault.clone());
             return Err(Refusal::Denied(fault));
         }
+        if let Some(fault) = precondition.as_ref().and_then(|before| fit::not_ours(&body, before)) {
+            slot.refused.get_or_insert_with(|| fault.clone());
+            return Err(Refusal::Denied(fault));
+        }
         let enough = precondition.as_ref().is_some_and(|shown| fit::shows_all(&body, shown));
         let (precondition, inside) = match body.path() {
             Some(path) if !enough => match look(path.to_owned()).await.map_err(door::tamed) {

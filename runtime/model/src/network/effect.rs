@@ -2,8 +2,14 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Link, Object, ObjectName};
+use super::{Link, Object, ObjectName, PROTOCOL};
 use crate::secret::SecretName;
+
+/// Who made a route: protocols whose routes a person set, and which may therefore be taken over. The
+/// kernel's list: unspecified, `boot` (what `ip route` says by itself), and `static`.
+const BY_HAND: [u8; 3] = [0, 3, STATIC];
+/// The protocol of what the system's own files say.
+const STATIC: u8 = 4;
 
 /// One typed write on a network.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -92,6 +98,27 @@ impl NetworkEffect {
     #[must_use]
     pub fn destructive(&self) -> bool {
         matches!(self, Self::Remove { .. })
+    }
+
+    /// Why it must not touch what is there under its name: routes and rules of others stay as they are.
+    /// `known`: it is just what was there when the effect was planned.
+    #[must_use]
+    pub fn not_ours(&self, now: &Object, known: bool) -> Option<String> {
+        let protocol = match now {
+            Object::Route(route) => route.protocol,
+            Object::Rule(rule) => rule.protocol,
+            _ => return None,
+        };
+        let may = protocol == Some(PROTOCOL)
+            || match self {
+                Self::Put { .. } => protocol.is_none_or(|protocol| BY_HAND.contains(&protocol)),
+                // systemd-networkd marks all rules as it likes, those from our files too.
+                Self::Remove { .. } => known && matches!(now, Object::Rule(_)) && protocol == Some(STATIC),
+            };
+        let whose = protocol.map_or("nobody".to_owned(), |protocol| format!("protocol {protocol}"));
+        (!may).then(|| {
+            format!("{} was made by {whose} and not by Tidelock (protocol {PROTOCOL}); it stays", self.object())
+        })
     }
 
     /// What undoes it, given what was there. `None` where nothing does.

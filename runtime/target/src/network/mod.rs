@@ -6,6 +6,7 @@
 //! `wireguard` the only ones that start the programs of those names. `namespace` is how each
 //! of them gets where it works, and `confine` where `nft` runs.
 
+mod anew;
 mod confine;
 mod difference;
 mod guard;

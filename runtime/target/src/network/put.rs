@@ -23,11 +23,6 @@ use super::{WIREGUARD, fault, wireguard};
 
 /// The port that vxlan has by its standard; the kernel's own default is an older one.
 const VXLAN_PORT: u16 = 4789;
-/// Who made a route: protocols whose routes a person set, and may therefore take over.
-const BY_HAND: [u8; 2] = [3, STATIC];
-/// The protocol of what the system's own files say.
-const STATIC: u8 = 4;
-
 /// Puts an object; `now` is what is there under its name.
 pub(super) fn put(view: &mut View, object: &Object, now: Option<&Object>) -> Result<(), Fault> {
     match object {
@@ -39,8 +34,8 @@ pub(super) fn put(view: &mut View, object: &Object, now: Option<&Object>) -> Res
             put_link(view, link, now)
         }
         Object::Address(address) => put_address(view, address),
-        Object::Route(route) => put_route(view, route, now),
-        Object::Rule(rule) => put_rule(view, rule, now),
+        Object::Route(route) => put_route(view, route),
+        Object::Rule(rule) => put_rule(view, rule),
         Object::Sysctl(_) | Object::Table(_) | Object::Wireguard(_) => Err(no_netlink()),
     }
 }
@@ -49,9 +44,8 @@ fn no_netlink() -> Fault {
     fault("invalid", "this is no object of netlink")
 }
 
-/// Removes an object; nothing to do where it is not there. `known`: it is just what was seen when
-/// that was planned.
-pub(super) fn remove(view: &mut View, name: &ObjectName, now: Option<&Object>, known: bool) -> Result<(), Fault> {
+/// Removes an object; nothing to do where it is not there.
+pub(super) fn remove(view: &mut View, name: &ObjectName, now: Option<&Object>) -> Result<(), Fault> {
     let Some(now) = now else { return Ok(()) };
     let doing = format!("remove {name}");
     let beside = match now {
@@ -69,7 +63,6 @@ pub(super) fn remove(view: &mut View, name: &ObjectName, now: Option<&Object>, k
         }
         Object::Address(address) => RouteNetlinkMessage::DelAddress(address_message(view, address)?),
         Object::Route(route) => {
-            ours(name, route.protocol)?;
             let mut message = RouteMessage::default();
             destination(&mut message, route.to);
             table(&mut message, route.table);
@@ -80,11 +73,7 @@ pub(super) fn remove(view: &mut View, name: &ObjectName, now: Option<&Object>, k
             }
             RouteNetlinkMessage::DelRoute(message)
         }
-        Object::Rule(rule) => {
-            // systemd-networkd marks all rules as it likes, those from our files too.
-            if !(known && rule.protocol == Some(STATIC)) {
-                ours(name, rule.protocol)?;
-            }
+        Object::Rule(_) => {
             let found = view.rules(name)?.pop();
             let (_, message) = found.ok_or_else(|| fault("changed", format!("{name} is gone")).retryable())?;
             RouteNetlinkMessage::DelRule(message)
@@ -115,9 +104,9 @@ struct Beside {
 
 impl Beside {
     fn of(view: &mut View, address: &Address) -> Result<Self, Fault> {
-        let addresses = view.address_messages(&address.link)?;
+        let addresses = ipv4(view, &address.link)?;
         let later = |message: &AddressMessage| message.header.flags.contains(AddressHeaderFlags::Secondary);
-        let routes = if addresses.iter().any(later) { view.set_routes()? } else { vec![] };
+        let routes = if addresses.iter().any(later) { view.set_routes(AddressFamily::Inet)? } else { vec![] };
         Ok(Self { addresses, routes })
     }
 }
@@ -128,7 +117,7 @@ fn keep(view: &mut View, removed: &Address, before: Beside) -> Result<(), Fault>
     if addresses.len() < 2 {
         return Ok(());
     }
-    let left = view.address_messages(&removed.link)?;
+    let left = ipv4(view, &removed.link)?;
     for mut message in addresses {
         let is = |other: &AddressMessage| {
             other.header.prefix_len == message.header.prefix_len && local(other) == local(&message)
@@ -149,7 +138,7 @@ fn keep(view: &mut View, removed: &Address, before: Beside) -> Result<(), Fault>
     if routes.is_empty() {
         return Ok(());
     }
-    let left = view.set_routes()?;
+    let left = view.set_routes(AddressFamily::Inet)?;
     for message in routes.into_iter().filter(|message| !left.contains(message)) {
         let doing = format!("put back a route that went with {}", removed.address);
         match view.rtnetlink().change(RouteNetlinkMessage::NewRoute(message), NLM_F_CREATE | NLM_F_EXCL) {
@@ -161,28 +150,18 @@ fn keep(view: &mut View, removed: &Address, before: Beside) -> Result<(), Fault>
     Ok(())
 }
 
+fn ipv4(view: &mut View, link: &str) -> Result<Vec<AddressMessage>, Fault> {
+    let number = view.index(link)?;
+    let mut messages = view.address_messages(number)?;
+    messages.retain(|message| message.header.family == AddressFamily::Inet);
+    Ok(messages)
+}
+
 fn local(message: &AddressMessage) -> Option<IpAddr> {
     message.attributes.iter().find_map(|attribute| match attribute {
         AddressAttribute::Local(address) => Some(*address),
         _ => None,
     })
-}
-
-/// Routes and rules of others stay as they are.
-fn ours(name: &ObjectName, protocol: Option<u8>) -> Result<(), Fault> {
-    if protocol == Some(PROTOCOL) {
-        return Ok(());
-    }
-    let whose = protocol.map_or("nobody".to_owned(), |protocol| format!("protocol {protocol}"));
-    Err(fault("not-ours", format!("{name} was made by {whose} and not by Tidelock (protocol {PROTOCOL}); it stays")))
-}
-
-/// What stands where something of ours is to be: ours, or made by hand.
-fn may_replace(name: &ObjectName, protocol: Option<u8>) -> Result<(), Fault> {
-    if protocol.is_none_or(|protocol| protocol == PROTOCOL || protocol == 0 || BY_HAND.contains(&protocol)) {
-        return Ok(());
-    }
-    ours(name, protocol)
 }
 
 /// What a link was made as stays: one that is there as another is not taken for the one that is asked for.
@@ -349,11 +328,8 @@ fn put_address(view: &mut View, address: &Address) -> Result<(), Fault> {
         .map_err(|refused| refused.while_doing(&doing))
 }
 
-fn put_route(view: &mut View, route: &Route, now: Option<&Object>) -> Result<(), Fault> {
+fn put_route(view: &mut View, route: &Route) -> Result<(), Fault> {
     let name = Object::Route(route.clone()).name();
-    if let Some(Object::Route(now)) = now {
-        may_replace(&name, now.protocol)?;
-    }
     let mut message = RouteMessage::default();
     destination(&mut message, route.to);
     table(&mut message, route.table);
@@ -406,11 +382,8 @@ fn hop(view: &mut View, name: &ObjectName, each: &Hop) -> Result<RouteNextHop, F
     Ok(hop)
 }
 
-fn put_rule(view: &mut View, rule: &Rule, now: Option<&Object>) -> Result<(), Fault> {
+fn put_rule(view: &mut View, rule: &Rule) -> Result<(), Fault> {
     let name = Object::Rule(rule.clone()).name();
-    if let Some(Object::Rule(now)) = now {
-        may_replace(&name, now.protocol)?;
-    }
     let old = view.rules(&name)?;
     let mut message = RuleMessage::default();
     message.header.family = if rule.family == 6 { AddressFamily::Inet6 } else { AddressFamily::Inet };

@@ -7,11 +7,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tidelock_model::error::{Blame, Fault};
+use tidelock_model::error::{Blame, Fault, NOT_OURS};
 use tidelock_model::network::{NetworkEffect, Object, ObjectName, Wireguard};
 use tidelock_model::secret::SecretValue;
 use tokio::sync::{mpsc, oneshot};
 
+use super::anew::Stood;
 use super::view::View;
 use super::wireguard::{self, Keys};
 use super::{Namespace, WIREGUARD, fault, find, is_wireguard, links_here, nft, opened, put, sysctl};
@@ -25,6 +26,8 @@ pub(crate) struct Visit {
     answers: Option<Arc<PathBuf>>,
     looked: (Instant, Option<View>),
     remembered: Remembered,
+    /// What stood on links that are made anew, by their names.
+    stood: BTreeMap<String, Stood>,
     /// Another thread is in another namespace.
     of_this_thread: PhantomData<*const ()>,
 }
@@ -37,8 +40,8 @@ impl Visit {
     /// There is no such namespace, or this process may not enter it.
     pub(super) fn begin(namespace: &Namespace, answers: Option<Arc<PathBuf>>) -> Result<Self, Fault> {
         namespace.stay()?;
-        let (looked, remembered) = ((Instant::now(), None), Remembered::new());
-        Ok(Self { answers, looked, remembered, of_this_thread: PhantomData })
+        let (looked, remembered, stood) = ((Instant::now(), None), Remembered::new(), BTreeMap::new());
+        Ok(Self { answers, looked, remembered, stood, of_this_thread: PhantomData })
     }
 
     /// Performs one effect, with the values of the secrets that it names. The caller has decided on
@@ -54,7 +57,32 @@ impl Visit {
         keys: &Keys,
     ) -> Result<Vec<String>, Fault> {
         let mut wires = Wires { keys, remembered: &mut self.remembered };
-        perform(&mut self.looked, effect, before, &mut wires, self.answers.as_ref().map(|folder| folder.as_path()))
+        let answers = self.answers.as_ref().map(|folder| folder.as_path());
+        let anew = match effect {
+            NetworkEffect::Put { object: Object::Link(link) } => self.stood.get(&link.name).map(|stood| (stood, link)),
+            _ => None,
+        };
+        let Some((stood, link)) = anew else {
+            return perform(&mut self.looked, effect, before, &mut wires, answers);
+        };
+        let effect = NetworkEffect::Put { object: Object::Link(stood.completed(link)) };
+        let mut lost = perform(&mut self.looked, &effect, before, &mut wires, answers)?;
+        let view = opened(&mut self.looked.1)?;
+        lost.extend(stood.put_back(view));
+        view.forget(&effect.object());
+        Ok(lost)
+    }
+
+    /// Remembers, for the length of the visit, what stands on a link that is about to be removed and then
+    /// made anew: it is put on the new one. Blocking.
+    ///
+    /// # Errors
+    /// The kernel cannot be asked.
+    pub(crate) fn made_anew(&mut self, link: &str) -> Result<(), Fault> {
+        self.looked = (Instant::now(), None);
+        let stood = Stood::on(opened(&mut self.looked.1)?, link)?;
+        self.stood.extend(stood.map(|stood| (link.to_owned(), stood)));
+        Ok(())
     }
 
     /// Remembers, for the length of the visit and in memory alone, what an effect would take a
@@ -205,6 +233,10 @@ fn perform(
         return Err(fault("changed", format!("{name} changed since it was looked at"))
             .hint("plan again: the new plan starts from what is there now"));
     }
+    let known = before.is_some_and(|before| before.is_some() && *before == now.as_ref().map(Object::lasting));
+    if let Some(why) = now.as_ref().and_then(|now| effect.not_ours(now, known)) {
+        return Err(fault(NOT_OURS, why));
+    }
     let done = match effect {
         NetworkEffect::Put { object: Object::Sysctl(setting) } => sysctl::write(setting),
         NetworkEffect::Put { object: Object::Table(table) } => {
@@ -228,10 +260,7 @@ fn perform(
             Some(_) => remember(wires.remembered, link).and_then(|()| wireguard::clear(link)),
             None => Ok(()),
         },
-        NetworkEffect::Remove { object } => {
-            let known = before.is_some_and(|before| before.is_some() && *before == now.as_ref().map(Object::lasting));
-            put::remove(opened(view)?, object, now.as_ref(), known)
-        }
+        NetworkEffect::Remove { object } => put::remove(opened(view)?, object, now.as_ref()),
     };
     if let Some(view) = view {
         view.forget(&name);

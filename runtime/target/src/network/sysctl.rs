@@ -21,6 +21,20 @@ pub(super) fn read(name: &str) -> Result<Option<Sysctl>, Fault> {
     }
 }
 
+/// All that a link has for itself, as it is. What cannot be read is left out.
+pub(super) fn of_link(link: &str) -> Vec<Sysctl> {
+    let mut settings = Vec::new();
+    for folder in ["ipv4.conf", "ipv4.neigh", "ipv6.conf", "ipv6.neigh"] {
+        let spoken = format!("net.{folder}.{}", link.replace('.', "/"));
+        let Ok(entries) = fs::read_dir(format!("/proc/sys/net/{}/{link}", folder.replace('.', "/"))) else { continue };
+        let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+        // The size of packets is the link's.
+        let own = names.filter(|name| name != "mtu").map(|name| format!("{spoken}.{name}"));
+        settings.extend(own.filter_map(|name| read(&name).ok().flatten()));
+    }
+    settings
+}
+
 /// Sets one.
 pub(super) fn write(setting: &Sysctl) -> Result<(), Fault> {
     let Sysctl { name, value } = setting;

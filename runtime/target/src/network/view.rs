@@ -236,24 +236,21 @@ impl View {
         Ok(self.links()?.iter().map(|(index, link)| (*index, link.name.clone())).collect())
     }
 
-    /// The IPv4 addresses of a link, as the kernel tells them.
-    pub(super) fn address_messages(&mut self, link: &str) -> Result<Vec<AddressMessage>, Fault> {
-        let index = self.index(link)?;
+    /// The addresses of the link of this number, as the kernel tells them.
+    pub(super) fn address_messages(&mut self, link: u32) -> Result<Vec<AddressMessage>, Fault> {
         let answers = self.rtnetlink.dump(&RouteNetlinkMessage::GetAddress(AddressMessage::default()))?;
         let messages = answers.into_iter().filter_map(|answer| match answer {
             RouteNetlinkMessage::NewAddress(message) => Some(message),
             _ => None,
         });
-        let of_link =
-            |message: &AddressMessage| message.header.index == index && message.header.family == AddressFamily::Inet;
-        Ok(messages.filter(of_link).collect())
+        Ok(messages.filter(|message| message.header.index == link).collect())
     }
 
-    /// The IPv4 routes that somebody set, in the kernel's own words, as they can be set again: those come
-    /// first that others are reached through.
-    pub(super) fn set_routes(&mut self) -> Result<Vec<RouteMessage>, Fault> {
+    /// The routes of a family that somebody set, in the kernel's own words, as they can be set again: those
+    /// come first that others are reached through.
+    pub(super) fn set_routes(&mut self, family: AddressFamily) -> Result<Vec<RouteMessage>, Fault> {
         let mut question = RouteMessage::default();
-        question.header.address_family = AddressFamily::Inet;
+        question.header.address_family = family;
         let answers = self.rtnetlink.dump(&RouteNetlinkMessage::GetRoute(question))?;
         let set = |answer| match answer {
             RouteNetlinkMessage::NewRoute(message) if message.header.protocol != RouteProtocol::Kernel => Some(message),

@@ -1,0 +1,174 @@
+//! A link that is made anew under its name, since what it was made as cannot be set: the kernel takes all
+//! that stands on the old one along. What did is remembered before, and put on the new one, whoever had put
+//! it on the old one: nobody's address goes because a link gets another number.
+//!
+//! What the kernel makes by itself comes by itself: routes of addresses, and addresses that a router told.
+//! Links that stood on the old one (a macvlan of it) are gone, and so are entries of bridges and neighbours
+//! that somebody set: nothing here makes them.
+
+use std::net::{IpAddr, Ipv6Addr};
+
+use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE};
+use netlink_packet_route::address::{AddressAttribute, AddressFlags, AddressHeaderFlags, AddressMessage};
+use netlink_packet_route::route::{RouteAttribute, RouteMessage, RouteProtocol};
+use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
+use rustix::io::Errno;
+use tidelock_model::error::Fault;
+use tidelock_model::network::{Link, Object, ObjectName, Sysctl};
+
+use super::rtnetlink::Refused;
+use super::sysctl;
+use super::view::View;
+
+/// How often a route is tried: one may be reached through another.
+const ROUNDS: usize = 2;
+
+/// What stood on a link.
+pub(super) struct Stood {
+    link: Link,
+    number: u32,
+    settings: Vec<Sysctl>,
+    addresses: Vec<AddressMessage>,
+    routes: Vec<RouteMessage>,
+}
+
+impl Stood {
+    /// What stands on a link now; nothing where it is not there.
+    ///
+    /// # Errors
+    /// The kernel cannot be asked.
+    pub(super) fn on(view: &mut View, name: &str) -> Result<Option<Self>, Fault> {
+        let Some(Object::Link(link)) = view.find(&ObjectName::Link { name: name.to_owned() })? else {
+            return Ok(None);
+        };
+        let number = view.index(name)?;
+        let mut addresses = view.address_messages(number)?;
+        addresses.retain(|message| !comes_by_itself(message, &link));
+        let mut routes = view.set_routes(AddressFamily::Inet)?;
+        routes.extend(view.set_routes(AddressFamily::Inet6)?);
+        routes.retain(|route| route.header.protocol != RouteProtocol::Ra && goes_over(route, number));
+        Ok(Some(Self { settings: sysctl::of_link(name), link, number, addresses, routes }))
+    }
+
+    /// What is to be made of a link: as it is asked for, and as it was where that says nothing.
+    pub(super) fn completed(&self, asked: &Link) -> Link {
+        let before = &self.link;
+        // A bridge has the hardware address of one of its ports, and another type of link perhaps none.
+        let own_mac = before.kind == asked.kind && before.kind.as_deref() != Some("bridge");
+        Link {
+            mac: asked.mac.clone().or_else(|| before.mac.clone().filter(|_| own_mac)),
+            up: asked.up.or(before.up),
+            master: asked.master.clone().or_else(|| before.master.clone()),
+            ..asked.clone()
+        }
+    }
+
+    /// Puts it on the link that was made anew. Gives what could not be put back.
+    pub(super) fn put_back(&self, view: &mut View) -> Vec<String> {
+        let mut lost = Vec::new();
+        let mut said = |put: Result<(), Fault>| lost.extend(put.err().map(|fault| fault.message));
+        for setting in &self.settings {
+            if sysctl::read(&setting.name).is_ok_and(|now| now.is_some_and(|now| now.value != setting.value)) {
+                said(sysctl::write(setting));
+            }
+        }
+        view.forget(&ObjectName::Link { name: self.link.name.clone() });
+        let number = match view.index(&self.link.name) {
+            Ok(number) => number,
+            Err(fault) => return vec![fault.message],
+        };
+        for message in &self.addresses {
+            said(put_address(view, message, number));
+        }
+        said(self.put_routes(view, number));
+        lost
+    }
+
+    fn put_routes(&self, view: &mut View, number: u32) -> Result<(), Fault> {
+        let mut open: Vec<RouteMessage> = self.routes.clone();
+        open.iter_mut().for_each(|route| renumber(route, self.number, number));
+        let mut refused = Ok(());
+        for _ in 0..ROUNDS {
+            refused = Ok(());
+            open.retain(|route| {
+                let put = RouteNetlinkMessage::NewRoute(route.clone());
+                match view.rtnetlink().change(put, NLM_F_CREATE | NLM_F_EXCL) {
+                    // One with other hops stayed.
+                    Ok(()) | Err(Refused::Kernel(Errno::EXIST, _)) => false,
+                    Err(why) => {
+                        refused = Err(why.while_doing("put back a route of a link that was made anew"));
+                        true
+                    }
+                }
+            });
+        }
+        refused
+    }
+}
+
+/// Whether the kernel gives a link an address by itself: its own of the link, or one that a router told.
+fn comes_by_itself(message: &AddressMessage, link: &Link) -> bool {
+    let told =
+        message.header.family == AddressFamily::Inet6 && !message.header.flags.contains(AddressHeaderFlags::Permanent);
+    let own = link.mac.as_deref().and_then(link_local);
+    let of_mac = |attribute: &AddressAttribute| matches!(attribute, AddressAttribute::Address(IpAddr::V6(address)) if own == Some(*address));
+    told || message.attributes.iter().any(of_mac)
+}
+
+/// The address that a link has of its hardware's (RFC 4291, appendix A).
+fn link_local(mac: &str) -> Option<Ipv6Addr> {
+    let bytes: Option<Vec<u8>> = mac.split(':').map(|part| u8::from_str_radix(part, 16).ok()).collect();
+    let [a, b, c, d, e, f] = bytes?[..] else { return None };
+    let pair = |high: u8, low: u8| u16::from_be_bytes([high, low]);
+    Some(Ipv6Addr::new(0xfe80, 0, 0, 0, pair(a ^ 2, b), pair(c, 0xff), pair(0xfe, d), pair(e, f)))
+}
+
+fn goes_over(route: &RouteMessage, link: u32) -> bool {
+    route.attributes.iter().any(|attribute| match attribute {
+        RouteAttribute::Oif(index) => *index == link,
+        RouteAttribute::MultiPath(hops) => hops.iter().any(|hop| hop.interface_index == link),
+        _ => false,
+    })
+}
+
+fn renumber(route: &mut RouteMessage, before: u32, now: u32) {
+    let renumber = |index: &mut u32| {
+        if *index == before {
+            *index = now;
+        }
+    };
+    for attribute in &mut route.attributes {
+        match attribute {
+            RouteAttribute::Oif(index) => renumber(index),
+            RouteAttribute::MultiPath(hops) => hops.iter_mut().for_each(|hop| renumber(&mut hop.interface_index)),
+            _ => {}
+        }
+    }
+}
+
+fn put_address(view: &mut View, message: &AddressMessage, link: u32) -> Result<(), Fault> {
+    let mut message = message.clone();
+    message.header.index = link;
+    // It was found to be nobody else's when it was given; routes may have it as their source at once.
+    let kept = AddressFlags::Noprefixroute | AddressFlags::Managetempaddr;
+    message.header.flags = AddressHeaderFlags::empty();
+    for attribute in &mut message.attributes {
+        if let AddressAttribute::Flags(flags) = attribute {
+            *flags = (*flags & kept) | AddressFlags::Nodad;
+        }
+    }
+    let put = view.rtnetlink().change(RouteNetlinkMessage::NewAddress(message), NLM_F_CREATE | NLM_F_REPLACE);
+    put.map_err(|refused| refused.while_doing("put back an address of a link that was made anew"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_address_of_the_hardware_is_told_from_others() {
+        assert_eq!(link_local("02:00:00:00:00:01"), "fe80::ff:fe00:1".parse().ok());
+        assert_eq!(link_local("aa:bb:cc:dd:ee:ff"), "fe80::a8bb:ccff:fedd:eeff".parse().ok());
+        assert_eq!(link_local("02:00"), None);
+    }
+}
