@@ -132,6 +132,22 @@ fn what_heals_the_network_while_git_is_down_is_not_taken_back() {
 }
 
 #[test]
+fn a_persons_word_is_not_taken_where_the_way_to_git_is_cut_unless_they_insist() {
+    let world = World::new();
+    filter(&world.site, "accept");
+    world.site.repo().commit("A table in the way");
+    let _ = world.tidelock(&["apply", "--yes", "--confirm-within", "60s"]).exit(5).says("goes back at");
+    let _ = world.tidelock(&["confirm"]).ok().says("Confirmed");
+    filter(&world.site, "drop");
+    world.site.repo().commit("Shut it");
+    let _ = world.tidelock(&["apply", "--yes", "--confirm-within", "60s"]).exit(5).says("goes back at");
+    let ran = world.tidelock(&["confirm"]).exit(1).says("the way to Git is cut: infra at 10.0.2.2:9418");
+    let _ = ran.says("nothing is confirmed").says("tidelock confirm --force").never_says("Confirmed");
+    let _ = world.tidelock(&["confirm", "--force"]).ok().says("Confirmed");
+    assert!(world.router.nft("list ruleset").contains("policy drop"));
+}
+
+#[test]
 fn a_plan_that_may_cut_the_way_to_git_says_so_and_needs_a_way_back() {
     let world = World::new();
     let (site, router) = (&world.site, &world.router);

@@ -6,9 +6,9 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use tidelock_model::error::{Diagnostic, Severity};
+use tidelock_model::error::{Diagnostic, NOT_OURS, Severity};
 use tidelock_model::inventory::Ownership;
-use tidelock_model::name::{Address, Lane, ResourceRef};
+use tidelock_model::name::{Address, Identity, Lane, ResourceRef};
 use tidelock_model::network::ObjectName;
 use tidelock_model::plan::{Action, Cause, Wait};
 use tidelock_model::port::{StepAnswer, StepRequest};
@@ -102,6 +102,10 @@ pub fn draft(input: &LaneInput<'_>) -> Result<Draft, Vec<Diagnostic>> {
         }
     }
     out.items.sort_by(|a, b| (&a.address, &a.identity, a.action).cmp(&(&b.address, &b.identity, b.action)));
+    if let Some(back) = input.taken_back {
+        out.let_lie(&back.identities);
+        out.waits.push(report::taken_back(&out.lane, &back.why));
+    }
     for item in &out.items {
         if index.doubtful.contains(&item.identity) {
             out.waits.push(report::in_doubt(&item.address));
@@ -195,6 +199,13 @@ impl Draft {
                 item.await_for(&on, &why);
                 false
             }
+            // What somebody else made under its name since is not this stack's to remove.
+            StepAnswer::Refused(fault) if fault.code == NOT_OURS && item.ask == Action::Delete => {
+                item.action = Action::Release;
+                let why = item.reason.take().unwrap_or_else(|| "it left".to_owned());
+                item.reason = Some(format!("{why}, and {}", fault.message));
+                false
+            }
             StepAnswer::Refused(fault) => {
                 self.refuse(i, &fault.message, fault.hint.as_deref());
                 false
@@ -210,6 +221,14 @@ impl Draft {
             None => diagnostic,
         });
         item.defer(why.to_owned());
+    }
+
+    /// Leaves these as they stand: nothing is done about them, and the ledger keeps what it says.
+    fn let_lie(&mut self, these: &BTreeSet<Identity>) {
+        self.items.retain(|item| item.origin == Origin::Wanted || !these.contains(&item.identity));
+        for item in self.items.iter_mut().filter(|item| these.contains(&item.identity)) {
+            (item.action, item.asked) = (Action::None, Asked::No);
+        }
     }
 
     fn refuse_protected_replaces(&mut self) {

@@ -13,7 +13,7 @@ use crate::gate::Rule;
 use crate::rollout::Standing;
 
 /// The codes of waits that do not hold up the rest of the lane.
-const ASIDE: [&str; 4] = ["protected", "in-doubt", "unheard", "still-needed"];
+const ASIDE: [&str; 5] = ["protected", "in-doubt", "unheard", "still-needed", TAKEN_BACK];
 
 /// The codes of waits that end neither with time nor with anybody's yes.
 const REFUSED: [&str; 2] = ["empty-render", "protected-destroy"];
@@ -26,6 +26,9 @@ pub(crate) const APPROVALS: &str = "approvals";
 
 /// The code of a wait of what may cut the way to Git, and has no way back.
 pub(crate) const CUTS: &str = "cuts-the-way";
+
+/// The code of a wait of what a guard took back, while the rest of its lane goes on.
+const TAKEN_BACK: &str = "taken-back";
 
 /// Whether Git or the operator has to change something before the lane can go on.
 #[must_use]
@@ -61,6 +64,18 @@ pub fn cuts_the_way(lane: &Lane) -> Wait {
     let hint = "`confirm: 30s` in its stack.yaml, or `tidelock apply --confirm-within 60s`";
     let message = format!("{lane} may cut the way to Git, and nothing would take it back");
     wait(CUTS, message, hint.to_owned(), false)
+}
+
+/// Whether something of a lane is left as it stands since a guard took it back.
+#[must_use]
+pub fn leaves_what_went_back(waits: &[Wait]) -> bool {
+    waits.iter().any(|wait| wait.code == TAKEN_BACK)
+}
+
+pub(crate) fn taken_back(lane: &Lane, why: &str) -> Wait {
+    let hint = "change it in Git, or apply it by hand";
+    let message = format!("{} took a change back, which is not tried again: {why}", lane.target);
+    wait(TAKEN_BACK, message, hint.to_owned(), false)
 }
 
 pub(crate) fn empty_render(lane: &Lane, owned: usize) -> Wait {

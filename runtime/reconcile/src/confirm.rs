@@ -20,6 +20,7 @@ use tidelock_model::network::ObjectName;
 use tidelock_model::plan::{Action, Cause, Change, Plan, Wait};
 use tidelock_model::port::{Filter, Guard, GuardState, Guarded, Guards, LaneRecord, Store, StoreError, Target};
 use tidelock_model::run::{Approval, Status};
+use tidelock_plan::{LanePart, TakenBack};
 
 use crate::error::RunError;
 use crate::run::Leases;
@@ -49,7 +50,8 @@ pub(crate) async fn arm(
         return Err(Fault::new("changed", Blame::Target, "the target went back meanwhile").retryable().into());
     }
     let tried = plan.changes_of(lane).map(tried).collect();
-    let guard = Guard { id: run.to_owned(), lane: lane.clone(), within_ms, until, effects, tried };
+    let beside = plan.lanes.iter().any(|part| part.lane == *lane && tidelock_plan::leaves_what_went_back(&part.waits));
+    let guard = Guard { id: run.to_owned(), lane: lane.clone(), within_ms, until, effects, tried, beside };
     target.arm(&guard).await?;
     runtime.emit(Some(run), Some(lane), &RunEvent::Guarded { until })?;
     Ok(Some(guard.id))
@@ -112,42 +114,79 @@ pub(crate) fn waits(
     let guards = runtime.targets.guards()?;
     for lane in lanes {
         waits.extend(guards.unread.get(&lane.target).map(|fault| (lane.clone(), unread(&lane.target, fault))));
-        for Guarded { guard, state, why, written_ms, .. } in &guards.known {
-            let wait = match state {
-                GuardState::Armed | GuardState::Gone if guard.lane.target != lane.target => continue,
-                GuardState::Armed | GuardState::Gone => {
-                    let message = format!(
-                        "what {} did on {} waits to be confirmed; else the target goes back at {}",
-                        guard.lane,
-                        lane.target,
-                        guard.until.strftime("%H:%M:%S UTC")
-                    );
-                    let wait = Wait::new("confirming", message).hint("`tidelock confirm`");
-                    Wait { until: Some(guard.until), ..wait }
-                }
-                GuardState::Restored if guard.lane == *lane => {
-                    // What is only due anew, since what asked for it went back, is nothing that is tried again.
-                    let tries = |change: &&Change| change.action != Action::Trigger;
-                    let known = |change: &Change| guard.tried.contains(&tried(change));
-                    // Drift beside it is no other wish; what Git says beside it is.
-                    let other = |change: &Change| change.cause != Some(Cause::Drift) && !known(change);
-                    let again = plan.changes_of(lane).filter(tries).any(known)
-                        && !plan.changes_of(lane).filter(tries).any(other);
-                    let since = |word: &Approval| word.at.as_millisecond() > *written_ms;
-                    let yes = approvals.iter().any(|word| word.yes && word.lane == *lane && since(word));
-                    if !again || yes || !runtime.looping {
-                        continue;
-                    }
-                    let wait =
-                        Wait::new("restored", format!("{} took this change back: {why}", lane.target)).hint(ANEW);
-                    Wait { approvable: true, ..wait }
-                }
-                GuardState::Restored => continue,
-            };
-            waits.push((lane.clone(), wait));
+        let standing = |one: &&Guarded| one.state != GuardState::Restored && one.guard.lane.target == lane.target;
+        for Guarded { guard, .. } in guards.known.iter().filter(standing) {
+            let message = format!(
+                "what {} did on {} waits to be confirmed; else the target goes back at {}",
+                guard.lane,
+                lane.target,
+                guard.until.strftime("%H:%M:%S UTC")
+            );
+            let wait = Wait::new("confirming", message).hint("`tidelock confirm`");
+            waits.push((lane.clone(), Wait { until: Some(guard.until), ..wait }));
+        }
+        let changes: Vec<&Change> = plan.changes_of(lane).collect();
+        let of_lane: Vec<&Approval> = approvals.iter().filter(|word| word.lane == *lane).collect();
+        let held = WentBack::of(&guards.known, lane).filter(|back| back.is_held(runtime, &changes, &of_lane));
+        if let Some(WentBack { why, .. }) = held {
+            let wait = Wait::new("restored", format!("{} took this change back: {why}", lane.target)).hint(ANEW);
+            waits.push((lane.clone(), Wait { approvable: true, ..wait }));
         }
     }
     Ok(waits)
+}
+
+/// What of a lane went back, and nobody tried since but beside it.
+struct WentBack<'g> {
+    tried: BTreeSet<&'g Digest>,
+    /// Why, and when, the last of it did.
+    why: &'g str,
+    written_ms: i64,
+}
+
+impl<'g> WentBack<'g> {
+    fn of(guards: &'g [Guarded], lane: &Lane) -> Option<Self> {
+        let back = |one: &&Guarded| one.state == GuardState::Restored && one.guard.lane == *lane;
+        let last = guards.iter().filter(back).max_by_key(|one| one.written_ms)?;
+        let tried = guards.iter().filter(back).flat_map(|one| &one.guard.tried).collect();
+        Some(Self { tried, why: &last.why, written_ms: last.written_ms })
+    }
+
+    fn knows(&self, change: &Change) -> bool {
+        self.tried.contains(&tried(change))
+    }
+
+    /// Whether changes only try again what went back, and the loop leaves that: nobody said yes since.
+    /// Drift beside it is no other wish; what Git says beside it is.
+    fn is_held(&self, runtime: &Runtime, changes: &[&Change], approvals: &[&Approval]) -> bool {
+        // What is only due anew, since what asked for it went back, is nothing that is tried again.
+        let tries = || changes.iter().filter(|change| change.action != Action::Trigger);
+        let other = |change: &Change| change.cause != Some(Cause::Drift) && !self.knows(change);
+        let again = tries().any(|change| self.knows(change)) && !tries().any(|change| other(change));
+        let since = |word: &Approval| word.yes && word.at.as_millisecond() > self.written_ms;
+        runtime.looping && again && !approvals.iter().any(|word| since(word))
+    }
+}
+
+/// What a lane leaves as it stands while the loop mends what somebody else changed beside it: what went back is
+/// no reason to let the rest drift. `None` where there is no such thing, or nothing beside it.
+pub(crate) fn beside(runtime: &Runtime, part: &LanePart) -> Result<Option<TakenBack>, RunError> {
+    let drifted = |change: &&Change| change.is_change() && change.cause == Some(Cause::Drift);
+    let drifted: Vec<&Change> = part.changes.iter().filter(drifted).collect();
+    if drifted.is_empty() || drifted.len() == part.changes.len() || !runtime.looping {
+        return Ok(None);
+    }
+    let guards = runtime.targets.guards()?;
+    let Some(back) = WentBack::of(&guards.known, &part.lane.lane) else { return Ok(None) };
+    let changes: Vec<&Change> = part.changes.iter().collect();
+    let approvals = runtime.store.approvals(&part.lane.digest)?;
+    let of_lane: Vec<&Approval> = approvals.iter().filter(|word| word.lane == part.lane.lane).collect();
+    if drifted.iter().all(|change| back.knows(change)) || !back.is_held(runtime, &changes, &of_lane) {
+        return Ok(None);
+    }
+    let left = part.changes.iter().filter(|change| back.knows(change));
+    let identities = left.map(|change| change.identity.clone()).collect();
+    Ok(Some(TakenBack { identities, why: back.why.to_owned() }))
 }
 
 /// What everybody waits for where nobody knows what a guard would take back.
@@ -232,12 +271,11 @@ pub(crate) fn explained(runtime: &Runtime, plan: &mut Plan) -> Result<(), RunErr
             continue;
         }
         let record = runtime.store.lane(&guard.lane)?;
-        if record.and_then(|record| record.last_run).as_ref() != Some(&guard.id) {
-            continue;
-        }
+        let last = record.and_then(|record| record.last_run).as_ref() == Some(&guard.id);
         let reason = went_back(written_ms, &why);
         for change in plan.changes.iter_mut().filter(|change| change.address.lane() == guard.lane) {
-            if !guard.tried.contains(&tried(change)) {
+            // What a later run did, and is to be done once more, somebody else undid.
+            if !guard.tried.contains(&tried(change)) || !last && change.cause == Some(Cause::Drift) {
                 continue;
             }
             // That it is gone or differs says no more than this.
@@ -325,10 +363,12 @@ pub(crate) async fn settle(
 /// since. What is known of it is what its last look found, and that was before.
 pub fn standing(record: &mut LaneRecord, guards: &Guards, now: Timestamp) -> Option<Wait> {
     if let Some(why) = guards.unread.get(&record.lane.target) {
-        return Some(stands(record, Status::Waiting, unread(&record.lane.target, why)));
+        return Some(told(record, Status::Waiting, unread(&record.lane.target, why)));
     }
+    let of_lane = || guards.known.iter().filter(|one| one.guard.lane == record.lane);
+    let stands = of_lane().find(|one| one.state != GuardState::Restored);
     let Guarded { guard, state, why, written_ms, .. } =
-        guards.known.iter().find(|one| one.guard.lane == record.lane)?;
+        stands.or_else(|| of_lane().max_by_key(|one| one.written_ms))?;
     let (status, wait) = match state {
         GuardState::Armed => {
             let left = guard.until.duration_since(now).as_secs().max(0);
@@ -352,10 +392,10 @@ pub fn standing(record: &mut LaneRecord, guards: &Guards, now: Timestamp) -> Opt
             (Status::Pending, wait)
         }
     };
-    Some(stands(record, status, wait))
+    Some(told(record, status, wait))
 }
 
-fn stands(record: &mut LaneRecord, status: Status, wait: Wait) -> Wait {
+fn told(record: &mut LaneRecord, status: Status, wait: Wait) -> Wait {
     (record.status, record.why) = (status, Some(wait.message.clone()));
     record.waits.insert(0, wait.clone());
     wait
@@ -371,6 +411,20 @@ pub fn unconfirmed(runtime: &Runtime, scope: &Scope) -> Result<Vec<Guarded>, Run
         matches!(state, GuardState::Armed | GuardState::Gone) && scope.covers(&guard.lane)
     });
     Ok(open)
+}
+
+/// Why what waits for a word should not have it: the server of its source does not answer from here any more.
+///
+/// # Errors
+/// The guards cannot be read.
+pub async fn cut_off(runtime: &Runtime, scope: &Scope) -> Result<Option<String>, RunError> {
+    let sources: BTreeSet<Name> = unconfirmed(runtime, scope)?.into_iter().map(|one| one.guard.lane.source).collect();
+    for source in sources {
+        if let Err(why) = crate::run::way::holds(runtime, &source).await {
+            return Ok(Some(why));
+        }
+    }
+    Ok(None)
 }
 
 /// Confirms what a person applied with a time to confirm it. Gives what was confirmed.
@@ -404,8 +458,9 @@ mod tests {
     fn standing_in(state: GuardState, written: i64, seen: i64) -> (Status, Option<Wait>) {
         let name = |text: &str| Name::new(text).unwrap();
         let lane = Lane { source: name("infra"), stack: name("net"), target: name("router") };
-        let (effects, tried) = (vec![], vec![]);
-        let guard = Guard { id: "1".into(), lane: lane.clone(), within_ms: 60_000, until: at(60), effects, tried };
+        let (effects, tried, beside) = (vec![], vec![], false);
+        let (id, until) = ("1".into(), at(60));
+        let guard = Guard { id, lane: lane.clone(), within_ms: 60_000, until, effects, tried, beside };
         let (why, written_ms) = ("nobody confirmed it".to_owned(), at(written).as_millisecond());
         let guarded = Guarded { guard, state, why, whole: true, written_ms };
         let known = LaneRecord::unknown(lane);

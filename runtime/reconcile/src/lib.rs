@@ -40,7 +40,7 @@ pub use accept::{
     MovedTag, Replaced, Rewritten, accept_source, accept_tag, accept_target, moved_tag, replaced, rewritten,
 };
 pub use approve::{Planned, approve, planned, reject};
-pub use confirm::{confirm, learn, standing, unconfirmed};
+pub use confirm::{confirm, cut_off, learn, standing, unconfirmed};
 pub use counting::Counting;
 pub use discover::{Discovered, discover};
 pub use error::RunError;

@@ -26,6 +26,9 @@ pub(crate) struct Args {
     /// The source, where there are several
     #[arg(long)]
     source: Option<Name>,
+    /// Also where the server of its source does not answer from here
+    #[arg(long)]
+    force: bool,
 }
 
 /// Says which lanes of a plan go back unless somebody confirms what was done there, and gives them.
@@ -47,6 +50,12 @@ pub(crate) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
     let loaded = context.config()?;
     let runtime = wire::runtime(&loaded, Arc::new(Progress::new(false)))?;
     let scope = Scope { source: args.source.clone(), stack: args.stack.clone(), target: args.target.clone() };
+    if !args.force
+        && let Some(why) = wire::block_on(tidelock_reconcile::cut_off(&runtime, &scope))??
+    {
+        let hint = "see what cut it; where that is meant, or has another reason: `tidelock confirm --force`";
+        return Err(CliError::new(Kind::Target, format!("{why}; nothing is confirmed")).hint(hint));
+    }
     let confirmed = tidelock_reconcile::confirm(&runtime, &scope, &who())?;
     if confirmed.is_empty() {
         return Err(CliError::new(

@@ -26,7 +26,7 @@ mod swept;
 #[cfg(test)]
 mod tests;
 mod watched;
-mod way;
+pub(crate) mod way;
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -318,24 +318,34 @@ async fn one(
         cause_hint,
         destroys,
         undone: &rendered.apart.undone,
+        taken_back: None,
     };
-    let mut draft: Draft = draft(&input).map_err(RunError::Rejected)?;
+    let whole = planned(&input, &rendered).await?;
+    let part = match crate::confirm::beside(runtime, &whole)? {
+        None => whole,
+        Some(back) => planned(&LaneInput { taken_back: Some(&back), ..input }, &rendered).await?,
+    };
+    let owned = inventory.iter().filter(|entry| entry.address.lane() == *lane).count();
+    Ok((part, PlannedLane { rendered, record, owned, checks }))
+}
+
+/// Plans a lane by what was looked at, and asks its providers for effects.
+async fn planned(input: &LaneInput<'_>, rendered: &RenderedLane) -> Result<LanePart, RunError> {
+    let mut draft: Draft = draft(input).map_err(RunError::Rejected)?;
     let mut rounds = 0;
     loop {
         let requests = draft.requests();
-        let answers = ask(&rendered, requests).await?;
+        let answers = ask(rendered, requests).await?;
         if !draft.answer(answers) {
             break;
         }
         rounds += 1;
         if rounds == ROUNDS {
-            let message = format!("{lane}: a provider asks for a replacement again and again");
+            let message = format!("{}: a provider asks for a replacement again and again", rendered.desired.lane);
             return Err(Fault::new("invalid", Blame::Plugin, message).into());
         }
     }
-    let part = lane_plan(&input, draft).map_err(RunError::Rejected)?;
-    let owned = inventory.iter().filter(|entry| entry.address.lane() == *lane).count();
-    Ok((part, PlannedLane { rendered, record, owned, checks }))
+    lane_plan(input, draft).map_err(RunError::Rejected)
 }
 
 async fn ask(

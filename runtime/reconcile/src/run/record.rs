@@ -332,7 +332,8 @@ pub(super) fn finish(
             // What held it up was agreed to, or is over: else there were no run.
             record.waits.retain(|wait| !gate::holds_up(wait));
             record.plugins.clone_from(&lane.rendered.desired.plugins);
-            if good && complete {
+            // What a guard took back, Git still says.
+            if good && complete && !tidelock_plan::leaves_what_went_back(&part.waits) {
                 record.applied = Some(plan.revision_of(key).clone());
                 record.checked = Some(plan.revision_of(key).id.clone());
             }

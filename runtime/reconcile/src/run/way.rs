@@ -90,18 +90,33 @@ pub(super) async fn cut_off(
             continue;
         }
         let address = address(&host, port);
-        let mut answer = Ok(());
-        for _ in 0..ANSWER.1 {
-            answer = ask(runtime, leases, &address).await;
-            if answer.is_ok() {
-                break;
-            }
-        }
-        if let Err(fault) = answer {
-            return Some(format!("the way to Git is cut: {source} at {address}: {}", fault.message));
+        if let Err(why) = leases.kept_while(runtime, answers(runtime, source, &address)).await {
+            return Some(why);
         }
     }
     None
+}
+
+/// Whether the server of a source answers from here, where it has one: a mistake is mended from there.
+///
+/// # Errors
+/// A sentence that says that it does not.
+pub(crate) async fn holds(runtime: &Runtime, source: &Name) -> Result<(), String> {
+    match servers(runtime).get(source) {
+        Some((host, port)) => answers(runtime, source, &address(host, *port)).await,
+        None => Ok(()),
+    }
+}
+
+async fn answers(runtime: &Runtime, source: &Name, address: &str) -> Result<(), String> {
+    let mut answer = Ok(());
+    for _ in 0..ANSWER.1 {
+        answer = runtime.checks.ask(&Probe::Tcp(address.to_owned()), ANSWER.0).await;
+        if answer.is_ok() {
+            break;
+        }
+    }
+    answer.map_err(|fault| format!("the way to Git is cut: {source} at {address}: {}", fault.message))
 }
 
 async fn ask(runtime: &Runtime, leases: &Leases, address: &str) -> Result<(), Fault> {

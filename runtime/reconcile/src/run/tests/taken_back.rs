@@ -10,7 +10,7 @@ use tidelock_model::port::{Filter, GuardState};
 use tidelock_model::run::{HistoryLine, RunEnd, Status};
 
 use super::world::{World, everything, lane, lines, name};
-use crate::{Applied, Caller, RunError};
+use crate::{Applied, Caller, Counting, RunError};
 
 /// Two things of the network, as Git says, and a commit that makes one, changes one and removes one.
 async fn world() -> World {
@@ -389,16 +389,78 @@ async fn a_plan_that_was_saved_before_the_target_went_back_is_stale_and_not_forg
 }
 
 #[tokio::test]
-async fn what_git_says_anew_is_tried_and_drift_beside_what_went_back_is_not() {
+async fn what_git_says_anew_is_tried() {
     let world = world().await;
     assert_eq!(apply_for_now(&world).await.end, RunEnd::Done);
     goes_back(&world);
-    assert_eq!(pass(&world).await.end, RunEnd::Waiting);
-    // Somebody's drift beside it is no new wish.
-    world.machine.paths.lock().unwrap().insert("/etc/file".into(), Digest::of(b"by hand"));
     assert_eq!(pass(&world).await.end, RunEnd::Waiting);
     // A part of it is as before, and another part is another.
     world.resource("made.json", "made", "/net/made", "other text", "");
     assert_eq!(pass(&world).await.end, RunEnd::Done);
     assert_eq!(world.on_machine(), ["/etc/file", "/net/changed", "/net/made"]);
+}
+
+#[tokio::test]
+async fn drift_beside_what_went_back_is_healed_and_what_went_back_is_not_tried_again() {
+    let world = world().await;
+    world.resource("kept.json", "kept", "/net/kept", "text", "");
+    assert_eq!(world.apply(true).await.unwrap().end, RunEnd::Done);
+    world.resource("changed.json", "changed", "/net/changed", "newer", "");
+    world.remove("made.json");
+    world.resource("more.json", "more", "/net/more", "text", "");
+    let before = ledger(&world);
+    assert_eq!(apply_for_now(&world).await.end, RunEnd::Done);
+    goes_back(&world);
+    let held = async || {
+        let applied = pass(&world).await;
+        let codes: Vec<&str> = applied.waits.iter().map(|(_, wait)| wait.code.as_str()).collect();
+        assert_eq!((applied.end, codes), (RunEnd::Waiting, vec!["restored"]));
+        assert_eq!(world.on_machine(), ["/etc/file", "/net/changed", "/net/kept", "/net/made"]);
+        assert_eq!(world.machine.paths.lock().unwrap()["/net/changed"], Digest::of(b"new"));
+    };
+    held().await;
+    // With a guard of its own, and without one.
+    for (path, text) in [("/etc/file", "one"), ("/net/kept", "text")] {
+        world.machine.paths.lock().unwrap().insert(path.into(), Digest::of(b"by hand"));
+        let applied = pass(&world).await;
+        assert_eq!(applied.end, RunEnd::Done, "{applied:?}");
+        assert_eq!(applied.plan.lanes[0].waits[0].code, "taken-back");
+        assert_eq!(world.machine.paths.lock().unwrap()[path], Digest::of(text.as_bytes()));
+        let mut record = world.runtime.store.lane(&lane()).unwrap().unwrap();
+        assert_eq!(record.applied, None, "it is not as Git says");
+        let (store, now) = (world.runtime.store.as_ref(), world.runtime.clock.now());
+        Counting::now(store, [&lane().source], now).unwrap().judge(&mut record);
+        assert_eq!(record.status, Status::Waiting);
+        held().await;
+        world.write(
+            "stack.yaml",
+            "name: web\ntargets: local\nrenderer: fake\non_commit: apply\non_drift: apply\nconfirm: 10s\n",
+        );
+    }
+    assert_eq!(ledger(&world).len(), before.len());
+    // A person applies it after all.
+    assert_eq!(world.apply(true).await.unwrap().end, RunEnd::Done);
+    assert_eq!(world.on_machine(), ["/etc/file", "/net/changed", "/net/kept", "/net/more"]);
+}
+
+#[tokio::test]
+async fn healing_that_goes_back_too_is_not_tried_again_either() {
+    let world = world().await;
+    world.resource("kept.json", "kept", "/net/kept", "text", "");
+    assert_eq!(world.apply(true).await.unwrap().end, RunEnd::Done);
+    world.resource("changed.json", "changed", "/net/changed", "newer", "");
+    apply_for_now(&world).await;
+    goes_back(&world);
+    world.machine.paths.lock().unwrap().insert("/net/kept".into(), Digest::of(b"by hand"));
+    let mut looping = world.clone();
+    (looping.runtime.looping, looping.runtime.confirm_within_ms) = (true, Some(1_000));
+    let by_loop = async || crate::apply(&looping.runtime, &everything(), "loop", Caller::Loop, None).await.unwrap().end;
+    assert_eq!(by_loop().await, RunEnd::Done);
+    goes_back(&world);
+    for _ in 0..3 {
+        world.later(3_600);
+        assert_eq!(by_loop().await, RunEnd::Waiting);
+    }
+    assert_eq!(world.machine.paths.lock().unwrap()["/net/kept"], Digest::of(b"by hand"));
+    assert_eq!(world.machine.paths.lock().unwrap()["/net/changed"], Digest::of(b"new"));
 }
