@@ -26,6 +26,10 @@ use context::Context;
 use error::Exit;
 use output::Output;
 
+/// Plans are made of many little texts, and the system's allocator took a fifth of the time of a large one.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let line = match CommandLine::try_parse() {
         Ok(line) => line,
