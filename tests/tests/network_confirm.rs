@@ -242,6 +242,8 @@ fn what_a_check_took_back_is_held_without_flapping_and_goes_once_the_check_passe
 #[test]
 fn a_runtime_that_is_killed_over_a_removal_learns_what_its_guard_did() {
     let (site, space, before) = removing("confirm: 4s\nchecks:\n  - { exec: [/bin/false], within: 60s }\n");
+    let planned = site.tidelock(["plan"]).run().ok();
+    let _ = planned.says("to hold, and what nobody confirmed within 4s goes back before").says("net/stack.yaml");
     let mut child = site.tidelock(["apply", "--yes"]).spawn();
     space.wait("the new network", Duration::from_secs(20), |space| !space.picture().contains("table inet filter"));
     child.kill().unwrap();
@@ -327,7 +329,10 @@ fn a_link_that_is_made_anew_under_a_guard_keeps_what_stood_on_it() {
     site.tidelock(["apply", "--yes"]).run().ok().never_says("went along");
     assert!(made(&space, "mv0").contains("mode private"));
     assert_eq!((space.picture(), addresses(), space.ip("-br link show mv0")), before);
-    assert!(space.run(&["sysctl", "net.ipv4.conf.mv0.rp_filter"]).trim().ends_with("= 2"), "a setting that others made");
+    assert!(
+        space.run(&["sysctl", "net.ipv4.conf.mv0.rp_filter"]).trim().ends_with("= 2"),
+        "a setting that others made"
+    );
     site.converged();
 }
 

@@ -46,7 +46,12 @@ fn a_stack_goes_back_alone_and_stays_until_the_pin_ends() {
     assert_eq!(site.on_machine("srv/d").as_deref(), Some("three\n"));
     let _ = site.tidelock(["apply", "web", "--rev", "main~1", "--yes"]).run().exit(5).says("pinned web to");
 
-    let _ = site.tidelock(["rollback", "web", "--end", "--yes"]).run().ok().says("no longer pinned").says("tidelock apply web");
+    let _ = site
+        .tidelock(["rollback", "web", "--end", "--yes"])
+        .run()
+        .ok()
+        .says("no longer pinned")
+        .says("tidelock apply web");
     let _ = site.tidelock(["rollback", "web", "--end"]).run().ok().says("nothing to end");
     site.apply();
     assert_eq!(site.on_machine("srv/a").as_deref(), Some("three\n"));

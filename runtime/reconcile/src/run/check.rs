@@ -29,6 +29,13 @@ pub(super) struct Check {
     within_ms: u64,
 }
 
+impl Check {
+    /// How long it may take to hold, in ms.
+    pub(super) fn within_ms(&self) -> u64 {
+        self.within_ms
+    }
+}
+
 /// The checks of a lane, each compared with what the operator allows.
 ///
 /// # Errors

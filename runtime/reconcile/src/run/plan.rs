@@ -3,12 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use tidelock_model::desired::DesiredResource;
-use tidelock_model::error::{Blame, Diagnostic, Fault, Place};
+use tidelock_model::error::{Blame, Diagnostic, Fault, Place, Severity};
 use tidelock_model::event::RunEvent;
 use tidelock_model::inventory::Claim;
 use tidelock_model::name::{Identity, Lane, Name, ResourceRef};
 use tidelock_model::plan::{Cause, Plan, Preview};
 use tidelock_model::port::{Fetched, LaneRecord, StepAnswer, StepRequest};
+use tidelock_model::stack;
 use tidelock_plan::gate::Policy;
 use tidelock_plan::{Draft, LaneInput, LanePart, Ledger, draft, lane_plan};
 
@@ -114,6 +115,8 @@ pub(super) async fn pass(runtime: &Runtime, fetched: &Fetched, lanes: Lanes) -> 
     };
     crate::confirm::shown(runtime, &mut plan, confirms);
     crate::confirm::explained(runtime, &mut plan)?;
+    let outlasted: Vec<Diagnostic> = planned.iter().filter_map(|lane| outlasted(lane, &plan)).collect();
+    plan.warnings.extend(outlasted);
     let mut policy = gate::policy(runtime, &plan, &planned, &lanes.before)?;
     if lanes.destroys {
         destroy::put(runtime, &lanes, &plan, &mut policy).await?;
@@ -131,6 +134,26 @@ pub(super) async fn pass(runtime: &Runtime, fetched: &Fetched, lanes: Lanes) -> 
         }
     }
     Ok(Pass { plan, ledger, blobs, lanes: planned, policy })
+}
+
+/// Says of a lane that is about to change that a guard over it would not wait for all of its checks.
+fn outlasted(lane: &PlannedLane, plan: &Plan) -> Option<Diagnostic> {
+    let desired = &lane.rendered.desired;
+    let confirm_ms = stack::confirm_ms(desired.stack.decl.confirm.as_deref()?).ok()?;
+    let longest = lane.checks.iter().map(Check::within_ms).max().filter(|within| *within >= confirm_ms)?;
+    plan.changes_of(&desired.lane).next()?;
+    let span = |ms: u64| jiff::SignedDuration::from_millis(i64::try_from(ms).unwrap_or(i64::MAX));
+    let message = format!(
+        "{}: a check may take {:#} to hold, and what nobody confirmed within {:#} goes back before",
+        desired.lane,
+        span(longest),
+        span(confirm_ms)
+    );
+    let place = Place::file(desired.stack.file());
+    let said = Diagnostic::error(message, Some(place))
+        .at("/confirm")
+        .hint("give `confirm` more time, or the check less `within`");
+    Some(Diagnostic { severity: Severity::Warning, ..said })
 }
 
 /// What a lane should hold: what Git says, except for what a person keeps as it was.

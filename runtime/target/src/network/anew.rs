@@ -53,8 +53,10 @@ impl Stood {
     /// What is to be made of a link: as it is asked for, and as it was where that says nothing.
     pub(super) fn completed(&self, asked: &Link) -> Link {
         let before = &self.link;
-        // A bridge has the hardware address of one of its ports, and another type of link perhaps none.
-        let own_mac = before.kind == asked.kind && before.kind.as_deref() != Some("bridge");
+        // A bridge has the hardware address of one of its ports, a macvlan may have that of the link beneath,
+        // and another type of link perhaps none.
+        let shared = |link: &Link| link.kind.as_deref() == Some("bridge") || link.mode.as_deref() == Some("passthru");
+        let own_mac = before.kind == asked.kind && !shared(before) && !shared(asked);
         Link {
             mac: asked.mac.clone().or_else(|| before.mac.clone().filter(|_| own_mac)),
             up: asked.up.or(before.up),
