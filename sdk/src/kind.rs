@@ -57,6 +57,13 @@ pub trait Kind: 'static {
         Vec::new()
     }
 
+    /// Identities, besides its own, of what the spec speaks for and a resource of another kind could
+    /// speak for, too: a setting among those of a role. No other resource may have one of them.
+    #[must_use]
+    fn parts(_spec: &Self::Spec) -> Vec<String> {
+        Vec::new()
+    }
+
     /// Remarks on a spec that could be read.
     fn check(_spec: &Self::Spec) -> Vec<Diagnostic> {
         Vec::new()
@@ -164,6 +171,7 @@ impl<K: Kind> AnyKind for Typed<K> {
                 identity: K::identity(&spec),
                 provides: K::provides(&spec),
                 requires: K::requires(&spec),
+                parts: K::parts(&spec),
                 diagnostics: K::check(&spec),
             },
             Err(diagnostics) => Checked::unreadable(&declared.address, diagnostics),

@@ -67,6 +67,8 @@ pub struct Checked {
     pub provides: Vec<String>,
     /// Identities that must exist before this one.
     pub requires: Vec<String>,
+    /// Identities of what the spec speaks for besides its own.
+    pub parts: Vec<String>,
     /// Remarks.
     pub diagnostics: Vec<Diagnostic>,
 }
@@ -75,7 +77,13 @@ impl Checked {
     /// A spec that could not be read has no natural key; its address stands in, so that
     /// two of them are not taken for the same thing.
     pub(crate) fn unreadable(address: &str, diagnostics: Vec<Diagnostic>) -> Self {
-        Self { identity: format!("unreadable:{address}"), provides: Vec::new(), requires: Vec::new(), diagnostics }
+        Self {
+            identity: format!("unreadable:{address}"),
+            provides: Vec::new(),
+            requires: Vec::new(),
+            parts: Vec::new(),
+            diagnostics,
+        }
     }
 }
 

@@ -197,3 +197,64 @@ fn a_server_without_tls_is_answered_with_the_line_to_add() {
         .says("the server has no TLS")
         .says("tls = { mode = \"off\" }");
 }
+
+#[test]
+fn two_targets_that_are_one_server_are_told_of_and_what_both_claim_is_refused() {
+    let role = |name: &str, limit: u8| {
+        format!("kind: postgres.role\nname: {name}\nspec: {{ name: {name}, connection_limit: {limit} }}\n")
+    };
+    let site = Databases::with_files([("app.yaml", &*role("app", 5)), ("b.yaml", &*role("b", 5))]);
+    let copy = Postgres::standby_of(site.server(), &site.world().path("copy"));
+    site.world().secret("db.password", postgres::PASSWORD);
+    let target = |name: &str, folder: &str, port: u16, more: &str| {
+        format!(
+            "\n[targets.{name}]\ntype = \"postgres\"\nhost = \"localhost\"\nport = {port}\nuser = \"postgres\"\n\
+             password = {{ file = \"db.password\" }}\ntls = {{ ca = \"{folder}/ca.pem\" }}\n{more}"
+        )
+    };
+    let config = site.world().read("tidelock.toml").replace("[\"pg\"]", "[\"pg\", \"other\"]");
+    let other = target("other", "server", site.server().port(), "");
+    site.world().write("tidelock.toml", config + &other + &target("copy", "copy", copy.port(), "require = \"any\"\n"));
+    let doctor = site.tidelock(["doctor", "--offline"]).run();
+    let _ = doctor.says("copy is postgres:").says("other and pg are one and the same server").never_says("copy and");
+
+    // What only one of them is given is nobody else's business.
+    site.repo().write("two/stack.yaml", "name: two\ntargets: other\n").write("two/c.yaml", role("c", 5));
+    site.commit("One server by two names");
+    let _ = site.apply().never_says("the same system");
+    site.repo().write("two/app.yaml", role("app", 9));
+    site.commit("What the first has, for the second");
+    let limit = || site.by_hand("postgres", "SELECT rolconnlimit FROM pg_roles WHERE rolname = 'app'");
+    for _ in 0..2 {
+        let ran = site.tidelock(["apply", "--yes"]).run().exit(4);
+        let _ = ran
+            .says("role:app on other and pg, which are the same system, is claimed twice")
+            .says("infra:db:postgres.role/app@pg")
+            .says("infra:two:postgres.role/app@other")
+            .says("also claimed by infra:two on other");
+        assert_eq!(limit(), "5");
+    }
+    // Alone each is told as well, and nothing that the other claims is dropped.
+    let _ = site.tidelock(["plan", "two"]).run().exit(1).says("which are the same system, is claimed twice");
+    site.remove("app.yaml");
+    site.commit("It is the second's");
+    let _ = site.tidelock(["apply", "--yes"]).run().ok().says("infra:two claims it on other");
+    assert_eq!(limit(), "9");
+    site.converged();
+}
+
+#[test]
+fn one_mariadb_and_one_file_by_two_names_are_told_of() {
+    let world = TestEnvironment::new();
+    let server = MariaDb::start(&world.path("server"));
+    let one = MARIADB.replace("PORT", &server.port().to_string());
+    world.write("a.sqlite", "");
+    std::fs::hard_link(world.path("a.sqlite"), world.path("b.sqlite")).unwrap();
+    let file = |name: &str| format!("[targets.{name}]\ntype = \"sqlite\"\nfile = \"{name}.sqlite\"\n");
+    world.write("c.sqlite", "");
+    let more = file("a") + &file("b") + &file("c");
+    world.write("tidelock.toml", one.replace("targets.db", "targets.twin") + &one + &more);
+    let doctor = world.tidelock(["doctor", "--offline"]);
+    let doctor = doctor.env("DB_HOST", "localhost").env("DB_PASSWORD", mariadb::PASSWORD).run();
+    let _ = doctor.says("db and twin are one and the same server").says("a and b are one").never_says("b and c");
+}

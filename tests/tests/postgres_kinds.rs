@@ -298,3 +298,95 @@ fn a_setting_has_one_keeper() {
     let _ = site.apply().says("RESET \"geqo\"").never_says("RESET \"statement_timeout\"");
     assert_eq!(site.by_hand("postgres", kept), "{work_mem=8MB,statement_timeout=5s}");
 }
+
+/// A site with the stacks `db` and `two`, both for the one server.
+fn two_stacks(role: &str, setting: &str) -> Databases {
+    let site = Databases::with_files([("r.yaml", role)]);
+    site.repo().write("two/stack.yaml", "name: two\ntargets: pg\n").write("two/s.yaml", setting);
+    site.commit("Two stacks");
+    site
+}
+
+#[test]
+fn a_setting_has_one_keeper_of_all_stacks() {
+    const NONE: &str = "kind: postgres.role\nname: other\nspec: { name: other }\n";
+    let role = "kind: postgres.role\nname: r\nspec: { name: r, settings: { Work_mem: 8MB } }\n";
+    let database = "kind: postgres.database\nname: d\nspec: { name: d, settings: { geqo: off } }\n";
+    let setting = |whose: &str, name: &str, value: &str| {
+        format!("kind: postgres.setting\nname: s\nspec: {{ {whose}, name: {name}, value: {value} }}\n")
+    };
+    let site = two_stacks(role, NONE);
+    site.apply();
+    site.repo().write("two/s.yaml", setting("role: r", "work_mem", "9MB"));
+    site.commit("A setting of the other stack's role");
+    let kept = || site.by_hand("postgres", "SELECT setconfig FROM pg_db_role_setting");
+    for _ in 0..2 {
+        let ran = site.tidelock(["apply", "--yes"]).run().exit(4);
+        let _ = ran.says("is claimed twice").says("infra:db:postgres.role/r").says("infra:two:postgres.setting/s");
+        assert_eq!(kept(), "{work_mem=8MB}");
+    }
+    // Another parameter is nobody else's.
+    site.repo().write("two/s.yaml", setting("role: r", "geqo", "off"));
+    site.commit("Another parameter");
+    site.apply();
+    assert_eq!(kept(), "{work_mem=8MB,geqo=off}");
+    // Whoever has it goes on, and the role's stack is refused it.
+    site.write("r.yaml", &role.replace("8MB", "8MB, geqo: on"));
+    site.commit("The role wants it, too");
+    let _ = site.tidelock(["apply", "--yes"]).run().exit(4).says("is claimed twice");
+    assert_eq!(kept(), "{work_mem=8MB,geqo=off}");
+
+    let site = two_stacks(database, &setting("database: d", "geqo", "on"));
+    let _ = site.tidelock(["apply", "--yes"]).run().says("is claimed twice").says("infra:db:postgres.database/d");
+    assert_eq!(site.by_hand("postgres", "SELECT count(*) FROM pg_database WHERE datname = 'd'"), "0");
+}
+
+#[test]
+fn a_setting_moves_between_its_role_and_a_resource_of_its_own() {
+    let role = |more: &str| format!("kind: postgres.role\nname: r\nspec: {{ name: r{more} }}\n");
+    let database = |more: &str| format!("kind: postgres.database\nname: d\nspec: {{ name: d{more} }}\n");
+    let setting = |whose: &str, name: &str, value: &str| {
+        format!("kind: postgres.setting\nname: {name}\nspec: {{ {whose}, name: {name}, value: {value} }}\n")
+    };
+    let within =
+        |value: &str| (role(&format!(", settings: {{ work_mem: {value} }}")), database(", settings: { geqo: off }"));
+    let (with, without) = (within("8MB"), (role(", settings: {}"), database("")));
+    let site = Databases::with_files([("r.yaml", &*with.0), ("d.yaml", &*with.1)]);
+    site.apply();
+    let kept = || {
+        site.by_hand("postgres", "SELECT string_agg(setconfig::text, ' ' ORDER BY setconfig) FROM pg_db_role_setting")
+    };
+    let to_their_own = |value: &str, more: &(String, String)| {
+        site.write("r.yaml", &more.0);
+        site.write("d.yaml", &more.1);
+        site.write("s.yaml", &setting("role: r", "work_mem", value));
+        site.write("t.yaml", &setting("database: d", "geqo", "off"));
+        site.commit("To resources of their own");
+    };
+    let back = |value: &str| {
+        let with = within(value);
+        site.write("r.yaml", &with.0);
+        site.write("d.yaml", &with.1);
+        site.remove("s.yaml");
+        site.remove("t.yaml");
+        site.commit("Back to role and database");
+    };
+    to_their_own("8MB", &without);
+    site.apply();
+    assert_eq!(kept(), "{geqo=off} {work_mem=8MB}");
+    back("8MB");
+    let _ = site.apply().never_says("RESET");
+    assert_eq!(kept(), "{geqo=off} {work_mem=8MB}");
+    // With another value at once, and where the role says nothing of settings any more.
+    to_their_own("9MB", &(role(""), database("")));
+    site.apply();
+    assert_eq!(kept(), "{geqo=off} {work_mem=9MB}");
+    back("10MB");
+    let _ = site.apply().never_says("RESET");
+    assert_eq!(kept(), "{geqo=off} {work_mem=10MB}");
+    // Nothing of it is left on record: what leaves Git now is reset.
+    site.write("r.yaml", &without.0);
+    site.commit("No more");
+    site.apply();
+    assert_eq!(kept(), "{geqo=off}");
+}

@@ -122,6 +122,11 @@ impl Kind for Database {
         rests_on(spec).into_iter().chain(old).collect()
     }
 
+    fn parts(spec: &DatabaseSpec) -> Vec<String> {
+        let settings = spec.settings.iter().flat_map(Settings::keys);
+        settings.map(|name| crate::setting::of_database(spec.name.as_str(), &name.to_ascii_lowercase())).collect()
+    }
+
     fn check(spec: &DatabaseSpec) -> Vec<Diagnostic> {
         let mut remarks = Vec::new();
         if matches!(spec.name.as_str(), "template0") {
@@ -227,7 +232,9 @@ impl Kind for Database {
         let ours = change.last_applied().and_then(|last| last.settings).unwrap_or_default();
         if let Some(wanted) = &spec.settings {
             for (setting, value) in crate::setting::changes(wanted, &there, &ours, &[]) {
+                let identity = crate::setting::of_database(spec.name.as_str(), &setting);
                 let effect = match &value {
+                    Setting::Unset if crate::setting::is_kept(&identity, propose) => continue,
                     Setting::Unset => reset(&setting),
                     value => set(&setting, value.values().unwrap_or_default()),
                 };

@@ -162,6 +162,11 @@ impl Kind for Role {
         rests_on(spec).into_iter().chain(old).collect()
     }
 
+    fn parts(spec: &RoleSpec) -> Vec<String> {
+        let settings = spec.settings.iter().flat_map(Settings::keys);
+        settings.map(|name| crate::setting::of_role(spec.name.as_str(), "", &name.to_ascii_lowercase())).collect()
+    }
+
     fn check(spec: &RoleSpec) -> Vec<Diagnostic> {
         let mut remarks = Vec::new();
         if spec.name.as_str().starts_with("pg_") {

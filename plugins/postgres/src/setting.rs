@@ -93,7 +93,7 @@ impl Kind for Setting {
         let text = |name: &Option<Name>| name.as_ref().map(|name| name.as_str().to_owned()).unwrap_or_default();
         match (&spec.role, &spec.database) {
             (None, None) => identity::of("setting", ["server", &name]),
-            (None, Some(database)) => identity::of("setting", ["database", database.as_str(), &name]),
+            (None, Some(database)) => of_database(database.as_str(), &name),
             (Some(role), database) => of_role(role.as_str(), &text(database), &name),
         }
     }
@@ -208,6 +208,11 @@ pub(crate) fn of_role(role: &str, database: &str, name: &str) -> String {
     identity::of("setting", ["role", role, database, name])
 }
 
+/// The identity of a setting of a database, for whoever signs in to it.
+pub(crate) fn of_database(database: &str, name: &str) -> String {
+    identity::of("setting", ["database", database, name])
+}
+
 fn whose(identity: &str) -> Result<(Whose, String), Error> {
     let parts = identity::parts(identity);
     let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
@@ -244,6 +249,12 @@ fn of_server(name: &str, row: Option<&Row>, rows: &Rows, catalog: &Catalog) -> R
     let value = settings::Setting::One(row.get::<Option<String>>("value")?.unwrap_or_default());
     let value = catalog.spell(name, &value)?;
     Ok(Observation::present(json!({ "name": name, "value": value }), seen))
+}
+
+/// Whether a `postgres.setting` of the plan sets something anyhow: then nobody resets it first. One that is taken
+/// over as it is has no effects and is not seen here; that is looked at again after the apply.
+pub(crate) fn is_kept(identity: &str, propose: &Proposals<'_>) -> bool {
+    propose.all_changes().iter().any(|change| change.identity == identity && change.action != Action::Delete)
 }
 
 /// What is to be set and reset between what there is and what a spec lists. Of `strays` nobody

@@ -118,11 +118,16 @@ fn identities(what: &str, texts: Vec<String>) -> Result<Vec<Identity>, String> {
     few(what, texts)?.into_iter().map(json::identity).collect()
 }
 
+/// The key of what a resource speaks for besides its own identity.
+const PART: &str = "part";
+
 pub(crate) fn checked(checked: wit::Checked) -> Result<Checked, String> {
+    let parts = checked.extras.into_iter().filter(|(key, _)| key == PART).map(|(_, identity)| identity);
     Ok(Checked {
         identity: json::identity(checked.identity)?,
         provides: identities("identities in `provides`", checked.provides)?,
         requires: identities("identities in `requires`", checked.requires)?,
+        parts: identities("identities of parts", parts.collect())?,
         diagnostics: few("remarks", checked.diagnostics)?.into_iter().map(convert::diagnostic).collect(),
     })
 }

@@ -24,6 +24,9 @@ pub struct DesiredResource {
     pub provides: Vec<Identity>,
     /// Identities that must exist before.
     pub requires: Vec<Identity>,
+    /// Identities of what it speaks for besides its own, and another resource could: claimed with it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub parts: Vec<Identity>,
     /// Resources of the stack that must be there before.
     pub needs: Vec<ResourceRef>,
     /// The spec, defaults filled in, contents replaced, spelled as the target would.

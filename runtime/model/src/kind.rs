@@ -115,6 +115,9 @@ pub struct Checked {
     /// Identities that must exist before this one.
     #[serde(default)]
     pub requires: Vec<Identity>,
+    /// Identities of what the spec speaks for besides its own, and a resource of another kind could.
+    #[serde(default)]
+    pub parts: Vec<Identity>,
     /// Remarks; fields are relative to the spec.
     #[serde(default)]
     pub diagnostics: Vec<crate::error::Diagnostic>,

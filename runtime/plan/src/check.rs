@@ -7,10 +7,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use tidelock_model::desired::{Desired, DesiredResource};
 use tidelock_model::error::{Diagnostic, Place};
-use tidelock_model::name::{Identity, ResourceRef};
+use tidelock_model::inventory::Claim;
+use tidelock_model::name::{Identity, Name, ResourceRef};
 
 use crate::edges::cycle;
-use crate::input::Index;
+use crate::input::{Index, is_of};
 
 /// What a mistake of two stacks together says, in each of them.
 const CLAIMED_TWICE: &str = " is claimed twice: ";
@@ -100,29 +101,40 @@ fn unknown_notify(index: &Index<'_>, resource: &DesiredResource, out: &mut Vec<D
     }
 }
 
-/// Two stacks want the same thing. The one that owns it goes on; the other does not,
-/// and where nobody owns it neither does.
+/// Two stacks want the same thing, or one wants it on two targets that are the same system. The one that
+/// owns it goes on; the other does not, and where nobody owns it neither does.
 fn second_claimant(index: &Index<'_>, resource: &DesiredResource, out: &mut Vec<Diagnostic>) {
-    let Some(rival) = index.rivals.get(&resource.identity) else { return };
     let lane = index.lane;
-    let owned_here = index
-        .owned
-        .get(&resource.identity)
-        .is_some_and(|entry| (&entry.address.source, &entry.address.stack) == (&lane.source, &lane.stack));
-    if owned_here {
-        return;
+    for identity in std::iter::once(&resource.identity).chain(&resource.parts) {
+        let Some(rival) = index.rivals.get(identity) else { continue };
+        // Of a part nothing is on record but what it is a part of, unless it is a resource elsewhere.
+        let owner = index.owned.get(identity).or_else(|| index.owned.get(&resource.identity));
+        if !owner.is_some_and(|entry| is_of(entry, lane)) {
+            out.push(claimed_twice(index, resource, identity, rival));
+        }
     }
+}
+
+fn claimed_twice(index: &Index<'_>, resource: &DesiredResource, identity: &Identity, rival: &Claim) -> Diagnostic {
+    let lane = index.lane;
     // Both of the two are refused with the same sentence.
+    let on = |target: &Name| if index.twin(rival) { format!("@{target}") } else { String::new() };
     let mut both = [
-        format!("{}:{}:{}", rival.source, rival.stack, rival.resource),
-        format!("{}:{}:{}", lane.source, lane.stack, resource.id),
+        format!("{}:{}:{}{}", rival.source, rival.stack, rival.resource, on(&rival.target)),
+        format!("{}:{}:{}{}", lane.source, lane.stack, resource.id, on(&lane.target)),
     ];
     both.sort();
-    let message = format!("{} on {}{CLAIMED_TWICE}by {} and by {}", resource.identity, lane.target, both[0], both[1]);
-    out.push(
-        Diagnostic::error(message, Some(resource.place.clone()))
-            .hint("remove it from one of the two stacks; to move it, remove it there first"),
-    );
+    let mut targets = [&lane.target, &rival.target];
+    targets.sort();
+    let (on, hint) = match index.twin(rival) {
+        true => (
+            format!("{} and {}, which are the same system,", targets[0], targets[1]),
+            "let it be declared for one of the two targets alone, or take the other target out of tidelock.toml",
+        ),
+        false => (lane.target.to_string(), "remove it from one of the two stacks; to move it, remove it there first"),
+    };
+    let message = format!("{identity} on {on}{CLAIMED_TWICE}by {} and by {}", both[0], both[1]);
+    Diagnostic::error(message, Some(resource.place.clone())).hint(hint)
 }
 
 fn named_cycle(desired: &Desired, cycle: &[usize]) -> Diagnostic {

@@ -93,10 +93,19 @@ pub fn draft(input: &LaneInput<'_>) -> Result<Draft, Vec<Diagnostic>> {
         out.warnings.extend(planned.warnings);
         out.items.extend(planned.released);
         out.items.push(planned.item);
-        if let Some(rival) = index.rivals.get(&resource.identity) {
+        let spoken_for = std::iter::once(&resource.identity).chain(&resource.parts);
+        if let Some(rival) = spoken_for.filter_map(|identity| index.rivals.get(identity)).next() {
             // An error is what the other stack gets; this one owns it and goes on.
-            let message =
-                format!("{} is also claimed by {}:{}, which is refused it", resource.id, rival.source, rival.stack);
+            let (by, to) = (format!("{}:{}", rival.source, rival.stack), &rival.target);
+            let message = match index.twin(rival) {
+                // Each may own it, from a time when it was not known: then both go on.
+                true => format!(
+                    "{} is also claimed by {by} on {to}, which is the same system as {}; where both own it, each undoes \
+                     what the other does",
+                    resource.id, index.lane.target
+                ),
+                false => format!("{} is also claimed by {by}, which is refused it", resource.id),
+            };
             let warning = Diagnostic::error(message, Some(resource.place.clone()));
             out.warnings.push(Diagnostic { severity: Severity::Warning, ..warning });
         }

@@ -23,7 +23,7 @@ pub struct LaneInput<'a> {
     pub observed: &'a BTreeMap<Identity, Observation>,
     /// What is owned on the target, by any stack.
     pub inventory: &'a [InventoryEntry],
-    /// What is claimed on the target, by any stack.
+    /// What is claimed on the target, by any stack, and on other targets that are the same system.
     pub claims: &'a [Claim],
     /// The kinds in use.
     pub kinds: &'a BTreeMap<Kind, KindInfo>,
@@ -84,9 +84,12 @@ impl<'a> Index<'a> {
         let resources = &input.desired.resources;
         let mut rivals = BTreeMap::new();
         for claim in input.claims {
-            if (&claim.source, &claim.stack) != (&lane.source, &lane.stack) && claim.target == lane.target {
+            if (&claim.source, &claim.stack, &claim.target) != (&lane.source, &lane.stack, &lane.target) {
                 let first = rivals.entry(&claim.identity).or_insert(claim);
-                *first = (*first).min(claim);
+                // One of this target's own stands before one of another that is the same system.
+                if (claim.target != lane.target, claim) < (first.target != lane.target, *first) {
+                    *first = claim;
+                }
             }
         }
         Self {
@@ -104,6 +107,11 @@ impl<'a> Index<'a> {
             undone: input.undone.iter().collect(),
             doubtful: input.open_unknown.iter().collect(),
         }
+    }
+
+    /// Whether a claim is of another target that is the same system.
+    pub(crate) fn twin(&self, claim: &Claim) -> bool {
+        claim.target != self.lane.target
     }
 
     /// What this lane owns, in order of identity.

@@ -48,8 +48,11 @@ enum Fate {
 /// Plans what is to be removed.
 pub(crate) fn plan(index: &Index<'_>, spoken: Option<&Spoken>) -> Pruned {
     let mut out = Pruned::default();
-    let left: Vec<&InventoryEntry> =
-        index.own().filter(|entry| !index.by_identity.contains_key(&entry.identity)).collect();
+    // What is a part of something now is released there.
+    let parts: BTreeSet<&Identity> = index.input.desired.resources.iter().flat_map(|one| &one.parts).collect();
+    let wanted =
+        |entry: &&InventoryEntry| index.by_identity.contains_key(&entry.identity) || parts.contains(&entry.identity);
+    let left: Vec<&InventoryEntry> = index.own().filter(|entry| !wanted(entry)).collect();
     // What another stack claims by now has moved, and is not lost with this one.
     let lost = left
         .iter()
@@ -76,6 +79,15 @@ pub(crate) fn plan(index: &Index<'_>, spoken: Option<&Spoken>) -> Pruned {
 }
 
 fn fate(index: &Index<'_>, entry: &InventoryEntry, out: &mut Pruned) -> Fate {
+    if let Some(rival) = index.rivals.get(&entry.identity).filter(|rival| index.twin(rival)) {
+        return Fate::Release(format!(
+            "{}, and {}:{} claims it on {}, which is the same system",
+            gone(index, entry),
+            rival.source,
+            rival.stack,
+            rival.target
+        ));
+    }
     if let Some(rival) = index.rivals.get(&entry.identity) {
         let message = format!(
             "{} left this stack and is claimed by {}:{} as {}; it moves there when that stack is applied",

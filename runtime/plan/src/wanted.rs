@@ -23,8 +23,8 @@ use crate::strays::{Spoken, sift};
 /// What planning one resource gave.
 pub(crate) struct Outcome {
     pub(crate) item: Item,
-    /// Where the same thing was owned as another kind.
-    pub(crate) released: Option<Item>,
+    /// Where the same thing, or a part of it, was owned as another kind.
+    pub(crate) released: Vec<Item>,
     pub(crate) errors: Vec<Diagnostic>,
     pub(crate) warnings: Vec<Diagnostic>,
 }
@@ -36,7 +36,12 @@ pub(crate) fn plan(index: &Index<'_>, resource: &DesiredResource, spoken: Option
     let kept = owner.filter(|entry| entry.address.resource.kind == resource.id.kind);
     let address = Address::new(index.lane, resource.id.clone());
     let mut out = Outcome {
-        released: owner.filter(|_| kept.is_none()).map(|entry| release_old_kind(index, entry, resource)),
+        released: owner
+            .filter(|_| kept.is_none())
+            .into_iter()
+            .chain(parts_of_their_own(index, resource))
+            .map(|entry| release_old_kind(index, entry, resource))
+            .collect(),
         item: Item::new(Origin::Wanted, address, resource.identity.clone(), Action::None),
         errors: Vec::new(),
         warnings: Vec::new(),
@@ -281,10 +286,22 @@ fn entry(
     })
 }
 
+/// What was a resource before, and is a part of another one now. Its removal must not take the part along.
+fn parts_of_their_own<'i>(
+    index: &'i Index<'_>,
+    resource: &'i DesiredResource,
+) -> impl Iterator<Item = &'i InventoryEntry> {
+    let owned = resource.parts.iter().filter_map(|part| index.owned.get(part).copied());
+    owned.filter(|entry| !index.by_identity.contains_key(&entry.identity))
+}
+
 fn release_old_kind(index: &Index<'_>, entry: &InventoryEntry, resource: &DesiredResource) -> Item {
     let mut item = Item::new(Origin::Left, entry.address.clone(), entry.identity.clone(), Action::Release);
     item.cause = Some(index.input.cause_hint.unwrap_or(Cause::Revision));
-    item.reason = Some(format!("{} manages it as {} from now on", resource.id, resource.id.kind));
+    item.reason = Some(match entry.identity == resource.identity {
+        true => format!("{} manages it as {} from now on", resource.id, resource.id.kind),
+        false => format!("{} speaks for it from now on", resource.id),
+    });
     item.before = Some(shown(&entry.applied, index.info(&entry.address.resource.kind)));
     item
 }

@@ -121,6 +121,7 @@ fn as_declared(entry: &InventoryEntry, spec: &Value) -> DesiredResource {
         identity: entry.identity.clone(),
         provides: entry.provides.clone(),
         requires: entry.requires.clone(),
+        parts: vec![],
         needs: vec![],
         spec: spec.clone(),
         withheld: entry.withheld.clone(),

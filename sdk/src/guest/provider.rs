@@ -43,7 +43,7 @@ impl<P: Provider> wit::Guest for Provided<P> {
             provides: checked.provides,
             requires: checked.requires,
             diagnostics: checked.diagnostics.into_iter().map(diagnostic_out).collect(),
-            extras: Vec::new(),
+            extras: checked.parts.into_iter().map(|identity| ("part".to_owned(), identity)).collect(),
         };
         Ok(provider::check::<P>(&resources).into_iter().map(each).collect())
     }

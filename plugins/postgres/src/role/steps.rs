@@ -174,7 +174,9 @@ fn settings(
     let there: Settings = serde_json::from_value(there).unwrap_or_default();
     let ours = last.and_then(|last| last.settings.clone()).unwrap_or_default();
     for (name, value) in crate::setting::changes(wanted, &there, &ours, strays) {
+        let identity = crate::setting::of_role(spec.name.as_str(), "", &name);
         let effect = match &value {
+            Setting::Unset if crate::setting::is_kept(&identity, propose) => continue,
             Setting::Unset => reset(&name),
             value => set(&name, value.values().unwrap_or_default()),
         };

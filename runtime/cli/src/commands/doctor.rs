@@ -4,7 +4,7 @@
 mod kept;
 mod rights;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::Arc;
@@ -209,12 +209,16 @@ fn targets(report: &mut Report, context: &Context, loaded: &Loaded) -> Result<()
     if loaded.config.targets.is_empty() {
         report.warn("targets", "the config declares none", "add:\n[targets.local]\ntype = \"machine\"");
     }
+    let mut running: BTreeMap<String, Vec<&Name>> = BTreeMap::new();
     for name in loaded.config.targets.keys() {
         match estate.open(name) {
             Err(fault) => report.fail("target", gone(fault)),
             Ok(target) => match wire::block_on(asked(target))? {
-                Ok((fingerprint, facts)) => {
+                Ok((fingerprint, same, facts)) => {
                     report.ok("target", format!("{name} is {fingerprint}"));
+                    if let Some(same) = same {
+                        running.entry(same).or_default().push(name);
+                    }
                     match facts {
                         Asked::Database(facts, reader) => {
                             database(report, name, &loaded.config.targets[name], &facts);
@@ -228,6 +232,12 @@ fn targets(report: &mut Report, context: &Context, loaded: &Loaded) -> Result<()
             },
         }
     }
+    for names in running.values().filter(|names| names.len() > 1) {
+        let listed = names.iter().map(|name| name.as_str()).collect::<Vec<_>>().join(" and ");
+        let fix = "take all but one of them out of tidelock.toml; or let no two of them be given the same role, \
+            database or other thing: a plan of what is claimed by both is refused";
+        report.warn("target", format!("{listed} are one and the same server"), fix);
+    }
     Ok(())
 }
 
@@ -239,10 +249,12 @@ enum Asked {
     Zones(Vec<Result<ZoneFacts, Fault>>),
 }
 
-/// Who a target is, and what a server says of itself: in one go, as sessions end with the
-/// runtime that they were begun in.
-async fn asked(target: Opened) -> Result<(String, Asked), Fault> {
+/// Who a target is, which running server that is, and what a server says of itself: in one go, as sessions
+/// end with the runtime that they were begun in.
+async fn asked(target: Opened) -> Result<(String, Option<String>, Asked), Fault> {
     let fingerprint = target.clone().hands().fingerprint().await?;
+    // Who may not ask for it is not kept from all the rest.
+    let running = target.clone().hands().running().await.ok().flatten();
     let facts = match target {
         Opened::Server(_, server) => {
             let facts = server.facts().await.map_err(SqlFault::whole)?;
@@ -251,7 +263,7 @@ async fn asked(target: Opened) -> Result<(String, Asked), Fault> {
         Opened::Dns(server) => Asked::Zones(server.facts().await),
         Opened::Machine(_) => Asked::Nothing,
     };
-    Ok((fingerprint, facts))
+    Ok((fingerprint, running, facts))
 }
 
 /// Whether the key of a DNS server may do what is asked of it, zone by zone.

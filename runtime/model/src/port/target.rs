@@ -136,6 +136,15 @@ pub trait Target: Send + Sync {
     /// The target is gone or unreadable.
     async fn fingerprint(&self) -> Result<String, Fault>;
 
+    /// Which of the systems with its fingerprint this one is, as long as it runs: two targets that give
+    /// the same are one, by two names, and a copy of a server is another one. `None` where that is not told.
+    ///
+    /// # Errors
+    /// The target cannot be asked.
+    async fn running(&self) -> Result<Option<String>, Fault> {
+        Ok(None)
+    }
+
     /// What an effect would look like. Reads only.
     ///
     /// # Errors

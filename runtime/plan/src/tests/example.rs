@@ -134,6 +134,7 @@ impl Example {
             identity: path(at),
             provides: vec![],
             requires: vec![],
+            parts: vec![],
             needs: vec![],
             spec: spec.clone(),
             withheld: BTreeMap::new(),

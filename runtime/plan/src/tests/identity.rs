@@ -4,7 +4,7 @@ use serde_json::json;
 use tidelock_model::plan::{Action, Cause};
 
 use super::check;
-use super::example::{Example, path};
+use super::example::{Example, name, path};
 
 #[test]
 fn first_contact_adopts_takes_over_and_creates() {
@@ -130,6 +130,49 @@ fn what_another_stack_claims_is_refused_naming_both() {
     example.claim("db", "server.file/theirs", "/a");
     example.file("ours", "/a", "0644");
     insta::assert_snapshot!(check(&example), @"refused: web.yaml:1:1: path:/a on web-1 is claimed twice: by infra:db:server.file/theirs and by infra:web:server.file/ours (remove it from one of the two stacks; to move it, remove it there first)");
+}
+
+#[test]
+fn what_is_claimed_on_another_target_that_is_the_same_system_is_refused_naming_both() {
+    let mut example = Example::new();
+    example.claim("web", "server.file/ours", "/a");
+    example.claims[0].target = name("twin");
+    example.file("ours", "/a", "0644");
+    let said = check(&example);
+    assert!(said.contains("path:/a on twin and web-1, which are the same system, is claimed twice: by "), "{said}");
+    assert!(said.contains("infra:web:server.file/ours@twin and by infra:web:server.file/ours@web-1"), "{said}");
+    // What leaves Git here is not taken from there.
+    let mut example = Example::new();
+    example.have("left", "/a", "0644");
+    example.claim("db", "server.file/theirs", "/a");
+    example.claims[0].target = name("twin");
+    example.have("b", "/b", "0644");
+    example.file("b", "/b", "0644");
+    let said = check(&example);
+    assert!(said.contains("release server.file/left") && said.contains("infra:db claims it on twin"), "{said}");
+}
+
+#[test]
+fn a_part_of_something_is_claimed_with_it() {
+    let mut example = Example::new();
+    example.have("whole", "/a", "0644");
+    example.claim("db", "server.file/part", "/a/part");
+    example.file("whole", "/a", "0644").parts = vec![path("/a/part")];
+    let said = check(&example);
+    assert!(said.contains("warning: server.file/whole is also claimed by infra:db"), "{said}");
+    // Whoever has it goes on: the other one is refused it.
+    example.owned_by("db", "server.file/part", "/a/part", "0644");
+    let said = check(&example);
+    assert!(said.contains("refused: ") && said.contains("path:/a/part on web-1 is claimed twice: by "), "{said}");
+    // What becomes a part is not removed, whoever had it.
+    example.claims.clear();
+    example.have("mine", "/a/mine", "0644");
+    example.resources[0].parts.push(path("/a/mine"));
+    let said = check(&example);
+    for released in ["release server.file/mine", "release infra:db:server.file/part"] {
+        assert!(said.contains(released) || said.contains("release server.file/part"), "{released}: {said}");
+    }
+    assert!(!said.contains("delete "), "{said}");
 }
 
 #[test]

@@ -25,6 +25,7 @@ mod source;
 mod swept;
 #[cfg(test)]
 mod tests;
+mod twins;
 mod watched;
 pub(crate) mod way;
 

@@ -1,8 +1,8 @@
 //! The fourth stage: from what should be and what is to what would be done.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::iter;
 
-use tidelock_model::desired::DesiredResource;
 use tidelock_model::error::{Blame, Diagnostic, Fault, Place, Severity};
 use tidelock_model::event::RunEvent;
 use tidelock_model::inventory::Claim;
@@ -22,6 +22,7 @@ use super::orphans;
 use super::render::{self, RenderedLane};
 use super::rollout;
 use super::source::Lanes;
+use super::twins;
 use super::way;
 use crate::contents::BlobSet;
 use crate::error::RunError;
@@ -83,7 +84,8 @@ pub(super) async fn pass(runtime: &Runtime, fetched: &Fetched, lanes: Lanes) -> 
         true => orphans::left(runtime, &fetched.revision.source, &lanes)?,
         false => vec![],
     };
-    let claims = claims(runtime, fetched, &lanes, &rendered, &mut unheard).await?;
+    let mut claims = claims(runtime, fetched, &lanes, &rendered, &mut unheard).await?;
+    twins::put(runtime, &rendered, &mut claims, &mut unheard).await?;
     let mut blobs = BlobSet::new(fetched.tree.clone(), runtime.store.clone());
     let mut parts = Vec::new();
     let mut planned = Vec::new();
@@ -289,14 +291,20 @@ async fn claims(
 
 fn claimed(rendered: &RenderedLane) -> Vec<Claim> {
     let lane = &rendered.desired.lane;
-    let claim = |resource: &DesiredResource| Claim {
-        target: lane.target.clone(),
-        identity: resource.identity.clone(),
-        source: lane.source.clone(),
-        stack: lane.stack.clone(),
-        resource: resource.id.clone(),
-    };
-    rendered.desired.resources.iter().chain(&rendered.apart.let_be).map(claim).collect()
+    let mut claims = BTreeMap::new();
+    for resource in rendered.desired.resources.iter().chain(&rendered.apart.let_be) {
+        for identity in iter::once(&resource.identity).chain(&resource.parts) {
+            // What two resources of a lane make of one identity is refused elsewhere.
+            claims.entry(identity).or_insert_with(|| Claim {
+                target: lane.target.clone(),
+                identity: identity.clone(),
+                source: lane.source.clone(),
+                stack: lane.stack.clone(),
+                resource: resource.id.clone(),
+            });
+        }
+    }
+    claims.into_values().collect()
 }
 
 #[tracing::instrument(name = "plan", skip_all, fields(lane = %rendered.desired.lane))]

@@ -483,6 +483,7 @@ async fn spelled(
                         identity: checked.identity,
                         provides: checked.provides,
                         requires: checked.requires,
+                        parts: checked.parts,
                         needs: decl.needs,
                         spec,
                         withheld: std::mem::take(&mut taken[i].withheld),

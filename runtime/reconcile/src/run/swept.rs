@@ -84,8 +84,12 @@ fn standing_on_changes<'r>(
     if changed.is_empty() {
         return vec![];
     }
-    let planned: BTreeSet<&Identity> =
-        plan.changes_of(&lane.rendered.desired.lane).map(|change| &change.identity).collect();
+    // What was only put on record had nothing done to it either.
+    let planned: BTreeSet<&Identity> = plan
+        .changes_of(&lane.rendered.desired.lane)
+        .filter(|change| !matches!(change.action, Action::Adopt | Action::Move))
+        .map(|change| &change.identity)
+        .collect();
     let mut by: BTreeMap<&Identity, Vec<&DesiredResource>> = BTreeMap::new();
     for resource in resources {
         resource.requires.iter().for_each(|on| by.entry(on).or_default().push(resource));

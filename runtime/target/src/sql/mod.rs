@@ -334,6 +334,16 @@ impl Target for Server {
         }
     }
 
+    async fn running(&self) -> Result<Option<String>, Fault> {
+        let said = match &self.inner.driver {
+            Driver::Postgres(server) => server.running().await,
+            Driver::MariaDb(server) => server.running().await,
+            // A file is told by its device and inode, by whatever path it is reached.
+            Driver::Sqlite(server) => server.fingerprint(),
+        };
+        said.map(Some).map_err(SqlFault::whole)
+    }
+
     async fn preview(&self, effect: &Effect, _: &dyn Blobs) -> Result<Preview, Fault> {
         // The statement is the summary.
         let EffectBody::Sql(statement) = &effect.body else { return Ok(Preview::default()) };

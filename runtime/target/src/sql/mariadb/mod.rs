@@ -104,6 +104,25 @@ impl MariaDb {
         Ok(format!("{}:{}", dialect.word(), id.unwrap_or_default()))
     }
 
+    /// Which server this is. Its own number is made of a network card and a port, which copies of a
+    /// virtual machine share, so where it runs and since when belong to it.
+    pub(super) async fn running(&self) -> Result<String, SqlFault> {
+        let (id, statuses) = match self.dialect().await? {
+            Dialect::MySql => ("@@server_uuid", "performance_schema.global_status"),
+            _ => ("@@server_uid", "information_schema.GLOBAL_STATUS"),
+        };
+        let mut session = self.pool.session(Purpose::Write).await?;
+        let query = format!(
+            "SELECT CONCAT_WS(' ', {id}, @@hostname, @@port, @@datadir, UNIX_TIMESTAMP() - VARIABLE_VALUE) \
+             FROM {statuses} WHERE VARIABLE_NAME = 'Uptime'"
+        );
+        let failed = |error| of(&error, "the server does not say since when it runs");
+        let said: Option<String> = session.query_first(query).await.map_err(failed)?;
+        session.give_back();
+        let said = said.ok_or_else(|| fault("unsupported", "the server does not say since when it runs"))?;
+        Ok(format!("mysql:{said}"))
+    }
+
     pub(super) async fn ask(
         &self,
         limits: &Limits,

@@ -83,6 +83,20 @@ impl Postgres {
         Ok(format!("postgres:{}", row.try_get::<_, String>(0).map_err(failed)?))
     }
 
+    /// Which server of its data this one is. A standby and a copy have the same identifier, and were
+    /// started at another moment.
+    pub(super) async fn running(&self) -> Result<String, SqlFault> {
+        let session = self.pool.session(Purpose::Write, self.pool.maintenance()).await?;
+        let query = "SELECT system_identifier::pg_catalog.text, \
+            extract(epoch FROM pg_catalog.pg_postmaster_start_time())::pg_catalog.text \
+            FROM pg_catalog.pg_control_system()";
+        let failed = |error| error::of(&error, "the server does not say since when it runs");
+        let row = session.query_typed_one(query, &[]).await.map_err(failed)?;
+        session.give_back();
+        let (data, since): (String, String) = (row.try_get(0).map_err(failed)?, row.try_get(1).map_err(failed)?);
+        Ok(format!("postgres:{data} since {since}"))
+    }
+
     pub(super) async fn ask(
         &self,
         limits: &Limits,

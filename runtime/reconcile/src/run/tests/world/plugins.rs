@@ -112,6 +112,7 @@ impl Provider for FakeProvider {
                 identity: Identity::new(format!("path:{}", resource.spec["path"].as_str().unwrap_or_default())),
                 provides: vec![],
                 requires: vec![],
+                parts: vec![],
                 diagnostics: vec![],
             })
             .collect())
