@@ -258,3 +258,26 @@ fn one_mariadb_and_one_file_by_two_names_are_told_of() {
     let doctor = doctor.env("DB_HOST", "localhost").env("DB_PASSWORD", mariadb::PASSWORD).run();
     let _ = doctor.says("db and twin are one and the same server").says("a and b are one").never_says("b and c");
 }
+
+#[test]
+fn a_database_that_shuts_out_whoever_reads_is_told_with_what_lets_it_in() {
+    let grant = "kind: postgres.schema\nname: s\nspec: { database: My App, name: s }\n";
+    let site = Databases::with_files([("s.yaml", grant)]);
+    site.by_hand("postgres", "CREATE DATABASE \"My App\"");
+    site.by_hand("postgres", "CREATE DATABASE elsewhere");
+    site.by_hand("postgres", "CREATE ROLE reader LOGIN");
+    let config = site.world().read("tidelock.toml");
+    let reads = config.replace("user = \"postgres\"\n", "user = \"postgres\"\nread = { user = \"reader\" }\n");
+    site.world().write("tidelock.toml", reads.replace("databases = [\"*\"]", "databases = [\"My *\"]"));
+    let _ = site.tidelock(["doctor", "--offline"]).run().never_says("may not connect");
+    site.by_hand("postgres", "REVOKE CONNECT ON DATABASE \"My App\", elsewhere FROM PUBLIC");
+    let needed = "GRANT CONNECT ON DATABASE \"My App\" TO";
+    let plan = site.tidelock(["plan"]).run().exit(4);
+    let _ = plan.says("permission denied for database").says(&format!("{needed} \"reader\";"));
+    // Those that no plugin is to look into are nobody's trouble.
+    let doctor = site.tidelock(["doctor", "--offline"]).run();
+    let _ = doctor.says("reader may not connect to My App").says(&format!("{needed} reader;")).never_says("elsewhere");
+    site.by_hand("postgres", &format!("{needed} reader"));
+    let _ = site.tidelock(["doctor", "--offline"]).run().never_says("may not connect");
+    site.apply();
+}

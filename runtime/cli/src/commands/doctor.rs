@@ -220,9 +220,11 @@ fn targets(report: &mut Report, context: &Context, loaded: &Loaded) -> Result<()
                         running.entry(same).or_default().push(name);
                     }
                     match facts {
-                        Asked::Database(facts, reader) => {
+                        Asked::Database(facts, reader, shut) => {
                             database(report, name, &loaded.config.targets[name], &facts);
+                            let looks = reader.as_ref().ok().and_then(Option::as_ref).unwrap_or(&facts).acts_as.clone();
                             reads(report, name, reader);
+                            shut_out(report, &loaded.config, name, &looks, shut)?;
                         }
                         Asked::Zones(zones) => zones_of(report, name, zones),
                         Asked::Nothing => {}
@@ -244,8 +246,9 @@ fn targets(report: &mut Report, context: &Context, loaded: &Loaded) -> Result<()
 /// What a target says of itself besides who it is.
 enum Asked {
     Nothing,
-    /// The server as whoever performs finds it, and as whoever reads does.
-    Database(Facts, Result<Option<Facts>, Fault>),
+    /// The server as whoever performs finds it, and as whoever reads does; and databases that do not let
+    /// the latter in, each with what would.
+    Database(Facts, Result<Option<Facts>, Fault>, Vec<(String, String)>),
     Zones(Vec<Result<ZoneFacts, Fault>>),
 }
 
@@ -258,7 +261,10 @@ async fn asked(target: Opened) -> Result<(String, Option<String>, Asked), Fault>
     let facts = match target {
         Opened::Server(_, server) => {
             let facts = server.facts().await.map_err(SqlFault::whole)?;
-            Asked::Database(facts, server.reader().await.map_err(SqlFault::whole))
+            let reader = server.reader().await.map_err(SqlFault::whole);
+            // Who cannot sign in at all is told that already.
+            let shut = if reader.is_ok() { server.shut().await.map_err(SqlFault::whole)? } else { vec![] };
+            Asked::Database(facts, reader, shut)
         }
         Opened::Dns(server) => Asked::Zones(server.facts().await),
         Opened::Machine(_) => Asked::Nothing,
@@ -317,6 +323,37 @@ fn reads(report: &mut Report, name: &Name, reader: Result<Option<Facts>, Fault>)
             report.ok("database", format!("{name}: reads are asked as {acts_as}, {way}"));
         }
     }
+}
+
+/// Databases that plugins may look into by their grants, and whoever looks may not.
+fn shut_out(
+    report: &mut Report,
+    config: &Config,
+    name: &Name,
+    looks: &str,
+    shut: Vec<(String, String)>,
+) -> Result<(), CliError> {
+    let mut open = Vec::new();
+    for (plugin, grants) in &config.grants {
+        let mut here = Vec::new();
+        for grant in grants.iter() {
+            if any_matches(&grant.targets, name)? {
+                here.push(grant);
+            }
+        }
+        open.push(Grant::new(plugin, name.as_str(), here, vec![])?);
+    }
+    let may = |name: &str| open.iter().any(|one| one.decide(Access::Database { name, maintenance: false }).is_ok());
+    let shut: Vec<(String, String)> = shut.into_iter().filter(|(database, _)| may(database)).collect();
+    if !shut.is_empty() {
+        let (databases, fix): (Vec<String>, Vec<String>) = shut.into_iter().take(SHOWN).unzip();
+        let says = format!(
+            "{name}: {looks} may not connect to {}, where plugins are to look",
+            databases.iter().map(|database| one_line(database)).collect::<Vec<_>>().join(", ")
+        );
+        report.warn("database", says, fix.join(";\n") + ";");
+    }
+    Ok(())
 }
 
 /// Grants that mean no target, and those that would cover our own files.

@@ -268,6 +268,18 @@ impl Server {
         }
     }
 
+    /// The databases that do not let in whoever looks, each with the statement that would have it let in. None
+    /// where one catalog tells of all of them.
+    ///
+    /// # Errors
+    /// As [`Server::facts`].
+    pub async fn shut(&self) -> Result<Vec<(String, String)>, SqlFault> {
+        match &self.inner.driver {
+            Driver::Postgres(server) => server.shut().await,
+            Driver::MariaDb(_) | Driver::Sqlite(_) => Ok(vec![]),
+        }
+    }
+
     /// Judges a query of a plugin; see [`guard`].
     ///
     /// # Errors

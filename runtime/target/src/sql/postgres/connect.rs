@@ -139,6 +139,10 @@ impl Pool {
                         fault("unavailable", format!("{what}: error connecting to server: {why}")).retryable().into()
                     }
                 };
+                // Whoever signs in may sign in elsewhere: what is missing is one right on this database.
+                if why.sqlstate.as_deref() == Some("42501") {
+                    why.fault.hint = Some(may_not_connect(name, database, user));
+                }
                 // What the server said itself speaks for itself, unless it is who we are.
                 if why.fault.hint.is_none() && (why.sqlstate.is_none() || why.fault.code == "auth") {
                     why.fault.hint = advice(name, &host, &why.fault);
@@ -155,6 +159,17 @@ impl Pool {
             Err(error) => Tried::Failed(of(&error, &what)),
         })
     }
+}
+
+/// What lets a role into a database that it was kept out of.
+fn may_not_connect(target: &Name, database: &str, user: &str) -> String {
+    let quoted = |name: &str| format!("\"{}\"", name.replace('"', "\"\""));
+    format!(
+        "let it in, by hand or with a postgres.grant:\n\nGRANT CONNECT ON DATABASE {} TO {};\n\nnothing more is needed for \
+         looking; `tidelock doctor` lists all databases that shut out whom [targets.{target}] names",
+        quoted(database),
+        quoted(user)
+    )
 }
 
 /// Why nobody was let in.

@@ -50,6 +50,18 @@ impl Postgres {
         self.pool.access.as_reader(|purpose| self.facts_as(purpose)).await
     }
 
+    /// The databases that do not let in whoever looks, each with what would: nobody else lacks it.
+    pub(super) async fn shut(&self) -> Result<Vec<(String, String)>, SqlFault> {
+        let session = self.pool.session(Purpose::Read, self.pool.maintenance()).await?;
+        let query = "SELECT d.datname::pg_catalog.text, pg_catalog.format('GRANT CONNECT ON DATABASE %I TO %I', \
+            d.datname, CURRENT_USER) FROM pg_catalog.pg_database d \
+            WHERE d.datallowconn AND NOT pg_catalog.has_database_privilege(d.oid, 'CONNECT') ORDER BY d.datname";
+        let failed = |error| error::of(&error, "the server does not say which databases are open");
+        let rows = session.query_typed(query, &[]).await.map_err(failed)?;
+        session.give_back();
+        rows.iter().map(|row| Ok((row.try_get(0).map_err(failed)?, row.try_get(1).map_err(failed)?))).collect()
+    }
+
     async fn facts_as(&self, purpose: Purpose) -> Result<Facts, SqlFault> {
         let session = self.pool.session(purpose, self.pool.maintenance()).await?;
         let query = "SELECT pg_catalog.current_setting('server_version'), \
