@@ -390,3 +390,34 @@ fn a_setting_moves_between_its_role_and_a_resource_of_its_own() {
     site.apply();
     assert_eq!(kept(), "{geqo=off}");
 }
+
+#[test]
+fn a_setting_that_the_server_would_refuse_is_refused_by_the_plan() {
+    let site = Databases::with_files([]);
+    let setting = |spec: &str| format!("kind: postgres.setting\nname: s\nspec: {{ {spec} }}\n");
+    for (spec, says) in [
+        ("name: block_size, value: 8192", "nobody can set it"),
+        ("name: data_directory, value: /srv/pg", "ALTER SYSTEM refuses it"),
+        ("name: Config_File, value: /srv/pg.conf", "ALTER SYSTEM refuses it"),
+        ("name: transaction_isolation, value: serializable", "there is default_transaction_isolation"),
+        ("name: shared_buffers, value: 1GB, role: postgres", "one for the whole server (its context is postmaster)"),
+        ("name: archive_timeout, value: 60s, database: postgres", "one for the whole server (its context is sighup)"),
+        ("name: log_connections, value: on, role: postgres", "fixed when a session begins"),
+    ] {
+        site.write("s.yaml", &setting(spec));
+        site.commit("A setting");
+        let _ = site.tidelock(["plan"]).run().exit(1).says(says).says("db/s.yaml:2:1");
+    }
+    site.remove("s.yaml");
+    site.write("r.yaml", "kind: postgres.role\nname: r\nspec:\n  name: r\n  settings:\n    shared_buffers: 1GB\n");
+    site.commit("A role's");
+    let _ = site.tidelock(["plan"]).run().exit(1).says("one for the whole server").says("db/r.yaml:6");
+    // What can be set by a superuser alone can be set, and so can what nobody knows yet.
+    site.write(
+        "r.yaml",
+        "kind: postgres.role\nname: r\nspec:\n  name: r\n  settings: { log_statement: ddl, my.own: x }\n",
+    );
+    site.write("s.yaml", &setting("name: archive_timeout, value: 60s"));
+    site.commit("What can be");
+    site.apply();
+}

@@ -124,6 +124,11 @@ impl Kind for Setting {
     fn normalise(mut spec: SettingSpec, machine: &Machine<'_>) -> Result<SettingSpec, Error> {
         let catalog = Catalog::of(machine)?;
         spec.name = spec.name.to_ascii_lowercase();
+        let whose = match (&spec.role, &spec.database) {
+            (None, None) => settings::Whose::Server,
+            _ => settings::Whose::Sessions,
+        };
+        catalog.may_be(whose, &spec.name).map_err(|error| error.at("/name"))?;
         spec.value = catalog.spell(&spec.name, &spec.value).map_err(|error| error.at("/value"))?;
         Ok(spec)
     }

@@ -10,7 +10,7 @@ use tidelock_sdk::schemars::{self, JsonSchema};
 use tidelock_sdk::sql::Server;
 use tidelock_sdk::{Error, Machine, nearest};
 
-const CATALOG: &str = "SELECT name, vartype, unit FROM pg_settings";
+const CATALOG: &str = "SELECT name, vartype, unit, context FROM pg_settings";
 
 /// Settings that hold a list of names; the server quotes each.
 const LISTS: &[&str] = &[
@@ -115,7 +115,28 @@ pub(crate) struct Catalog(BTreeMap<String, Known>);
 struct Known {
     vartype: String,
     unit: Option<String>,
+    context: String,
 }
+
+/// Whose a setting is to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Whose {
+    /// The server's: `ALTER SYSTEM`.
+    Server,
+    /// That of the sessions of a role, of a database, or of both.
+    Sessions,
+}
+
+/// What `ALTER SYSTEM` refuses though it could be set elsewhere: where the server finds its files is said
+/// where it is started, and the others are a transaction's.
+const NOT_BY_ALTER_SYSTEM: &[&str] = &[
+    "allow_alter_system",
+    "config_file",
+    "data_directory",
+    "transaction_deferrable",
+    "transaction_isolation",
+    "transaction_read_only",
+];
 
 impl Catalog {
     /// Asks, once per call.
@@ -123,16 +144,50 @@ impl Catalog {
         Server::of(machine).home()?.query_as(CATALOG, &[], |rows| {
             let known = rows.iter().map(|row| {
                 let name: String = row.get("name")?;
-                let known = Known { vartype: row.get("vartype")?, unit: row.get("unit")? };
+                let known =
+                    Known { vartype: row.get("vartype")?, unit: row.get("unit")?, context: row.get("context")? };
                 Ok((name.to_ascii_lowercase(), known))
             });
             Ok(Self(known.collect::<Result<_, Error>>()?))
         })
     }
 
-    /// Spells all of a spec's settings. `at` is where they stand in the spec.
+    /// Refuses a setting that nobody can give to whom it is meant for; the server would, when it is too late.
+    pub(crate) fn may_be(&self, whose: Whose, name: &str) -> Result<(), Error> {
+        let name = name.to_ascii_lowercase();
+        let Some(known) = self.0.get(&name) else { return Ok(()) };
+        let why = match (known.context.as_str(), whose) {
+            ("internal", _) => format!("{name} tells how the server was built or set up, and nobody can set it"),
+            (_, Whose::Server) if name.starts_with("transaction_") && NOT_BY_ALTER_SYSTEM.contains(&name.as_str()) => {
+                format!("{name} is a setting of one transaction; for all of them there is default_{name}")
+            }
+            (_, Whose::Server) if NOT_BY_ALTER_SYSTEM.contains(&name.as_str()) => {
+                format!("{name} is said where the server is started or in its own file, and ALTER SYSTEM refuses it")
+            }
+            ("postmaster" | "sighup", Whose::Sessions) => {
+                format!(
+                    "{name} is one for the whole server (its context is {}), and no session can have its own",
+                    known.context
+                )
+            }
+            ("backend" | "superuser-backend", Whose::Sessions) => format!(
+                "{name} is fixed when a session begins (its context is {}), before the settings of a role or a database count",
+                known.context
+            ),
+            (_, Whose::Sessions) if name == "transaction_deferrable" => {
+                format!("{name} is a setting of one transaction; for all of them there is default_{name}")
+            }
+            _ => return Ok(()),
+        };
+        Err(Error::target("refused", why))
+    }
+
+    /// Spells all of a spec's settings, which are those of sessions. `at` is where they stand in the spec.
     pub(crate) fn spell_all(&self, settings: &Settings, at: &str) -> Result<Settings, Error> {
         let each = |(name, value): (&String, &Setting)| {
+            if *value != Setting::Unset {
+                self.may_be(Whose::Sessions, name).map_err(|error| error.at(format!("{at}/{name}")))?;
+            }
             let spelled = self.spell(name, value).map_err(|error| error.at(format!("{at}/{name}")))?;
             Ok((name.to_ascii_lowercase(), spelled))
         };
@@ -282,7 +337,7 @@ mod tests {
     use super::*;
 
     fn known(vartype: &str, unit: Option<&str>) -> Known {
-        Known { vartype: vartype.into(), unit: unit.map(str::to_owned) }
+        Known { vartype: vartype.into(), unit: unit.map(str::to_owned), context: "user".into() }
     }
 
     fn catalog() -> Catalog {
@@ -329,6 +384,35 @@ mod tests {
         assert_eq!(spelled("Role", "App Owner"), Ok(Setting::One("App Owner".into())), "no list of the server has it");
         let withheld = spelled("archive_command", "true").unwrap_err();
         assert!(withheld.contains("withholds it"), "{withheld}");
+    }
+
+    #[test]
+    fn what_the_server_would_refuse_is_refused_before() {
+        let of = |context: &str| Known { context: context.into(), ..known("string", None) };
+        let catalog = Catalog(BTreeMap::from([
+            ("block_size".into(), of("internal")),
+            ("data_directory".into(), of("postmaster")),
+            ("shared_buffers".into(), of("postmaster")),
+            ("archive_timeout".into(), of("sighup")),
+            ("log_connections".into(), of("superuser-backend")),
+            ("log_statement".into(), of("superuser")),
+            ("work_mem".into(), of("user")),
+            ("transaction_isolation".into(), of("user")),
+        ]));
+        let may = |name: &str| [Whose::Server, Whose::Sessions].map(|whose| catalog.may_be(whose, name).is_ok());
+        for (name, wanted) in [
+            ("block_size", [false, false]),
+            ("Data_Directory", [false, false]),
+            ("shared_buffers", [true, false]),
+            ("archive_timeout", [true, false]),
+            ("log_connections", [true, false]),
+            ("log_statement", [true, true]),
+            ("work_mem", [true, true]),
+            ("transaction_isolation", [false, true]),
+            ("my.own", [true, true]),
+        ] {
+            assert_eq!(may(name), wanted, "{name}");
+        }
     }
 
     #[test]
