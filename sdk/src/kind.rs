@@ -113,6 +113,15 @@ pub struct Found {
     pub remarks: Vec<String>,
 }
 
+impl Found {
+    /// Something that is there and that no resource of the kind could stand for: a person is told of it, and
+    /// that is all.
+    #[must_use]
+    pub fn left_out(remark: impl Into<String>) -> Self {
+        Self { name: String::new(), spec: Value::Null, remarks: vec![remark.into()] }
+    }
+}
+
 /// A kind, described.
 #[derive(Debug, Clone, PartialEq)]
 pub struct KindDescription {

@@ -103,6 +103,36 @@ fn what_is_there_becomes_resources_and_a_plan_changes_nothing() {
 }
 
 #[test]
+fn what_alter_system_has_written_is_found_and_what_no_spec_can_say_is_told() {
+    let site = grown(&[]);
+    for set in
+        ["work_mem = '5MB'", "search_path = 'a', \"B c\"", "log_min_duration_statement = 1500", "wal_level = logical"]
+    {
+        site.by_hand("postgres", &format!("ALTER SYSTEM SET {set}"));
+    }
+    site.by_hand("postgres", "SELECT pg_reload_conf(); ALTER ROLE ALL SET lock_timeout = '4s'");
+    let ran = site.tidelock(["import", "pg", "--kind", "postgres.setting"]).run().ok();
+    let ran = ran.says("name: server-work_mem").says("value: 5MB").says("- B c").says("value: 1500ms");
+    let _ =
+        ran.says("name: server-wal_level").says("ALTER ROLE ALL has set lock_timeout").never_says("max_connections");
+    let json = site.tidelock(["import", "pg", "--output", "json"]).run().ok().json();
+    assert_eq!(json["left_out"].as_array().map(Vec::len), Some(1), "{json}");
+    import(&site);
+    assert_eq!(effects(&site), "", "a plan of what was imported has effects");
+    site.apply();
+    site.by_hand("postgres", "ALTER SYSTEM RESET work_mem; SELECT pg_reload_conf()");
+    let _ = site.apply().says("work_mem");
+    assert_eq!(site.by_hand("postgres", "SHOW work_mem"), "5MB");
+    // Who may not read the server's files cannot tell whose a setting is.
+    site.by_hand("postgres", "CREATE ROLE reader LOGIN");
+    let config = site.world().read("tidelock.toml");
+    let reads = config.replace("user = \"postgres\"\n", "user = \"postgres\"\nread = { user = \"reader\" }\n");
+    site.world().write("tidelock.toml", reads);
+    let ran = site.tidelock(["import", "pg", "--kind", "postgres.setting", "--owned"]).run().ok();
+    let _ = ran.says("settings of ALTER SYSTEM are left out").never_says("server-work_mem");
+}
+
+#[test]
 fn what_was_imported_brings_it_back_where_it_was_lost() {
     let site = grown(&[]);
     import(&site);

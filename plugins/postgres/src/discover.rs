@@ -126,6 +126,22 @@ pub(crate) fn settings(role: &str, database: &str, all: &Settings) -> Vec<Found>
     all.iter().map(one).collect()
 }
 
+/// A setting of the server that `ALTER SYSTEM` wrote.
+pub(crate) fn server_setting(name: &str, value: &Setting) -> Found {
+    Found { name: format!("server-{name}"), spec: json!({ "name": name, "value": value }), remarks: Vec::new() }
+}
+
+/// Settings of all roles, which no spec can say.
+pub(crate) fn settings_of_all(all: &Settings) -> Option<Found> {
+    let names: Vec<&str> = all.keys().map(String::as_str).collect();
+    (!names.is_empty()).then(|| {
+        Found::left_out(format!(
+            "ALTER ROLE ALL has set {}: no kind keeps that, and it is left as it is",
+            names.join(", ")
+        ))
+    })
+}
+
 /// The role that the server was set up with.
 pub(crate) fn bootstrap(machine: &Machine<'_>) -> Result<String, Error> {
     let rows = Server::of(machine).home()?.query(BOOTSTRAP, &[])?;

@@ -2,11 +2,12 @@
 //! database.
 
 use std::collections::BTreeMap;
+use std::rc::Rc;
 
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tidelock_sdk::schemars::{self, JsonSchema};
-use tidelock_sdk::sql::{Row, Rows, Server, Value, identity, reload, reset, set};
+use tidelock_sdk::sql::{Failure, Row, Rows, Server, Value, identity, reload, reset, set};
 use tidelock_sdk::{
     Action, Change, Diagnostic, Error, Field, Found, Kind, Machine, Observation, Proposals, Step, Subject,
 };
@@ -167,10 +168,14 @@ impl Kind for Setting {
 
     fn discover(machine: &Machine<'_>) -> Result<Option<Vec<Found>>, Error> {
         let catalog = Catalog::of(machine)?;
-        let kept = Server::of(machine).home()?.query(KEPT, &[])?;
+        let home = Server::of(machine).home()?;
+        let kept = home.query(KEPT, &[])?;
         let by_whose = by_whose(&kept, &catalog)?;
         let found = by_whose.iter().flat_map(|((role, database), all)| discover::settings(role, database, all));
-        Ok(Some(found.collect()))
+        let mut found: Vec<Found> = found.collect();
+        found.extend(by_whose.get(&(String::new(), String::new())).and_then(discover::settings_of_all));
+        found.extend(of_alter_system(home.query(FILES, &[]), &catalog)?);
+        Ok(Some(found))
     }
 
     fn steps(change: &Change<SettingSpec>, machine: &Machine<'_>, propose: &Proposals<'_>) -> Result<Step, Error> {
@@ -206,6 +211,37 @@ impl Kind for Setting {
         }
         Ok(Step::Proposed)
     }
+}
+
+/// What `ALTER SYSTEM` has written, as far as a plan of it changes nothing.
+fn of_alter_system(files: Result<Rc<Rows>, Failure>, catalog: &Catalog) -> Result<Vec<Found>, Error> {
+    let files = match files {
+        Err(failure) if failure.sqlstate.as_deref() == Some("42501") => {
+            let remark = "settings of ALTER SYSTEM are left out: who looks may not read pg_file_settings, and nobody else \
+                can tell them from those of the operator's own files";
+            return Ok(vec![Found::left_out(remark)]);
+        }
+        other => other?,
+    };
+    let (mut found, mut passed_over) = (Vec::new(), Vec::new());
+    for (name, row) in files.by_key::<String>("name")? {
+        let name = name.to_ascii_lowercase();
+        if !row.get::<Option<String>>("sourcefile")?.is_some_and(|file| file.ends_with(OWN_FILE)) {
+            continue;
+        }
+        let value = settings::Setting::One(row.get::<Option<String>>("value")?.unwrap_or_default());
+        let may_be = catalog.may_be(settings::Whose::Server, &name);
+        match may_be.and_then(|()| catalog.spell(&name, &value)) {
+            Ok(value) => found.push(discover::server_setting(&name, &value)),
+            // Somebody wrote it into that file by hand.
+            Err(_) => passed_over.push(name),
+        }
+    }
+    if !passed_over.is_empty() {
+        let names = passed_over.join(", ");
+        found.push(Found::left_out(format!("{OWN_FILE} has {names}, which ALTER SYSTEM would not write: left out")));
+    }
+    Ok(found)
 }
 
 /// The identity of a setting of a role; `database` is empty for its sessions in all.

@@ -192,8 +192,12 @@ pub(crate) fn observation(door: &Door, seen: &SeenTable, answer: wit::Observatio
     })
 }
 
+/// The key of something found that is no resource.
+const LEFT_OUT: &str = "left-out";
+
 pub(crate) fn found(found: wit_discover::Found) -> Result<Found, String> {
     Ok(Found {
+        left_out: found.extras.iter().any(|(key, _)| key == LEFT_OUT),
         // What something is called, from which names are made: whatever it holds, others are found too.
         name: json::key("name", tame(&found.name, MAX_NAME).replace(['\n', '\t'], " "))?,
         spec: json::object(&found.spec)?,

@@ -28,6 +28,15 @@ pub struct Discovered {
     pub owned: bool,
 }
 
+/// What a plugin found.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Discovery {
+    /// What resources could stand for.
+    pub found: Vec<Discovered>,
+    /// What is there besides, by the kind that passed it over, in sentences.
+    pub left_out: Vec<(Kind, String)>,
+}
+
 /// Finds all that kinds of a plugin could manage on a target; `None` where it looks for none of
 /// them. No kinds are all of its kinds.
 ///
@@ -38,7 +47,7 @@ pub async fn discover(
     target: &Name,
     plugin: &str,
     kinds: &[Kind],
-) -> Result<Option<Vec<Discovered>>, RunError> {
+) -> Result<Option<Discovery>, RunError> {
     let provider = runtime.plugins.provider(plugin, target).await?;
     crate::confirm::learned(runtime)?;
     let owned: BTreeSet<Identity> = runtime.store.inventory(target)?.into_iter().map(|entry| entry.identity).collect();
@@ -50,14 +59,18 @@ pub async fn discover(
             return Err(RunError::selection(format!("plugin {plugin} has no kind {kind}"), Some(hint)));
         }
     }
-    let mut all = None;
+    let mut all: Option<Discovery> = None;
     for info in known {
         let Ok(kind) = Kind::new(format!("{plugin}.{}", info.name)) else { continue };
         if !kinds.is_empty() && !kinds.contains(&kind) {
             continue;
         }
         if let Some(found) = provider.discover(&info.name).await? {
-            all.get_or_insert_with(Vec::new).extend(named(provider.as_ref(), &kind, found, &owned).await?);
+            let all = all.get_or_insert_default();
+            let (left_out, found): (Vec<Found>, Vec<Found>) = found.into_iter().partition(|found| found.left_out);
+            let remarks = left_out.into_iter().flat_map(|found| found.remarks);
+            all.left_out.extend(remarks.map(|remark| (kind.clone(), remark)));
+            all.found.extend(named(provider.as_ref(), &kind, found, &owned).await?);
         }
     }
     Ok(all)

@@ -42,7 +42,7 @@ pub use accept::{
 pub use approve::{Planned, approve, planned, reject};
 pub use confirm::{confirm, cut_off, learn, standing, unconfirmed};
 pub use counting::Counting;
-pub use discover::{Discovered, discover};
+pub use discover::{Discovered, Discovery, discover};
 pub use error::RunError;
 pub use forget::{Forget, Forgetting, forget, forgettable, is_stack};
 pub use holds::{Within, end, hold, within};

@@ -87,11 +87,12 @@ impl<P: Provider> wit_discover::Guest for Provided<P> {
         let end = start.saturating_add(PAGE).min(found.len());
         let next = (end < found.len()).then(|| end.to_string());
         let page = found.into_iter().skip(start).take(PAGE);
-        let each = |found: Found| wit_discover::Found {
-            name: found.name,
-            spec: found.spec.to_string(),
-            remarks: found.remarks,
-            extras: Vec::new(),
+        let each = |found: Found| {
+            let (name, spec, extras) = match found.spec.is_null() {
+                true => ("left out".to_owned(), "{}".to_owned(), vec![("left-out".to_owned(), "true".to_owned())]),
+                false => (found.name, found.spec.to_string(), Vec::new()),
+            };
+            wit_discover::Found { name, spec, remarks: found.remarks, extras }
         };
         Ok(wit_discover::Page { found: page.map(each).collect(), next })
     }

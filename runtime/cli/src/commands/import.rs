@@ -66,11 +66,14 @@ pub(crate) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
     }
     plugins.sort_unstable();
     plugins.dedup();
-    let mut found = Vec::new();
+    let (mut found, mut left_out) = (Vec::new(), Vec::new());
     let mut silent = Vec::new();
     for plugin in &plugins {
         match wire::block_on(tidelock_reconcile::discover(&runtime, &target, plugin, &args.kind))?? {
-            Some(more) => found.extend(more),
+            Some(more) => {
+                found.extend(more.found);
+                left_out.extend(more.left_out);
+            }
             None => silent.push(plugin.as_str()),
         }
     }
@@ -89,13 +92,16 @@ pub(crate) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
     let all = found.len();
     found.retain(|found| args.owned || !found.owned);
     if context.out.is_json() {
-        context.out.json(&as_json(&target, &found))?;
+        context.out.json(&as_json(&target, &found, &left_out))?;
         return Ok(Exit::Done);
     }
     for one in &found {
         for remark in &one.remarks {
             context.out.note(&remark_on(format!("{}/{}: {remark}", one.kind, one.name)));
         }
+    }
+    for (kind, remark) in &left_out {
+        context.out.note(&remark_on(format!("{kind}: {remark}")));
     }
     let mut kinds: BTreeMap<&ResourceKind, Vec<&Discovered>> = BTreeMap::new();
     for one in &found {
@@ -196,7 +202,7 @@ fn yaml(value: &serde_json::Value, what: &str) -> Result<String, CliError> {
     Ok(if text.ends_with('\n') { text } else { text + "\n" })
 }
 
-fn as_json(target: &Name, found: &[Discovered]) -> serde_json::Value {
+fn as_json(target: &Name, found: &[Discovered], left_out: &[(ResourceKind, String)]) -> serde_json::Value {
     let each = |found: &Discovered| {
         json!({
             "kind": found.kind, "name": found.name, "identity": found.identity, "spec": found.spec,
@@ -207,6 +213,7 @@ fn as_json(target: &Name, found: &[Discovered]) -> serde_json::Value {
         "format": "tidelock.import/1",
         "target": target,
         "resources": found.iter().map(each).collect::<Vec<_>>(),
+        "left_out": left_out.iter().map(|(kind, remark)| json!({ "kind": kind, "remark": remark })).collect::<Vec<_>>(),
     })
 }
 

@@ -101,6 +101,8 @@ pub struct Found {
     pub spec: Value,
     /// What of it cannot be said in a spec.
     pub remarks: Vec<String>,
+    /// Whether it is no resource, and its remarks are all that there is to it.
+    pub left_out: bool,
 }
 
 /// A change that a provider finds effects for.
