@@ -255,3 +255,30 @@ fn nobody_locks_tidelock_out_by_a_commit() {
         assert!(signs_in(&site, "tidelock", FIRST));
     }
 }
+
+#[test]
+fn a_password_in_git_is_not_shown_by_an_error_about_its_neighbour() {
+    const CLEAR: &str = "hunter2 in clear";
+    let site = Databases::with_files([]);
+    let role = "kind: postgres.role\nname: a\n";
+    for (text, says) in [
+        (format!("{role}spec: {{ name: a, password: {CLEAR}, lgoin: true }}\n"), "secret does not stand in Git"),
+        (format!("{role}spec: {{ name: none, password: {CLEAR} }}\n"), "secret does not stand in Git"),
+        (format!("{role}nedds: []\nspec: {{ name: a, password: {CLEAR} }}\n"), "nedds"),
+        (format!("{{ kind: postgres.role, name: a, nedds: [], spec: {{ name: a, password: {CLEAR} }} }}\n"), "nedds"),
+        (format!("{{ kind: postgres.rol, name: a, spec: {{ name: a, password: {CLEAR} }} }}\n"), "postgres.rol"),
+        (format!("{{ kind: postgres.role, name: a, target: nowhere, spec: {{ password: {CLEAR} }} }}\n"), "nowhere"),
+        (format!("{{ kind: postgres.role, name: a, spec: {{ password: {CLEAR}, name: ] }}\n"), "a.yaml:1"),
+        (format!("{role}spec:\n  password:\n    {CLEAR}: [\n"), "a.yaml"),
+    ] {
+        site.write("a.yaml", &text);
+        site.commit("By mistake");
+        for arguments in [&["plan"][..], &["plan", "--output", "json"], &["apply", "--yes"], &["render"], &["events"]] {
+            let ran = site.tidelock(arguments).run();
+            let ran = ran.never_says(CLEAR).never_says("hunter2");
+            if arguments == ["plan"] {
+                let _ = ran.exit(1).says(says);
+            }
+        }
+    }
+}

@@ -13,6 +13,7 @@ use tidelock_model::plugin::PluginRef;
 use tidelock_model::port::{PluginError, RenderInputs, Rendered, Renderer, SourceError};
 use tidelock_model::reads::{self, Question, Read};
 use tidelock_model::resource::RenderedDoc;
+use tidelock_model::snippet::{self, Hidden};
 
 use crate::bindings::renderer::RendererPluginPre;
 use crate::bindings::renderer::exports::tidelock::renderer::renderer as wit;
@@ -143,8 +144,9 @@ fn shown(problem: wit::Problem, inputs: &RenderInputs) -> Diagnostic {
     let snippet = place.as_ref().and_then(|place| {
         let at = usize::try_from(place.line).ok()?.checked_sub(1)?;
         let content = inputs.tree.read(&place.file).ok()??;
-        let line = String::from_utf8_lossy(content.split(|byte| *byte == b'\n').nth(at)?).into_owned();
-        Some(tame(line.trim_end_matches('\r'), MAX_SNIPPET))
+        // Nobody knows yet of which kinds it is; what is called as secrets are is not shown.
+        let line = snippet::line_of(&String::from_utf8_lossy(&content), at, &Hidden::new())?;
+        Some(tame(&line, MAX_SNIPPET))
     });
     let message = tame(&problem.message, MAX_LINE);
     let mut diagnostic = Diagnostic::error(message, place);

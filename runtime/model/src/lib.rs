@@ -40,6 +40,7 @@ pub mod resource;
 pub mod revision;
 pub mod run;
 pub mod secret;
+pub mod snippet;
 pub mod sql;
 pub mod stack;
 pub mod window;

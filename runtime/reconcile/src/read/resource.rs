@@ -7,6 +7,7 @@ use tidelock_model::error::{Diagnostic, Place};
 use tidelock_model::name::ResourceRef;
 use tidelock_model::port::Tree;
 use tidelock_model::resource::{RenderedDoc, Resource, ResourceDecl};
+use tidelock_model::snippet::{self, Hidden};
 
 use super::in_words;
 
@@ -55,8 +56,8 @@ fn misread(said: &str, place: &Option<Place>) -> Diagnostic {
 /// Reads all documents of a lane; names are unique per kind.
 ///
 /// # Errors
-/// Every problem, with the line of the file where the tree has it.
-pub fn all(docs: &[RenderedDoc], tree: &dyn Tree) -> Result<Vec<Resource>, Vec<Diagnostic>> {
+/// Every problem, at its place.
+pub fn all(docs: &[RenderedDoc]) -> Result<Vec<Resource>, Vec<Diagnostic>> {
     let mut resources = Vec::with_capacity(docs.len());
     let mut seen: BTreeMap<ResourceRef, Place> = BTreeMap::new();
     let mut problems = Vec::new();
@@ -75,21 +76,16 @@ pub fn all(docs: &[RenderedDoc], tree: &dyn Tree) -> Result<Vec<Resource>, Vec<D
             Err(problem) => problems.push(problem),
         }
     }
-    if problems.is_empty() {
-        return Ok(resources);
-    }
-    for problem in &mut problems {
-        with_snippet(problem, tree);
-    }
-    Err(problems)
+    if problems.is_empty() { Ok(resources) } else { Err(problems) }
 }
 
 /// What providers say where a secret stands in the place of its name.
 const CLEAR: &str = "a secret does not stand in Git";
 
 /// Adds the line of the file that a diagnostic is about, and finds the line of its
-/// field where only the document's start is known.
-pub fn with_snippet(diagnostic: &mut Diagnostic, tree: &dyn Tree) {
+/// field where only the document's start is known. Of the line what stands under a key of secrets,
+/// which the kinds in use may have more of, is left out.
+pub fn with_snippet(diagnostic: &mut Diagnostic, tree: &dyn Tree, hidden: &Hidden) {
     let Some(place) = &mut diagnostic.place else { return };
     if diagnostic.snippet.is_some() || place.line == 0 {
         return;
@@ -115,7 +111,7 @@ pub fn with_snippet(diagnostic: &mut Diagnostic, tree: &dyn Tree) {
     }
     // What stands there by mistake is not repeated.
     if !diagnostic.message.contains(CLEAR) {
-        diagnostic.snippet = text.lines().nth(place.line as usize - 1).map(str::to_owned);
+        diagnostic.snippet = snippet::line_of(&text, place.line as usize - 1, hidden);
     }
 }
 

@@ -7,6 +7,7 @@ use tidelock_model::error::{Diagnostic, Place};
 use tidelock_model::grant::glob;
 use tidelock_model::name::Name;
 use tidelock_model::port::{SourceError, Tree};
+use tidelock_model::snippet::Hidden;
 use tidelock_model::stack::{Fixed, ModuleDecl, Selector, Stack, StackDecl, confirm_ms};
 
 use super::resource::with_snippet;
@@ -136,7 +137,7 @@ pub fn all(tree: &dyn Tree) -> Result<(Vec<Stack>, Vec<Diagnostic>), SourceError
     problems.extend(misnamed(tree)?);
     let (stacks, found) = needing(stacks, problems.is_empty());
     problems.extend(found);
-    problems.iter_mut().for_each(|problem| with_snippet(problem, tree));
+    problems.iter_mut().for_each(|problem| with_snippet(problem, tree, &Hidden::new()));
     Ok((stacks, problems))
 }
 

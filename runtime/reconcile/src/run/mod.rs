@@ -16,6 +16,7 @@ mod orphans;
 mod plan;
 mod prove;
 mod record;
+mod rejected;
 mod render;
 mod rollout;
 mod rules;
@@ -37,6 +38,7 @@ use tidelock_model::name::{Address, Lane};
 use tidelock_model::plan::{Plan, Wait};
 use tidelock_model::port::Fetched;
 use tidelock_model::run::{Run, RunEnd};
+use tidelock_model::snippet::Hidden;
 
 use crate::contents::BlobSet;
 use crate::error::RunError;
@@ -284,7 +286,7 @@ async fn left_behind(
         match ended {
             Ok(()) => lanes.selected.push(selected),
             Err(error) => {
-                plan::hold(runtime, fetched, &selected, error, number, &mut lanes.errors)?;
+                plan::hold(runtime, fetched, &selected, error, number, &mut lanes.errors, &Hidden::new())?;
                 // What it claims is not for others to prune.
                 lanes.others.push(selected);
             }

@@ -13,6 +13,7 @@ use tidelock_model::error::Diagnostic;
 use tidelock_model::name::Name;
 use tidelock_model::port::{Fetched, KnownModule, Source, SourceError, TreeEntry, Want};
 use tidelock_model::revision::{Revision, Signature, SourceNotice};
+use tidelock_model::snippet::Hidden;
 use tidelock_model::stack::{Fixed, Stack};
 
 use crate::error::RunError;
@@ -114,7 +115,7 @@ impl Wrong {
     fn at(self, field: &str, stack: &Stack, files: &Fetched) -> RunError {
         let problem = Diagnostic::error(self.message, Some(place(stack))).at(field);
         let mut problem = Diagnostic { hint: self.hint, ..problem };
-        with_snippet(&mut problem, files.tree.as_ref());
+        with_snippet(&mut problem, files.tree.as_ref(), &Hidden::new());
         RunError::Rejected(vec![problem])
     }
 }

@@ -9,6 +9,7 @@ use tidelock_model::inventory::Claim;
 use tidelock_model::name::{Identity, Lane, Name, ResourceRef};
 use tidelock_model::plan::{Cause, Plan, Preview};
 use tidelock_model::port::{Fetched, LaneRecord, StepAnswer, StepRequest};
+use tidelock_model::snippet::{self, Hidden};
 use tidelock_model::stack;
 use tidelock_plan::gate::Policy;
 use tidelock_plan::{Draft, LaneInput, LanePart, Ledger, draft, lane_plan};
@@ -72,7 +73,7 @@ pub(super) async fn pass(runtime: &Runtime, fetched: &Fetched, lanes: Lanes) -> 
             Ok(lane) => rendered.push(lane),
             Err(error) => {
                 unheard.entry(selected.lane.target.clone()).or_default().push(selected.lane.stack.to_string());
-                hold(runtime, fetched, selected, error, lanes.selected.len(), &mut errors)?;
+                hold(runtime, fetched, selected, error, lanes.selected.len(), &mut errors, &Hidden::new())?;
             }
         }
     }
@@ -91,6 +92,7 @@ pub(super) async fn pass(runtime: &Runtime, fetched: &Fetched, lanes: Lanes) -> 
     let mut planned = Vec::new();
     for lane in rendered {
         let selected = Selected { lane: lane.desired.lane.clone(), stack: lane.desired.stack.clone() };
+        let hidden: Hidden = lane.kinds.values().flat_map(snippet::hidden_by).collect();
         let cause = lanes.pins.has(&selected.lane.stack).then_some(Cause::Rollback);
         match one(runtime, lane, (cause, lanes.destroys), &claims, &unheard).await {
             Ok((part, lane)) => {
@@ -98,7 +100,7 @@ pub(super) async fn pass(runtime: &Runtime, fetched: &Fetched, lanes: Lanes) -> 
                 parts.push(part);
                 planned.push(lane);
             }
-            Err(error) => hold(runtime, fetched, &selected, error, lanes.selected.len(), &mut errors)?,
+            Err(error) => hold(runtime, fetched, &selected, error, lanes.selected.len(), &mut errors, &hidden)?,
         }
     }
     let (mut plan, ledger) = tidelock_plan::plan(&fetched.revision, parts);
@@ -172,7 +174,8 @@ async fn wished(
     Ok(lane)
 }
 
-/// Keeps a lane's error for the plan, or passes it on where it is the only lane or not the lane's.
+/// Keeps a lane's error for the plan, or passes it on where it is the only lane or not the lane's. Of the
+/// lines that are shown, values of the `hidden` fields are left out.
 pub(super) fn hold(
     runtime: &Runtime,
     fetched: &Fetched,
@@ -180,11 +183,12 @@ pub(super) fn hold(
     mut error: RunError,
     lanes: usize,
     errors: &mut Vec<Diagnostic>,
+    hidden: &Hidden,
 ) -> Result<(), RunError> {
     if let RunError::Rejected(diagnostics) = &mut error {
         // What the planner found has a place, and no line to show yet.
         for diagnostic in diagnostics.iter_mut() {
-            with_snippet(diagnostic, fetched.tree.as_ref());
+            with_snippet(diagnostic, fetched.tree.as_ref(), hidden);
         }
         runtime.emit(None, Some(&selected.lane), &RunEvent::Rejected { diagnostics: diagnostics.clone() })?;
     }

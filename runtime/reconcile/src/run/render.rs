@@ -16,9 +16,11 @@ use tidelock_model::pointer;
 use tidelock_model::port::{Declared, Fetched, Provider, RenderInputs, Rendered, Renderer};
 use tidelock_model::reads::{Question, answer};
 use tidelock_model::resource::Resource;
+use tidelock_model::snippet::{self, Hidden};
 
 use super::guess;
 use super::module::{self, Module};
+use super::rejected::{hidden, reject};
 use crate::contents::{BlobSet, text_files};
 use crate::error::RunError;
 use crate::read::values::{Layers, layers};
@@ -97,20 +99,29 @@ pub(super) async fn lane(
     let event = RunEvent::Rendered { resources: rendered.docs.len(), cached };
     runtime.emit(None, Some(&selected.lane), &event)?;
 
-    let mut resources = resource::all(&rendered.docs, tree).map_err(RunError::Rejected)?;
-    targets_exist(runtime, &resources).map_err(|problems| reject(problems, fetched))?;
+    let read = resource::all(&rendered.docs);
+    let read = read.and_then(|resources| targets_exist(runtime, &resources).map(|()| resources));
+    let mut resources = match read {
+        Ok(resources) => resources,
+        Err(problems) => return Err(reject(problems, fetched, &hidden(runtime, selected, &rendered.docs).await)),
+    };
     resources.retain(|r| r.decl.target.as_ref().is_none_or(|target| *target == selected.lane.target));
-    let providers = providers(runtime, selected, &resources).await.map_err(|error| match error {
-        RunError::Rejected(problems) => reject(problems, fetched),
-        error => error,
-    })?;
+    let providers = match providers(runtime, selected, &resources).await {
+        Ok(providers) => providers,
+        Err(RunError::Rejected(problems)) => {
+            return Err(reject(problems, fetched, &hidden(runtime, selected, &rendered.docs).await));
+        }
+        Err(error) => return Err(error),
+    };
     let kinds = kinds_of(&providers).await?;
+    let hidden: Hidden = kinds.values().flat_map(snippet::hidden_by).collect();
+    let reject = |problems| reject(problems, fetched, &hidden);
     let mut blobs = BlobSet::new(fetched.tree.clone(), runtime.store.clone());
-    check_kinds(runtime, selected, &resources, &kinds).map_err(|problems| reject(problems, fetched))?;
+    check_kinds(runtime, selected, &resources, &kinds).map_err(reject)?;
     let read = secrets::read(runtime, selected, fetched, &mut resources, &mut blobs).await?;
-    read.map_err(|problems| reject(problems, fetched))?;
-    let taken = complete(&mut resources, &kinds, &mut blobs).map_err(|problems| reject(problems, fetched))?;
-    let (resources, mut warnings) = spelled(runtime, selected, resources, taken, &providers, fetched).await?;
+    read.map_err(reject)?;
+    let taken = complete(&mut resources, &kinds, &mut blobs).map_err(reject)?;
+    let (resources, mut warnings) = spelled(runtime, selected, resources, taken, &providers, &reject).await?;
 
     // The default takes all but what the stack itself leaves out.
     if !runtime.looping && selected.stack.decl.renderer != stack::RENDERER {
@@ -149,7 +160,7 @@ fn unknown_renderer(fault: Fault, stack: &Fetched, selected: &Selected) -> RunEr
     }
     let message = format!("stack {}: {}", selected.stack.decl.name, fault.message);
     let problem = Diagnostic { hint: fault.hint, ..Diagnostic::error(message, Some(stack::place(&selected.stack))) };
-    reject(vec![problem.at("/renderer")], stack)
+    reject(vec![problem.at("/renderer")], stack, &Hidden::new())
 }
 
 /// A lane of which nothing is to stay: there is nothing to render.
@@ -450,7 +461,7 @@ async fn spelled(
     resources: Vec<Resource>,
     mut taken: Vec<Taken>,
     providers: &BTreeMap<String, Arc<dyn Provider>>,
-    fetched: &Fetched,
+    reject: &(dyn Fn(Vec<Diagnostic>) -> RunError + Sync),
 ) -> Result<(Vec<DesiredResource>, Vec<Diagnostic>), RunError> {
     let mut done: Vec<Option<DesiredResource>> = Vec::new();
     done.resize_with(resources.len(), || None);
@@ -508,7 +519,7 @@ async fn spelled(
         runtime.targets.target(&selected.lane.target)?.fingerprint().await?;
     }
     if !problems.is_empty() {
-        return Err(reject(problems, fetched));
+        return Err(reject(problems));
     }
     Ok((done.into_iter().flatten().collect(), warnings))
 }
@@ -554,13 +565,6 @@ fn line_in(message: &str) -> Option<(u32, u32)> {
     let (line, rest) = number(rest)?;
     let column = rest.strip_prefix(':').and_then(number).map_or(0, |(column, _)| column);
     rest.starts_with(':').then_some((line, column))
-}
-
-fn reject(mut problems: Vec<Diagnostic>, fetched: &Fetched) -> RunError {
-    for problem in &mut problems {
-        resource::with_snippet(problem, fetched.tree.as_ref());
-    }
-    RunError::Rejected(problems)
 }
 
 /// The plugins of a lane by name, for the planner.

@@ -8,6 +8,7 @@ use tidelock_model::event::RunEvent;
 use tidelock_model::name::{Lane, Name};
 use tidelock_model::port::{Fetched, LaneRecord, Source, Want};
 use tidelock_model::revision::{Revision, Signature, SourceNotice};
+use tidelock_model::snippet::Hidden;
 use tidelock_model::stack::{Stack, StackPolicy};
 
 use super::guess;
@@ -251,7 +252,7 @@ pub(super) async fn lanes(runtime: &Runtime, selection: &Selection, fetched: &Fe
     if by_name {
         warnings.extend(errors.drain(..).map(|error| Diagnostic { severity: Severity::Warning, ..error }));
     }
-    warnings.iter_mut().for_each(|warning| with_snippet(warning, fetched.tree.as_ref()));
+    warnings.iter_mut().for_each(|warning| with_snippet(warning, fetched.tree.as_ref(), &Hidden::new()));
     errors.extend(warnings.extract_if(.., |one| one.severity == Severity::Error));
     if selected.is_empty() && !errors.is_empty() {
         // A target that left the config is wrong in Git from then on, and its lane is none any more.
@@ -305,7 +306,7 @@ fn as_a_whole(
     let Revision { source, id, .. } = &fetched.revision;
     let (all, mut found) = select::lanes(&runtime.config, source, stacks, &[], &[], &|_| vec![])?;
     found.retain(|one| one.severity == Severity::Error);
-    found.iter_mut().for_each(|one| with_snippet(one, fetched.tree.as_ref()));
+    found.iter_mut().for_each(|one| with_snippet(one, fetched.tree.as_ref(), &Hidden::new()));
     trouble::read(runtime, source, id, errors.iter().cloned().chain(found).collect())?;
     for Selected { lane, .. } in all.into_iter().filter(|_| !whole) {
         if runtime.store.lane(&lane)?.is_none() {
