@@ -13,6 +13,7 @@ use tidelock_model::error::{Diagnostic, Place};
 use tidelock_model::plan::Plan;
 use tidelock_model::port::{SourceError, Tree, TreeEntry};
 use tidelock_model::resource::{RenderedDoc, ResourceDecl};
+use tidelock_model::snippet::Hidden;
 use tidelock_model::stack::StackDecl;
 use tidelock_reconcile::read;
 use tidelock_source::allowed_signers as signers;
@@ -76,12 +77,13 @@ pub fn resource(input: &[u8]) -> bool {
                 assert_eq!(decl.id().to_string().parse(), Ok(decl.id()), "its name can be typed");
                 assert!(decl.spec.is_object());
                 assert!(decl.ignore.iter().all(|pointer| pointer.starts_with('/')));
-                let twice = read::resource::all(&[doc.clone(), doc], &tree).unwrap_err();
+                let twice = read::resource::all(&[doc.clone(), doc]).unwrap_err();
                 assert!(twice[0].message.contains("declared twice"), "{}", twice[0].message);
             }
             Err(problem) => {
                 helpful(&problem, file, text);
-                for problem in read::resource::all(&[doc], &tree).unwrap_err() {
+                for mut problem in read::resource::all(&[doc]).unwrap_err() {
+                    read::resource::with_snippet(&mut problem, &tree, &Hidden::new());
                     helpful(&problem, file, text);
                 }
             }
