@@ -92,22 +92,14 @@ pub fn with_snippet(diagnostic: &mut Diagnostic, tree: &dyn Tree, hidden: &Hidde
     }
     let Ok(Some(bytes)) = tree.read(&place.file) else { return };
     let text = String::from_utf8_lossy(&bytes);
-    let key = diagnostic
-        .field
-        .as_deref()
-        .and_then(|field| field.rsplit('/').find(|part| part.parse::<usize>().is_err()))
-        .or_else(|| diagnostic.message.split('`').nth(1).filter(|_| diagnostic.message.starts_with("unknown field")))
-        .filter(|key| !key.is_empty());
-    let start = place.line as usize - 1;
-    let lines = text.lines().enumerate().skip(start);
-    if let Some(key) = key {
-        let found = lines
-            .take_while(|(i, line)| *i == start || !line.starts_with("---"))
-            .find_map(|(i, line)| column_of(line, key).map(|column| (i, column)));
-        if let Some((i, column)) = found {
-            place.line = u32::try_from(i + 1).unwrap_or(place.line);
-            place.column = column;
-        }
+    let unknown = || diagnostic.message.split('`').nth(1).filter(|_| diagnostic.message.starts_with("unknown field"));
+    let keys: Vec<&str> = match diagnostic.field.as_deref() {
+        Some(field) => field.split('/').filter(|part| !part.is_empty() && part.parse::<usize>().is_err()).collect(),
+        None => unknown().into_iter().collect(),
+    };
+    if let Some((line, column)) = line_of_key(&text, place.line as usize - 1, &keys) {
+        place.line = u32::try_from(line + 1).unwrap_or(place.line);
+        place.column = column;
     }
     // What stands there by mistake is not repeated.
     if !diagnostic.message.contains(CLEAR) {
@@ -115,13 +107,33 @@ pub fn with_snippet(diagnostic: &mut Diagnostic, tree: &dyn Tree, hidden: &Hidde
     }
 }
 
-/// Where a line has `key:` as a YAML key, from 1.
-fn column_of(line: &str, key: &str) -> Option<u32> {
-    let at = line.find(key)?;
-    let before = line[..at].trim_start();
-    let fits = before.is_empty() || before.ends_with(['-', '{', ',', ' ', '"', '\'']);
-    let after = line[at + key.len()..].trim_start_matches(['"', '\'']);
-    (fits && after.starts_with(':')).then(|| u32::try_from(line[..at].chars().count() + 1).unwrap_or(1))
+/// The line, from 0, and the column, from 1, of the last of these keys, each of which stands behind the one
+/// before it, in the document that begins at a line. What of the first ones is not found is passed over.
+fn line_of_key(text: &str, start: usize, keys: &[&str]) -> Option<(usize, u32)> {
+    let lines: Vec<&str> = text.lines().collect();
+    let end = (start + 1..lines.len()).find(|i| lines[*i].starts_with("---")).unwrap_or(lines.len());
+    let (last, above) = keys.split_last()?;
+    let (mut line, mut byte) = (start, 0);
+    let next = |key: &str, line: usize, byte: usize| {
+        (line..end).find_map(|i| Some((i, key_in(lines.get(i)?, key, if i == line { byte } else { 0 })?)))
+    };
+    for key in above {
+        if let Some((i, at)) = next(key, line, byte) {
+            (line, byte) = (i, at + key.len());
+        }
+    }
+    let (i, at) = next(last, line, byte)?;
+    Some((i, u32::try_from(lines[i][..at].chars().count() + 1).unwrap_or(1)))
+}
+
+/// Where a line has `key:` as a YAML key, in bytes, at `from` or behind it.
+fn key_in(line: &str, key: &str, from: usize) -> Option<usize> {
+    let fits = |at: &usize| {
+        let before = line[..*at].trim_start();
+        let free = before.is_empty() || before.ends_with(['-', '{', ',', ' ', '"', '\'']);
+        free && line[at + key.len()..].trim_start_matches(['"', '\'']).starts_with(':')
+    };
+    line.match_indices(key).map(|(at, _)| at).filter(|at| *at >= from).find(fits)
 }
 
 #[cfg(test)]
@@ -165,8 +177,24 @@ mod tests {
 
     #[test]
     fn a_key_is_found_in_its_line() {
-        assert_eq!(column_of("  mode: 0644", "mode"), Some(3));
-        assert_eq!(column_of("spec: { path: /a, mode: x }", "mode"), Some(19));
-        assert_eq!(column_of("# no", "mode"), None);
+        assert_eq!(key_in("  mode: 0644", "mode", 0), Some(2));
+        assert_eq!(key_in("spec: { path: /a, mode: x }", "mode", 0), Some(18));
+        assert_eq!(key_in("spec: { a-mode: /a, mode: x }", "mode", 0), Some(20));
+        assert_eq!(key_in("# no", "mode", 0), None);
+    }
+
+    #[test]
+    fn a_field_is_found_behind_what_it_is_in() {
+        let text =
+            "kind: network.link\nname: lan\nspec:\n  name: br0/x\n  hops:\n  - { dev: a }\n---\nname: b\nup: x\n";
+        let found = |start, keys: &[&str]| line_of_key(text, start, keys);
+        assert_eq!(found(0, &["name"]), Some((1, 1)));
+        assert_eq!(found(0, &["spec", "name"]), Some((3, 3)));
+        assert_eq!(found(0, &["spec", "hops", "dev"]), Some((5, 7)));
+        assert_eq!(found(0, &["spec", "lost", "dev"]), Some((5, 7)));
+        assert_eq!(found(0, &["spec", "up"]), None, "it stands in another document");
+        assert_eq!(found(6, &["up"]), Some((8, 1)));
+        assert_eq!(line_of_key("{ name: a, spec: { name: b } }", 0, &["spec", "name"]), Some((0, 20)));
+        assert_eq!(found(99, &["up"]), None);
     }
 }
