@@ -125,6 +125,14 @@ fn a_default_role_is_one_that_the_account_has() {
     site.write("web.yaml", "kind: mysql.user\nname: web\nspec: { name: web, default_role: staff }\n");
     site.commit("A default role");
     let _ = site.tidelock(["plan"]).run().exit(4).says("web@% is no member of staff").says("member_of");
+    // One that is not there yet has none, and keeps nobody else waiting.
+    site.write("more.yaml", "kind: mysql.user\nname: new\nspec: { name: new, default_role: staff }\n");
+    site.write("good.yaml", "kind: mysql.user\nname: good\nspec: { name: good, plugin: unix_socket }\n");
+    site.commit("Another one");
+    let planned = site.tidelock(["plan"]).run().exit(4).says("new@% is no member of staff").says("more.yaml");
+    let _ = planned.says("mysql.user/good").never_says("broke the contract");
+    site.write("more.yaml", "kind: mysql.user\nname: new\nspec: { name: new }\n");
+    site.commit("Without it");
     site.by_hand("GRANT staff TO web");
     site.apply();
     assert!(site.by_hand("SHOW GRANTS FOR web").contains("SET DEFAULT ROLE `staff`"));

@@ -278,6 +278,11 @@ fn a_link_that_was_made_anew_goes_back_with_all_that_hung_on_it() {
     site.converged();
     // What others put there is theirs, and went with the links as well.
     space.ip("route add 10.72.0.0/16 via 10.7.0.3 proto 12");
+    space.ip("route add 10.74.0.0/16 via 10.7.0.3 proto 12 mtu 1300 advmss 1200");
+    space.ip("address add 2001:db8:7::1/64 dev vx7 nodad noprefixroute");
+    space.ip("-6 route add 2001:db8:72::/48 dev vx7 src 2001:db8:7::1 proto 12");
+    let turned = ["net.ipv4.conf.vx7.rp_filter=2", "net.ipv6.conf.vx7.forwarding=1", "net.ipv6.conf.vx7.accept_ra=0"];
+    turned.iter().for_each(|setting| drop(space.run(&["sysctl", "-q", "-w", setting])));
     space.ip("link add mv1 link vx7 type macvlan mode vepa");
     space.ip("link add port type veth peer name far");
     space.ip("link set port master br5");
@@ -289,6 +294,11 @@ fn a_link_that_was_made_anew_goes_back_with_all_that_hung_on_it() {
     assert!(made(&space, "br5").contains("vxlan id 9"));
     space.wait("the old network", Duration::from_secs(20), |space| space.picture() == before);
     assert!(made(&space, "vx7").contains("vxlan id 7") && made(&space, "mv0").contains("mode bridge"));
+    assert!(space.ip("address show vx7").contains("2001:db8:7::1/64 scope global nodad noprefixroute"));
+    for setting in turned {
+        let (name, value) = setting.split_once('=').unwrap();
+        assert_eq!(space.run(&["sysctl", "-n", name]).trim(), value, "{name}");
+    }
     assert!(made(&space, "mv1").contains("mode vepa") && made(&space, "port").contains("master br5"));
     said(&site, &["history", "link/vx"], "taken-back");
     let told = site.tidelock(["history", "link/vx"]).run().ok();
@@ -334,6 +344,65 @@ fn a_link_that_is_made_anew_under_a_guard_keeps_what_stood_on_it() {
         "a setting that others made"
     );
     site.converged();
+}
+
+#[test]
+fn what_cannot_be_made_anew_leaves_the_old_link_with_what_stood_on_it() {
+    let (site, space) = site("");
+    let link = |vni| put(&site, "link", "vx", &format!("{{ name: vx7, type: vxlan, vni: {vni}, up: true }}"));
+    link(7);
+    put(&site, "address", "vx-address", "{ link: vx7, address: 10.7.0.1/24 }");
+    site.repo().commit("A link");
+    site.apply();
+    space.ip("route add 10.72.0.0/16 via 10.7.0.3 proto 12");
+    // Somebody has that number already, which only the kernel knows.
+    space.ip("link add taken type vxlan id 8 dstport 4789");
+    let before = space.picture();
+    link(8);
+    site.repo().commit("A number that is taken");
+    let ran = site.tidelock(["apply", "--yes"]).run();
+    assert_ne!(ran.code, 0);
+    let _ = ran.says("the link that was there was made again");
+    assert_eq!(space.picture(), before);
+    link(9);
+    site.repo().commit("A number that is free");
+    site.apply();
+    assert!(made(&space, "vx7").contains("vxlan id 9") && space.ip("route").contains("10.72.0.0/16"));
+}
+
+#[test]
+fn a_first_commit_with_all_that_hangs_together_passes_under_a_guard() {
+    let (site, space) = site("confirm: 20s\n");
+    let config = site.world().read("tidelock.toml").replace("\"net.ipv4.*\"", "\"net.ipv4.conf.*.rp_filter\"");
+    site.world().write("tidelock.toml", config);
+    put(&site, "link", "pair", "{ name: v0, type: veth, peer: v1, up: true }");
+    put(&site, "link", "end", "{ name: v1, peer: v0, up: true }");
+    put(&site, "sysctl", "filter", "{ name: net.ipv4.conf.v0.rp_filter, value: \"1\" }");
+    put(&site, "address", "v6-address", "{ link: v0, address: 2001:db8:7::1/64 }");
+    put(&site, "route", "v6", "{ to: 2001:db8:77::/48, via: 2001:db8:7::2, src: 2001:db8:7::1 }");
+    site.repo().commit("A link with its setting, and a route from its address");
+    site.apply();
+    assert_eq!(space.run(&["sysctl", "-n", "net.ipv4.conf.v0.rp_filter"]).trim(), "1");
+    assert!(space.ip("-6 route").contains("2001:db8:77::/48 via 2001:db8:7::2 dev v0"));
+    site.converged();
+}
+
+#[test]
+fn a_machine_that_lost_its_network_gets_it_back_whatever_its_checks_say() {
+    let (site, space) = site("");
+    let config = site.world().read("tidelock.toml").replace("drift_every = \"1h\"", "drift_every = \"1s\"");
+    site.world().write("tidelock.toml", config);
+    router::stack(&site, "router", "confirm: 3s\nchecks:\n  - { exec: [/bin/false], within: 1s }\n");
+    site.repo().commit("A check that fails");
+    let before = space.picture();
+    space.ip("link set uplink down");
+    space.ip("address del 10.0.0.1/24 dev uplink");
+    let daemon = Daemon::start(&site);
+    space.wait("the old network", Duration::from_secs(20), |space| space.picture() == before);
+    std::thread::sleep(Duration::from_secs(5));
+    assert_eq!(space.picture(), before, "nobody took it back");
+    assert!(site.events().iter().all(|event| event["event"] != "guarded"));
+    daemon.stop();
 }
 
 #[test]

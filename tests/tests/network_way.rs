@@ -148,6 +148,16 @@ fn a_persons_word_is_not_taken_where_the_way_to_git_is_cut_unless_they_insist() 
 }
 
 #[test]
+fn a_machine_whose_namespace_is_our_own_is_on_the_way_too() {
+    let world = World::new();
+    let within = |words: &[&str]| Tidelock::new(world.site.world().root(), words).in_space(&world.router).run();
+    put(&world.site, "route", "forge", "{ to: 10.0.2.2/32, via: 10.0.1.2 }");
+    world.site.repo().commit("Another way to the forge");
+    let _ = within(&["plan"]).ok().says("may cut the way to Git: infra (10.0.2.2)");
+    let _ = within(&["apply", "--yes"]).exit(5).says("nothing would take it back");
+}
+
+#[test]
 fn a_plan_that_may_cut_the_way_to_git_says_so_and_needs_a_way_back() {
     let world = World::new();
     let (site, router) = (&world.site, &world.router);

@@ -52,9 +52,9 @@ impl Kind for Address {
         let address = &spec.address;
         let wrong = match split(address) {
             // A host's network is told by nothing else, and forgetting it is easy.
-            Ok((_, most)) if !address.contains('/') => {
-                Some(format!("{address} has no length: write {address}/{most} for itself alone, or that of its network"))
-            }
+            Ok((_, most)) if !address.contains('/') => Some(format!(
+                "{address} has no length: write {address}/{most} for itself alone, or that of its network"
+            )),
             split => split.err(),
         };
         wrong.map(|why| Diagnostic::error(why).at("/address")).into_iter().collect()

@@ -58,6 +58,14 @@ pub struct LinkSpec {
     pub(crate) persist: Option<Persist>,
 }
 
+/// A number of a vxlan has 24 bits (RFC 7348).
+const MAX_VNI: u32 = (1 << 24) - 1;
+/// The smallest packets that IPv4 works with (RFC 791), and the largest that any link of the kernel's takes.
+const MIN_MTU: u32 = 68;
+const MAX_MTU: u32 = 65_536;
+/// Modes of a macvlan.
+const MODES: [&str; 4] = ["bridge", "private", "vepa", "passthru"];
+
 /// `network.link`.
 pub struct Link;
 
@@ -122,6 +130,10 @@ impl Kind for Link {
         for (field, why) in fields.into_iter().flatten() {
             wrong(&field, why);
         }
+        // What the kernel would refuse it refuses once the old link is gone.
+        for (field, why) in values(spec) {
+            wrong(field, why);
+        }
         remarks
     }
 
@@ -153,6 +165,52 @@ impl Kind for Link {
         }
         Ok(live)
     }
+}
+
+/// Values that no link can have.
+fn values(spec: &LinkSpec) -> Vec<(&'static str, String)> {
+    let mut wrong = Vec::new();
+    if let Some(vni) = spec.vni.filter(|vni| *vni > MAX_VNI) {
+        wrong.push(("/vni", format!("{vni} is no number of a network: 0 to {MAX_VNI}")));
+    }
+    if let Some(mtu) = spec.mtu.filter(|mtu| !(MIN_MTU..=MAX_MTU).contains(mtu)) {
+        wrong.push(("/mtu", format!("{mtu} is no size of packets: {MIN_MTU} to {MAX_MTU} bytes")));
+    }
+    if let Some(mode) = spec.mode.as_deref().filter(|mode| !MODES.contains(mode)) {
+        wrong.push(("/mode", format!("{mode:?} is no mode of a macvlan: {}", MODES.join(", "))));
+    }
+    if let Some(mac) = spec.mac.as_deref() {
+        let bytes: Option<Vec<u8>> =
+            mac.split(':').map(|part| u8::from_str_radix(part, 16).ok().filter(|_| part.len() == 2)).collect();
+        match bytes.as_deref() {
+            Some([first, rest @ ..]) if rest.len() == 5 => {
+                if first & 1 == 1 || (*first == 0 && rest.iter().all(|byte| *byte == 0)) {
+                    wrong.push(("/mac", format!("{mac} is an address of a group or of nobody, and no link's own")));
+                }
+            }
+            _ => wrong.push(("/mac", format!("{mac:?} is no hardware address, such as 02:00:00:00:00:01"))),
+        }
+    }
+    let ends = [("/remote", &spec.remote), ("/local", &spec.local)];
+    let mut parsed = Vec::new();
+    for (field, text) in ends {
+        let Some(text) = text else { continue };
+        match text.parse::<std::net::IpAddr>() {
+            Ok(address) => parsed.push(address),
+            Err(_) => wrong.push((field, format!("{text:?} is no address, such as 192.0.2.1"))),
+        }
+    }
+    if let [remote, local] = parsed[..]
+        && remote.is_ipv4() != local.is_ipv4()
+    {
+        wrong.push(("/local", format!("{local} and `remote` {remote} are not of one family")));
+    }
+    for (field, other) in [("/peer", &spec.peer), ("/parent", &spec.parent), ("/master", &spec.master)] {
+        if other.as_ref() == Some(&spec.name) {
+            wrong.push((field, format!("{} cannot be its own {}", spec.name, &field[1..])));
+        }
+    }
+    wrong
 }
 
 /// Whether a link that left Git stays: its resource gave it no `type`, so it did not make it. The other end of

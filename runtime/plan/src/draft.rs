@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use tidelock_model::error::{Diagnostic, NOT_OURS, Severity};
 use tidelock_model::inventory::Ownership;
-use tidelock_model::name::{Address, Identity, Lane, ResourceRef};
+use tidelock_model::name::{Address, Lane, ResourceRef};
 use tidelock_model::network::ObjectName;
 use tidelock_model::plan::{Action, Cause, Wait};
 use tidelock_model::port::{StepAnswer, StepRequest};
@@ -111,10 +111,7 @@ pub fn draft(input: &LaneInput<'_>) -> Result<Draft, Vec<Diagnostic>> {
         }
     }
     out.items.sort_by(|a, b| (&a.address, &a.identity, a.action).cmp(&(&b.address, &b.identity, b.action)));
-    if let Some(back) = input.taken_back {
-        out.let_lie(&back.identities);
-        out.waits.push(report::taken_back(&out.lane, &back.why));
-    }
+    out.waits.extend(input.taken_back.map(|why| report::taken_back(&out.lane, why)));
     for item in &out.items {
         if index.doubtful.contains(&item.identity) {
             out.waits.push(report::in_doubt(&item.address));
@@ -230,14 +227,6 @@ impl Draft {
             None => diagnostic,
         });
         item.defer(why.to_owned());
-    }
-
-    /// Leaves these as they stand: nothing is done about them, and the ledger keeps what it says.
-    fn let_lie(&mut self, these: &BTreeSet<Identity>) {
-        self.items.retain(|item| item.origin == Origin::Wanted || !these.contains(&item.identity));
-        for item in self.items.iter_mut().filter(|item| these.contains(&item.identity)) {
-            (item.action, item.asked) = (Action::None, Asked::No);
-        }
     }
 
     fn refuse_protected_replaces(&mut self) {

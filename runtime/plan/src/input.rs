@@ -46,17 +46,8 @@ pub struct LaneInput<'a> {
     pub destroys: bool,
     /// What a person keeps as it was before a change, whatever Git says.
     pub undone: &'a [Identity],
-    /// What a guard took back and is not tried again now; `None` where all of the lane is planned.
-    pub taken_back: Option<&'a TakenBack>,
-}
-
-/// What a guard took back: it is left as it stands, and the rest of its lane goes on.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TakenBack {
-    /// What is left.
-    pub identities: BTreeSet<Identity>,
-    /// Why it went back.
-    pub why: String,
+    /// Why a guard took something of the lane back, where what it took back is desired as it was before.
+    pub taken_back: Option<&'a str>,
 }
 
 /// The input by what the planner looks things up by.

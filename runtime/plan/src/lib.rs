@@ -43,7 +43,7 @@ pub use base::against;
 pub use check::told_once;
 pub use digest::{alone, lane_digest, plan_digest};
 pub use draft::{Draft, draft};
-pub use input::{LaneInput, TakenBack};
+pub use input::LaneInput;
 pub use ledger::{Ledger, LedgerLine};
 pub use part::{LanePart, lane_plan};
 pub use report::{REPORTS, cuts_the_way, leaves_what_went_back};

@@ -10,22 +10,25 @@
 use std::collections::BTreeSet;
 
 use jiff::Timestamp;
+use tidelock_model::desired::{Desired, DesiredResource};
 use tidelock_model::digest::Digest;
 use tidelock_model::effect::{Effect, EffectBody};
-use tidelock_model::error::{Blame, Diagnostic, Fault, Severity};
+use tidelock_model::error::{Blame, Diagnostic, Fault, Place, Severity};
 use tidelock_model::event::{RunEvent, StoredEvent};
 use tidelock_model::hold::Scope;
-use tidelock_model::name::{Lane, Name};
+use tidelock_model::inventory::InventoryEntry;
+use tidelock_model::name::{Identity, Lane, Name, ResourceRef};
 use tidelock_model::network::ObjectName;
 use tidelock_model::plan::{Action, Cause, Change, Plan, Wait};
 use tidelock_model::port::{Filter, Guard, GuardState, Guarded, Guards, LaneRecord, Store, StoreError, Target};
 use tidelock_model::run::{Approval, Status};
-use tidelock_plan::{LanePart, TakenBack};
+use tidelock_plan::LanePart;
 
 use crate::error::RunError;
 use crate::run::Leases;
 use crate::runtime::Runtime;
 use crate::select::Selected;
+use crate::undo;
 
 /// Arms a guard for what a lane is about to do, where the stack or the caller wants one.
 /// Gives its id.
@@ -40,7 +43,7 @@ pub(crate) async fn arm(
     let Some(within_ms) = runtime.confirm_within_ms.or(of_stack) else { return Ok(None) };
     let groups = plan.groups.iter().filter(|group| group.lane == *lane);
     let effects: Vec<_> = groups.flat_map(|group| &group.effects).map(|planned| planned.effect.clone()).collect();
-    if !effects.iter().any(|effect| is_guarded(&effect.body)) {
+    if !is_new(runtime, plan, lane) || !effects.iter().any(|effect| is_guarded(&effect.body)) {
         return Ok(None);
     }
     let within = jiff::SignedDuration::from_millis(i64::try_from(within_ms).unwrap_or(i64::MAX));
@@ -50,11 +53,18 @@ pub(crate) async fn arm(
         return Err(Fault::new("changed", Blame::Target, "the target went back meanwhile").retryable().into());
     }
     let tried = plan.changes_of(lane).map(tried).collect();
-    let beside = plan.lanes.iter().any(|part| part.lane == *lane && tidelock_plan::leaves_what_went_back(&part.waits));
-    let guard = Guard { id: run.to_owned(), lane: lane.clone(), within_ms, until, effects, tried, beside };
+    let guard = Guard { id: run.to_owned(), lane: lane.clone(), within_ms, until, effects, tried };
     target.arm(&guard).await?;
     runtime.emit(Some(run), Some(lane), &RunEvent::Guarded { until })?;
     Ok(Some(guard.id))
+}
+
+/// Whether a plan does more in a lane than put back what was there by a word of Git's that was confirmed before,
+/// or needed no confirmation. To take that back would leave a machine that lost its network without one. A
+/// person who wants a time to confirm has it all the same.
+fn is_new(runtime: &Runtime, plan: &Plan, lane: &Lane) -> bool {
+    let new = |change: &Change| change.cause != Some(Cause::Drift) && change.action != Action::Deferred;
+    runtime.confirm_within_ms.is_some() || plan.changes_of(lane).any(new)
 }
 
 /// Whether a guard takes such an effect back.
@@ -73,7 +83,7 @@ pub(crate) fn takes_back(effect: &Effect) -> bool {
 pub(crate) fn shown(runtime: &Runtime, plan: &mut Plan, confirms: impl Fn(&Lane) -> bool) {
     let mut said = Vec::new();
     for lane in plan.lanes.iter().map(|part| &part.lane) {
-        if runtime.confirm_within_ms.is_none() && !confirms(lane) {
+        if runtime.confirm_within_ms.is_none() && !confirms(lane) || !is_new(runtime, plan, lane) {
             continue;
         }
         let groups = plan.groups.iter().filter(|group| group.lane == *lane);
@@ -152,15 +162,17 @@ impl<'g> WentBack<'g> {
         Some(Self { tried, why: &last.why, written_ms: last.written_ms })
     }
 
+    /// Whether it went back with the rest. What somebody else changed since is not what went back.
     fn knows(&self, change: &Change) -> bool {
-        self.tried.contains(&tried(change))
+        change.cause != Some(Cause::Drift) && self.tried.contains(&tried(change))
     }
 
     /// Whether changes only try again what went back, and the loop leaves that: nobody said yes since.
     /// Drift beside it is no other wish; what Git says beside it is.
     fn is_held(&self, runtime: &Runtime, changes: &[&Change], approvals: &[&Approval]) -> bool {
-        // What is only due anew, since what asked for it went back, is nothing that is tried again.
-        let tries = || changes.iter().filter(|change| change.action != Action::Trigger);
+        // What is only due anew, since what asked for it went back, is nothing that is tried again, and what is
+        // put off is nothing that could be.
+        let tries = || changes.iter().filter(|change| !matches!(change.action, Action::Trigger | Action::Deferred));
         let other = |change: &Change| change.cause != Some(Cause::Drift) && !self.knows(change);
         let again = tries().any(|change| self.knows(change)) && !tries().any(|change| other(change));
         let since = |word: &Approval| word.yes && word.at.as_millisecond() > self.written_ms;
@@ -168,12 +180,17 @@ impl<'g> WentBack<'g> {
     }
 }
 
-/// What a lane leaves as it stands while the loop mends what somebody else changed beside it: what went back is
-/// no reason to let the rest drift. `None` where there is no such thing, or nothing beside it.
-pub(crate) fn beside(runtime: &Runtime, part: &LanePart) -> Result<Option<TakenBack>, RunError> {
-    let drifted = |change: &&Change| change.is_change() && change.cause == Some(Cause::Drift);
-    let drifted: Vec<&Change> = part.changes.iter().filter(drifted).collect();
-    if drifted.is_empty() || drifted.len() == part.changes.len() || !runtime.looping {
+/// What the loop does not try again in a lane.
+pub(crate) struct HeldBack {
+    identities: BTreeSet<Identity>,
+    /// Why it went back.
+    pub(crate) why: String,
+}
+
+/// What of a lane went back and is not tried again, by what would be done about all of it. `None` where there is
+/// no such thing.
+pub(crate) fn held_back(runtime: &Runtime, part: &LanePart) -> Result<Option<HeldBack>, RunError> {
+    if !runtime.looping || part.changes.is_empty() {
         return Ok(None);
     }
     let guards = runtime.targets.guards()?;
@@ -181,12 +198,44 @@ pub(crate) fn beside(runtime: &Runtime, part: &LanePart) -> Result<Option<TakenB
     let changes: Vec<&Change> = part.changes.iter().collect();
     let approvals = runtime.store.approvals(&part.lane.digest)?;
     let of_lane: Vec<&Approval> = approvals.iter().filter(|word| word.lane == part.lane.lane).collect();
-    if drifted.iter().all(|change| back.knows(change)) || !back.is_held(runtime, &changes, &of_lane) {
+    if !back.is_held(runtime, &changes, &of_lane) {
         return Ok(None);
     }
-    let left = part.changes.iter().filter(|change| back.knows(change));
-    let identities = left.map(|change| change.identity.clone()).collect();
-    Ok(Some(TakenBack { identities, why: back.why.to_owned() }))
+    let held = part.changes.iter().filter(|change| back.knows(change));
+    let identities = held.map(|change| change.identity.clone()).collect();
+    Ok(Some(HeldBack { identities, why: back.why.to_owned() }))
+}
+
+impl HeldBack {
+    /// What a lane should hold meanwhile: of what went back what was there before, so that it does not drift
+    /// either, and of the rest what Git says.
+    pub(crate) fn stand_in(&self, desired: &Desired, inventory: &[InventoryEntry]) -> Desired {
+        let mut stood = desired.clone();
+        let lane = &desired.lane;
+        let before = |identity: &Identity| {
+            inventory.iter().find(|entry| entry.identity == *identity && entry.address.lane() == *lane)
+        };
+        stood.resources.retain(|resource| !self.identities.contains(&resource.identity));
+        for entry in self.identities.iter().filter_map(before) {
+            let now = desired.resources.iter().find(|resource| resource.identity == entry.identity);
+            let (ignore, notify) = now.map(|now| (now.ignore.clone(), now.notify.clone())).unwrap_or_default();
+            let place = now.map_or_else(|| Place::file("(before)"), |now| now.place.clone());
+            let needs = entry.needs.clone();
+            stood.resources.push(DesiredResource {
+                needs,
+                ignore,
+                notify,
+                place,
+                ..undo::as_declared(entry, &entry.applied)
+            });
+        }
+        let there: BTreeSet<ResourceRef> = stood.resources.iter().map(|resource| resource.id.clone()).collect();
+        for resource in &mut stood.resources {
+            resource.needs.retain(|need| there.contains(need));
+            resource.notify.retain(|notify| there.contains(&notify.to));
+        }
+        stood
+    }
 }
 
 /// What everybody waits for where nobody knows what a guard would take back.
@@ -458,9 +507,9 @@ mod tests {
     fn standing_in(state: GuardState, written: i64, seen: i64) -> (Status, Option<Wait>) {
         let name = |text: &str| Name::new(text).unwrap();
         let lane = Lane { source: name("infra"), stack: name("net"), target: name("router") };
-        let (effects, tried, beside) = (vec![], vec![], false);
+        let (effects, tried) = (vec![], vec![]);
         let (id, until) = ("1".into(), at(60));
-        let guard = Guard { id, lane: lane.clone(), within_ms: 60_000, until, effects, tried, beside };
+        let guard = Guard { id, lane: lane.clone(), within_ms: 60_000, until, effects, tried };
         let (why, written_ms) = ("nobody confirmed it".to_owned(), at(written).as_millisecond());
         let guarded = Guarded { guard, state, why, whole: true, written_ms };
         let known = LaneRecord::unknown(lane);

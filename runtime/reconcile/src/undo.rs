@@ -115,7 +115,7 @@ fn said(undo: &Undo, what: &str) -> Diagnostic {
 }
 
 /// A resource that left Git, as the ledger knew it.
-fn as_declared(entry: &InventoryEntry, spec: &Value) -> DesiredResource {
+pub(crate) fn as_declared(entry: &InventoryEntry, spec: &Value) -> DesiredResource {
     DesiredResource {
         id: entry.address.resource.clone(),
         identity: entry.identity.clone(),

@@ -49,26 +49,26 @@ pub(super) fn steps(change: &Change<UserSpec>, machine: &Machine<'_>, propose: &
     {
         return Ok(Step::Refused(unknown));
     }
+    let held = found.as_ref().and_then(|found| found.get("default_role")).and_then(Json::as_str).unwrap_or_default();
+    let default_role = spec.default_role.as_deref().filter(|role| *role != held);
+    if let Some(role) = default_role.filter(|role| !role.is_empty()) {
+        let is_listed = spec.member_of.as_ref().is_some_and(|members| members.roles().any(|one| one.as_str() == role));
+        if !is_listed && there.is_none_or(|there| !there.member_of.contains_key(role)) {
+            let message = format!("{who} is no member of {role}, its default role: name that in `member_of`, too");
+            return Ok(Step::Refused(Error::target("invalid", message).at("/default_role")));
+        }
+    }
     attributes(change, spec, found.as_ref(), propose)?;
     if let Some(wanted) = &spec.member_of {
         let last = change.last_applied().and_then(|last| last.member_of);
         memberships(&who, wanted, last.as_ref(), spec.owns, there, propose)?;
     }
-    if let Some(role) = &spec.default_role {
-        let held = found.as_ref().and_then(|found| found.get("default_role")).and_then(Json::as_str);
-        if held.unwrap_or_default() != role {
-            let is_listed =
-                spec.member_of.as_ref().is_some_and(|members| members.roles().any(|one| one.as_str() == role));
-            if !role.is_empty() && !is_listed && there.is_none_or(|there| !there.member_of.contains_key(role)) {
-                let message = format!("{who} is no member of {role}, its default role: name that in `member_of`, too");
-                return Ok(Step::Refused(Error::target("invalid", message).at("/default_role")));
-            }
-            let account = alter("user", [&who.name, &who.host]);
-            propose.add(match role.as_str() {
-                "" => account.text("DEFAULT ROLE NONE"),
-                role => account.text("DEFAULT ROLE").identifier([role]),
-            })?;
-        }
+    if let Some(role) = default_role {
+        let account = alter("user", [&who.name, &who.host]);
+        propose.add(match role {
+            "" => account.text("DEFAULT ROLE NONE"),
+            role => account.text("DEFAULT ROLE").identifier([role]),
+        })?;
     }
     Ok(Step::Proposed)
 }

@@ -82,10 +82,6 @@ pub struct Guard {
     pub effects: Vec<Effect>,
     /// What is tried: digests of identities with what they are to be.
     pub tried: Vec<Digest>,
-    /// Whether it watches over what is done beside something that went back before and is not tried again:
-    /// that one is remembered too.
-    #[serde(default)]
-    pub beside: bool,
 }
 
 /// Where a guard stands.

@@ -20,7 +20,7 @@ use tidelock_model::revision::{Revision, Signature};
 use tidelock_model::run::{Status, Trigger};
 use tidelock_model::stack::{Stack, StackDecl};
 
-use crate::{Draft, LaneInput, LanePart, Ledger, TakenBack, draft, lane_plan, observe, word};
+use crate::{Draft, LaneInput, LanePart, Ledger, draft, lane_plan, observe, word};
 
 /// A name of the example.
 pub(crate) fn name(text: &str) -> Name {
@@ -99,7 +99,6 @@ pub(crate) struct Example {
     pub(crate) hint: Option<Cause>,
     pub(crate) destroys: bool,
     pub(crate) undone: Vec<Identity>,
-    pub(crate) taken_back: Option<TakenBack>,
     pub(crate) revision: Revision,
 }
 
@@ -120,7 +119,6 @@ impl Example {
             hint: None,
             destroys: false,
             undone: Vec::new(),
-            taken_back: None,
             revision: revision(),
         }
     }
@@ -259,7 +257,7 @@ impl Example {
             plugins: [("server".to_owned(), plugin(self.digest))].into(),
             destroys: self.destroys,
             undone: &self.undone,
-            taken_back: self.taken_back.as_ref(),
+            taken_back: None,
             cause_hint: self.hint,
         };
         let mut draft: Draft = draft(&input)?;

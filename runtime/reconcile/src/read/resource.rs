@@ -130,7 +130,7 @@ fn line_of_key(text: &str, start: usize, keys: &[&str]) -> Option<(usize, u32)> 
 fn key_in(line: &str, key: &str, from: usize) -> Option<usize> {
     let fits = |at: &usize| {
         let before = line[..*at].trim_start();
-        let free = before.is_empty() || before.ends_with(['-', '{', ',', ' ', '"', '\'']);
+        let free = before.is_empty() || before.ends_with(['{', ',', ' ', '"', '\'']);
         free && line[at + key.len()..].trim_start_matches(['"', '\'']).starts_with(':')
     };
     line.match_indices(key).map(|(at, _)| at).filter(|at| *at >= from).find(fits)

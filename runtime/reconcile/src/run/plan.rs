@@ -7,7 +7,7 @@ use tidelock_model::error::{Blame, Diagnostic, Fault, Place, Severity};
 use tidelock_model::event::RunEvent;
 use tidelock_model::inventory::Claim;
 use tidelock_model::name::{Identity, Lane, Name, ResourceRef};
-use tidelock_model::plan::{Cause, Plan, Preview};
+use tidelock_model::plan::{Action, Cause, Change, Plan, Preview};
 use tidelock_model::port::{Fetched, LaneRecord, StepAnswer, StepRequest};
 use tidelock_model::snippet::{self, Hidden};
 use tidelock_model::stack;
@@ -356,9 +356,21 @@ async fn one(
         taken_back: None,
     };
     let whole = planned(&input, &rendered).await?;
-    let part = match crate::confirm::beside(runtime, &whole)? {
+    let part = match crate::confirm::held_back(runtime, &whole)? {
         None => whole,
-        Some(back) => planned(&LaneInput { taken_back: Some(&back), ..input }, &rendered).await?,
+        // What went back is no reason to let the lane drift; where it does not, the whole of it waits for a word.
+        Some(held) => {
+            let stood = held.stand_in(&rendered.desired, &inventory);
+            // What is seen of a resource is what its spec speaks of, and that is another one.
+            let subjects = tidelock_plan::observe::subjects(&stood, &inventory, &rendered.kinds);
+            let mut observed: Snapshot = observe(&rendered.providers, &subjects).await?;
+            secrets::compare(target.as_ref(), &stood, &rendered.blobs, &mut observed).await;
+            let input = LaneInput { desired: &stood, observed: &observed, taken_back: Some(&held.why), ..input };
+            let beside = planned(&input, &rendered).await?;
+            // Whom it notified is told of what is there now with the rest, or once Git says something else.
+            let mends = |change: &Change| change.is_change() && change.action != Action::Trigger;
+            if beside.changes.iter().any(mends) { beside } else { whole }
+        }
     };
     let owned = inventory.iter().filter(|entry| entry.address.lane() == *lane).count();
     Ok((part, PlannedLane { rendered, record, owned, checks }))

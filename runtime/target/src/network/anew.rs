@@ -47,7 +47,16 @@ impl Stood {
         let mut routes = view.set_routes(AddressFamily::Inet)?;
         routes.extend(view.set_routes(AddressFamily::Inet6)?);
         routes.retain(|route| route.header.protocol != RouteProtocol::Ra && goes_over(route, number));
+        for route in &mut routes {
+            // A numbered hop goes with its link; where it led is told beside its number.
+            route.attributes.retain(|attribute| !matches!(attribute, RouteAttribute::NhId(_)));
+        }
         Ok(Some(Self { settings: sysctl::of_link(name), link, number, addresses, routes }))
+    }
+
+    /// The link.
+    pub(super) fn link(&self) -> &Link {
+        &self.link
     }
 
     /// What is to be made of a link: as it is asked for, and as it was where that says nothing.

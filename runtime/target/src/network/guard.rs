@@ -217,7 +217,7 @@ fn stand(helper: &GuardHelper, order: &Order, key: Option<&SecretValue>) -> Resu
     fs::set_permissions(&helper.folder, fs::Permissions::from_mode(0o700)).map_err(io)?;
     for old in listed(&helper.folder)?.known {
         // A new attempt stands in for what came of the last one.
-        if old.state == GuardState::Restored && old.guard.lane == order.guard.lane && !order.guard.beside {
+        if old.state == GuardState::Restored && old.guard.lane == order.guard.lane {
             let place = Place { folder: &helper.folder, target: &old.guard.lane.target, id: &old.guard.id };
             let _ = fs::remove_file(place.file("restored"));
         }

@@ -68,6 +68,19 @@ impl Namespace {
         Some(Which(about.dev(), about.ino()))
     }
 
+    /// Whether both are one and the same now: a named one may be this process's own, too.
+    pub(super) fn is(&self, other: &Self) -> bool {
+        self == other || self.inode().is_some_and(|inode| other.inode() == Some(inode))
+    }
+
+    fn inode(&self) -> Option<Which> {
+        if self.name.is_some() {
+            return self.which();
+        }
+        let about = std::fs::metadata("/proc/self/ns/net").ok()?;
+        Some(Which(about.dev(), about.ino()))
+    }
+
     /// Whether it is there now.
     ///
     /// # Errors

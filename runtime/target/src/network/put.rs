@@ -2,6 +2,7 @@
 //! whole or not at all.
 
 use std::net::IpAddr;
+use std::time::Duration;
 
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE};
 use netlink_packet_route::address::{AddressAttribute, AddressHeaderFlags, AddressMessage};
@@ -23,6 +24,11 @@ use super::{WIREGUARD, fault, wireguard};
 
 /// The port that vxlan has by its standard; the kernel's own default is an older one.
 const VXLAN_PORT: u16 = 4789;
+/// How often, and with what pause, a route is put again whose address may be new: the kernel looks for
+/// another owner of that for a second, and begins within a second (RFC 4861 and RFC 4862).
+const TRIES: usize = 30;
+const PAUSE: Duration = Duration::from_millis(100);
+
 /// Puts an object; `now` is what is there under its name.
 pub(super) fn put(view: &mut View, object: &Object, now: Option<&Object>) -> Result<(), Fault> {
     match object {
@@ -365,9 +371,27 @@ fn put_route(view: &mut View, route: &Route) -> Result<(), Fault> {
     if route.metric != 0 {
         message.attributes.push(RouteAttribute::Priority(route.metric));
     }
-    view.rtnetlink()
-        .change(RouteNetlinkMessage::NewRoute(message), NLM_F_CREATE | NLM_F_REPLACE)
-        .map_err(|refused| refused.while_doing(&format!("put {name}")))
+    let change = RouteNetlinkMessage::NewRoute(message);
+    let mut put = view.rtnetlink().change(change.clone(), NLM_F_CREATE | NLM_F_REPLACE);
+    for _ in 0..TRIES {
+        let refused = matches!(put, Err(Refused::Kernel(Errno::INVAL | Errno::HOSTUNREACH | Errno::NETUNREACH, _)));
+        if !refused || !may_settle(view, route)? {
+            break;
+        }
+        std::thread::sleep(PAUSE);
+        put = view.rtnetlink().change(change.clone(), NLM_F_CREATE | NLM_F_REPLACE);
+    }
+    put.map_err(|refused| refused.while_doing(&format!("put {name}")))
+}
+
+/// Whether what an IPv6 route needs is there and may be too new: an address can be no source before the kernel
+/// has found that nobody else has it, and leads nowhere before its link has found its carrier.
+fn may_settle(view: &mut View, route: &Route) -> Result<bool, Fault> {
+    let (src, via) = (route.src.filter(|src| src.is_ipv6()), route.via.filter(|via| via.is_ipv6()));
+    let reaches =
+        |own: &Address, via: IpAddr| Prefix::new(via, 128).is_ok_and(|via| own.address.network().contains(&via));
+    let own = view.all_addresses()?;
+    Ok(own.iter().any(|own| src == Some(own.address.address()) || via.is_some_and(|via| reaches(own, via))))
 }
 
 fn hop(view: &mut View, name: &ObjectName, each: &Hop) -> Result<RouteNextHop, Fault> {

@@ -28,6 +28,8 @@ pub(crate) struct Visit {
     remembered: Remembered,
     /// What stood on links that are made anew, by their names.
     stood: BTreeMap<String, Stood>,
+    /// Whether nothing is said of what of that could not be put back: somebody looks for it.
+    silent: bool,
     /// Another thread is in another namespace.
     of_this_thread: PhantomData<*const ()>,
 }
@@ -41,7 +43,7 @@ impl Visit {
     pub(super) fn begin(namespace: &Namespace, answers: Option<Arc<PathBuf>>) -> Result<Self, Fault> {
         namespace.stay()?;
         let (looked, remembered, stood) = ((Instant::now(), None), Remembered::new(), BTreeMap::new());
-        Ok(Self { answers, looked, remembered, stood, of_this_thread: PhantomData })
+        Ok(Self { answers, looked, remembered, stood, silent: false, of_this_thread: PhantomData })
     }
 
     /// Performs one effect, with the values of the secrets that it names. The caller has decided on
@@ -66,11 +68,36 @@ impl Visit {
             return perform(&mut self.looked, effect, before, &mut wires, answers);
         };
         let effect = NetworkEffect::Put { object: Object::Link(stood.completed(link)) };
-        let mut lost = perform(&mut self.looked, &effect, before, &mut wires, answers)?;
+        let made = perform(&mut self.looked, &effect, before, &mut wires, answers);
+        let is_there = |looked: &mut (Instant, Option<View>)| {
+            *looked = (Instant::now(), None);
+            find(&mut looked.1, &effect.object()).is_ok_and(|now| now.is_some())
+        };
+        let (mut lost, failed) = match made {
+            Ok(lost) => (lost, None),
+            // Nobody is helped by neither the old one nor the new one.
+            Err(fault) if !is_there(&mut self.looked) => {
+                let old = NetworkEffect::Put { object: Object::Link(stood.link().clone()) };
+                if let Err(why) = perform(&mut self.looked, &old, None, &mut wires, answers) {
+                    let message = format!("{}; and the link that was there cannot be made again: {why}", fault.message);
+                    return Err(Fault { message, ..fault });
+                }
+                let message = format!("{}; the link that was there was made again", fault.message);
+                (vec![], Some(Fault { message, ..fault }))
+            }
+            Err(fault) => return Err(fault),
+        };
         let view = opened(&mut self.looked.1)?;
         lost.extend(stood.put_back(view));
         view.forget(&effect.object());
-        Ok(lost)
+        match failed {
+            None if self.silent => Ok(vec![]),
+            None => Ok(lost),
+            Some(fault) if lost.is_empty() => Err(fault),
+            Some(fault) => {
+                Err(Fault { message: format!("{}, without all: {}", fault.message, lost.join("; ")), ..fault })
+            }
+        }
     }
 
     /// Remembers, for the length of the visit, what stands on a link that is about to be removed and then
@@ -93,9 +120,13 @@ impl Visit {
     fn remember(&mut self, inverse: &NetworkEffect) -> Result<(), Fault> {
         let link = match inverse {
             NetworkEffect::Put { object: Object::Wireguard(set) } => &set.link,
-            // One that is made anew has no keys; where these cannot be asked for, that is said once it is made.
-            NetworkEffect::Put { object: Object::Link(link) } if link.kind.as_deref() == Some(WIREGUARD) => {
-                return remember(&mut self.remembered, &link.name).or(Ok(()));
+            NetworkEffect::Put { object: Object::Link(link) } if link.kind.is_some() => {
+                self.made_anew(&link.name)?;
+                // One that is made anew has no keys; where these cannot be asked for, that is said once it is made.
+                return match link.kind.as_deref() {
+                    Some(WIREGUARD) => remember(&mut self.remembered, &link.name).or(Ok(())),
+                    _ => Ok(()),
+                };
             }
             _ => return Ok(()),
         };
@@ -116,6 +147,7 @@ struct Job {
 enum Work {
     Perform(Box<NetworkEffect>),
     Remember(Box<NetworkEffect>),
+    MadeAnew(String),
 }
 
 impl Session {
@@ -138,6 +170,14 @@ impl Session {
         self.have(Work::Perform(Box::new(effect.clone())))
     }
 
+    /// See [`Visit::made_anew`]. Blocking.
+    ///
+    /// # Errors
+    /// As [`Visit::made_anew`].
+    pub(super) fn made_anew(&self, link: &str) -> Result<(), Fault> {
+        self.have(Work::MadeAnew(link.to_owned())).map(drop)
+    }
+
     /// See [`Visit::remember`]. Blocking.
     ///
     /// # Errors
@@ -155,11 +195,12 @@ impl Session {
 }
 
 fn serve(namespace: &Namespace, mut work: mpsc::UnboundedReceiver<Job>) {
-    let mut visit = Visit::begin(namespace, None);
+    let mut visit = Visit::begin(namespace, None).map(|visit| Visit { silent: true, ..visit });
     while let Some(job) = work.blocking_recv() {
         let done = match (&mut visit, &job.work) {
             (Ok(visit), Work::Perform(effect)) => visit.perform(effect, None, &Keys::default()),
             (Ok(visit), Work::Remember(inverse)) => visit.remember(inverse).map(|()| vec![]),
+            (Ok(visit), Work::MadeAnew(link)) => visit.made_anew(link).map(|()| vec![]),
             (Err(fault), _) => Err(fault.clone()),
         };
         // Nobody waits for it any more.
@@ -198,9 +239,14 @@ fn remember(remembered: &mut Remembered, link: &str) -> Result<(), Fault> {
 
 /// Whether what changed since it was looked at takes nothing of anybody's away. What an effect
 /// before this one swept along (routes of a link that went down) is put anew or is gone anyway;
-/// a link that is only set, and not made, may have been made by an effect before.
+/// a link that is only set, and not made, may have been made by an effect before, and a setting come with it.
 fn harmless(effect: &NetworkEffect, before: Option<&Object>, now: Option<&Object>) -> bool {
-    let sets = matches!(effect, NetworkEffect::Put { object: Object::Link(link) } if link.kind.is_none());
+    let sets = match effect {
+        NetworkEffect::Put { object: Object::Link(link) } => link.kind.is_none(),
+        // Those of a link come with it, as the kernel has them for new ones.
+        NetworkEffect::Put { object: Object::Sysctl(_) } => true,
+        _ => false,
+    };
     now.is_none() || before.is_none() && sets || now.is_some_and(|now| is_as_wanted(effect, now))
 }
 

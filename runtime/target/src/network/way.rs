@@ -56,7 +56,7 @@ fn passage(namespace: &Namespace, to: IpAddr) -> Result<Option<Passage>, Fault> 
         let found = here.enter(|| View::new(Rtnetlink::open()?).way(to))?;
         let Some(route) = found else { return Ok(None) };
         source = source.or(route.src);
-        if here == *namespace {
+        if here.is(namespace) {
             let mut addresses = BTreeSet::from([to]);
             addresses.extend([entry, route.via, source].into_iter().flatten());
             let links = here.enter(|| View::new(Rtnetlink::open()?).around(route.dev.as_deref(), &addresses))?;
@@ -77,7 +77,7 @@ fn whose(address: IpAddr, but: &Namespace) -> Result<Option<Namespace>, Fault> {
     for there in Namespace::all()? {
         // One that goes away meanwhile has nothing.
         let has = || there.enter(|| View::new(Rtnetlink::open()?).has(address));
-        if there != *but && has().unwrap_or(false) {
+        if !there.is(but) && has().unwrap_or(false) {
             return Ok(Some(there));
         }
     }

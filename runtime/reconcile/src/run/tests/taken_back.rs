@@ -401,10 +401,11 @@ async fn what_git_says_anew_is_tried() {
 }
 
 #[tokio::test]
-async fn drift_beside_what_went_back_is_healed_and_what_went_back_is_not_tried_again() {
+async fn drift_beside_what_went_back_is_healed_and_what_went_back_stays_as_it_was_before() {
     let world = world().await;
     world.resource("kept.json", "kept", "/net/kept", "text", "");
     assert_eq!(world.apply(true).await.unwrap().end, RunEnd::Done);
+    // One is changed, one removed and one made.
     world.resource("changed.json", "changed", "/net/changed", "newer", "");
     world.remove("made.json");
     world.resource("more.json", "more", "/net/more", "text", "");
@@ -419,48 +420,62 @@ async fn drift_beside_what_went_back_is_healed_and_what_went_back_is_not_tried_a
         assert_eq!(world.machine.paths.lock().unwrap()["/net/changed"], Digest::of(b"new"));
     };
     held().await;
-    // With a guard of its own, and without one.
-    for (path, text) in [("/etc/file", "one"), ("/net/kept", "text")] {
-        world.machine.paths.lock().unwrap().insert(path.into(), Digest::of(b"by hand"));
+    world.write(
+        "stack.yaml",
+        "name: web\ntargets: local\nrenderer: fake\non_commit: apply\non_drift: apply\nconfirm: 10s\n",
+    );
+    for path in ["/etc/file", "/net/kept", "/net/changed", "/net/made"] {
+        world.machine.paths.lock().unwrap().remove(path);
         let applied = pass(&world).await;
-        assert_eq!(applied.end, RunEnd::Done, "{applied:?}");
+        assert_eq!(applied.end, RunEnd::Done, "{path}: {applied:?}");
         assert_eq!(applied.plan.lanes[0].waits[0].code, "taken-back");
-        assert_eq!(world.machine.paths.lock().unwrap()[path], Digest::of(text.as_bytes()));
+        assert_eq!(ledger(&world).len(), before.len());
         let mut record = world.runtime.store.lane(&lane()).unwrap().unwrap();
         assert_eq!(record.applied, None, "it is not as Git says");
         let (store, now) = (world.runtime.store.as_ref(), world.runtime.clock.now());
         Counting::now(store, [&lane().source], now).unwrap().judge(&mut record);
         assert_eq!(record.status, Status::Waiting);
         held().await;
-        world.write(
-            "stack.yaml",
-            "name: web\ntargets: local\nrenderer: fake\non_commit: apply\non_drift: apply\nconfirm: 10s\n",
-        );
     }
-    assert_eq!(ledger(&world).len(), before.len());
+    // All of it is gone at once, as after a restart.
+    world.machine.paths.lock().unwrap().retain(|path, _| path == "/etc/file");
+    assert_eq!(pass(&world).await.end, RunEnd::Done);
+    held().await;
     // A person applies it after all.
     assert_eq!(world.apply(true).await.unwrap().end, RunEnd::Done);
     assert_eq!(world.on_machine(), ["/etc/file", "/net/changed", "/net/kept", "/net/more"]);
 }
 
 #[tokio::test]
-async fn healing_that_goes_back_too_is_not_tried_again_either() {
+async fn what_only_puts_back_what_was_there_is_not_guarded() {
     let world = world().await;
-    world.resource("kept.json", "kept", "/net/kept", "text", "");
+    world.write(
+        "stack.yaml",
+        "name: web\ntargets: local\nrenderer: fake\non_commit: apply\non_drift: apply\nconfirm: 10s\n",
+    );
     assert_eq!(world.apply(true).await.unwrap().end, RunEnd::Done);
-    world.resource("changed.json", "changed", "/net/changed", "newer", "");
+    let guarded = || {
+        let told = world.events.lock().unwrap();
+        told.iter().filter(|event| matches!(event, RunEvent::Guarded { .. })).count()
+    };
+    assert_eq!(guarded(), 1, "a commit is");
+    world.machine.paths.lock().unwrap().clear();
+    assert_eq!(pass(&world).await.end, RunEnd::Done);
+    assert_eq!(guarded(), 1);
+    // Where a person wants a time to confirm there is one.
+    world.machine.paths.lock().unwrap().clear();
+    apply_for_now(&world).await;
+    assert_eq!(guarded(), 2);
+}
+
+#[tokio::test]
+async fn what_cannot_be_planned_beside_what_went_back_is_no_new_wish() {
+    let world = world().await;
     apply_for_now(&world).await;
     goes_back(&world);
-    world.machine.paths.lock().unwrap().insert("/net/kept".into(), Digest::of(b"by hand"));
-    let mut looping = world.clone();
-    (looping.runtime.looping, looping.runtime.confirm_within_ms) = (true, Some(1_000));
-    let by_loop = async || crate::apply(&looping.runtime, &everything(), "loop", Caller::Loop, None).await.unwrap().end;
-    assert_eq!(by_loop().await, RunEnd::Done);
-    goes_back(&world);
-    for _ in 0..3 {
-        world.later(3_600);
-        assert_eq!(by_loop().await, RunEnd::Waiting);
+    world.machine.after.lock().unwrap().insert("/etc/file".into(), "/nowhere".into());
+    for _ in 0..2 {
+        assert_eq!(pass(&world).await.end, RunEnd::Waiting);
+        assert_eq!(world.on_machine(), ["/etc/file", "/net/changed", "/net/gone"]);
     }
-    assert_eq!(world.machine.paths.lock().unwrap()["/net/kept"], Digest::of(b"by hand"));
-    assert_eq!(world.machine.paths.lock().unwrap()["/net/changed"], Digest::of(b"new"));
 }

@@ -158,6 +158,13 @@ fn with_what_stands_on(mut links: BTreeSet<String>, there: &[Object]) -> BTreeSe
 pub(super) fn restore(session: &Session, namespace: &Namespace, order: &Order) -> Vec<String> {
     let mut open: Vec<&NetworkEffect> = order.inverses.iter().collect();
     let (mut troubles, mut lost) = (Vec::new(), Vec::new());
+    // What stands on a link by now goes on standing there: what others did meanwhile is theirs.
+    for inverse in &order.inverses {
+        let NetworkEffect::Remove { object: ObjectName::Link { name } } = inverse else { continue };
+        if anew(order).any(|link| link.name == *name) {
+            troubles.extend(session.made_anew(name).err().map(|fault| fault.message));
+        }
+    }
     for _ in 0..ROUNDS {
         troubles.clear();
         open.retain(|inverse| match session.perform(inverse) {
@@ -218,13 +225,17 @@ fn bring_back(session: &Session, namespace: &Namespace, order: &Order) -> Vec<St
     troubles
 }
 
-/// The links that are made anew where effects are taken back, with what stands on them.
-fn made_anew(order: &Order) -> BTreeSet<String> {
-    let links = order.inverses.iter().filter_map(|inverse| match inverse {
-        NetworkEffect::Put { object: Object::Link(link) } if link.kind.is_some() => Some(link.name.clone()),
+/// The links that are made where effects are taken back.
+fn anew(order: &Order) -> impl Iterator<Item = &Link> {
+    order.inverses.iter().filter_map(|inverse| match inverse {
+        NetworkEffect::Put { object: Object::Link(link) } if link.kind.is_some() => Some(link),
         _ => None,
-    });
-    with_what_stands_on(links.collect(), &order.there)
+    })
+}
+
+/// These, with what stands on them.
+fn made_anew(order: &Order) -> BTreeSet<String> {
+    with_what_stands_on(anew(order).map(|link| link.name.clone()).collect(), &order.there)
 }
 
 /// What a link lost that was made anew, or whose bridge was: its settings, as they were.

@@ -8,7 +8,7 @@ fn name(text: &str) -> Name {
 
 pub(super) fn order(target: &str, id: &str) -> Order {
     let lane = Lane { source: name("infra"), stack: name("net"), target: name(target) };
-    let (effects, tried, beside) = (vec![], vec![], false);
+    let (effects, tried) = (vec![], vec![]);
     let guard = Guard {
         id: id.into(),
         lane,
@@ -16,7 +16,6 @@ pub(super) fn order(target: &str, id: &str) -> Order {
         until: "1970-01-01T00:00:00Z".parse().unwrap(),
         effects,
         tried,
-        beside,
     };
     let (inverses, there, files) = (vec![], vec![], vec![]);
     Order {

@@ -130,7 +130,7 @@ impl Target for Machine {
 
     async fn arm(&self, guard: &Guard) -> Result<(), Fault> {
         let mut guards = self.guards.lock().unwrap();
-        guards.retain(|(old, _)| guard.beside || old.state != GuardState::Restored || old.guard.lane != guard.lane);
+        guards.retain(|(old, _)| old.state != GuardState::Restored || old.guard.lane != guard.lane);
         let guard = Guard { effects: vec![], ..guard.clone() };
         let armed = Guarded { guard, state: GuardState::Armed, why: String::new(), whole: true, written_ms: 0 };
         guards.push((armed, self.of_network()));
