@@ -8,7 +8,7 @@ use tidelock_model::event::RunEvent;
 use tidelock_model::inventory::Claim;
 use tidelock_model::name::{Identity, Lane, Name, ResourceRef};
 use tidelock_model::plan::{Action, Cause, Change, Plan, Preview};
-use tidelock_model::port::{Fetched, LaneRecord, StepAnswer, StepRequest};
+use tidelock_model::port::{Fetched, LaneRecord, StepAnswer, StepRequest, Target};
 use tidelock_model::snippet::{self, Hidden};
 use tidelock_model::stack;
 use tidelock_plan::gate::Policy;
@@ -25,6 +25,7 @@ use super::rollout;
 use super::source::Lanes;
 use super::twins;
 use super::way;
+use crate::confirm::HeldBack;
 use crate::contents::BlobSet;
 use crate::error::RunError;
 use crate::read::resource::with_snippet;
@@ -86,7 +87,7 @@ pub(super) async fn pass(runtime: &Runtime, fetched: &Fetched, lanes: Lanes) -> 
         false => vec![],
     };
     let mut claims = claims(runtime, fetched, &lanes, &rendered, &mut unheard).await?;
-    twins::put(runtime, &rendered, &mut claims, &mut unheard).await?;
+    Box::pin(twins::put(runtime, &rendered, &mut claims, &mut unheard)).await?;
     let mut blobs = BlobSet::new(fetched.tree.clone(), runtime.store.clone());
     let mut parts = Vec::new();
     let mut planned = Vec::new();
@@ -359,21 +360,29 @@ async fn one(
     let part = match crate::confirm::held_back(runtime, &whole)? {
         None => whole,
         // What went back is no reason to let the lane drift; where it does not, the whole of it waits for a word.
-        Some(held) => {
-            let stood = held.stand_in(&rendered.desired, &inventory);
-            // What is seen of a resource is what its spec speaks of, and that is another one.
-            let subjects = tidelock_plan::observe::subjects(&stood, &inventory, &rendered.kinds);
-            let mut observed: Snapshot = observe(&rendered.providers, &subjects).await?;
-            secrets::compare(target.as_ref(), &stood, &rendered.blobs, &mut observed).await;
-            let input = LaneInput { desired: &stood, observed: &observed, taken_back: Some(&held.why), ..input };
-            let beside = planned(&input, &rendered).await?;
-            // Whom it notified is told of what is there now with the rest, or once Git says something else.
-            let mends = |change: &Change| change.is_change() && change.action != Action::Trigger;
-            if beside.changes.iter().any(mends) { beside } else { whole }
-        }
+        Some(held) => Box::pin(beside(&held, &input, &rendered, target.as_ref())).await?.unwrap_or(whole),
     };
     let owned = inventory.iter().filter(|entry| entry.address.lane() == *lane).count();
     Ok((part, PlannedLane { rendered, record, owned, checks }))
+}
+
+/// Plans a lane of which something went back as it was before that; `None` where it is so.
+async fn beside(
+    held: &HeldBack,
+    input: &LaneInput<'_>,
+    rendered: &RenderedLane,
+    target: &dyn Target,
+) -> Result<Option<LanePart>, RunError> {
+    let stood = held.stand_in(&rendered.desired, input.inventory);
+    // What is seen of a resource is what its spec speaks of, and that is another one.
+    let subjects = tidelock_plan::observe::subjects(&stood, input.inventory, &rendered.kinds);
+    let mut observed: Snapshot = observe(&rendered.providers, &subjects).await?;
+    secrets::compare(target, &stood, &rendered.blobs, &mut observed).await;
+    let input = LaneInput { desired: &stood, observed: &observed, taken_back: Some(&held.why), ..input.clone() };
+    let part = planned(&input, rendered).await?;
+    // Whom it notified is told of what is there now with the rest, or once Git says something else.
+    let mends = |change: &Change| change.is_change() && change.action != Action::Trigger;
+    Ok(part.changes.iter().any(mends).then_some(part))
 }
 
 /// Plans a lane by what was looked at, and asks its providers for effects.

@@ -387,7 +387,7 @@ fn put_route(view: &mut View, route: &Route) -> Result<(), Fault> {
 /// Whether what an IPv6 route needs is there and may be too new: an address can be no source before the kernel
 /// has found that nobody else has it, and leads nowhere before its link has found its carrier.
 fn may_settle(view: &mut View, route: &Route) -> Result<bool, Fault> {
-    let (src, via) = (route.src.filter(|src| src.is_ipv6()), route.via.filter(|via| via.is_ipv6()));
+    let (src, via) = (route.src.filter(IpAddr::is_ipv6), route.via.filter(IpAddr::is_ipv6));
     let reaches =
         |own: &Address, via: IpAddr| Prefix::new(via, 128).is_ok_and(|via| own.address.network().contains(&via));
     let own = view.all_addresses()?;
