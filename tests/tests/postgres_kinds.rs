@@ -406,7 +406,7 @@ fn a_setting_that_the_server_would_refuse_is_refused_by_the_plan() {
     ] {
         site.write("s.yaml", &setting(spec));
         site.commit("A setting");
-        let _ = site.tidelock(["plan"]).run().exit(1).says(says).says("db/s.yaml:2:1");
+        let _ = site.tidelock(["plan"]).run().exit(1).says(says).says("db/s.yaml:3:9");
     }
     site.remove("s.yaml");
     site.write("r.yaml", "kind: postgres.role\nname: r\nspec:\n  name: r\n  settings:\n    shared_buffers: 1GB\n");
