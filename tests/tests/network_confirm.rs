@@ -334,10 +334,15 @@ fn a_link_that_is_made_anew_under_a_guard_keeps_what_stood_on_it() {
         words.join(" ")
     };
     let before = (space.picture(), addresses(), space.ip("-br link show mv0"));
+    space.ip("nexthop add id 5 via 10.6.0.9 dev mv0 proto 12");
+    space.ip("route add 10.75.0.0/16 nhid 5 proto 12");
     link("private");
     site.repo().commit("Made anew");
     site.tidelock(["apply", "--yes"]).run().ok().never_says("went along");
     assert!(made(&space, "mv0").contains("mode private"));
+    assert!(space.ip("route").contains("10.75.0.0/16 via 10.6.0.9 dev mv0"), "a numbered hop is a plain one now");
+    assert!(!space.ip("address show mv0").lines().any(|line| line.contains("inet ") && line.contains("nodad")));
+    space.ip("route del 10.75.0.0/16");
     assert_eq!((space.picture(), addresses(), space.ip("-br link show mv0")), before);
     assert!(
         space.run(&["sysctl", "net.ipv4.conf.mv0.rp_filter"]).trim().ends_with("= 2"),

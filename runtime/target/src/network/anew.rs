@@ -98,22 +98,23 @@ impl Stood {
     fn put_routes(&self, view: &mut View, number: u32) -> Result<(), Fault> {
         let mut open: Vec<RouteMessage> = self.routes.clone();
         open.iter_mut().for_each(|route| renumber(route, self.number, number));
-        let mut refused = Ok(());
+        let mut refused = None;
         for _ in 0..ROUNDS {
-            refused = Ok(());
+            refused = None;
             open.retain(|route| {
                 let put = RouteNetlinkMessage::NewRoute(route.clone());
                 match view.rtnetlink().change(put, NLM_F_CREATE | NLM_F_EXCL) {
                     // One with other hops stayed.
                     Ok(()) | Err(Refused::Kernel(Errno::EXIST, _)) => false,
                     Err(why) => {
-                        refused = Err(why.while_doing("put back a route of a link that was made anew"));
+                        refused.get_or_insert(why);
                         true
                     }
                 }
             });
         }
-        refused
+        let doing = format!("put back {} of the routes over {}, the first of them", open.len(), self.link.name);
+        refused.map_or(Ok(()), |why| Err(why.while_doing(&doing)))
     }
 }
 
@@ -160,12 +161,16 @@ fn renumber(route: &mut RouteMessage, before: u32, now: u32) {
 fn put_address(view: &mut View, message: &AddressMessage, link: u32) -> Result<(), Fault> {
     let mut message = message.clone();
     message.header.index = link;
-    // It was found to be nobody else's when it was given; routes may have it as their source at once.
     let kept = AddressFlags::Noprefixroute | AddressFlags::Managetempaddr;
+    // It was found to be nobody else's when it was given; IPv6 routes may have it as their source at once.
+    let known = match message.header.family {
+        AddressFamily::Inet6 => AddressFlags::Nodad,
+        _ => AddressFlags::empty(),
+    };
     message.header.flags = AddressHeaderFlags::empty();
     for attribute in &mut message.attributes {
         if let AddressAttribute::Flags(flags) = attribute {
-            *flags = (*flags & kept) | AddressFlags::Nodad;
+            *flags = (*flags & kept) | known;
         }
     }
     let put = view.rtnetlink().change(RouteNetlinkMessage::NewAddress(message), NLM_F_CREATE | NLM_F_REPLACE);
