@@ -359,7 +359,6 @@ fn what_cannot_be_kept_says_what_would_be() {
         ("network.route/r", hops, "/hops"),
         ("network.route/r", json!({"to": "10.2.0.0/16", "hops": [{"dev": "br0"}, {"dev": "br1"}]}), "/hops"),
         ("network.link/l", json!({"name": "a*", "type": "bridge"}), "/name"),
-        ("network.link/l", json!({"name": "a", "type": "bridge", "mac": "02:00\nX"}), "/mac"),
         ("network.rule/r", json!({"family": 4, "priority": 1, "table": 1, "iif": "a; reboot"}), "/iif"),
         ("network.wireguard/w", json!({"link": "wg0", "private_key": {"$secret": "k"}}), "/private_key_file"),
         (
