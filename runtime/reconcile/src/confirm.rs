@@ -53,7 +53,8 @@ pub(crate) async fn arm(
         return Err(Fault::new("changed", Blame::Target, "the target went back meanwhile").retryable().into());
     }
     let tried = plan.changes_of(lane).map(tried).collect();
-    let guard = Guard { id: run.to_owned(), lane: lane.clone(), within_ms, until, effects, tried };
+    let applied = runtime.store.lane(lane)?.and_then(|record| record.applied);
+    let guard = Guard { id: run.to_owned(), lane: lane.clone(), within_ms, until, effects, tried, applied };
     target.arm(&guard).await?;
     runtime.emit(Some(run), Some(lane), &RunEvent::Guarded { until })?;
     Ok(Some(guard.id))
@@ -87,15 +88,14 @@ pub(crate) fn shown(runtime: &Runtime, plan: &mut Plan, confirms: impl Fn(&Lane)
             continue;
         }
         let groups = plan.groups.iter().filter(|group| group.lane == *lane);
-        let effects: Vec<&EffectBody> =
-            groups.flat_map(|group| &group.effects).map(|planned| &planned.effect.body).collect();
-        let open: Vec<&EffectBody> = effects.iter().copied().filter(|body| !is_guarded(body)).collect();
+        let effects: Vec<&Effect> = groups.flat_map(|group| &group.effects).map(|planned| &planned.effect).collect();
+        let open: Vec<&Effect> = effects.iter().copied().filter(|effect| !takes_back(effect)).collect();
         if let Some(first) = open.first() {
             let number =
                 if open.len() == 1 { "one effect stays".to_owned() } else { format!("{} effects stay", open.len()) };
-            said.push(format!("{lane}: {number} where nobody confirms, such as `{}`", first.summary()));
+            said.push(format!("{lane}: {number} where nobody confirms, such as `{}`", first.body.summary()));
         }
-        if effects.iter().any(|body| matches!(body, EffectBody::Dns(_))) {
+        if effects.iter().any(|effect| matches!(effect.body, EffectBody::Dns(_))) {
             said.push(format!(
                 "{lane}: where nobody confirms, records go back from this machine, over the way to the server; a DNS \
                  server keeps no guard of its own"
@@ -294,7 +294,9 @@ pub fn learn(store: &dyn Store, guards: &[Guarded], now: Timestamp) -> Result<BT
             continue;
         };
         // What is applied whole no more is nothing that others go on from.
-        record.applied = record.applied.filter(|revision| revision.id != run.revision);
+        if record.applied.as_ref().is_some_and(|revision| revision.id == run.revision) {
+            record.applied = guard.applied.clone().filter(|before| before.id != run.revision);
+        }
         record.checked = record.checked.filter(|revision| *revision != run.revision);
         if let (Status::Converged, Some(wait)) = (record.status, back(*written_ms, why)) {
             (record.status, record.since) = (Status::Pending, wait.since);
@@ -401,9 +403,12 @@ pub(crate) async fn settle(
             why.to_owned()
         }
     };
-    say(runtime, run, lane, why.clone())?;
     // One that is not done with it yet is learned of by the next pass.
     let guards: Vec<Guarded> = runtime.targets.guards()?.known.into_iter().filter(|one| one.guard.id == id).collect();
+    // It says what of it could not be taken back, too.
+    let done = guards.iter().find(|one| one.state == GuardState::Restored && one.why.starts_with(&why));
+    let why = done.map_or(why, |one| one.why.clone());
+    say(runtime, run, lane, why.clone())?;
     learn(runtime.store.as_ref(), &guards, runtime.clock.now())?;
     Ok(Some(why))
 }
@@ -509,7 +514,7 @@ mod tests {
         let lane = Lane { source: name("infra"), stack: name("net"), target: name("router") };
         let (effects, tried) = (vec![], vec![]);
         let (id, until) = ("1".into(), at(60));
-        let guard = Guard { id, lane: lane.clone(), within_ms: 60_000, until, effects, tried };
+        let guard = Guard { id, lane: lane.clone(), within_ms: 60_000, until, effects, tried, applied: None };
         let (why, written_ms) = ("nobody confirmed it".to_owned(), at(written).as_millisecond());
         let guarded = Guarded { guard, state, why, whole: true, written_ms };
         let known = LaneRecord::unknown(lane);

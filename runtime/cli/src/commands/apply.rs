@@ -348,7 +348,11 @@ fn report(context: &Context, args: &Args, applied: &Applied, was_shown: bool) ->
         }
         RunEnd::Partly => match &missing {
             Some(missing) => format!("{}: {numbers}; {missing}.\n", paint.warn("Partly applied")),
-            None => format!("{}: {numbers}.\nNext: {}\n", paint.warn("Partly applied"), again()),
+            None => {
+                // What fails its check would fail it again.
+                let next = if applied.unchecked.is_empty() { again() } else { context.command(&["why"]) };
+                format!("{}: {numbers}.\nNext: {next}\n", paint.warn("Partly applied"))
+            }
         },
         RunEnd::Interrupted => format!("{}: {numbers}.\nNext: {}\n", paint.warn("Ended early"), again()),
         RunEnd::Failed => format!("{}: {numbers}.\nNext: {}\n", paint.bad("Failed"), context.command(&["status"])),

@@ -14,6 +14,7 @@ use crate::error::{Blame, Fault};
 use crate::name::{Lane, Name};
 use crate::observation::SecretProbe;
 use crate::plan::{Group, Preview};
+use crate::revision::Revision;
 use crate::run::Outcome;
 use crate::secret::{SecretName, SecretValue};
 
@@ -82,6 +83,9 @@ pub struct Guard {
     pub effects: Vec<Effect>,
     /// What is tried: digests of identities with what they are to be.
     pub tried: Vec<Digest>,
+    /// What was applied whole before, which holds again once the effects are taken back.
+    #[serde(default)]
+    pub applied: Option<Revision>,
 }
 
 /// Where a guard stands.

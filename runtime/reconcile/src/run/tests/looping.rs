@@ -152,6 +152,7 @@ async fn a_guard_that_is_gone_wakes_its_target_once_and_what_fails_then_waits_it
         until: jiff::Timestamp::UNIX_EPOCH,
         effects: vec![],
         tried: vec![],
+        applied: None,
     };
     // The fakes have none of their own, so nobody can stand in for it.
     it.fleet.guards.lock().unwrap().known =

@@ -152,7 +152,7 @@ async fn a_guard_that_is_gone_and_cannot_be_stood_in_for_holds_up_its_own_target
     world.resource("a.json", "a", "/etc/a", "two", "");
     let lane = Lane { source: name("infra"), stack: name("web"), target: name("t1") };
     let (until, effects, tried) = (jiff::Timestamp::UNIX_EPOCH, vec![], vec![]);
-    let guard = Guard { id: "a-run".into(), lane, within_ms: 1, until, effects, tried };
+    let guard = Guard { id: "a-run".into(), lane, within_ms: 1, until, effects, tried, applied: None };
     // The fakes of a fleet have none of their own.
     fleet.guards.lock().unwrap().known =
         vec![Guarded { guard, state: GuardState::Gone, why: String::new(), whole: true, written_ms: 0 }];

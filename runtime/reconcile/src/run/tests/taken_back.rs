@@ -145,6 +145,21 @@ async fn what_a_pass_took_back_itself_leaves_the_ledger_as_it_was() {
 }
 
 #[tokio::test]
+async fn what_a_guard_could_not_take_back_is_told_by_the_pass_that_called_it() {
+    let world = world().await;
+    world.write(
+        "stack.yaml",
+        "name: web\ntargets: local\nrenderer: fake\non_commit: apply\non_drift: apply\nconfirm: 10s\n",
+    );
+    world.resource("stuck.json", "stuck", "/net/stuck", "text", "");
+    world.machine.broken.lock().unwrap().insert("/net/stuck".into());
+    let applied = world.apply(true).await.unwrap();
+    assert!(applied.unchecked[0].1.contains("; and not all of it could be taken back"), "{applied:?}");
+    let record = world.runtime.store.lane(&lane()).unwrap().unwrap();
+    assert!(record.why.as_ref().unwrap().contains("not all of it"), "{record:?}");
+}
+
+#[tokio::test]
 async fn what_was_let_go_is_owned_again_once_the_rest_of_its_change_went_back() {
     let world = World::new();
     let whole = || {

@@ -16,6 +16,7 @@ pub(super) fn order(target: &str, id: &str) -> Order {
         until: "1970-01-01T00:00:00Z".parse().unwrap(),
         effects,
         tried,
+        applied: None,
     };
     let (inverses, there, files) = (vec![], vec![], vec![]);
     Order {

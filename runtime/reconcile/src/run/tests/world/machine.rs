@@ -172,8 +172,9 @@ impl Machine {
         paths.retain(|path, _| left(path));
         let back: Vec<_> = before.iter().filter(|(path, _)| !left(path)).collect();
         paths.extend(back.into_iter().map(|(path, digest)| (path.clone(), *digest)));
-        (guarded.state, guarded.why) = (GuardState::Restored, why.to_owned());
         guarded.whole = !stuck.iter().any(|path| is_network(path));
+        let left = if guarded.whole { "" } else { "; and not all of it could be taken back: it is read-only" };
+        (guarded.state, guarded.why) = (GuardState::Restored, format!("{why}{left}"));
         true
     }
 
