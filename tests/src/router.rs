@@ -54,6 +54,27 @@ pub fn site(machines: &[(&str, &Netns)], grant: &str, targets: &str, more: &str)
     site
 }
 
+/// A router that is as Git says, with a way to the operator: the link `uplink`, an address, a route and a table.
+/// `more` as for [`site`].
+///
+/// # Panics
+/// Not everything could be set up.
+#[must_use]
+pub fn with_uplink(more: &str) -> (Site, Netns) {
+    let space = Netns::new();
+    let site = site(&[("router", &space)], GRANT, "router", more);
+    space.ip("link add uplink type bridge");
+    space.ip("link set uplink up");
+    put(&site, "link", "uplink-link", "{ name: uplink, up: true, mtu: 1500 }");
+    put(&site, "address", "uplink", "{ link: uplink, address: 10.0.0.1/24 }");
+    put(&site, "route", "out", "{ to: 10.9.0.0/16, via: 10.0.0.254 }");
+    input(&site, "tcp dport 22 accept");
+    site.repo().commit("A router");
+    site.apply();
+    site.converged();
+    (site, space)
+}
+
 /// What the stack `net` says of itself.
 pub fn stack(site: &Site, targets: &str, more: &str) {
     let text = format!(

@@ -5,24 +5,8 @@ use std::time::Duration;
 use tidelock_tests::dice::count;
 use tidelock_tests::guards;
 use tidelock_tests::netns::Netns;
-use tidelock_tests::router::{self, GRANT, input, put, put_on};
+use tidelock_tests::router::{self, GRANT, input, put, put_on, with_uplink as site};
 use tidelock_tests::{Daemon, Site};
-
-/// A router that is as Git says, with a way to the operator that a commit then cuts.
-fn site(more: &str) -> (Site, Netns) {
-    let space = Netns::new();
-    let site = router::site(&[("router", &space)], GRANT, "router", more);
-    space.ip("link add uplink type bridge");
-    space.ip("link set uplink up");
-    put(&site, "link", "uplink-link", "{ name: uplink, up: true, mtu: 1500 }");
-    put(&site, "address", "uplink", "{ link: uplink, address: 10.0.0.1/24 }");
-    put(&site, "route", "out", "{ to: 10.9.0.0/16, via: 10.0.0.254 }");
-    input(&site, "tcp dport 22 accept");
-    site.repo().commit("A router");
-    site.apply();
-    site.converged();
-    (site, space)
-}
 
 /// The commit that cuts it off: the link goes down, its route with it, and a rule shuts the rest.
 fn cut(site: &Site) {
@@ -35,6 +19,10 @@ fn cut(site: &Site) {
 #[test]
 fn what_nobody_confirms_goes_back_by_itself() {
     let (site, space) = site("");
+    // What others put there goes with the link, and says more than Git could.
+    space.ip("route add 10.74.0.0/16 via 10.0.0.253 proto 12 mtu 1300 advmss 1200");
+    space.ip("address add 2001:db8:9::1/64 dev uplink nodad noprefixroute");
+    space.ip("-6 route add 2001:db8:74::/48 via 2001:db8:9::2 dev uplink onlink proto 12 mtu 1400");
     let before = space.picture();
     cut(&site);
     let ran = site.tidelock(["apply", "--yes", "--confirm-within", "3s"]).run();
@@ -45,7 +33,10 @@ fn what_nobody_confirms_goes_back_by_itself() {
     site.repo().commit("Something else");
     site.tidelock(["apply", "--yes"]).run().exit(5).says("waits to be confirmed");
     space.wait("the old network", Duration::from_secs(10), |space| space.picture() == before);
+    assert!(space.ip("address show uplink").contains("2001:db8:9::1/64 scope global nodad noprefixroute"));
     site.tidelock(["confirm"]).run().exit(1).says("nothing waits to be confirmed");
+    let lane = site.tidelock(["status", "--output", "json"]).run().json()["lanes"][0].clone();
+    assert_eq!(lane["applied"]["subject"], "A router", "what is in force again: {lane}");
 }
 
 #[test]
@@ -255,126 +246,6 @@ fn a_runtime_that_is_killed_over_a_removal_learns_what_its_guard_did() {
     removed(&site, &space);
 }
 
-/// What a link was made as, in the kernel's words.
-fn made(space: &Netns, link: &str) -> String {
-    space.ip(&format!("-d link show {link}"))
-}
-
-#[test]
-fn a_link_that_was_made_anew_goes_back_with_all_that_hung_on_it() {
-    let (site, space) = site("");
-    let link = |vni, mode, kind: &str| {
-        put(&site, "link", "vx", &format!("{{ name: vx7, type: vxlan, vni: {vni}, local: 10.0.0.1, up: true }}"));
-        put(&site, "link", "mv", &format!("{{ name: mv0, type: macvlan, parent: uplink, mode: {mode}, up: true }}"));
-        put(&site, "link", "br", &format!("{{ name: br5, {kind} }}"));
-    };
-    link(7, "bridge", "type: bridge");
-    put(&site, "address", "vx-address", "{ link: vx7, address: 10.7.0.1/24 }");
-    put(&site, "route", "vx-route", "{ to: 10.71.0.0/16, via: 10.7.0.2 }");
-    put(&site, "address", "mv-address", "{ link: mv0, address: 10.6.0.1/24 }");
-    put(&site, "route", "mv-route", "{ to: 10.61.0.0/16, via: 10.6.0.2 }");
-    site.repo().commit("Links that are made");
-    site.apply();
-    site.converged();
-    // What others put there is theirs, and went with the links as well.
-    space.ip("route add 10.72.0.0/16 via 10.7.0.3 proto 12");
-    space.ip("route add 10.74.0.0/16 via 10.7.0.3 proto 12 mtu 1300 advmss 1200");
-    space.ip("address add 2001:db8:7::1/64 dev vx7 nodad noprefixroute");
-    space.ip("-6 route add 2001:db8:72::/48 dev vx7 src 2001:db8:7::1 proto 12");
-    let turned = ["net.ipv4.conf.vx7.rp_filter=2", "net.ipv6.conf.vx7.forwarding=1", "net.ipv6.conf.vx7.accept_ra=0"];
-    turned.iter().for_each(|setting| drop(space.run(&["sysctl", "-q", "-w", setting])));
-    space.ip("link add mv1 link vx7 type macvlan mode vepa");
-    space.ip("link add port type veth peer name far");
-    space.ip("link set port master br5");
-    let before = space.picture();
-    link(8, "private", "type: vxlan, vni: 9");
-    site.repo().commit("Other links of these names");
-    site.tidelock(["apply", "--yes", "--confirm-within", "6s"]).run().exit(5).says("goes back at");
-    assert!(made(&space, "vx7").contains("vxlan id 8") && made(&space, "mv0").contains("mode private"));
-    assert!(made(&space, "br5").contains("vxlan id 9"));
-    space.wait("the old network", Duration::from_secs(20), |space| space.picture() == before);
-    assert!(made(&space, "vx7").contains("vxlan id 7") && made(&space, "mv0").contains("mode bridge"));
-    assert!(space.ip("address show vx7").contains("2001:db8:7::1/64 scope global nodad noprefixroute"));
-    for setting in turned {
-        let (name, value) = setting.split_once('=').unwrap();
-        assert_eq!(space.run(&["sysctl", "-n", name]).trim(), value, "{name}");
-    }
-    assert!(made(&space, "mv1").contains("mode vepa") && made(&space, "port").contains("master br5"));
-    said(&site, &["history", "link/vx"], "taken-back");
-    let told = site.tidelock(["history", "link/vx"]).run().ok();
-    let _ = told.says("nobody confirmed it in time").never_says("not all of it");
-}
-
-#[test]
-fn a_link_that_is_made_anew_under_a_guard_keeps_what_stood_on_it() {
-    let (site, space) = site("confirm: 20s\n");
-    let link = |mode| {
-        let spec = format!("{{ name: mv0, type: macvlan, parent: uplink, mode: {mode}, up: true }}");
-        put(&site, "link", "mv", &spec);
-    };
-    link("bridge");
-    put(&site, "address", "mv-v4", "{ link: mv0, address: 10.6.0.1/24 }");
-    put(&site, "address", "mv-v6", "{ link: mv0, address: 2001:db8:6::1/64 }");
-    put(&site, "route", "mv-route", "{ to: 10.61.0.0/16, via: 10.6.0.2, src: 10.6.0.1 }");
-    put(&site, "route", "mv-route-v6", "{ to: 2001:db8:61::/48, via: 2001:db8:6::2, dev: mv0 }");
-    site.repo().commit("A link with addresses");
-    site.apply();
-    site.converged();
-    // What others put there is theirs.
-    space.ip("address add 10.6.0.77/32 dev mv0");
-    space.ip("address add 2001:db8:6::77/128 dev mv0");
-    space.ip("route add 10.72.0.0/16 via 10.61.0.9 dev mv0 onlink proto 12");
-    space.ip("-6 route add 2001:db8:72::/48 via 2001:db8:6::3 proto 12");
-    space.ip("route add 10.73.0.0/16 proto 12 nexthop via 10.6.0.5 nexthop via 10.0.0.5");
-    space.run(&["sysctl", "-q", "-w", "net.ipv4.conf.mv0.rp_filter=2"]);
-    let addresses = || {
-        let shown = space.ip("-br address show mv0");
-        let mut words: Vec<&str> = shown.split_whitespace().collect();
-        words.sort_unstable();
-        words.join(" ")
-    };
-    let before = (space.picture(), addresses(), space.ip("-br link show mv0"));
-    space.ip("nexthop add id 5 via 10.6.0.9 dev mv0 proto 12");
-    space.ip("route add 10.75.0.0/16 nhid 5 proto 12");
-    link("private");
-    site.repo().commit("Made anew");
-    site.tidelock(["apply", "--yes"]).run().ok().never_says("went along");
-    assert!(made(&space, "mv0").contains("mode private"));
-    assert!(space.ip("route").contains("10.75.0.0/16 via 10.6.0.9 dev mv0"), "a numbered hop is a plain one now");
-    assert!(!space.ip("address show mv0").lines().any(|line| line.contains("inet ") && line.contains("nodad")));
-    space.ip("route del 10.75.0.0/16");
-    assert_eq!((space.picture(), addresses(), space.ip("-br link show mv0")), before);
-    assert!(
-        space.run(&["sysctl", "net.ipv4.conf.mv0.rp_filter"]).trim().ends_with("= 2"),
-        "a setting that others made"
-    );
-    site.converged();
-}
-
-#[test]
-fn what_cannot_be_made_anew_leaves_the_old_link_with_what_stood_on_it() {
-    let (site, space) = site("");
-    let link = |vni| put(&site, "link", "vx", &format!("{{ name: vx7, type: vxlan, vni: {vni}, up: true }}"));
-    link(7);
-    put(&site, "address", "vx-address", "{ link: vx7, address: 10.7.0.1/24 }");
-    site.repo().commit("A link");
-    site.apply();
-    space.ip("route add 10.72.0.0/16 via 10.7.0.3 proto 12");
-    // Somebody has that number already, which only the kernel knows.
-    space.ip("link add taken type vxlan id 8 dstport 4789");
-    let before = space.picture();
-    link(8);
-    site.repo().commit("A number that is taken");
-    let ran = site.tidelock(["apply", "--yes"]).run();
-    assert_ne!(ran.code, 0);
-    let _ = ran.says("the link that was there was made again");
-    assert_eq!(space.picture(), before);
-    link(9);
-    site.repo().commit("A number that is free");
-    site.apply();
-    assert!(made(&space, "vx7").contains("vxlan id 9") && space.ip("route").contains("10.72.0.0/16"));
-}
-
 #[test]
 fn a_first_commit_with_all_that_hangs_together_passes_under_a_guard() {
     let (site, space) = site("confirm: 20s\n");
@@ -408,51 +279,6 @@ fn a_machine_that_lost_its_network_gets_it_back_whatever_its_checks_say() {
     assert_eq!(space.picture(), before, "nobody took it back");
     assert!(site.events().iter().all(|event| event["event"] != "guarded"));
     daemon.stop();
-}
-
-#[test]
-fn a_link_of_another_type_is_up_and_a_port_as_before_where_git_says_nothing_of_it() {
-    let (site, space) = site("confirm: 20s\n");
-    put(&site, "link", "br", "{ name: br5, type: bridge, up: true }");
-    put(&site, "link", "one", "{ name: v0, type: veth, peer: v1 }");
-    put(&site, "address", "one-address", "{ link: v0, address: 10.8.0.1/24 }");
-    site.repo().commit("A pair");
-    site.apply();
-    space.ip("link set v0 master br5 up");
-    put(&site, "link", "one", "{ name: v0, type: vxlan, vni: 9, local: 10.0.0.1 }");
-    site.repo().commit("Another link of that name");
-    site.apply();
-    let link = made(&space, "v0");
-    assert!(["vxlan id 9", ",UP", "master br5"].iter().all(|is| link.contains(is)), "{link}");
-    assert!(space.ip("-br -4 address show v0").contains("10.8.0.1/24"));
-    put(&site, "link", "one", "{ name: v0, type: vxlan, vni: 10, local: 10.0.0.1, up: false, master: \"\" }");
-    site.repo().commit("Git says something of it");
-    site.apply();
-    let link = made(&space, "v0");
-    assert!(link.contains("vxlan id 10") && !link.contains(",UP") && !link.contains("master"), "{link}");
-    site.converged();
-}
-
-#[test]
-fn a_link_is_not_confirmed_without_what_went_along_with_it() {
-    let (site, space) = site("confirm: 20s\n");
-    let link = |vni| {
-        put(&site, "link", "vx", &format!("{{ name: vx7, type: vxlan, vni: {vni}, local: 10.0.0.1, up: true }}"));
-    };
-    link(7);
-    put(&site, "link", "mv", "{ name: mv0, type: macvlan, parent: vx7, mode: bridge, up: true }");
-    put(&site, "address", "mv-address", "{ link: mv0, address: 10.6.0.1/24 }");
-    site.repo().commit("A link above another, with an address");
-    site.apply();
-    site.converged();
-    let before = space.picture();
-    link(8);
-    site.repo().commit("Made anew");
-    let ran = site.tidelock(["apply", "--yes"]).run();
-    assert_ne!(ran.code, 0, "{}", ran.story());
-    let _ = ran.says("it went along with network.link/vx");
-    space.wait("the old network", Duration::from_secs(10), |space| space.picture() == before);
-    assert!(made(&space, "vx7").contains("vxlan id 7") && made(&space, "mv0").contains("mode bridge"));
 }
 
 #[test]

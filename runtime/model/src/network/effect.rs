@@ -38,6 +38,15 @@ impl NetworkEffect {
         }
     }
 
+    /// The link that it makes where there is none of that name; `None` for what only sets one.
+    #[must_use]
+    pub fn makes_link(&self) -> Option<&Link> {
+        match self {
+            Self::Put { object: Object::Link(link) } if link.kind.is_some() => Some(link),
+            _ => None,
+        }
+    }
+
     /// The links that the object would be joined to, beside itself.
     #[must_use]
     pub fn leans_on(&self) -> Vec<&str> {

@@ -137,7 +137,8 @@ impl Machine {
             })?,
             None => Namespace::own(),
         };
-        let network = Network::new(namespace).keeping(options.rulesets.clone()).kept_by(decl.persist);
+        let notes = options.guards.as_ref().map(|helper| helper.folder.join("anew").join(name.as_str()));
+        let network = Network::new(namespace).keeping(options.rulesets.clone()).noting(notes).kept_by(decl.persist);
         let (root, real) = (Arc::new(folder), Arc::new(real));
         Ok(Arc::new(Self { name: name.clone(), root, real, below, grants, network, options }))
     }

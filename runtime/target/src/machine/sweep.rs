@@ -1,4 +1,5 @@
-//! What a killed process left beside the paths of its effects, removed.
+//! What a killed process left beside the paths of its effects, removed; and links that it was about to make
+//! anew, brought back.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
@@ -6,6 +7,7 @@ use std::ffi::OsString;
 use tidelock_model::effect::{Effect, EffectBody};
 use tidelock_model::error::Fault;
 use tidelock_model::grant::well_formed;
+use tidelock_model::network::{NetworkEffect, ObjectName};
 
 use super::Machine;
 use super::fault::io;
@@ -18,8 +20,13 @@ use super::walk::{Walker, split};
 /// over: what may not be written may not be tidied either.
 pub(super) fn sweep(machine: &Machine, effects: &[Effect]) -> Result<usize, Fault> {
     let mut folders: BTreeMap<&str, BTreeSet<OsString>> = BTreeMap::new();
+    let mut count = 0;
     for effect in effects {
         let allowed = machine.grant(&effect.plugin).is_some_and(|grant| grant.decide_effect(&effect.body).is_ok());
+        if let EffectBody::Network(NetworkEffect::Remove { object: ObjectName::Link { name } }) = &effect.body {
+            count += usize::from(allowed && machine.network().recover(name)?);
+            continue;
+        }
         let Some((folder, name)) = effect.body.path().filter(|path| well_formed(path).is_ok()).and_then(split) else {
             continue;
         };
@@ -33,7 +40,6 @@ pub(super) fn sweep(machine: &Machine, effects: &[Effect]) -> Result<usize, Faul
         }
     }
     let mut walker = Walker::new(machine.root());
-    let mut count = 0;
     for (path, names) in folders {
         let Some(folder) = walker.folder(path)? else { continue };
         let mut found = false;

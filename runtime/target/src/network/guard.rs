@@ -316,6 +316,7 @@ pub fn keep_guard(folder: &Path, order: impl Read, mut out: impl io::Write) -> R
     let server = order.names.as_ref().map(|names| names.server(key)).transpose()?;
     let hands = Hands::of(&order, server.as_ref())?;
     if let Hands::Here(session, _) = &hands {
+        session.listen()?;
         for inverse in &order.inverses {
             session.remember(inverse)?;
         }
@@ -521,7 +522,7 @@ fn write(path: &Path, order: &Order) -> Result<File, Fault> {
 
 /// Puts a file in place, whole or not at all, for good, and for us alone. Held from before it has
 /// its name.
-fn whole(path: &Path, bytes: &[u8]) -> io::Result<File> {
+pub(super) fn whole(path: &Path, bytes: &[u8]) -> io::Result<File> {
     let beside = path.with_added_extension("new");
     let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
     file.lock()?;

@@ -21,6 +21,7 @@ mod view;
 mod watch;
 mod way;
 mod wireguard;
+mod words;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -31,6 +32,7 @@ use tidelock_model::network::{NetworkEffect, Object, ObjectName, Table};
 use tidelock_model::observation::SecretProbe;
 use tidelock_model::secret::SecretValue;
 
+use self::anew::Notes;
 pub(crate) use self::difference::difference;
 pub use self::guard::{GuardHelper, keep_guard, listed as guards_in};
 pub(crate) use self::guard::{arm, arm_names, call, confirm, listed, mark, relieve};
@@ -52,19 +54,26 @@ pub struct Network {
     namespace: Namespace,
     answers: Option<Arc<PathBuf>>,
     keeper: Option<Keeper>,
+    notes: Option<Notes>,
 }
 
 impl Network {
     /// The network in a namespace.
     #[must_use]
     pub fn new(namespace: Namespace) -> Self {
-        Self { namespace, answers: None, keeper: None }
+        Self { namespace, answers: None, keeper: None, notes: None }
     }
 
     /// The same, with a folder of our own in which it keeps what nft makes of a text.
     #[must_use]
     pub fn keeping(self, answers: Option<PathBuf>) -> Self {
         Self { answers: answers.map(Arc::new), ..self }
+    }
+
+    /// The same, with a folder of our own for what stands on links while they are made anew.
+    #[must_use]
+    pub(crate) fn noting(self, notes: Option<PathBuf>) -> Self {
+        Self { notes: notes.map(Notes::new), ..self }
     }
 
     /// The same network, which its system keeps.
@@ -101,7 +110,20 @@ impl Network {
     /// # Errors
     /// The namespace cannot be entered.
     pub(crate) fn visit(&self) -> Result<Visit, Fault> {
-        Visit::begin(&self.namespace, self.answers.clone())
+        let visit = Visit::begin(&self.namespace, self.answers.clone())?;
+        Ok(visit.noting(self.notes.clone()))
+    }
+
+    /// Ends what somebody began who was killed meanwhile: a link that was removed and not made anew is made
+    /// again as it was, and what stood on it is put back. Says whether there was anything to do. The caller
+    /// has the target's lease. Blocking.
+    ///
+    /// # Errors
+    /// The kernel refuses.
+    pub(crate) fn recover(&self, link: &str) -> Result<bool, Fault> {
+        let Some(notes) = &self.notes else { return Ok(false) };
+        let Some(left) = notes.left(link)? else { return Ok(false) };
+        namespace::on_a_thread(|| self.visit()?.recover(left)).map(|()| true)
     }
 
     /// Where it is.

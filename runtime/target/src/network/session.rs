@@ -8,13 +8,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tidelock_model::error::{Blame, Fault, NOT_OURS};
-use tidelock_model::network::{NetworkEffect, Object, ObjectName, Wireguard};
+use tidelock_model::network::{Link, NetworkEffect, Object, ObjectName, Wireguard};
 use tidelock_model::secret::SecretValue;
 use tokio::sync::{mpsc, oneshot};
 
-use super::anew::Stood;
+use super::anew::{Note, Notes, Stood};
 use super::view::View;
 use super::wireguard::{self, Keys};
+use super::words::Words;
 use super::{Namespace, WIREGUARD, fault, find, is_wireguard, links_here, nft, opened, put, sysctl};
 
 /// A look older than this is taken anew. A thousand routes take some tens of milliseconds,
@@ -26,12 +27,28 @@ pub(crate) struct Visit {
     answers: Option<Arc<PathBuf>>,
     looked: (Instant, Option<View>),
     remembered: Remembered,
+    /// Where it is written down what stands on links that are made anew.
+    notes: Option<Notes>,
     /// What stood on links that are made anew, by their names.
-    stood: BTreeMap<String, Stood>,
+    stood: BTreeMap<String, Anew>,
+    /// Addresses and routes that were there when somebody asked to remember them.
+    words: Option<Words>,
     /// Whether nothing is said of what of that could not be put back: somebody looks for it.
     silent: bool,
     /// Another thread is in another namespace.
     of_this_thread: PhantomData<*const ()>,
+}
+
+/// What stood on a link that is made anew, and where that is written down.
+struct Anew {
+    stood: Stood,
+    note: Option<Note>,
+}
+
+impl Anew {
+    fn done(self) -> Result<(), Fault> {
+        self.note.map_or(Ok(()), Note::done)
+    }
 }
 
 impl Visit {
@@ -43,7 +60,13 @@ impl Visit {
     pub(super) fn begin(namespace: &Namespace, answers: Option<Arc<PathBuf>>) -> Result<Self, Fault> {
         namespace.stay()?;
         let (looked, remembered, stood) = ((Instant::now(), None), Remembered::new(), BTreeMap::new());
-        Ok(Self { answers, looked, remembered, stood, silent: false, of_this_thread: PhantomData })
+        let (notes, words, silent) = (None, None, false);
+        Ok(Self { answers, looked, remembered, notes, stood, words, silent, of_this_thread: PhantomData })
+    }
+
+    /// The same, which writes down what stands on links that it makes anew.
+    pub(super) fn noting(self, notes: Option<Notes>) -> Self {
+        Self { notes, ..self }
     }
 
     /// Performs one effect, with the values of the secrets that it names. The caller has decided on
@@ -58,38 +81,74 @@ impl Visit {
         before: Option<&Option<Object>>,
         keys: &Keys,
     ) -> Result<Vec<String>, Fault> {
+        match effect {
+            NetworkEffect::Put { object: Object::Link(link) } => match self.begun(link)? {
+                Some(anew) => self.make_anew(link, anew, before, keys),
+                None => self.one(effect, before, keys),
+            },
+            NetworkEffect::Remove { object: ObjectName::Link { name } } => {
+                let removed = self.one(effect, before, keys);
+                if removed.is_err()
+                    && let Some(anew) = self.stood.remove(name)
+                {
+                    anew.done()?;
+                }
+                removed
+            }
+            _ => self.one(effect, before, keys),
+        }
+    }
+
+    fn one(
+        &mut self,
+        effect: &NetworkEffect,
+        before: Option<&Option<Object>>,
+        keys: &Keys,
+    ) -> Result<Vec<String>, Fault> {
         let mut wires = Wires { keys, remembered: &mut self.remembered };
         let answers = self.answers.as_ref().map(|folder| folder.as_path());
-        let anew = match effect {
-            NetworkEffect::Put { object: Object::Link(link) } => self.stood.get(&link.name).map(|stood| (stood, link)),
-            _ => None,
-        };
-        let Some((stood, link)) = anew else {
-            return perform(&mut self.looked, effect, before, &mut wires, answers);
-        };
-        let effect = NetworkEffect::Put { object: Object::Link(stood.completed(link)) };
-        let made = perform(&mut self.looked, &effect, before, &mut wires, answers);
-        let is_there = |looked: &mut (Instant, Option<View>)| {
-            *looked = (Instant::now(), None);
-            find(&mut looked.1, &effect.object()).is_ok_and(|now| now.is_some())
-        };
+        perform(&mut self.looked, effect, before, &mut wires, answers)
+    }
+
+    /// What stood on a link that this visit removed to make it anew, or somebody who was killed.
+    fn begun(&mut self, link: &Link) -> Result<Option<Anew>, Fault> {
+        if let Some(anew) = self.stood.remove(&link.name) {
+            return Ok(Some(anew));
+        }
+        let notes = self.notes.as_ref().filter(|_| link.kind.is_some());
+        let left = notes.map_or(Ok(None), |notes| notes.left(&link.name))?;
+        Ok(left.map(|(stood, note)| Anew { stood, note: Some(note) }))
+    }
+
+    /// Makes a link with what stood on the old one; where that is refused, the old one.
+    fn make_anew(
+        &mut self,
+        link: &Link,
+        anew: Anew,
+        before: Option<&Option<Object>>,
+        keys: &Keys,
+    ) -> Result<Vec<String>, Fault> {
+        let put = |link: Link| NetworkEffect::Put { object: Object::Link(link) };
+        let made = self.one(&put(anew.stood.completed(link)), before, keys);
         let (mut lost, failed) = match made {
             Ok(lost) => (lost, None),
+            Err(fault) if self.is_there(&link.name) => {
+                self.stood.insert(link.name.clone(), anew);
+                return Err(fault);
+            }
             // Nobody is helped by neither the old one nor the new one.
-            Err(fault) if !is_there(&mut self.looked) => {
-                let old = NetworkEffect::Put { object: Object::Link(stood.link().clone()) };
-                if let Err(why) = perform(&mut self.looked, &old, None, &mut wires, answers) {
+            Err(fault) => {
+                if let Err(why) = self.one(&put(anew.stood.link().clone()), None, keys) {
+                    self.stood.insert(link.name.clone(), anew);
                     let message = format!("{}; and the link that was there cannot be made again: {why}", fault.message);
                     return Err(Fault { message, ..fault });
                 }
                 let message = format!("{}; the link that was there was made again", fault.message);
                 (vec![], Some(Fault { message, ..fault }))
             }
-            Err(fault) => return Err(fault),
         };
-        let view = opened(&mut self.looked.1)?;
-        lost.extend(stood.put_back(view));
-        view.forget(&effect.object());
+        lost.extend(self.put_back(&anew.stood)?);
+        anew.done()?;
         match failed {
             None if self.silent => Ok(vec![]),
             None => Ok(lost),
@@ -100,16 +159,72 @@ impl Visit {
         }
     }
 
+    fn put_back(&mut self, stood: &Stood) -> Result<Vec<String>, Fault> {
+        let view = opened(&mut self.looked.1)?;
+        let lost = stood.put_back(view);
+        view.forget(&ObjectName::Link { name: stood.link().name.clone() });
+        Ok(lost)
+    }
+
+    fn is_there(&mut self, link: &str) -> bool {
+        self.looked = (Instant::now(), None);
+        let name = ObjectName::Link { name: link.to_owned() };
+        find(&mut self.looked.1, &name).is_ok_and(|now| now.is_some())
+    }
+
     /// Remembers, for the length of the visit, what stands on a link that is about to be removed and then
     /// made anew: it is put on the new one. Blocking.
     ///
     /// # Errors
-    /// The kernel cannot be asked.
+    /// The kernel cannot be asked; it cannot be written down.
     pub(crate) fn made_anew(&mut self, link: &str) -> Result<(), Fault> {
         self.looked = (Instant::now(), None);
-        let stood = Stood::on(opened(&mut self.looked.1)?, link)?;
-        self.stood.extend(stood.map(|stood| (link.to_owned(), stood)));
+        if let Some(stood) = Stood::on(opened(&mut self.looked.1)?, link)? {
+            let note = self.notes.as_ref().map(|notes| notes.write(&stood)).transpose()?;
+            self.stood.insert(link.to_owned(), Anew { stood, note });
+        }
         Ok(())
+    }
+
+    /// Remembers the addresses and routes that are there, in the kernel's own words and in memory alone.
+    fn listen(&mut self) -> Result<(), Fault> {
+        self.looked = (Instant::now(), None);
+        self.words = Some(Words::of(opened(&mut self.looked.1)?)?);
+        Ok(())
+    }
+
+    /// Puts an object that is gone as it was, in the kernel's own words where these are remembered.
+    fn revive(&mut self, object: &Object) -> Result<(), Fault> {
+        let name = object.name();
+        if self.looked.0.elapsed() > FRESH {
+            self.looked = (Instant::now(), None);
+        }
+        let view = opened(&mut self.looked.1)?;
+        match self.words.as_ref().and_then(|words| words.put(view, &name)) {
+            Some(done) => {
+                view.forget(&name);
+                done
+            }
+            None => self.perform(&NetworkEffect::Put { object: object.clone() }, None, &Keys::default()).map(drop),
+        }
+    }
+
+    /// See [`super::Network::recover`].
+    pub(super) fn recover(mut self, (stood, note): (Stood, Note)) -> Result<(), Fault> {
+        let link = stood.link().clone();
+        let name = link.name.clone();
+        if !self.is_there(&name) {
+            let old = NetworkEffect::Put { object: Object::Link(link) };
+            if let Err(fault) = self.one(&old, None, &Keys::default()) {
+                // What is planned next may make one of that name, and takes the note up.
+                tracing::warn!(link = name, %fault, "a link that somebody removed to make it anew cannot be made again");
+                return Ok(());
+            }
+        }
+        for what in self.put_back(&stood)? {
+            tracing::warn!(link = name, "not all that stood on a link that is made anew could be put back: {what}");
+        }
+        note.done()
     }
 
     /// Remembers, for the length of the visit and in memory alone, what an effect would take a
@@ -118,19 +233,18 @@ impl Visit {
     /// # Errors
     /// The interface cannot be asked.
     fn remember(&mut self, inverse: &NetworkEffect) -> Result<(), Fault> {
-        let link = match inverse {
-            NetworkEffect::Put { object: Object::Wireguard(set) } => &set.link,
-            NetworkEffect::Put { object: Object::Link(link) } if link.kind.is_some() => {
-                self.made_anew(&link.name)?;
-                // One that is made anew has no keys; where these cannot be asked for, that is said once it is made.
-                return match link.kind.as_deref() {
-                    Some(WIREGUARD) => remember(&mut self.remembered, &link.name).or(Ok(())),
-                    _ => Ok(()),
-                };
-            }
-            _ => return Ok(()),
-        };
-        remember(&mut self.remembered, link)
+        if let Some(link) = inverse.makes_link() {
+            self.made_anew(&link.name)?;
+            // One that is made anew has no keys; where these cannot be asked for, that is said once it is made.
+            return match link.kind.as_deref() {
+                Some(WIREGUARD) => remember(&mut self.remembered, &link.name).or(Ok(())),
+                _ => Ok(()),
+            };
+        }
+        match inverse {
+            NetworkEffect::Put { object: Object::Wireguard(set) } => remember(&mut self.remembered, &set.link),
+            _ => Ok(()),
+        }
     }
 }
 
@@ -148,6 +262,8 @@ enum Work {
     Perform(Box<NetworkEffect>),
     Remember(Box<NetworkEffect>),
     MadeAnew(String),
+    Listen,
+    Revive(Box<Object>),
 }
 
 impl Session {
@@ -186,6 +302,22 @@ impl Session {
         self.have(Work::Remember(Box::new(inverse.clone()))).map(drop)
     }
 
+    /// See [`Visit::listen`]. Blocking.
+    ///
+    /// # Errors
+    /// As [`Visit::listen`].
+    pub(super) fn listen(&self) -> Result<(), Fault> {
+        self.have(Work::Listen).map(drop)
+    }
+
+    /// See [`Visit::revive`]. Blocking.
+    ///
+    /// # Errors
+    /// As [`Visit::perform`].
+    pub(super) fn revive(&self, object: &Object) -> Result<(), Fault> {
+        self.have(Work::Revive(Box::new(object.clone()))).map(drop)
+    }
+
     fn have(&self, work: Work) -> Result<Vec<String>, Fault> {
         let gone = || Fault::new("panic", Blame::Host, "work in a network namespace panicked");
         let (answer, answered) = oneshot::channel();
@@ -201,6 +333,8 @@ fn serve(namespace: &Namespace, mut work: mpsc::UnboundedReceiver<Job>) {
             (Ok(visit), Work::Perform(effect)) => visit.perform(effect, None, &Keys::default()),
             (Ok(visit), Work::Remember(inverse)) => visit.remember(inverse).map(|()| vec![]),
             (Ok(visit), Work::MadeAnew(link)) => visit.made_anew(link).map(|()| vec![]),
+            (Ok(visit), Work::Listen) => visit.listen().map(|()| vec![]),
+            (Ok(visit), Work::Revive(object)) => visit.revive(object).map(|()| vec![]),
             (Err(fault), _) => Err(fault.clone()),
         };
         // Nobody waits for it any more.

@@ -232,18 +232,26 @@ impl View {
         Ok(self.links.as_deref().unwrap_or_default())
     }
 
-    fn names(&mut self) -> Result<HashMap<u32, String>, Fault> {
+    /// The names of links by their numbers.
+    pub(super) fn names(&mut self) -> Result<HashMap<u32, String>, Fault> {
         Ok(self.links()?.iter().map(|(index, link)| (*index, link.name.clone())).collect())
     }
 
     /// The addresses of the link of this number, as the kernel tells them.
     pub(super) fn address_messages(&mut self, link: u32) -> Result<Vec<AddressMessage>, Fault> {
+        let mut messages = self.all_address_messages()?;
+        messages.retain(|message| message.header.index == link);
+        Ok(messages)
+    }
+
+    /// Those of all links.
+    pub(super) fn all_address_messages(&mut self) -> Result<Vec<AddressMessage>, Fault> {
         let answers = self.rtnetlink.dump(&RouteNetlinkMessage::GetAddress(AddressMessage::default()))?;
         let messages = answers.into_iter().filter_map(|answer| match answer {
             RouteNetlinkMessage::NewAddress(message) => Some(message),
             _ => None,
         });
-        Ok(messages.filter(|message| message.header.index == link).collect())
+        Ok(messages.collect())
     }
 
     /// The routes of a family that somebody set, in the kernel's own words, as they can be set again: those
@@ -398,7 +406,8 @@ fn mac(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().join(":")
 }
 
-fn address(message: &AddressMessage, names: &HashMap<u32, String>) -> Option<Address> {
+/// An address, by the numbers of links.
+pub(super) fn address(message: &AddressMessage, names: &HashMap<u32, String>) -> Option<Address> {
     let mut local = None;
     let mut other = None;
     for attribute in &message.attributes {
@@ -413,7 +422,8 @@ fn address(message: &AddressMessage, names: &HashMap<u32, String>) -> Option<Add
     Some(Address { link: names.get(&message.header.index)?.clone(), address })
 }
 
-fn route(message: &RouteMessage, names: &HashMap<u32, String>) -> Option<(ObjectName, Object)> {
+/// A route that can be put again, by the numbers of links; `None` for the kernel's own, and for what has no name of ours.
+pub(super) fn route(message: &RouteMessage, names: &HashMap<u32, String>) -> Option<(ObjectName, Object)> {
     let header = &message.header;
     if header.tos != 0 {
         return None;

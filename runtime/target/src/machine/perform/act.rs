@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tidelock_model::effect::{Attributes, Effect, EffectBody, Precondition};
 use tidelock_model::error::Fault;
-use tidelock_model::network::{NetworkEffect, Object, ObjectName};
+use tidelock_model::network::{NetworkEffect, ObjectName};
 use tidelock_model::run::Lost;
 
 use super::durable::Late;
@@ -21,12 +21,6 @@ use crate::machine::walk::split;
 
 /// The mode of a new directory that asks for none.
 const FOLDER_MODE: u32 = 0o755;
-
-/// Whether an effect makes the link of that name.
-fn makes(body: &EffectBody, link: &str) -> bool {
-    let EffectBody::Network(NetworkEffect::Put { object: Object::Link(made) }) = body else { return false };
-    made.name == link && made.kind.is_some()
-}
 
 impl Performer<'_> {
     /// Performs an effect at once.
@@ -61,8 +55,12 @@ impl Performer<'_> {
             _ => None,
         };
         let keys = self.keys;
+        let mut made = work.job.effects[index..].iter().filter_map(|later| match &later.body {
+            EffectBody::Network(later) => later.makes_link(),
+            _ => None,
+        });
         if let NetworkEffect::Remove { object: ObjectName::Link { name } } = network
-            && work.job.effects[index..].iter().any(|later| makes(&later.body, name))
+            && made.any(|link| link.name == *name)
         {
             self.visit()?.made_anew(name)?;
         }

@@ -201,16 +201,15 @@ fn bring_back(session: &Session, namespace: &Namespace, order: &Order) -> Vec<St
             Object::Route(route) => route.protocol == Some(KERNEL),
             _ => false,
         };
-        let object = match (object, now) {
-            (object, Ok(None)) if !by_itself => object.clone(),
+        let done = match (object, now) {
+            (object, Ok(None)) if !by_itself => session.revive(object),
             (Object::Link(before), Ok(Some(Object::Link(now)))) => match lost(before, &now, &anew) {
-                Some(set) => Object::Link(set),
+                Some(set) => session.perform(&NetworkEffect::Put { object: Object::Link(set) }).map(drop),
                 None => continue,
             },
             _ => continue,
         };
-        let put = NetworkEffect::Put { object };
-        troubles.extend(session.perform(&put).err().map(|fault| fault.message));
+        troubles.extend(done.err().map(|fault| fault.message));
     }
     for inverse in &order.inverses {
         let NetworkEffect::Put { object: Object::Link(link) } = inverse else { continue };
@@ -227,10 +226,7 @@ fn bring_back(session: &Session, namespace: &Namespace, order: &Order) -> Vec<St
 
 /// The links that are made where effects are taken back.
 fn anew(order: &Order) -> impl Iterator<Item = &Link> {
-    order.inverses.iter().filter_map(|inverse| match inverse {
-        NetworkEffect::Put { object: Object::Link(link) } if link.kind.is_some() => Some(link),
-        _ => None,
-    })
+    order.inverses.iter().filter_map(NetworkEffect::makes_link)
 }
 
 /// These, with what stands on them.

@@ -2,34 +2,43 @@
 //! that stands on the old one along. What did is remembered before, and put on the new one, whoever had put
 //! it on the old one: nobody's address goes because a link gets another number.
 //!
+//! Links that stood on the old one (a macvlan of it) go with it, and are made again with what stood on them.
 //! What the kernel makes by itself comes by itself: routes of addresses, and addresses that a router told.
-//! Links that stood on the old one (a macvlan of it) are gone, and so are entries of bridges and neighbours
-//! that somebody set: nothing here makes them.
+//! Entries of bridges and neighbours that somebody set are gone: nothing here makes them.
+//!
+//! Between the removal and its end it stands in a file too (`note`), for whoever goes on where this
+//! process was killed.
+
+mod note;
 
 use std::net::{IpAddr, Ipv6Addr};
 
-use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE};
-use netlink_packet_route::address::{AddressAttribute, AddressFlags, AddressHeaderFlags, AddressMessage};
+use netlink_packet_route::AddressFamily;
+use netlink_packet_route::address::{AddressAttribute, AddressHeaderFlags, AddressMessage};
 use netlink_packet_route::route::{RouteAttribute, RouteMessage, RouteProtocol};
-use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
-use rustix::io::Errno;
 use tidelock_model::error::Fault;
 use tidelock_model::network::{Link, Object, ObjectName, Sysctl};
 
-use super::rtnetlink::Refused;
-use super::sysctl;
-use super::view::View;
+pub(super) use self::note::{Note, Notes};
+use super::view::{self, View};
+use super::{WIREGUARD, put, sysctl, words};
 
 /// How often a route is tried: one may be reached through another.
 const ROUNDS: usize = 2;
 
+/// How many links stand on each other: the kernel allows 8 (`MAX_NEST_DEV`).
+const STOREYS: usize = 8;
+
 /// What stood on a link.
+#[derive(Debug, PartialEq)]
 pub(super) struct Stood {
     link: Link,
     number: u32,
     settings: Vec<Sysctl>,
     addresses: Vec<AddressMessage>,
     routes: Vec<RouteMessage>,
+    /// Links that stand on it, with what stands on these.
+    above: Vec<Stood>,
 }
 
 impl Stood {
@@ -38,6 +47,10 @@ impl Stood {
     /// # Errors
     /// The kernel cannot be asked.
     pub(super) fn on(view: &mut View, name: &str) -> Result<Option<Self>, Fault> {
+        Self::below(view, name, STOREYS)
+    }
+
+    fn below(view: &mut View, name: &str, storeys: usize) -> Result<Option<Self>, Fault> {
         let Some(Object::Link(link)) = view.find(&ObjectName::Link { name: name.to_owned() })? else {
             return Ok(None);
         };
@@ -47,11 +60,14 @@ impl Stood {
         let mut routes = view.set_routes(AddressFamily::Inet)?;
         routes.extend(view.set_routes(AddressFamily::Inet6)?);
         routes.retain(|route| route.header.protocol != RouteProtocol::Ra && goes_over(route, number));
-        for route in &mut routes {
-            // A numbered hop goes with its link; where it led is told beside its number.
-            route.attributes.retain(|attribute| !matches!(attribute, RouteAttribute::NhId(_)));
+        routes.iter_mut().for_each(words::unnumber);
+        let mut above = Vec::new();
+        for other in view.all_links()? {
+            if storeys > 0 && other.name != name && other.parent.as_deref() == Some(name) {
+                above.extend(Self::below(view, &other.name, storeys - 1)?);
+            }
         }
-        Ok(Some(Self { settings: sysctl::of_link(name), link, number, addresses, routes }))
+        Ok(Some(Self { settings: sysctl::of_link(name), link, number, addresses, routes, above }))
     }
 
     /// The link.
@@ -66,7 +82,10 @@ impl Stood {
         // and another type of link perhaps none.
         let shared = |link: &Link| link.kind.as_deref() == Some("bridge") || link.mode.as_deref() == Some("passthru");
         let own_mac = before.kind == asked.kind && !shared(before) && !shared(asked);
+        // Another link beneath may have no room for it.
+        let alike = before.kind == asked.kind && before.parent == asked.parent;
         Link {
+            mtu: asked.mtu.or_else(|| before.mtu.filter(|_| alike)),
             mac: asked.mac.clone().or_else(|| before.mac.clone().filter(|_| own_mac)),
             up: asked.up.or(before.up),
             master: asked.master.clone().or_else(|| before.master.clone()),
@@ -89,27 +108,51 @@ impl Stood {
             Err(fault) => return vec![fault.message],
         };
         for message in &self.addresses {
-            said(put_address(view, message, number));
+            said(words::put_address(view, message.clone(), number));
         }
         said(self.put_routes(view, number));
+        lost.extend(self.above.iter().flat_map(|above| above.make(view)));
         lost
+    }
+
+    /// Makes a link again that stood on another, with what stood on it. Gives what could not be.
+    fn make(&self, view: &mut View) -> Vec<String> {
+        let Link { name, kind, .. } = &self.link;
+        let kind = kind.as_deref().unwrap_or_default();
+        let not_again =
+            |why: &str| vec![format!("{name}, a link of the type {kind:?} that stood on it, is not made again: {why}")];
+        // One whose keys nobody remembers is no tunnel.
+        if view::kind(kind).is_none() || kind == WIREGUARD {
+            return not_again("links of that type are not made here");
+        }
+        let object = Object::Link(self.link.clone());
+        view.forget(&object.name());
+        let made = match view.find(&object.name()) {
+            // Somebody made it meanwhile.
+            Ok(Some(_)) => Ok(()),
+            Ok(None) => put::put(view, &object, None),
+            Err(fault) => Err(fault),
+        };
+        match made {
+            Ok(()) => self.put_back(view),
+            Err(fault) => not_again(&fault.message),
+        }
     }
 
     fn put_routes(&self, view: &mut View, number: u32) -> Result<(), Fault> {
         let mut open: Vec<RouteMessage> = self.routes.clone();
-        open.iter_mut().for_each(|route| renumber(route, self.number, number));
+        let renumbered = |link: u32| Some(if link == self.number { number } else { link });
+        for route in &mut open {
+            let _ = words::renumber(route, renumbered);
+        }
         let mut refused = None;
         for _ in 0..ROUNDS {
             refused = None;
-            open.retain(|route| {
-                let put = RouteNetlinkMessage::NewRoute(route.clone());
-                match view.rtnetlink().change(put, NLM_F_CREATE | NLM_F_EXCL) {
-                    // One with other hops stayed.
-                    Ok(()) | Err(Refused::Kernel(Errno::EXIST, _)) => false,
-                    Err(why) => {
-                        refused.get_or_insert(why);
-                        true
-                    }
+            open.retain(|route| match words::put_route(view, route.clone()) {
+                Ok(()) => false,
+                Err(why) => {
+                    refused.get_or_insert(why);
+                    true
                 }
             });
         }
@@ -141,40 +184,6 @@ fn goes_over(route: &RouteMessage, link: u32) -> bool {
         RouteAttribute::MultiPath(hops) => hops.iter().any(|hop| hop.interface_index == link),
         _ => false,
     })
-}
-
-fn renumber(route: &mut RouteMessage, before: u32, now: u32) {
-    let renumber = |index: &mut u32| {
-        if *index == before {
-            *index = now;
-        }
-    };
-    for attribute in &mut route.attributes {
-        match attribute {
-            RouteAttribute::Oif(index) => renumber(index),
-            RouteAttribute::MultiPath(hops) => hops.iter_mut().for_each(|hop| renumber(&mut hop.interface_index)),
-            _ => {}
-        }
-    }
-}
-
-fn put_address(view: &mut View, message: &AddressMessage, link: u32) -> Result<(), Fault> {
-    let mut message = message.clone();
-    message.header.index = link;
-    let kept = AddressFlags::Noprefixroute | AddressFlags::Managetempaddr;
-    // It was found to be nobody else's when it was given; IPv6 routes may have it as their source at once.
-    let known = match message.header.family {
-        AddressFamily::Inet6 => AddressFlags::Nodad,
-        _ => AddressFlags::empty(),
-    };
-    message.header.flags = AddressHeaderFlags::empty();
-    for attribute in &mut message.attributes {
-        if let AddressAttribute::Flags(flags) = attribute {
-            *flags = (*flags & kept) | known;
-        }
-    }
-    let put = view.rtnetlink().change(RouteNetlinkMessage::NewAddress(message), NLM_F_CREATE | NLM_F_REPLACE);
-    put.map_err(|refused| refused.while_doing("put back an address of a link that was made anew"))
 }
 
 #[cfg(test)]
