@@ -87,8 +87,25 @@ fn misfit(message: &str, at: &str) -> Diagnostic {
     if at.is_empty() { remark } else { remark.at(at) }
 }
 
+/// The whole numbers of a Rust type: the least and the greatest.
+fn range(name: &str) -> Option<(i128, i128)> {
+    let bits: u32 = name.trim_start_matches(['u', 'i']).parse().ok().filter(|bits| *bits <= 64)?;
+    match name.split_at(1) {
+        ("u", _) => Some((0, (1 << bits) - 1)),
+        ("i", _) => Some((-(1 << (bits - 1)), (1 << (bits - 1)) - 1)),
+        _ => None,
+    }
+}
+
 /// A value of another type than is wanted, in the words of who writes YAML.
 fn of_another_type(message: &str) -> Option<Diagnostic> {
+    if let Some((found, wanted)) =
+        message.strip_prefix("invalid value: ").and_then(|rest| rest.split_once(", expected "))
+    {
+        let (least, greatest) = range(wanted)?;
+        let found = found.trim_start_matches("integer ").trim_matches('`');
+        return Some(Diagnostic::error(format!("{found} is not a whole number from {least} to {greatest}")));
+    }
     let (found, wanted) = message.strip_prefix("invalid type: ")?.split_once(", expected ")?;
     let number = ["u8", "u16", "u32", "u64", "usize", "i8", "i16", "i32", "i64", "isize"].contains(&wanted);
     let scalar = ["integer `", "boolean `", "floating point `"].iter().find_map(|kind| found.strip_prefix(kind));
@@ -265,6 +282,12 @@ mod tests {
         let found = remarks(r#"{"path":"/a","size":"7"}"#);
         assert_eq!(found[0].0, "string \"7\" is not a whole number");
         assert_eq!(found[0].2.as_deref(), Some("write it without quotes: 7"));
+        let found = remarks(r#"{"path":"/a","size":300}"#);
+        assert_eq!(found[0].0, "300 is not a whole number from 0 to 255");
+        let found = remarks(r#"{"path":"/a","size":-1}"#);
+        assert_eq!(found[0].0, "-1 is not a whole number from 0 to 255");
+        assert_eq!(range("i16"), Some((-32_768, 32_767)));
+        assert_eq!((range("usable"), range("u128"), range("6")), (None, None, None));
         let found = remarks(r#"{"path":{},"size":7}"#);
         assert_eq!((found[0].0.as_str(), found[0].2.as_deref()), ("map is not a text", None));
         let found = remarks(r#"{"path":"/a","how":"quik"}"#);

@@ -242,7 +242,11 @@ fn live_steps(change: &Change<LinkSpec>, propose: &Proposals<'_>) -> Result<Step
     if absent && spec.kind.is_none() {
         // The other end of a veth comes with it, which is put before.
         if spec.peer.is_none() {
-            let why = format!("there is no link {}; give it a `type` to have it made", spec.name);
+            let why = format!(
+                "there is no link {}; give it a `type` to have it made, or name the other end in `peer` where it is that \
+                 of a veth",
+                spec.name
+            );
             return Ok(Step::Refused(Error::target("not-found", why)));
         }
     }

@@ -9,7 +9,7 @@ use tidelock_sdk::schemars::{self, JsonSchema};
 use tidelock_sdk::{Action, Change, Diagnostic, Error, Field, Kind, Machine, Observation, Proposals, Step, Subject};
 
 use crate::kept::{self, Persist};
-use crate::spelling::{MAIN, bad, prefix, reached_through, reaches, split};
+use crate::spelling::{MAIN, bad, no_table, prefix, reached_through, reaches, split};
 use crate::{link, see};
 
 /// The number of a routing table; `main` in words.
@@ -193,6 +193,9 @@ impl Kind for Route {
                 wrong("/to", format!("{} has bits beyond its length; its network is {network}", spec.to));
             }
             Ok(_) => {}
+        }
+        if let Some(why) = spec.table.and_then(|table| no_table(table.0)) {
+            wrong("/table", why);
         }
         for (field, address) in [("/via", &spec.via), ("/src", &spec.src)] {
             if address.as_ref().is_some_and(|address| address.parse::<IpAddr>().is_err()) {

@@ -85,6 +85,9 @@ impl Kind for Rule {
                 _ => {}
             }
         }
+        if let Some(TableNumber(0)) = spec.table {
+            wrong("/table", "0 is no routing table: `main` is 254".to_owned());
+        }
         match (spec.action.as_deref().unwrap_or("table"), spec.table) {
             ("table", None) => wrong("/table", "which table is to be asked?".to_owned()),
             ("table", Some(_)) | ("blackhole" | "unreachable" | "prohibit", None) => {}

@@ -6,6 +6,17 @@ use tidelock_sdk::Error;
 
 /// The routing table `main` by its number.
 pub(crate) const MAIN: u32 = 254;
+/// The kernel's own.
+const LOCAL: u32 = 255;
+
+/// What is wrong with the number of a routing table that is to be set.
+pub(crate) fn no_table(number: u32) -> Option<String> {
+    match number {
+        0 => Some("0 is no routing table: `main` is 254, which is what nothing said means".to_owned()),
+        LOCAL => Some("255 is the kernel's own routing table, `local`, in which it keeps its addresses".to_owned()),
+        _ => None,
+    }
+}
 
 /// An address with a length, in the one spelling; `host` says whether bits beyond the length
 /// stay.
@@ -17,7 +28,10 @@ pub(crate) fn prefix(text: &str, host: bool) -> Result<String, String> {
 
 /// An address and its length. Without one it is a host's.
 pub(crate) fn split(text: &str) -> Result<(IpAddr, u8), String> {
-    let not = || format!("{text:?} is no address with a length, such as 10.0.0.1/24");
+    let not = || match text {
+        "default" | "any" | "all" => format!("{text:?} is spelled 0.0.0.0/0, or ::/0 for IPv6"),
+        _ => format!("{text:?} is no address with a length, such as 10.0.0.1/24"),
+    };
     let (address, length) = text.split_once('/').map_or((text, None), |(address, length)| (address, Some(length)));
     let address: IpAddr = address.parse().map_err(|_| not())?;
     let most = if address.is_ipv4() { 32 } else { 128 };

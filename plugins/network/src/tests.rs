@@ -135,6 +135,10 @@ fn mistakes_name_their_field() {
         ("network.link/a", json!({"name": "a", "mac": "01:00:5e:00:00:01"}), "/mac"),
         ("network.address/a", json!({"link": "a", "address": "10.0.0.1/33"}), "/address"),
         ("network.route/a", json!({"to": "10.0.0.1/8", "via": "10.0.0.1"}), "/to"),
+        ("network.route/a", json!({"to": "default", "via": "10.0.0.1"}), "/to"),
+        ("network.route/a", json!({"to": "10.0.0.0/8", "via": "10.0.0.1", "table": 0}), "/table"),
+        ("network.route/a", json!({"to": "10.0.0.0/8", "via": "10.0.0.1", "table": 255}), "/table"),
+        ("network.rule/a", json!({"family": 4, "priority": 1, "table": 0}), "/table"),
         ("network.route/a", json!({"to": "10.0.0.0/8"}), "/via"),
         ("network.route/a", json!({"to": "10.0.0.0/8", "via": "10.0.0.1", "hops": [{"via": "10.0.0.1"}]}), "/hops"),
         (
