@@ -49,6 +49,8 @@ pub(super) struct PlannedLane {
     pub(super) record: Option<LaneRecord>,
     /// Resources that the lane owned before.
     pub(super) owned: usize,
+    /// What these were there for beside themselves.
+    pub(super) provided: BTreeMap<Identity, Vec<Identity>>,
     /// What is to hold before others go on from here.
     pub(super) checks: Vec<Check>,
 }
@@ -362,8 +364,11 @@ async fn one(
         // What went back is no reason to let the lane drift; where it does not, the whole of it waits for a word.
         Some(held) => Box::pin(beside(&held, &input, &rendered, target.as_ref())).await?.unwrap_or(whole),
     };
-    let owned = inventory.iter().filter(|entry| entry.address.lane() == *lane).count();
-    Ok((part, PlannedLane { rendered, record, owned, checks }))
+    let of_lane = || inventory.iter().filter(|entry| entry.address.lane() == *lane);
+    let owned = of_lane().count();
+    let providing = of_lane().filter(|entry| !entry.provides.is_empty());
+    let provided = providing.map(|entry| (entry.identity.clone(), entry.provides.clone())).collect();
+    Ok((part, PlannedLane { rendered, record, owned, provided, checks }))
 }
 
 /// Plans a lane of which something went back as it was before that; `None` where it is so.

@@ -69,7 +69,9 @@ fn changed<'p>(lane: &'p PlannedLane, plan: &'p Plan, performed: &Performed) -> 
     for change in done.filter(|change| matches!(change.action, Action::Update | Action::Replace | Action::TakeOver)) {
         out.insert(change.identity.clone(), &change.address);
         let of = desired.resources.iter().find(|resource| resource.identity == change.identity);
-        out.extend(of.into_iter().flat_map(|of| of.provides.iter().cloned()).map(|one| (one, &change.address)));
+        let now = of.into_iter().flat_map(|of| &of.provides);
+        let before = lane.provided.get(&change.identity).into_iter().flatten();
+        out.extend(now.chain(before).map(|one| (one.clone(), &change.address)));
     }
     out
 }
@@ -92,7 +94,9 @@ fn standing_on_changes<'r>(
         .collect();
     let mut by: BTreeMap<&Identity, Vec<&DesiredResource>> = BTreeMap::new();
     for resource in resources {
-        resource.requires.iter().for_each(|on| by.entry(on).or_default().push(resource));
+        // The other end of a veth is there by what its resource does not say.
+        let on = resource.requires.iter().chain(std::iter::once(&resource.identity));
+        on.for_each(|on| by.entry(on).or_default().push(resource));
     }
     let mut found: BTreeMap<&Identity, (&DesiredResource, String)> = BTreeMap::new();
     let mut open: Vec<(&Identity, String)> =
