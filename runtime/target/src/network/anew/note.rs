@@ -52,7 +52,7 @@ impl Notes {
     /// # Errors
     /// It cannot be written.
     pub(in crate::network) fn write(&self, stood: &Stood) -> Result<Note, Fault> {
-        let path = self.folder.join(&stood.link.name);
+        let path = self.path(&stood.link.name)?;
         let io = |error: io::Error| failed("write", &path, &error);
         fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.folder).map_err(io)?;
         let written = Written { start: start().map_err(io)?, stood: Words::from(stood) };
@@ -65,7 +65,7 @@ impl Notes {
     /// # Errors
     /// The file cannot be read.
     pub(in crate::network) fn left(&self, link: &str) -> Result<Option<(Stood, Note)>, Fault> {
-        let path = self.folder.join(link);
+        let path = self.path(link)?;
         let io = |error: io::Error| failed("read", &path, &error);
         let file = match File::open(&path) {
             Ok(file) => file,
@@ -82,6 +82,14 @@ impl Notes {
             return note.done().map(|()| None);
         }
         Ok(Some((Stood::from(written.stood), note)))
+    }
+
+    /// The file of a link. What the kernel would take for no name leads nowhere else.
+    fn path(&self, link: &str) -> Result<PathBuf, Fault> {
+        if link.is_empty() || link.contains('/') || matches!(link, "." | "..") {
+            return Err(fault("invalid", format!("{link:?} cannot be the name of a link")).at("/name"));
+        }
+        Ok(self.folder.join(link))
     }
 }
 
@@ -186,6 +194,16 @@ mod tests {
         assert_eq!(left, again);
         note.done().unwrap();
         assert!(notes.left("a").unwrap().is_none());
+    }
+
+    #[test]
+    fn no_name_leads_out_of_the_folder() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("secret"), "{}").unwrap();
+        let notes = Notes::new(dir.path().join("router"));
+        for name in ["../secret", "..", ".", "", "/etc/passwd"] {
+            assert_eq!(notes.left(name).unwrap_err().code, "invalid", "{name}");
+        }
     }
 
     #[test]
