@@ -87,7 +87,7 @@ impl Databases {
     /// changed.
     #[must_use]
     pub fn with_files<'a>(files: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
-        let world = TestEnvironment::new();
+        let world = TestEnvironment::stocked();
         let server = Postgres::start(&world.path("server"));
         let config = config(&server);
         Self::new(world, server, "pg", &config, files)
@@ -105,7 +105,7 @@ impl Databases<MariaDb> {
     /// As [`Databases::with_files`] with a MariaDB server, over TLS.
     #[must_use]
     pub fn on_mariadb<'a>(files: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
-        let world = TestEnvironment::new();
+        let world = TestEnvironment::stocked();
         let server = MariaDb::start(&world.path("server"));
         world.secret("db.password", mariadb::PASSWORD);
         let config = config_of_mariadb(&server);

@@ -6,6 +6,7 @@ use std::process::Command;
 
 use tempfile::TempDir;
 
+use crate::compiled;
 use crate::keys::SigningKey;
 use crate::repo::Repo;
 use crate::tidelock::Tidelock;
@@ -13,6 +14,12 @@ use crate::tidelock::Tidelock;
 /// The world of one test case; it is removed when this is dropped.
 pub struct TestEnvironment {
     folder: TempDir,
+}
+
+impl Drop for TestEnvironment {
+    fn drop(&mut self) {
+        compiled::keep(self.root());
+    }
 }
 
 impl TestEnvironment {
@@ -23,6 +30,14 @@ impl TestEnvironment {
         let folder = tempfile::Builder::new().prefix("tidelock-test-").tempdir().expect("a temporary folder");
         fs::create_dir(folder.path().join("home")).expect("a home folder");
         Self { folder }
+    }
+
+    /// The same, with the plugins that others compiled.
+    #[must_use]
+    pub fn stocked() -> Self {
+        let world = Self::new();
+        compiled::lend(world.root());
+        world
     }
 
     /// The folder that holds everything.

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! environment   one throw-away folder, and programs that see nothing outside of it
+//! compiled      compiled plugins, which cases hand on to each other
 //! tidelock      a call of the binary, and what came of it
 //! repo          a Git repository with commits that are equal on every machine
 //! git_http      Git over HTTP, which can misbehave
@@ -33,6 +34,7 @@
 //! story of what a user does, and reads best without error handling.
 
 pub mod booted;
+mod compiled;
 pub mod daemon;
 pub mod databases;
 pub mod dice;

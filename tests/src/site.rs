@@ -44,7 +44,7 @@ impl Site {
         reason = "it makes folders and runs programs, which nobody expects of a default"
     )]
     pub fn new() -> Self {
-        let world = TestEnvironment::new();
+        let world = TestEnvironment::stocked();
         let repo = world.repo("infra");
         world.write("tidelock.toml", config("infra"));
         world.write("machine/etc/machine-id", "0123456789abcdef0123456789abcdef\n");

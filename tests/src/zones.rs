@@ -30,7 +30,7 @@ impl Zones {
     /// A site whose stack is empty, with a grant on all records.
     #[must_use]
     pub fn new(start: impl FnOnce(&std::path::Path) -> DnsServer) -> Self {
-        let world = TestEnvironment::new();
+        let world = TestEnvironment::stocked();
         let server = start(&world.path("server"));
         world.secret("tsig.secret", format!("{}\n", server.secret()));
         let config = config(server.port());

@@ -19,7 +19,7 @@ struct Environments(TestEnvironment);
 
 impl Environments {
     fn new() -> Self {
-        let world = TestEnvironment::new();
+        let world = TestEnvironment::stocked();
         let example = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().join("examples/environments");
         let mut copy = Command::new("cp");
         assert!(copy.arg("-r").arg(example.join(".")).arg(world.root()).status().unwrap().success());

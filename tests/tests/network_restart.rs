@@ -51,7 +51,7 @@ struct Router {
 impl Router {
     /// A router whose system keeps its network in files of `keeper`.
     fn new(keeper: &Keeper) -> Self {
-        let world = TestEnvironment::new();
+        let world = TestEnvironment::stocked();
         let repo = world.repo("infra");
         let machine = Booted::new();
         machine.write(

@@ -19,7 +19,7 @@ struct Both {
 
 impl Both {
     fn new(config: &str, target: &'static str, resources: fn(usize) -> String) -> Self {
-        let worlds = [TestEnvironment::new(), TestEnvironment::new()];
+        let worlds = [TestEnvironment::stocked(), TestEnvironment::stocked()];
         for world in &worlds {
             world.write("tidelock.toml", config);
             world.secret("db.password", mariadb::PASSWORD);
@@ -52,7 +52,7 @@ impl Both {
 
 #[test]
 fn two_who_want_the_same_of_postgresql_both_end_well() {
-    let folder = TestEnvironment::new();
+    let folder = TestEnvironment::stocked();
     let server = Postgres::start(&folder.path("server"));
     server.psql("postgres", "CREATE ROLE app; CREATE TABLE shared (a int)");
     let both = Both::new(&databases::config(&server), "pg", |round| {
@@ -74,7 +74,7 @@ fn two_who_want_the_same_of_postgresql_both_end_well() {
 
 #[test]
 fn two_who_want_the_same_of_mariadb_both_end_well() {
-    let folder = TestEnvironment::new();
+    let folder = TestEnvironment::stocked();
     let server = MariaDb::start(&folder.path("server"));
     server.sql("CREATE DATABASE app; CREATE TABLE app.shared (a int)");
     let both = Both::new(&databases::config_of_mariadb(&server), "my", |round| {

@@ -19,7 +19,7 @@ struct Writer {
 
 impl Writer {
     fn new(number: usize, server: &Postgres) -> Self {
-        let world = TestEnvironment::new();
+        let world = TestEnvironment::stocked();
         let repo = world.repo("infra");
         world.write("tidelock.toml", databases::config(server));
         repo.write("db/stack.yaml", databases::stack("pg"));
@@ -70,7 +70,7 @@ fn wanted(round: u64) -> Vec<String> {
 #[test]
 fn four_writers_at_once_do_not_disturb_each_other() {
     // Ended before its folder goes.
-    let folder = TestEnvironment::new();
+    let folder = TestEnvironment::stocked();
     let server = Postgres::start(&folder.path("server"));
     server.psql("postgres", "CREATE ROLE r0; CREATE ROLE r1; CREATE ROLE r2; CREATE TABLE shared (a int)");
     let writers: Vec<Writer> = (0..WRITERS).map(|number| Writer::new(number, &server)).collect();

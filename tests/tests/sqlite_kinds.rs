@@ -16,7 +16,7 @@ struct Site {
 
 impl Site {
     fn new() -> Self {
-        let world = TestEnvironment::new();
+        let world = TestEnvironment::stocked();
         let repo = world.repo("infra");
         world.write("shop.db", "");
         world.write(
