@@ -104,6 +104,22 @@ fn tables_and_indexes_are_made_healed_and_changed() {
 }
 
 #[test]
+fn a_table_that_is_made_destroys_nothing_whatever_its_keys_do_later() {
+    let site = Site::new();
+    let lines = "kind: sqlite.table\nname: lines\nspec:\n  sql: CREATE TABLE lines (id INTEGER PRIMARY KEY ON CONFLICT REPLACE, \
+        of INTEGER REFERENCES orders (id) ON DELETE CASCADE ON UPDATE CASCADE{more})\n";
+    site.commit(&[("a.yaml", TABLE), ("b.yaml", &lines.replace("{more}", ""))]);
+    site.stack("budget: { destroy: 0 }\n");
+    site.commit(&[]);
+    let _ = site.tidelock(["plan", "--full"]).run().ok().says("ON DELETE CASCADE").never_says("destroys");
+    site.apply();
+    let more = ", other INTEGER REFERENCES orders (id) ON DELETE CASCADE";
+    site.commit(&[("b.yaml", &lines.replace("{more}", more))]);
+    let _ = site.tidelock(["plan", "--full"]).run().ok().says("ADD COLUMN").never_says("destroys");
+    site.apply();
+}
+
+#[test]
 fn what_leaves_git_is_released_protected_or_dropped_as_it_says() {
     let site = Site::new();
     let deleted = TABLE.replace("name: orders\n", "name: orders\non_remove: delete\nprotect: true\n");

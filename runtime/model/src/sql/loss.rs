@@ -1,6 +1,12 @@
 //! What a statement destroys, told from its type and never from what a plugin says of it.
 
-use super::{Act, Part, SqlEffect, Statement, Verb};
+use super::{Act, Dialect, Part, SqlEffect, Statement, Verb};
+
+/// Words that lose something.
+const LOSE: [&str; 4] = ["CASCADE", "DROP", "TRUNCATE", "REPLACE"];
+/// What such a word is where it follows these: a rule for later, of a key.
+const RULES: [&[&str]; 3] =
+    [&["ON", "DELETE", "CASCADE"], &["ON", "UPDATE", "CASCADE"], &["ON", "CONFLICT", "REPLACE"]];
 
 impl SqlEffect {
     /// Whether performing it loses something: dropping, `CASCADE`, dropping parts of an object,
@@ -10,10 +16,10 @@ impl SqlEffect {
         self.unread
             || match &self.act {
                 Act::Execute(Statement { verb: Verb::Drop, .. }) => true,
+                // SQLite makes nothing in the place of something else, whatever the text says.
+                Act::Execute(Statement { verb: Verb::Create, .. }) if self.dialect == Dialect::Sqlite => false,
                 Act::Execute(statement) => statement.parts.iter().any(|part| match part {
-                    Part::Text(text) => words(text).any(|word| {
-                        ["CASCADE", "DROP", "TRUNCATE", "REPLACE"].iter().any(|bad| word.eq_ignore_ascii_case(bad))
-                    }),
+                    Part::Text(text) => loses(text),
                     Part::Identifier(_) | Part::Literal(_) | Part::Integer(_) | Part::Secret { .. } => false,
                 }),
                 Act::Grant(grant) => grant.cascade,
@@ -62,6 +68,15 @@ impl SqlEffect {
             _ => None,
         })
     }
+}
+
+/// Whether a text has a word that loses something, and that is no rule of a key.
+fn loses(text: &str) -> bool {
+    let words: Vec<String> = words(text).map(str::to_ascii_uppercase).collect();
+    words.iter().enumerate().any(|(at, word)| {
+        LOSE.contains(&word.as_str())
+            && !RULES.iter().any(|rule| at + 1 >= rule.len() && words[at + 1 - rule.len()..=at] == **rule)
+    })
 }
 
 fn words(text: &str) -> impl Iterator<Item = &str> {

@@ -147,6 +147,10 @@ fn what_destroys_is_told_from_the_statement() {
         (execute(Verb::Alter, table(), vec![text("OWNER TO"), Part::Identifier(names(&["a"]))]), false),
         (execute(Verb::Reassign, object("owned", &["app"]), vec![text("TO"), Part::Identifier(names(&["x"]))]), false),
         (SqlEffect { unread: true, ..execute(Verb::Create, table(), vec![text("(id int)")]) }, true),
+        (execute(Verb::Create, table(), vec![text("(of int REFERENCES o on delete cascade)")]), false),
+        (execute(Verb::Alter, table(), vec![text("ADD of int REFERENCES o ON DELETE CASCADE, DROP COLUMN x")]), true),
+        (execute(Verb::Alter, table(), vec![text("DROP CONSTRAINT x CASCADE")]), true),
+        (execute(Verb::Alter, table(), vec![text("CASCADE")]), true),
     ] {
         assert_eq!(effect.destructive(), destructive, "{}", effect.shown());
     }
