@@ -5,6 +5,8 @@
 //! that a plan shows them one by one and what others granted beside them is left alone.
 
 mod held;
+mod others;
+pub(crate) mod overlap;
 mod steps;
 
 use serde::{Deserialize, Serialize};

@@ -55,7 +55,9 @@ impl Provider for Postgres {
     }
 
     fn check_together(resources: &[Declared]) -> Vec<(usize, Diagnostic)> {
-        twice::settings(resources)
+        let mut remarks = twice::settings(resources);
+        remarks.extend(grant::overlap::grants(resources));
+        remarks
     }
 }
 

@@ -13,7 +13,8 @@ use tidelock_sdk::schemars::{self, JsonSchema};
 pub(crate) use tidelock_sdk::sql::privileges::{Difference, Privileges as Set, Wanted, fields};
 use tidelock_sdk::sql::{Privilege, Row, privileges};
 
-const OPTION: &str = " WITH GRANT OPTION";
+/// What follows a privilege that may be granted on.
+pub(crate) const OPTION: &str = " WITH GRANT OPTION";
 
 /// What privileges are on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]

@@ -24,7 +24,7 @@ impl Held {
     /// Privileges on databases.
     pub(super) fn on_databases(machine: &Machine<'_>) -> Result<Rc<Self>, Error> {
         let objects = "SELECT 'database' AS class, '' AS schema, d.datname::text AS name, \
-            coalesce(d.datacl, acldefault('d', d.datdba)) AS acl, '' AS col FROM pg_database d";
+            coalesce(d.datacl, acldefault('d', d.datdba)) AS acl, '' AS col, d.datdba AS owner FROM pg_database d";
         Server::of(machine).home()?.query_as(&held(objects, "true"), &[], |rows| Self::read(rows, None))
     }
 
@@ -119,9 +119,9 @@ fn held(objects: &str, condition: &str) -> String {
     )
 }
 
-/// Queries for the objects of a class: with access lists, and names alone. Each schema that is
+/// Queries for the objects of a class: with access lists and owners, and names alone. Each schema that is
 /// asked about has a row without a name, so that an empty one is told from none.
-fn objects(class: Class) -> (String, String) {
+pub(super) fn objects(class: Class) -> (String, String) {
     let word = class.word();
     let relations = |kinds: &str, letter: &str| {
         let from = format!(
@@ -130,7 +130,9 @@ fn objects(class: Class) -> (String, String) {
         );
         let named = format!("SELECT '{word}' AS class, n.nspname::text AS schema, c.relname::text AS name");
         (
-            format!("{named}, coalesce(c.relacl, acldefault('{letter}', c.relowner)) AS acl, '' AS col {from}"),
+            format!(
+                "{named}, coalesce(c.relacl, acldefault('{letter}', c.relowner)) AS acl, '' AS col, c.relowner AS owner {from}"
+            ),
             format!("{named} {from}"),
         )
     };
@@ -145,7 +147,9 @@ fn objects(class: Class) -> (String, String) {
              FROM unnest(p.proargtypes) WITH ORDINALITY AS args (type, place)), '') || ')' AS name"
         );
         (
-            format!("{named}, coalesce(p.proacl, acldefault('f', p.proowner)) AS acl, '' AS col {from}"),
+            format!(
+                "{named}, coalesce(p.proacl, acldefault('f', p.proowner)) AS acl, '' AS col, p.proowner AS owner {from}"
+            ),
             format!("{named} {from}"),
         )
     };
@@ -153,7 +157,9 @@ fn objects(class: Class) -> (String, String) {
         let named = format!("SELECT '{word}' AS class, '' AS schema, x.{name}::text AS name");
         let from = format!("FROM {table} x");
         (
-            format!("{named}, coalesce(x.{acl}, acldefault('{letter}', x.{owner})) AS acl, '' AS col {from}"),
+            format!(
+                "{named}, coalesce(x.{acl}, acldefault('{letter}', x.{owner})) AS acl, '' AS col, x.{owner} AS owner {from}"
+            ),
             format!("{named} {from}"),
         )
     };
@@ -161,7 +167,7 @@ fn objects(class: Class) -> (String, String) {
         Class::Table => {
             let (acls, names) = relations("'r', 'v', 'm', 'f', 'p'", "r");
             let columns = "SELECT 'table' AS class, n.nspname::text AS schema, c.relname::text AS name, t.attacl AS acl, \
-                t.attname::text AS col FROM pg_attribute t JOIN pg_class c ON c.oid = t.attrelid \
+                t.attname::text AS col, c.relowner AS owner FROM pg_attribute t JOIN pg_class c ON c.oid = t.attrelid \
                 JOIN pg_namespace n ON n.oid = c.relnamespace WHERE t.attacl IS NOT NULL AND NOT t.attisdropped \
                 AND n.nspname::text = ANY($1::text[])";
             (format!("{acls} UNION ALL {columns}"), names)
@@ -175,7 +181,9 @@ fn objects(class: Class) -> (String, String) {
                 AND (t.typrelid = 0 OR t.typrelid IN (SELECT c.oid FROM pg_class c WHERE c.relkind = 'c'))";
             let named = "SELECT 'type' AS class, n.nspname::text AS schema, t.typname::text AS name";
             (
-                format!("{named}, coalesce(t.typacl, acldefault('T', t.typowner)) AS acl, '' AS col {from}"),
+                format!(
+                    "{named}, coalesce(t.typacl, acldefault('T', t.typowner)) AS acl, '' AS col, t.typowner AS owner {from}"
+                ),
                 format!("{named} {from}"),
             )
         }

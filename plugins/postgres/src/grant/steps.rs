@@ -1,19 +1,24 @@
 //! What is to be taken back and granted, from what is held now, what is wanted and what was
 //! granted before.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use tidelock_sdk::effect::Effect;
 use tidelock_sdk::sql::statement::Grant as GrantStatement;
-use tidelock_sdk::sql::{Database, Grantee, Privilege, Server, grant, identity, revoke};
-use tidelock_sdk::{Action, Change, Error, Machine, Proposals, Step};
+use tidelock_sdk::sql::{Database, Grantee, Privilege, Server, Value, grant, identity, revoke};
+use tidelock_sdk::{Action, Change, Error, Machine, Proposals, Step, nearest};
 
 use super::held::Held;
+use super::others::Others;
 use super::{GrantSpec, object};
 use crate::name::{Name, Owns, together};
 use crate::place::opened;
-use crate::privileges::{Class, Difference, Set, difference, statements};
+use crate::privileges::{Class, Difference, OPTION, Set, difference, statements};
+
+const COLUMNS: &str = "SELECT c.relname::text AS table_name, t.attname::text AS column_name FROM pg_attribute t \
+    JOIN pg_class c ON c.oid = t.attrelid JOIN pg_namespace n ON n.oid = c.relnamespace \
+    WHERE NOT t.attisdropped AND n.nspname::text = $1 AND c.relname::text = ANY($2::text[])";
 
 pub(super) fn steps(change: &Change<GrantSpec>, machine: &Machine<'_>, propose: &Proposals<'_>) -> Result<Step, Error> {
     let last = change.last_applied();
@@ -32,6 +37,7 @@ pub(super) fn steps(change: &Change<GrantSpec>, machine: &Machine<'_>, propose: 
     let of = |object: &str| held.map_or(&empty, |held| held.of(spec.role.as_str(), spec.on, schema, object));
     let none = BTreeSet::new();
     let there = held.map_or(&none, |held| held.objects(spec.on, schema));
+    let mut differences: Vec<(Option<String>, Difference)> = Vec::new();
     if spec.all {
         let each = || there.iter().map(|object| of(object));
         let anywhere: Set = each().flatten().cloned().collect();
@@ -42,23 +48,88 @@ pub(super) fn steps(change: &Change<GrantSpec>, machine: &Machine<'_>, propose: 
             // What comes later is found by the next look; a schema that is not there yet is not.
             found.grant.clone_from(&wanted);
         }
-        return add(spec, None, &found, propose).map(|()| Step::Proposed);
+        differences.push((None, found));
+    } else {
+        let mut names: BTreeSet<String> = if gone { BTreeSet::new() } else { spec.objects().into_iter().collect() };
+        if let Some(missing) = names.iter().find(|name| looked_for(spec.on) && !there.contains(*name)) {
+            return Ok(absent(spec, missing, there));
+        }
+        let listed = names.clone();
+        names.extend(last.iter().flat_map(|last| last.objects.keys().cloned()));
+        for name in names {
+            let wanted = if listed.contains(&name) { &wanted } else { &empty };
+            let before = last.as_ref().map(|last| last.granted(Some(&name))).unwrap_or_default();
+            let new = if there.contains(&name) { Set::new() } else { from_the_start(spec, &name, version) };
+            let held = if there.contains(&name) { of(&name) } else { &new };
+            let found = difference(held, wanted, &before, all && listed.contains(&name));
+            differences.push((Some(name), found));
+        }
     }
-    let mut names: BTreeSet<String> = if gone { BTreeSet::new() } else { spec.objects().into_iter().collect() };
-    if let Some(missing) = names.iter().find(|name| looked_for(spec.on) && !there.contains(*name)) {
-        return Ok(waits(spec, missing));
+    if let Some(refused) = columns(spec, &differences, machine)? {
+        return Ok(Step::Refused(refused));
     }
-    let listed = names.clone();
-    names.extend(last.iter().flat_map(|last| last.objects.keys().cloned()));
-    for name in names {
-        let wanted = if listed.contains(&name) { &wanted } else { &empty };
-        let before = last.as_ref().map(|last| last.granted(Some(&name))).unwrap_or_default();
-        let new = if there.contains(&name) { Set::new() } else { from_the_start(spec, &name, version) };
-        let held = if there.contains(&name) { of(&name) } else { &new };
-        let found = difference(held, wanted, &before, all && listed.contains(&name));
-        add(spec, Some(&name), &found, propose)?;
+    if differences.iter().any(|(_, found)| !found.revoke.is_empty())
+        && let Some(others) = others(spec, machine, propose)?
+    {
+        let bar = |(name, found): &(Option<String>, Difference)| others.bar(spec, name.as_deref(), &found.revoke);
+        if let Some(refused) = differences.iter().find_map(bar) {
+            return Ok(Step::Refused(refused));
+        }
+    }
+    for (name, found) in &differences {
+        add(spec, name.as_deref(), found, propose)?;
     }
     Ok(Step::Proposed)
+}
+
+/// Refuses privileges on columns that the table has not: the server would, and with them all else of
+/// their transaction.
+fn columns(
+    spec: &GrantSpec,
+    differences: &[(Option<String>, Difference)],
+    machine: &Machine<'_>,
+) -> Result<Option<Error>, Error> {
+    let granted = |found: &Difference| found.grant.iter().any(|privilege| privilege.contains(" ("));
+    if !differences.iter().any(|(_, found)| granted(found)) {
+        return Ok(None);
+    }
+    let (Some(database), Some(schema)) = (opened(machine, spec.database.as_str())?, &spec.schema) else {
+        return Ok(None);
+    };
+    let rows = database.query(COLUMNS, &[Value::from(schema.as_str()), Value::from(spec.objects())])?;
+    let mut known: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for row in &*rows {
+        known.entry(row.get("table_name")?).or_default().insert(row.get("column_name")?);
+    }
+    for (name, found) in differences {
+        let Some((name, known)) = name.as_ref().and_then(|name| Some((name, known.get(name)?))) else { continue };
+        let wanted = found.grant.iter().filter_map(|one| one.strip_suffix(OPTION).unwrap_or(one).split_once(" ("));
+        let mut columns = wanted.map(|(_, column)| column.strip_suffix(')').unwrap_or(column));
+        if let Some(wrong) = columns.find(|column| !known.contains(*column)) {
+            let near = nearest(wrong, known.iter().map(String::as_str));
+            let near = near.map(|near| format!("; did you mean {near}?")).unwrap_or_default();
+            let message = format!("the table {name} of {schema} has no column {wrong}{near}");
+            return Ok(Some(Error::target("invalid", message).at("/privileges")));
+        }
+    }
+    Ok(None)
+}
+
+/// What stands in the way of taking something back; none where the database is not there yet.
+fn others(spec: &GrantSpec, machine: &Machine<'_>, propose: &Proposals<'_>) -> Result<Option<Rc<Others>>, Error> {
+    let acts_as = Server::of(machine).facts()?.acts_as;
+    if spec.on == Class::Database {
+        let home = Server::of(machine).home()?;
+        let asked = || Others::of(&home, &BTreeSet::from([Class::Database]), &BTreeSet::new(), &acts_as);
+        return machine.once("others on databases", asked).map(Some);
+    }
+    let Some(database) = opened(machine, spec.database.as_str())? else { return Ok(None) };
+    let name = format!("others in {}", spec.database);
+    let asked = || {
+        let (classes, _, schemas) = spoken_of(spec.database.as_str(), propose);
+        Others::of(&database, &classes, &schemas, &acts_as)
+    };
+    machine.once(&name, asked).map(Some)
 }
 
 /// What is held now on what a grant is on; none where the database is not there yet.
@@ -74,6 +145,12 @@ fn held(spec: &GrantSpec, machine: &Machine<'_>, propose: &Proposals<'_>) -> Res
 
 /// What the grantees of all changes hold in a database.
 fn asked(name: &str, database: &Database<'_>, propose: &Proposals<'_>) -> Result<Held, Error> {
+    let (classes, grantees, schemas) = spoken_of(name, propose);
+    Held::within(database, &classes, &grantees, &schemas)
+}
+
+/// Of which classes, grantees and schemas the grants among all changes speak in a database.
+fn spoken_of(name: &str, propose: &Proposals<'_>) -> (BTreeSet<Class>, BTreeSet<String>, BTreeSet<String>) {
     let kind = change_kind();
     let (mut classes, mut grantees, mut schemas) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
     for change in propose.all_changes().iter().filter(|change| change.kind == kind) {
@@ -85,7 +162,7 @@ fn asked(name: &str, database: &Database<'_>, propose: &Proposals<'_>) -> Result
             schemas.extend(parts.next());
         }
     }
-    Held::within(database, &classes, &grantees, &schemas)
+    (classes, grantees, schemas)
 }
 
 /// What the server grants by itself on something that is not there yet: it is taken back in the
@@ -108,6 +185,25 @@ fn change_kind() -> String {
 /// Whether things of a class must be there already: nobody in Git makes them.
 fn looked_for(class: Class) -> bool {
     !matches!(class, Class::Database | Class::Schema | Class::Language)
+}
+
+/// The step of a grant on something that is not there. A function that is there with other types is no
+/// matter of waiting.
+fn absent(spec: &GrantSpec, name: &str, there: &BTreeSet<String>) -> Step {
+    let bare = |signature: &str| signature.split('(').next().unwrap_or_default().to_owned();
+    let routine = matches!(spec.on, Class::Function | Class::Procedure);
+    let alike: Vec<&str> =
+        there.iter().filter(|other| routine && bare(other) == bare(name)).map(String::as_str).collect();
+    if alike.is_empty() {
+        return waits(spec, name);
+    }
+    let message = format!(
+        "there is no {} {name} in {}; there is {}: write it with the types of its arguments",
+        spec.on.object(),
+        spec.database,
+        alike.join(", ")
+    );
+    Step::Refused(Error::target("invalid", message).at("/names"))
 }
 
 fn waits(spec: &GrantSpec, name: &str) -> Step {

@@ -1,0 +1,90 @@
+//! What only the server would refuse, and with it all else of a transaction, is told by the plan: grants of
+//! others, grants that undo each other, values out of range, names of what is not there.
+
+use tidelock_tests::Databases;
+
+const WEB: &str = "kind: postgres.role\nname: web\nspec: { name: web }\n";
+
+fn grant(name: &str, spec: &str) -> String {
+    format!("kind: postgres.grant\nname: {name}\nspec: {{ role: web, database: postgres, schema: public, {spec} }}\n")
+}
+
+fn site() -> Databases {
+    let site = Databases::with_files([("web.yaml", WEB)]);
+    site.by_hand("postgres", "CREATE TABLE t (a int, b int); CREATE TABLE u (a int)");
+    site.apply();
+    site
+}
+
+#[test]
+fn what_another_one_granted_is_not_taken_back_in_vain() {
+    let site = site();
+    site.by_hand(
+        "postgres",
+        "CREATE ROLE bob; GRANT INSERT ON t TO bob WITH GRANT OPTION; SET ROLE bob;\nGRANT INSERT ON t TO web",
+    );
+    site.write("g.yaml", &grant("g", "on: table, names: [t], privileges: [SELECT], owns: all"));
+    site.commit("SELECT alone");
+    let plan = site.tidelock(["plan"]).run().exit(4);
+    let _ = plan
+        .says("INSERT on the table t was granted to web by bob")
+        .says("SET ROLE \"bob\"; REVOKE INSERT ON TABLE \"public\".\"t\" FROM \"web\"");
+    site.by_hand("postgres", "SET ROLE \"bob\";\nREVOKE INSERT ON TABLE \"public\".\"t\" FROM \"web\"");
+    site.apply();
+    // Of all tables as well, and of columns; what the owner granted goes.
+    site.by_hand("postgres", "GRANT DELETE ON t TO web; GRANT UPDATE (a) ON u TO bob WITH GRANT OPTION; SET ROLE bob;\nGRANT UPDATE (a) ON u TO web");
+    site.remove("g.yaml");
+    site.commit("Nothing of Git's");
+    site.apply();
+    site.write("all.yaml", &grant("all", "on: table, all: true, privileges: [SELECT], owns: all"));
+    site.commit("All tables");
+    let plan = site.tidelock(["plan"]).run().exit(4);
+    let _ = plan.says("UPDATE (a) on the table u was granted to web by bob").says("REVOKE UPDATE (\"a\") ON TABLE");
+    site.by_hand("postgres", "REVOKE UPDATE (a) ON u FROM bob CASCADE");
+    site.apply();
+    assert_eq!(site.by_hand("postgres", "SELECT has_table_privilege('web', 't', 'DELETE')"), "f");
+}
+
+#[test]
+fn what_was_granted_on_is_told_before_it_holds_up_a_revoke() {
+    let site = site();
+    let spec =
+        |option: &str| grant("g", &format!("on: table, names: [t], privileges: [SELECT], grant_option: {option}"));
+    site.write("g.yaml", &spec("true"));
+    site.commit("SELECT, and to grant it on");
+    site.apply();
+    site.by_hand("postgres", "CREATE ROLE carol; SET ROLE web;\nGRANT SELECT ON t TO carol");
+    site.converged();
+    for (file, text) in [("g.yaml", Some(spec("false"))), ("g.yaml", None)] {
+        match text {
+            Some(text) => site.write(file, &text),
+            None => site.remove(file),
+        }
+        site.commit("Less");
+        let plan = site.tidelock(["plan"]).run().exit(4);
+        let _ = plan
+            .says("web granted SELECT on the table t on to carol")
+            .says("REVOKE SELECT ON TABLE \"public\".\"t\" FROM \"web\" CASCADE");
+    }
+    site.by_hand("postgres", "SET ROLE web;\nREVOKE SELECT ON t FROM carol");
+    site.apply();
+    assert_eq!(site.by_hand("postgres", "SELECT has_table_privilege('web', 't', 'SELECT')"), "f");
+}
+
+#[test]
+fn two_grants_that_would_undo_each_other_are_refused_with_both() {
+    let site = site();
+    site.write("all.yaml", &grant("all", "on: table, all: true, privileges: [SELECT], owns: all"));
+    site.write("one.yaml", &grant("one", "on: table, names: [t], privileges: [SELECT, INSERT]"));
+    site.commit("Both");
+    let plan = site.tidelock(["plan"]).run().exit(1);
+    let _ = plan.says("postgres.grant/all owns all that web has on t").says("postgres.grant/one grants there: INSERT");
+    let _ = site.tidelock(["plan"]).run().exit(1).says("`owns: listed`");
+    site.write("all.yaml", &grant("all", "on: table, names: [t, u], privileges: [SELECT, INSERT], owns: all"));
+    site.commit("No less than the other");
+    site.apply();
+    site.write("all.yaml", &grant("all", "on: table, all: true, privileges: [SELECT]"));
+    site.commit("What is listed");
+    site.apply();
+    assert_eq!(site.by_hand("postgres", "SELECT has_table_privilege('web', 't', 'INSERT')"), "t");
+}
