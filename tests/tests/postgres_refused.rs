@@ -88,3 +88,44 @@ fn two_grants_that_would_undo_each_other_are_refused_with_both() {
     site.apply();
     assert_eq!(site.by_hand("postgres", "SELECT has_table_privilege('web', 't', 'INSERT')"), "t");
 }
+
+#[test]
+fn what_is_not_there_or_out_of_range_is_told_with_its_field() {
+    let site = site();
+    site.by_hand("postgres", "CREATE FUNCTION f(i int) RETURNS int LANGUAGE sql AS 'SELECT 1'");
+    let setting = |spec: &str| format!("kind: postgres.setting\nname: x\nspec: {{ {spec} }}\n");
+    let database = "kind: postgres.database\nname: x\nspec: { name: x, tablespace: pg_defualt }\n";
+    for (text, code, says) in [
+        (
+            setting("name: work_mem, value: 1kB, role: web"),
+            1,
+            "1kB is out of range for work_mem, which is from 64kB to",
+        ),
+        (setting("name: max_connections, value: 0"), 1, "out of range for max_connections, which is from 1 to"),
+        (setting("name: random_page_cost, value: -1"), 1, "out of range for random_page_cost"),
+        (setting("name: wal_level, value: lots"), 1, "none of the values of wal_level: minimal, replica, logical"),
+        (database.to_owned(), 4, "the server has no tablespace pg_defualt; did you mean pg_default?"),
+        (
+            grant("x", "on: table, names: [t], privileges: [{ UPDATE: [a, c] }]"),
+            4,
+            "the table t of public has no column c",
+        ),
+        (
+            grant("x", "on: function, names: [f], privileges: [EXECUTE]"),
+            4,
+            "there is no function f() in postgres; there is f(integer): write it with the types",
+        ),
+    ] {
+        site.write("x.yaml", &text);
+        site.commit("Something that is not");
+        let _ = site.tidelock(["plan"]).run().exit(code).says(says).says("db/x.yaml");
+    }
+    let role =
+        "kind: postgres.role\nname: r\nspec: { name: r, settings: { wal_compression: on, statement_timeout: -5 } }\n";
+    site.write("x.yaml", role);
+    site.commit("A role's own");
+    let _ = site.tidelock(["plan"]).run().exit(1).says("out of range for statement_timeout, which is from 0");
+    site.write("x.yaml", &setting("name: synchronous_commit, value: true, role: web"));
+    site.commit("What the server takes without listing it");
+    site.apply();
+}

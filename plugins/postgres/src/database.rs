@@ -217,6 +217,9 @@ impl Kind for Database {
             );
             return Ok(Step::Refused(Error::target("refused", message).at(format!("/{field}"))));
         }
+        if let Some(refused) = no_tablespace(spec, found.as_ref(), machine)? {
+            return Ok(Step::Refused(refused));
+        }
         if let (Some(_), Some(old)) = (old_row, &spec.renamed_from) {
             let seen = rows.seen(&[Value::from(old.as_str())])?;
             propose.add(rename("database", [old.as_str()], spec.name.as_str()).seen(seen))?;
@@ -254,6 +257,27 @@ impl Kind for Database {
 fn rests_on(spec: &DatabaseSpec) -> Vec<String> {
     let owner = spec.owner.iter().map(|owner| name::role(owner.as_str()));
     owner.chain(spec.template.iter().map(|template| name::database(template.as_str()))).collect()
+}
+
+/// That a database is to lie in a tablespace that the server has not.
+fn no_tablespace(
+    spec: &DatabaseSpec,
+    found: Option<&Map<String, Json>>,
+    machine: &Machine<'_>,
+) -> Result<Option<Error>, Error> {
+    let there = found.and_then(|found| found.get("tablespace")).and_then(Json::as_str);
+    let Some(wanted) = spec.tablespace.as_ref().map(Name::as_str).filter(|wanted| there != Some(*wanted)) else {
+        return Ok(None);
+    };
+    let rows = Server::of(machine).home()?.query("SELECT t.spcname FROM pg_tablespace t", &[])?;
+    let known = rows.iter().map(|row| row.get("spcname")).collect::<Result<Vec<String>, _>>()?;
+    if known.iter().any(|known| known == wanted) {
+        return Ok(None);
+    }
+    let near = nearest(wanted, known.iter().map(String::as_str));
+    let near = near.map(|near| format!("; did you mean {near}?")).unwrap_or_default();
+    let message = format!("the server has no tablespace {wanted}{near}");
+    Ok(Some(Error::target("invalid", message).at("/tablespace")))
 }
 
 fn make(spec: &DatabaseSpec, propose: &Proposals<'_>) -> Result<(), Error> {

@@ -49,9 +49,13 @@ pub(crate) fn first<S>(
         if known.contains(name) {
             continue;
         }
+        // Nobody rests on themselves.
+        let itself = change.identity.split_once(':').is_some_and(|(class, _)| class == word);
+        let itself = if itself { identity::parts(&change.identity).pop() } else { None };
         let brought = made.iter().filter(|made| made.split_once(':').is_some_and(|(class, _)| class == word));
         let brought: Vec<String> = brought.filter_map(|made| identity::parts(made).pop()).collect();
-        let near = nearest(name, known.iter().chain(&brought).map(String::as_str));
+        let meant = known.iter().chain(&brought).filter(|other| Some(*other) != itself.as_ref());
+        let near = nearest(name, meant.map(String::as_str));
         let near = near.map(|near| format!("; did you mean {near}?")).unwrap_or_default();
         let why = format!("there is no {word} {name}{place}, and nothing in this plan makes it{near}");
         return Ok(Some(Step::Waits { on: wanted.clone(), why }));

@@ -130,7 +130,7 @@ impl Kind for Setting {
             _ => settings::Whose::Sessions,
         };
         catalog.may_be(whose, &spec.name).map_err(|error| error.at("/name"))?;
-        spec.value = catalog.spell(&spec.name, &spec.value).map_err(|error| error.at("/value"))?;
+        spec.value = catalog.spell_wanted(&spec.name, &spec.value).map_err(|error| error.at("/value"))?;
         Ok(spec)
     }
 

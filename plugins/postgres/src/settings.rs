@@ -7,10 +7,29 @@ use std::rc::Rc;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value as Json;
 use tidelock_sdk::schemars::{self, JsonSchema};
-use tidelock_sdk::sql::Server;
+use tidelock_sdk::sql::{Row, Server};
 use tidelock_sdk::{Error, Machine, nearest};
 
-const CATALOG: &str = "SELECT name, vartype, unit, context FROM pg_settings";
+const CATALOG: &str = "SELECT name, vartype, unit, context, min_val, max_val, enumvals FROM pg_settings";
+
+/// Words that the server takes for a setting without listing them: other names, and those of old.
+const UNLISTED: &[&str] = &[
+    "true",
+    "false",
+    "yes",
+    "no",
+    "1",
+    "0",
+    "on",
+    "off",
+    "debug",
+    "info",
+    "fatal",
+    "panic",
+    "archive",
+    "hot_standby",
+    "regress",
+];
 
 /// Settings that hold a list of names; the server quotes each.
 const LISTS: &[&str] = &[
@@ -116,6 +135,53 @@ struct Known {
     vartype: String,
     unit: Option<String>,
     context: String,
+    /// The least and the most, in its unit.
+    range: Option<(f64, f64)>,
+    /// The words that it may be.
+    words: Vec<String>,
+}
+
+impl Known {
+    fn of(row: &Row) -> Result<Self, Error> {
+        let number = |column: &str| -> Result<Option<f64>, Error> {
+            Ok(row.get::<Option<String>>(column)?.and_then(|text| text.parse().ok()))
+        };
+        Ok(Self {
+            vartype: row.get("vartype")?,
+            unit: row.get("unit")?,
+            context: row.get("context")?,
+            range: number("min_val")?.zip(number("max_val")?),
+            words: row.get::<Option<Vec<String>>>("enumvals")?.unwrap_or_default(),
+        })
+    }
+
+    /// Whether a value is none that the server takes, and why.
+    fn refuses(&self, name: &str, text: &str) -> Option<String> {
+        if let Some((least, most)) = self.range {
+            let real = self.vartype == "real";
+            let value = in_base(text, self.unit.as_deref(), real)?;
+            // The server shows six digits of a real number.
+            let beyond = |bound: f64| if real { bound.abs() * 1e-5 } else { 0.0 };
+            if value < least - beyond(least) || value > most + beyond(most) {
+                let shown = |bound: f64| {
+                    let text = if bound.abs() > 1e15 { format!("{bound:e}") } else { bound.to_string() };
+                    number(&text, self.unit.as_deref(), real).filter(|_| bound.abs() <= 1e15).unwrap_or(text)
+                };
+                return Some(format!(
+                    "{text} is out of range for {name}, which is from {} to {}",
+                    shown(least),
+                    shown(most)
+                ));
+            }
+        }
+        if self.words.is_empty()
+            || self.words.iter().any(|word| word.eq_ignore_ascii_case(text))
+            || UNLISTED.contains(&text)
+        {
+            return None;
+        }
+        Some(format!("{text:?} is none of the values of {name}: {}", self.words.join(", ")))
+    }
 }
 
 /// Whose a setting is to be.
@@ -144,9 +210,7 @@ impl Catalog {
         Server::of(machine).home()?.query_as(CATALOG, &[], |rows| {
             let known = rows.iter().map(|row| {
                 let name: String = row.get("name")?;
-                let known =
-                    Known { vartype: row.get("vartype")?, unit: row.get("unit")?, context: row.get("context")? };
-                Ok((name.to_ascii_lowercase(), known))
+                Ok((name.to_ascii_lowercase(), Known::of(row)?))
             });
             Ok(Self(known.collect::<Result<_, Error>>()?))
         })
@@ -188,10 +252,24 @@ impl Catalog {
             if *value != Setting::Unset {
                 self.may_be(Whose::Sessions, name).map_err(|error| error.at(format!("{at}/{name}")))?;
             }
-            let spelled = self.spell(name, value).map_err(|error| error.at(format!("{at}/{name}")))?;
+            let spelled = self.spell_wanted(name, value).map_err(|error| error.at(format!("{at}/{name}")))?;
             Ok((name.to_ascii_lowercase(), spelled))
         };
         settings.iter().map(each).collect()
+    }
+
+    /// Spells a value that is to be, and refuses one that the server would: alone, that would be too late
+    /// for the rest of the transaction.
+    pub(crate) fn spell_wanted(&self, name: &str, value: &Setting) -> Result<Setting, Error> {
+        let spelled = self.spell(name, value)?;
+        let known = self.0.get(&name.to_ascii_lowercase());
+        match (&spelled, known) {
+            (Setting::One(text), Some(known)) => match known.refuses(name, text) {
+                Some(why) => Err(Error::target("invalid", why)),
+                None => Ok(spelled),
+            },
+            _ => Ok(spelled),
+        }
     }
 
     /// Spells a value as the server would.
@@ -298,8 +376,8 @@ const MEMORY: &[(&str, f64)] =
     &[("TB", 1_099_511_627_776.0), ("GB", 1_073_741_824.0), ("MB", 1_048_576.0), ("kB", 1024.0), ("B", 1.0)];
 const TIME: &[(&str, f64)] = &[("d", 86_400e6), ("h", 3_600e6), ("min", 60e6), ("s", 1e6), ("ms", 1e3), ("us", 1.0)];
 
-/// A number in the largest unit that holds it whole, as the server shows it.
-fn number(text: &str, base: Option<&str>, real: bool) -> Option<String> {
+/// A number in its base unit, as the server keeps it.
+fn in_base(text: &str, base: Option<&str>, real: bool) -> Option<f64> {
     let text = text.trim();
     let end = text
         .char_indices()
@@ -307,15 +385,28 @@ fn number(text: &str, base: Option<&str>, real: bool) -> Option<String> {
         .map_or(text.len(), |(at, _)| at);
     let value: f64 = text[..end].parse().ok()?;
     let unit = text[end..].trim();
-    let Some(base) = base else { return unit.is_empty().then(|| plain(value, real)) };
+    let Some(base) = base else { return unit.is_empty().then_some(value) };
+    let (family, base_factor) = unit_of(base)?;
+    let factor = |name: &str| family.iter().find(|(known, _)| *known == name).map(|(_, factor)| *factor);
+    let in_base = if unit.is_empty() { value } else { value * factor(unit)? / base_factor };
+    Some(if real { in_base } else { in_base.round() })
+}
+
+/// The units of a base unit's kind, and what it is of their smallest.
+fn unit_of(base: &str) -> Option<(&'static [(&'static str, f64)], f64)> {
     // `8kB`: blocks of so many.
     let digits = base.chars().take_while(char::is_ascii_digit).count();
     let blocks: f64 = if digits == 0 { 1.0 } else { base[..digits].parse().ok()? };
     let family = if MEMORY.iter().any(|(name, _)| *name == &base[digits..]) { MEMORY } else { TIME };
-    let factor = |name: &str| family.iter().find(|(known, _)| *known == name).map(|(_, factor)| *factor);
-    let base_factor = factor(&base[digits..])? * blocks;
-    let in_base = if unit.is_empty() { value } else { value * factor(unit)? / base_factor };
-    let in_base = if real { in_base } else { in_base.round() };
+    let factor = family.iter().find(|(known, _)| *known == &base[digits..]).map(|(_, factor)| *factor)?;
+    Some((family, factor * blocks))
+}
+
+/// A number in the largest unit that holds it whole, as the server shows it.
+fn number(text: &str, base: Option<&str>, real: bool) -> Option<String> {
+    let in_base = in_base(text, base, real)?;
+    let Some(base) = base else { return Some(plain(in_base, real)) };
+    let (family, base_factor) = unit_of(base)?;
     if in_base <= 0.0 {
         return Some(plain(in_base, real));
     }
@@ -337,7 +428,13 @@ mod tests {
     use super::*;
 
     fn known(vartype: &str, unit: Option<&str>) -> Known {
-        Known { vartype: vartype.into(), unit: unit.map(str::to_owned), context: "user".into() }
+        Known {
+            vartype: vartype.into(),
+            unit: unit.map(str::to_owned),
+            context: "user".into(),
+            range: None,
+            words: Vec::new(),
+        }
     }
 
     fn catalog() -> Catalog {
@@ -384,6 +481,51 @@ mod tests {
         assert_eq!(spelled("Role", "App Owner"), Ok(Setting::One("App Owner".into())), "no list of the server has it");
         let withheld = spelled("archive_command", "true").unwrap_err();
         assert!(withheld.contains("withholds it"), "{withheld}");
+    }
+
+    #[test]
+    fn values_that_the_server_would_refuse_are_refused_before() {
+        let ranged = |vartype: &str, unit: Option<&str>, least: f64, most: f64| Known {
+            range: Some((least, most)),
+            ..known(vartype, unit)
+        };
+        let words =
+            |words: &[&str]| Known { words: words.iter().map(ToString::to_string).collect(), ..known("enum", None) };
+        let catalog = Catalog(BTreeMap::from([
+            ("work_mem".into(), ranged("integer", Some("kB"), 64.0, 2_147_483_647.0)),
+            ("shared_buffers".into(), ranged("integer", Some("8kB"), 16.0, 1_073_741_823.0)),
+            ("statement_timeout".into(), ranged("integer", Some("ms"), 0.0, 2_147_483_647.0)),
+            ("log_min_duration_statement".into(), ranged("integer", Some("ms"), -1.0, 2_147_483_647.0)),
+            ("seq_page_cost".into(), ranged("real", None, 0.0, 1.797_69e308)),
+            ("wal_level".into(), words(&["minimal", "replica", "logical"])),
+            ("synchronous_commit".into(), words(&["local", "remote_write", "remote_apply", "on", "off"])),
+        ]));
+        let of = |name: &str, value: &str| {
+            catalog.spell_wanted(name, &Setting::One(value.to_owned())).map_err(|error| error.message)
+        };
+        for (name, value) in [
+            ("work_mem", "64kB"),
+            ("work_mem", "2147483647"),
+            ("shared_buffers", "128kB"),
+            ("log_min_duration_statement", "-1"),
+            ("seq_page_cost", "1.5"),
+            ("wal_level", "Logical"),
+            ("wal_level", "hot_standby"),
+            ("synchronous_commit", "true"),
+        ] {
+            assert!(of(name, value).is_ok(), "{name} {value}: {:?}", of(name, value));
+        }
+        for (name, value, says) in [
+            ("work_mem", "1kB", "from 64kB to 2147483647kB"),
+            ("work_mem", "4TB", "out of range"),
+            ("shared_buffers", "64kB", "from 128kB to"),
+            ("statement_timeout", "-5", "from 0"),
+            ("seq_page_cost", "-1", "out of range"),
+            ("wal_level", "lots", "minimal, replica, logical"),
+        ] {
+            let said = of(name, value).unwrap_err();
+            assert!(said.contains(says), "{said}");
+        }
     }
 
     #[test]
