@@ -129,3 +129,19 @@ fn what_is_not_there_or_out_of_range_is_told_with_its_field() {
     site.commit("What the server takes without listing it");
     site.apply();
 }
+
+#[test]
+fn a_role_that_owns_a_database_is_not_dropped_with_what_it_owns() {
+    let role = "kind: postgres.role\nname: o\non_remove: delete\nspec: { name: owner, drop_owned: true }\n";
+    let site = Databases::with_files([("o.yaml", role), ("web.yaml", WEB)]);
+    site.apply();
+    site.by_hand("postgres", "CREATE DATABASE app OWNER owner; CREATE TABLE t (i int); ALTER TABLE t OWNER TO owner");
+    site.remove("o.yaml");
+    site.commit("No owner");
+    let plan = site.tidelock(["plan"]).run().exit(4);
+    let _ = plan.says("the role owner owns database app, which `drop_owned` leaves").never_says("DROP OWNED BY");
+    site.by_hand("postgres", "ALTER DATABASE app OWNER TO postgres");
+    site.apply();
+    let left = "SELECT (SELECT count(*) FROM pg_roles WHERE rolname = 'owner'), (SELECT count(*) FROM pg_tables WHERE tablename = 't')";
+    assert_eq!(site.by_hand("postgres", left), "0|0");
+}

@@ -25,6 +25,11 @@ const NAMES: &str = "SELECT pg_describe_object(s.classid, s.objid, s.objsubid) A
     WHERE s.refclassid = 'pg_authid'::regclass AND s.deptype = 'o' AND r.rolname = $1 \
     AND (d.datname = current_database() OR d.datname IS NULL AND $2::bool)";
 
+/// What belongs to the whole server, of which `DROP OWNED` takes nothing.
+const SHARED: &str = "SELECT pg_describe_object(s.classid, s.objid, s.objsubid) AS name \
+    FROM pg_shdepend s JOIN pg_roles r ON r.oid = s.refobjid \
+    WHERE s.refclassid = 'pg_authid'::regclass AND s.deptype = 'o' AND s.dbid = 0 AND r.rolname = $1 ORDER BY 1";
+
 pub(super) fn steps(change: &Change<RoleSpec>, machine: &Machine<'_>, propose: &Proposals<'_>) -> Result<Step, Error> {
     let name = identity::parts(&change.identity).concat();
     let server = Server::of(machine);
@@ -39,9 +44,17 @@ pub(super) fn steps(change: &Change<RoleSpec>, machine: &Machine<'_>, propose: &
     let last = change.last_applied();
     let heir = last.as_ref().and_then(|last| last.reassign_owned_to.as_ref()).map(|heir| heir.as_str().to_owned());
     let dropped = last.as_ref().is_some_and(|last| last.drop_owned);
+    // What it owns may go in the same plan: then it goes after that.
+    let goes = |other: &&AnyChange| other.action == Action::Delete && !other.kind.ends_with(".role");
+    if heir.is_none() && dropped && owned.contains_key("") {
+        let database = |other: &&AnyChange| goes(other) && other.kind.ends_with(".database");
+        if let Some(other) = propose.all_changes().iter().find(database) {
+            let why = format!("{name} owns databases, and one may go with what leaves Git together with it");
+            return Ok(Step::Waits { on: other.identity.clone(), why });
+        }
+        return Ok(Step::Refused(owns_shared(&name, server)?));
+    }
     if !owned.is_empty() && heir.is_none() && !dropped {
-        // What it owns may go in the same plan: then it goes after that.
-        let goes = |other: &&AnyChange| other.action == Action::Delete && !other.kind.ends_with(".role");
         if let Some(other) = propose.all_changes().iter().find(goes) {
             let why = format!("{name} owns objects, and some may go with what leaves Git together with it");
             return Ok(Step::Waits { on: other.identity.clone(), why });
@@ -88,6 +101,21 @@ fn databases(rows: &Rows, role: &str, owned: bool) -> Result<BTreeMap<String, us
         }
     }
     Ok(out)
+}
+
+/// That a role owns what `DROP OWNED` leaves, and with it the role.
+fn owns_shared(name: &str, server: Server<'_>) -> Result<Error, Error> {
+    let rows = server.home()?.query(SHARED, &[Value::from(name)])?;
+    let mut names = rows.iter().map(|row| row.get::<String>("name")).collect::<Result<Vec<_>, _>>()?;
+    let more = names.len().saturating_sub(NAMED);
+    names.truncate(NAMED);
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    let message = format!(
+        "the role {name} owns {}{more}, which `drop_owned` leaves as they are: PostgreSQL drops no database with a role; \
+         give them another owner, or put `reassign_owned_to: ROLE` into its spec, apply, and then remove it",
+        names.join(", ")
+    );
+    Ok(Error::target("refused", message))
 }
 
 fn still_owns(name: &str, owned: &BTreeMap<String, usize>, server: Server<'_>) -> Result<Error, Error> {
