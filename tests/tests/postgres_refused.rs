@@ -145,3 +145,30 @@ fn a_role_that_owns_a_database_is_not_dropped_with_what_it_owns() {
     let left = "SELECT (SELECT count(*) FROM pg_roles WHERE rolname = 'owner'), (SELECT count(*) FROM pg_tables WHERE tablename = 't')";
     assert_eq!(site.by_hand("postgres", left), "0|0");
 }
+
+#[test]
+fn the_budget_of_take_overs_counts_resources_and_not_what_is_done_to_them() {
+    let site = site();
+    site.by_hand("postgres", "CREATE ROLE other CONNECTION LIMIT 3; CREATE ROLE more");
+    let stack = |number: u32| {
+        let text =
+            format!("name: db\ntargets: pg\non_commit: apply\non_drift: apply\nbudget: {{ take_over: {number} }}\n");
+        site.repo().write("db/stack.yaml", text);
+    };
+    stack(1);
+    site.commit("A budget, before it is used");
+    site.apply();
+    let role = |name: &str| {
+        let spec = format!(
+            "name: {name}, connection_limit: 5, comment: ours, settings: {{ work_mem: 5MB }}, member_of: [web]"
+        );
+        format!("kind: postgres.role\nname: {name}\nspec: {{ {spec} }}\n")
+    };
+    site.write("other.yaml", &role("other"));
+    site.commit("One that was there");
+    let _ = site.tidelock(["plan"]).run().ok().says("1 to take over").never_says("waits:");
+    site.write("more.yaml", &role("more"));
+    site.commit("Two that were there");
+    let plan = site.tidelock(["plan"]).run().ok();
+    let _ = plan.says("2 resources were there before Tidelock and would be changed; the budget is 1");
+}

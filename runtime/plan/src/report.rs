@@ -145,8 +145,9 @@ pub(crate) fn plugin_changed(name: &str, was: &str, is: &str) -> Wait {
     wait("plugin-changed", message, format!("{YES}, or accept it for all lanes: `tidelock plugin accept {name}`"), true)
 }
 
-pub(crate) fn take_over(effects: usize, allowed: usize) -> Wait {
-    let message = format!("{} overwrite what was there before Tidelock; the budget is {allowed}", effects_of(effects));
+pub(crate) fn take_over(resources: usize, allowed: usize) -> Wait {
+    let of = if resources == 1 { "1 resource was".to_owned() } else { format!("{resources} resources were") };
+    let message = format!("{of} there before Tidelock and would be changed; the budget is {allowed}");
     wait("take-over", message, YES.to_owned(), true)
 }
 

@@ -105,14 +105,10 @@ struct Tally {
 
 fn tally(plan: &Plan) -> BTreeMap<Lane, Tally> {
     let mut out: BTreeMap<Lane, Tally> = BTreeMap::new();
-    let mut taking: BTreeSet<(u32, &tidelock_model::name::Identity)> = BTreeSet::new();
     let mut by_group: BTreeMap<u32, Vec<&Change>> = BTreeMap::new();
     for change in &plan.changes {
         if let Some(group) = change.group {
             by_group.entry(group).or_default().push(change);
-            if change.action == Action::TakeOver {
-                taking.insert((group, &change.identity));
-            }
         }
     }
     for group in plan.groups.iter().filter(|group| !group.effects.is_empty()) {
@@ -120,9 +116,10 @@ fn tally(plan: &Plan) -> BTreeMap<Lane, Tally> {
         for planned in &group.effects {
             tally.effects += 1;
             tally.destructive += usize::from(planned.destructive);
-            tally.take_over += usize::from(taking.contains(&(group.id, &planned.effect.identity)));
         }
         for change in by_group.get(&group.id).into_iter().flatten() {
+            // What is taken over as it is has no effects, and is adopted.
+            tally.take_over += usize::from(change.action == Action::TakeOver);
             // What is updated is ours: of strangers it would be a take-over.
             tally.updates |= change.action == Action::Update;
             tally.beyond_creates |= !matches!(change.action, Action::Create | Action::Update | Action::Trigger);
@@ -148,7 +145,7 @@ fn of_lane(lane: &Lane, plan: &Plan, tally: &Tally, rules: &LanePolicy, policy: 
             }
         }
     }
-    for (effects, of, told) in [
+    for (number, of, told) in [
         (tally.take_over, take_over as fn(&Budget) -> Option<Amount>, report::take_over as fn(usize, usize) -> Wait),
         (tally.destructive, destroy, report::budget_destroy),
     ] {
@@ -156,12 +153,12 @@ fn of_lane(lane: &Lane, plan: &Plan, tally: &Tally, rules: &LanePolicy, policy: 
         let own = amount(&no_take_over(rules.own.budget));
         let before = rules.before.and_then(|before| amount(&no_take_over(before.budget)));
         let operators = rules.rules.iter().filter_map(|rule| amount(&rule.budget)).min();
-        let Some(allowed) = [own, before, operators].into_iter().flatten().min().filter(|allowed| effects > *allowed)
+        let Some(allowed) = [own, before, operators].into_iter().flatten().min().filter(|allowed| number > *allowed)
         else {
             continue;
         };
-        let without = [own, operators].into_iter().flatten().min().is_none_or(|allowed| effects <= allowed);
-        out.push(report::loosening(told(effects, allowed), without));
+        let without = [own, operators].into_iter().flatten().min().is_none_or(|allowed| number <= allowed);
+        out.push(report::loosening(told(number, allowed), without));
     }
     out.extend(tally.moved_from.iter().map(report::moved));
     // First contact asks already, and `accept_new` has answered it for creates.
