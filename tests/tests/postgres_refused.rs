@@ -147,6 +147,17 @@ fn a_role_that_owns_a_database_is_not_dropped_with_what_it_owns() {
 }
 
 #[test]
+fn what_gets_another_name_is_no_new_one() {
+    let site = site();
+    site.write("web.yaml", "kind: postgres.role\nname: web\nspec: { name: site, renamed_from: web }\n");
+    site.commit("Another name");
+    let plan = site.tidelock(["plan"]).run().ok();
+    let _ = plan.says("(renamed from web)").says("1 to rename").never_says("to create");
+    site.apply();
+    assert_eq!(site.by_hand("postgres", "SELECT count(*) FROM pg_roles WHERE rolname = 'site'"), "1");
+}
+
+#[test]
 fn the_budget_of_take_overs_counts_resources_and_not_what_is_done_to_them() {
     let site = site();
     site.by_hand("postgres", "CREATE ROLE other CONNECTION LIMIT 3; CREATE ROLE more");

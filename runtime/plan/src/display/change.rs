@@ -1,6 +1,8 @@
 //! The lines of one change: sign, address, why, fields, and what its effects look like.
 
+use tidelock_model::effect::EffectBody;
 use tidelock_model::plan::{Action, Cause, Change, FieldChange, PlannedEffect};
+use tidelock_model::sql::Act;
 
 use super::value::{plain, side, tamed_lines};
 use super::{Alike, Ink, Names, Style};
@@ -13,13 +15,15 @@ const ALL_LINES: usize = 20_000;
 
 pub(super) fn lines(alike: &Alike<'_>, names: &Names, style: &Style) -> String {
     let change = alike.change;
-    let (sign, ink) = sign(change.action);
+    let renamed = renamed_from(change, &alike.effects);
+    let (sign, ink) = if renamed.is_some() { (">", Ink::Cyan) } else { sign(change.action) };
     let mut out = format!(
         "  {} {}",
         style.paint(ink, &format!("{sign:>3}")),
         names.short(&change.address, &alike.targets, style)
     );
-    if let Some(why) = why(change) {
+    let renamed = renamed.map(|old| format!("(renamed from {})", plain(old, 200)));
+    for why in renamed.into_iter().chain(why(change)) {
         out.push_str(&format!("  {}", style.paint(Ink::Dim, &why)));
     }
     out.push('\n');
@@ -41,6 +45,18 @@ pub(super) fn lines(alike: &Alike<'_>, names: &Names, style: &Style) -> String {
         }
     }
     out
+}
+
+/// The old name of what gets another one: it is made under its identity, and is there already.
+pub(super) fn renamed_from<'e>(change: &Change, effects: &[&'e PlannedEffect]) -> Option<&'e str> {
+    let old = |planned: &&'e PlannedEffect| match &planned.effect.body {
+        EffectBody::Sql(statement) => match &statement.act {
+            Act::Rename { object, .. } => object.own_name(),
+            _ => None,
+        },
+        _ => None,
+    };
+    effects.iter().filter(|_| change.action == Action::Create).find_map(old)
 }
 
 fn sign(action: Action) -> (&'static str, Ink) {

@@ -353,12 +353,27 @@ fn conclusion(plan: &Plan, style: &Style) -> String {
         (Action::Trigger, "to trigger"),
         (Action::Deferred, "not known yet"),
     ];
-    let counted: Vec<String> = words
+    // What is renamed is made under its new identity, and nobody would call that made.
+    let effects = effects_of(plan);
+    let renamed = plan.changes.iter().filter(|change| {
+        let key = serves(change.identity.as_str(), &change.address.resource.to_string());
+        let own = change.group.and_then(|group| effects.get(&(group, key)));
+        own.is_some_and(|own| change::renamed_from(change, own).is_some())
+    });
+    let renamed = renamed.count();
+    let count = |action: &Action| {
+        let all = plan.summary.actions.get(crate::word(*action)).copied().unwrap_or_default();
+        if *action == Action::Create { all.saturating_sub(renamed) } else { all }
+    };
+    let mut counted: Vec<String> = words
         .iter()
-        .filter_map(|(action, words)| {
-            plan.summary.actions.get(crate::word(*action)).map(|count| format!("{count} {words}"))
-        })
+        .map(|(action, words)| (count(action), words))
+        .filter(|(count, _)| *count > 0)
+        .map(|(count, words)| format!("{count} {words}"))
         .collect();
+    if renamed > 0 {
+        counted.push(format!("{renamed} to rename"));
+    }
     let mut out = if counted.is_empty() {
         let are = if unchanged == 1 { "1 resource is".to_owned() } else { format!("{unchanged} resources are") };
         let what = if plan.complete { "No changes" } else { "No changes are known" };
