@@ -367,6 +367,32 @@ fn what_cannot_be_is_refused_with_the_field() {
 }
 
 #[test]
+fn a_role_that_is_nowhere_is_waited_for_and_a_table_may_come_later_where_the_grantee_makes_it() {
+    let site = Databases::on_mariadb([("a.yaml", "kind: mysql.user\nname: a\nspec: { name: a, member_of: [staf] }\n")]);
+    site.by_hand("CREATE DATABASE shop");
+    site.write("s.yaml", "kind: mysql.role\nname: s\nspec: { name: staff }\n");
+    site.commit("A role of another name");
+    let _ = site.tidelock(["plan"]).run().says("there is no role staf, and no spec of this plan makes it");
+    let _ = site.tidelock(["apply", "--yes"]).run().exit(4);
+    assert_eq!(site.by_hand("SELECT COUNT(*) FROM mysql.user WHERE User = 'a'"), "0", "nothing of it is begun");
+    site.by_hand("CREATE ROLE staf WITH ADMIN admin@127.0.0.1");
+    let grant = |privileges: &str| {
+        let spec = format!("{{ user: a, database: shop, table: later, privileges: {privileges} }}");
+        format!("kind: mysql.grant\nname: g\nspec: {spec}\n")
+    };
+    site.write("g.yaml", &grant("[CREATE, SELECT, INSERT]"));
+    site.commit("A table that the grantee makes");
+    site.apply();
+    let held = || site.by_hand("SHOW GRANTS FOR a@'%'");
+    assert!(held().contains("GRANT SELECT, INSERT, CREATE ON `shop`.`later`"), "{}", held());
+    site.write("g.yaml", &grant("[CREATE, SELECT, INSERT, DROP]"));
+    site.commit("More");
+    let _ = site.tidelock(["plan"]).run().says("there is no table later in shop yet");
+    site.by_hand("CREATE TABLE shop.later (i int)");
+    site.apply();
+}
+
+#[test]
 fn privileges_on_a_pattern_need_a_grant_on_every_database() {
     let site = Databases::on_mariadb([(
         "g.yaml",

@@ -5,14 +5,14 @@ use std::rc::Rc;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json, json};
-use tidelock_sdk::effect::Effect;
 use tidelock_sdk::schemars::{self, JsonSchema};
 use tidelock_sdk::spec::Names;
-use tidelock_sdk::sql::statement::Grant;
 use tidelock_sdk::sql::{Rows, Server, Value, grant_role, revoke_role};
-use tidelock_sdk::{Error, Machine, Proposals, Subject};
+use tidelock_sdk::{Error, Machine, Proposals, Step, Subject};
 
-use crate::name::{Owns, RoleName, Who};
+use crate::missing;
+use crate::name::{Owns, RoleName, Who, quoted};
+use crate::own::Own;
 
 /// Without what changes by itself, and without privileges, which are kept there too and are
 /// another kind's.
@@ -162,33 +162,92 @@ pub(crate) fn said(account: &Account) -> Option<Json> {
     }
 }
 
-/// Proposes what brings memberships about; what is to go first.
-pub(crate) fn memberships(
-    who: &Who,
-    wanted: &Members,
-    last: Option<&Members>,
-    owns: Owns,
-    there: Option<&Account>,
-    propose: &Proposals<'_>,
-) -> Result<(), Error> {
-    let nothing = BTreeMap::new();
-    let there = there.map_or(&nothing, |account| &account.member_of);
-    let to = |grant: Effect<Grant>, admin: bool| propose.add(grant.with_option(admin));
-    for (role, admin) in there {
-        let ours = owns == Owns::All || last.is_some_and(|last| last.get(role).is_some());
-        match wanted.get(role) {
-            None if ours => to(revoke_role(role).from(who.grantee()), false)?,
-            Some(options) if *admin && !options.admin => to(revoke_role(role).from(who.grantee()), true)?,
-            _ => {}
+/// What brings memberships about: those to be taken back, and those to be granted, each with
+/// whether it is about the admin option.
+#[derive(Default)]
+pub(crate) struct Moves {
+    revoke: Vec<(String, bool)>,
+    grant: Vec<(String, bool)>,
+}
+
+impl Moves {
+    /// What lies between what is there and what is wanted.
+    pub(crate) fn of(wanted: &Members, last: Option<&Members>, owns: Owns, there: Option<&Account>) -> Self {
+        let nothing = BTreeMap::new();
+        let there = there.map_or(&nothing, |account| &account.member_of);
+        let mut moves = Self::default();
+        for (role, admin) in there {
+            let ours = owns == Owns::All || last.is_some_and(|last| last.get(role).is_some());
+            match wanted.get(role) {
+                None if ours => moves.revoke.push((role.clone(), false)),
+                Some(options) if *admin && !options.admin => moves.revoke.push((role.clone(), true)),
+                _ => {}
+            }
         }
-    }
-    for (role, options) in &wanted.0.0 {
-        let held = there.get(role.as_str());
-        if held.is_none() || (options.admin && held == Some(&false)) {
-            to(grant_role(role.as_str()).to(who.grantee()), options.admin)?;
+        for (role, options) in &wanted.0.0 {
+            let held = there.get(role.as_str());
+            if held.is_none() || (options.admin && held == Some(&false)) {
+                moves.grant.push((role.to_string(), options.admin));
+            }
         }
+        moves
     }
-    Ok(())
+
+    /// Why they cannot be performed: a role that is nowhere, one that is ours to keep, or one that
+    /// is not ours to give.
+    ///
+    /// # Errors
+    /// The server cannot be asked.
+    pub(crate) fn barred(
+        &self,
+        who: &Who,
+        machine: &Machine<'_>,
+        propose: &Proposals<'_>,
+    ) -> Result<Option<Step>, Error> {
+        let (accounts, own) = (Accounts::of(machine)?, Own::of(machine)?);
+        let roles = || accounts.iter().filter(|(_, account)| account.is_role).map(|(role, _)| role);
+        let role = |name: &str| Who { name: name.to_owned(), host: String::new() };
+        for (name, _) in &self.grant {
+            if let Some(waits) = missing::waits(&role(name), roles(), propose) {
+                return Ok(Some(waits));
+            }
+        }
+        if let Some((name, _)) = self.revoke.iter().find(|(name, admin)| !admin && own.is(who) && own.uses(name)) {
+            return Ok(Some(Step::Refused(own.keeps(&format!("the role {name}"), who))));
+        }
+        let admin = |name: &str| {
+            let ours = own.all().into_iter();
+            ours.filter_map(|one| accounts.get(&one)).any(|one| one.member_of.get(name) == Some(&true))
+        };
+        // Who made a role, or is none of the server's accounts, is not known to be without it.
+        let known = accounts.get(own.who()).is_some();
+        let both = self.revoke.iter().chain(&self.grant);
+        let mut lacks = both.filter(|(name, _)| known && accounts.get(&role(name)).is_some() && !admin(name));
+        Ok(lacks.next().map(|(name, _)| {
+            let account = own.who();
+            let message = format!(
+                "Tidelock signs in as {account}, which may make nobody a member of {name}, nor end that; an administrator \
+                 lets it with: GRANT {} TO {} WITH ADMIN OPTION",
+                quoted('`', name),
+                account.words()
+            );
+            Step::Refused(Error::target("denied", message))
+        }))
+    }
+
+    /// Proposes them; what is to go first.
+    ///
+    /// # Errors
+    /// The host takes one for none.
+    pub(crate) fn propose(self, who: &Who, propose: &Proposals<'_>) -> Result<(), Error> {
+        for (role, admin) in self.revoke {
+            propose.add(revoke_role(&role).from(who.grantee()).with_option(admin))?;
+        }
+        for (role, admin) in self.grant {
+            propose.add(grant_role(&role).to(who.grantee()).with_option(admin))?;
+        }
+        Ok(())
+    }
 }
 
 /// What was seen, of all fields, cut down to those that somebody manages and those that name

@@ -5,6 +5,7 @@
 //! plan shows them one by one and what others granted beside them is left alone.
 
 mod held;
+mod rights;
 mod steps;
 
 use serde::{Deserialize, Serialize};

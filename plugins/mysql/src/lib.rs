@@ -11,7 +11,9 @@
 mod accounts;
 mod database;
 mod grant;
+mod missing;
 mod name;
+mod own;
 mod privileges;
 mod role;
 mod user;

@@ -165,6 +165,14 @@ impl Who {
         (!self.is_public()).then(|| format!("{class}:{}", self.part()))
     }
 
+    /// As a person would write it in a statement.
+    pub(crate) fn words(&self) -> String {
+        match self.host.as_str() {
+            "" => quoted('`', &self.name),
+            host => format!("{}@{}", quoted('\'', &self.name), quoted('\'', host)),
+        }
+    }
+
     /// As statements have it.
     pub(crate) fn grantee(&self) -> Grantee {
         match self.host.as_str() {
@@ -173,6 +181,12 @@ impl Who {
             host => Grantee::User(self.name.clone(), host.to_owned()),
         }
     }
+}
+
+/// A name between quotes, as a person would write it in a statement.
+pub(crate) fn quoted(quote: char, name: &str) -> String {
+    let twice: String = [quote, quote].iter().collect();
+    format!("{quote}{}{quote}", name.replace(quote, &twice))
 }
 
 impl fmt::Display for Who {
@@ -225,9 +239,49 @@ pub(crate) fn literal(pattern: &str) -> Option<String> {
     Some(out)
 }
 
+/// Whether a pattern of the server's means a name.
+pub(crate) fn like(pattern: &str, name: &str) -> bool {
+    let mut chars = pattern.chars();
+    match chars.next() {
+        None => name.is_empty(),
+        Some('%') => {
+            let rest = chars.as_str();
+            name.char_indices().any(|(at, _)| like(rest, &name[at..])) || like(rest, "")
+        }
+        Some(first) => {
+            let (meant, rest) = match first {
+                '\\' => {
+                    let meant = chars.next();
+                    (meant, chars.as_str())
+                }
+                '_' => (None, chars.as_str()),
+                other => (Some(other), chars.as_str()),
+            };
+            let mut name = name.chars();
+            name.next().is_some_and(|c| meant.is_none_or(|meant| meant == c) && like(rest, name.as_str()))
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn patterns_mean_what_they_mean_to_the_server() {
+        for (pattern, name, is) in [
+            ("my\\_s%", "my_shop", true),
+            ("my\\_s%", "myXshop", false),
+            ("my_s%", "myXs", true),
+            ("%", "", true),
+            ("%a%b", "xaxxb", true),
+            ("%a%b", "xaxxbc", false),
+            ("50\\%", "50%", true),
+            ("", "a", false),
+        ] {
+            assert_eq!(like(pattern, name), is, "{pattern} {name}");
+        }
+    }
 
     #[test]
     fn names_of_databases_are_no_patterns() {

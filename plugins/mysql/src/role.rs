@@ -8,8 +8,9 @@ use tidelock_sdk::{
     Action, Change, Diagnostic, Error, Field, Found, Kind, Machine, Observation, Proposals, Step, Subject,
 };
 
-use crate::accounts::{self, Account, Accounts, Members, managed, memberships};
+use crate::accounts::{self, Account, Accounts, Members, Moves, managed};
 use crate::name::{Host, Owns, RoleName, UserName, Who};
+use crate::own::Own;
 
 /// What a `mysql.role` is to be.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -133,12 +134,22 @@ impl Kind for Role {
     fn steps(change: &Change<RoleSpec>, machine: &Machine<'_>, propose: &Proposals<'_>) -> Result<Step, Error> {
         let who = of(&change.identity);
         if change.action == Action::Delete {
+            let own = Own::of(machine)?;
+            if own.uses(&who.name) {
+                return Ok(Step::Refused(own.keeps(&format!("the role {}", who.name), own.who())));
+            }
             propose.add(drop("role", [who.name]))?;
             return Ok(Step::Proposed);
         }
         let spec = change.wanted()?;
         let accounts = Accounts::of(machine)?;
         let there = accounts.get(&who);
+        let last = change.last_applied().and_then(|last| last.member_of);
+        let moves = spec.member_of.as_ref().map(|wanted| Moves::of(wanted, last.as_ref(), spec.owns, there));
+        let moves = moves.unwrap_or_default();
+        if let Some(barred) = moves.barred(&who, machine, propose)? {
+            return Ok(barred);
+        }
         if there.is_none() {
             let made = create("role", [&who.name]);
             propose.add(match spec.admin.as_ref().and_then(Admin::who) {
@@ -147,10 +158,7 @@ impl Kind for Role {
                 Some(admin) => made.text("WITH ADMIN").identifier([admin.name, admin.host]),
             })?;
         }
-        if let Some(wanted) = &spec.member_of {
-            let last = change.last_applied().and_then(|last| last.member_of);
-            memberships(&who, wanted, last.as_ref(), spec.owns, there, propose)?;
-        }
+        moves.propose(&who, propose)?;
         Ok(Step::Proposed)
     }
 }

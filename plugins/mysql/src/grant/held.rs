@@ -2,12 +2,13 @@
 //! and not its views of them, for which a role holds what it has from others, too.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::rc::Rc;
 
 use tidelock_sdk::sql::{Rows, Server, Value, identity};
 use tidelock_sdk::{Error, Machine};
 
-use crate::name::{Who, literal, pattern};
+use crate::name::{Who, literal, pattern, quoted};
 use crate::privileges::{self, Level, Set};
 
 /// What privileges are on, by name.
@@ -22,6 +23,25 @@ pub(super) struct On {
 }
 
 impl On {
+    /// Everything.
+    pub(super) fn everything() -> Self {
+        Self { level: Level::Global, database: String::new(), like: false, name: String::new() }
+    }
+
+    /// As a statement of a person names it.
+    pub(super) fn statement(&self) -> String {
+        let quoted = |name: &str| quoted('`', name);
+        match self.level {
+            Level::Global => "*.*".to_owned(),
+            Level::Database => format!("{}.*", quoted(&self.kept())),
+            Level::Table => format!("{}.{}", quoted(&self.database), quoted(&self.name)),
+            level => {
+                let word = level.word().to_ascii_uppercase();
+                format!("{word} {}.{}", quoted(&self.database), quoted(&self.name))
+            }
+        }
+    }
+
     /// The identity of a grant on it.
     pub(super) fn identity(&self, who: &Who) -> String {
         let (database, name) = (identity::part(&self.database), identity::part(&self.name));
@@ -74,6 +94,17 @@ impl On {
             });
         }
         Some(Self { level, database, like: false, name })
+    }
+}
+
+impl fmt::Display for On {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.level {
+            Level::Global => f.write_str("everything (*.*)"),
+            Level::Database if self.like => write!(f, "databases like {}", self.database),
+            Level::Database => write!(f, "the database {}", self.database),
+            level => write!(f, "the {} {} of {}", level.word(), self.name, self.database),
+        }
     }
 }
 

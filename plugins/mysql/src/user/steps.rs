@@ -8,8 +8,9 @@ use tidelock_sdk::sql::{Rows, Server, Value, alter, create, drop};
 use tidelock_sdk::{Action, Change, Error, Machine, Proposals, Step, nearest};
 
 use super::{LIMITS, NATIVE, UserSpec, fields};
-use crate::accounts::{Accounts, memberships};
+use crate::accounts::{Accounts, Moves};
 use crate::name::Who;
+use crate::own::Own;
 
 /// What stands for a password that nobody has, by plugin. MariaDB takes `invalid` for such a hash;
 /// the key of ed25519 is no point of its curve, so that nothing can be signed with it.
@@ -58,11 +59,20 @@ pub(super) fn steps(change: &Change<UserSpec>, machine: &Machine<'_>, propose: &
             return Ok(Step::Refused(Error::target("invalid", message).at("/default_role")));
         }
     }
-    attributes(change, spec, found.as_ref(), propose)?;
-    if let Some(wanted) = &spec.member_of {
-        let last = change.last_applied().and_then(|last| last.member_of);
-        memberships(&who, wanted, last.as_ref(), spec.owns, there, propose)?;
+    let last = change.last_applied().and_then(|last| last.member_of);
+    let moves = spec.member_of.as_ref().map(|wanted| Moves::of(wanted, last.as_ref(), spec.owns, there));
+    let moves = moves.unwrap_or_default();
+    if let Some(barred) = moves.barred(&who, machine, propose)? {
+        return Ok(barred);
     }
+    if default_role.is_some() && !held.is_empty() {
+        let own = Own::of(machine)?;
+        if *own.who() == who {
+            return Ok(Step::Refused(own.keeps(&format!("the default role {held}"), &who).at("/default_role")));
+        }
+    }
+    attributes(change, spec, found.as_ref(), propose)?;
+    moves.propose(&who, propose)?;
     if let Some(role) = default_role {
         let account = alter("user", [&who.name, &who.host]);
         propose.add(match role {

@@ -359,6 +359,11 @@ impl Target for Server {
     async fn preview(&self, effect: &Effect, _: &dyn Blobs) -> Result<Preview, Fault> {
         // The statement is the summary.
         let EffectBody::Sql(statement) = &effect.body else { return Ok(Preview::default()) };
+        if let Driver::MariaDb(server) = &self.inner.driver
+            && let Some(taken) = server.taken(statement).await.map_err(SqlFault::whole)?
+        {
+            return Ok(Preview { text: format!("own-access: {}: it is refused", taken.message), cut: false });
+        }
         let ours = match &self.inner.driver {
             Driver::Postgres(server) => server.own(statement),
             Driver::MariaDb(server) => server.own(statement).await.map_err(SqlFault::whole)?,

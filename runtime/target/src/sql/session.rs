@@ -241,6 +241,12 @@ pub(super) fn would_be_gone(who: &str) -> Fault {
         .hint("let the target sign in as somebody else first: `user` in tidelock.toml")
 }
 
+/// A statement takes from whom we sign in as what they could not give back to themselves.
+pub(super) fn could_not_give_back(who: &str, what: &str) -> Fault {
+    let message = format!("Tidelock signs in as {who}, and this takes {what}, which it could not give back to itself");
+    fault("own-access", message).hint("keep it in its spec; or take it away by hand, and Git follows")
+}
+
 /// What a plan says of a change to whom we sign in as.
 pub(super) fn own_access(who: &str) -> String {
     format!("own-access: Tidelock itself signs in as {who}; it tries to once more, and puts this back if it cannot")

@@ -292,6 +292,54 @@ async fn a_change_that_would_keep_us_out_of_mariadb_is_put_back() {
 }
 
 #[tokio::test]
+async fn what_our_account_could_not_give_back_is_not_taken_from_it() {
+    let bed = own();
+    bed.mariadb.sql(
+        "CREATE ROLE used; CREATE ROLE spare; GRANT used TO own@'127.0.0.1' WITH ADMIN OPTION; GRANT spare TO own@'127.0.0.1' WITH ADMIN OPTION; \
+         GRANT SELECT ON app.* TO used; SET DEFAULT ROLE used FOR own@'127.0.0.1'; GRANT SELECT ON app.* TO own@'127.0.0.1'",
+    );
+    let server = as_own(&bed, "first", None);
+    let ours = || Grantee::User("own".into(), "127.0.0.1".into());
+    let privileges = |on: &str, names: &[&str], privilege: &str| {
+        let list = vec![Privilege { name: privilege.into(), columns: vec![] }];
+        Granted::Privileges(list, object(on, names))
+    };
+    let taken = |database: Option<&str>, granted: Granted, grantee: Grantee, with_option: bool| {
+        let grant =
+            Grant { revoke: true, granted, grantee, with_option, options: vec![], granted_by: None, cascade: false };
+        effect(database, Act::Grant(grant))
+    };
+    let said = || bed.mariadb.sql("SHOW GRANTS FOR own@'127.0.0.1'; SHOW GRANTS FOR used");
+    let before = said();
+    for (refused, says) in [
+        (taken(None, privileges("system", &[], "SELECT"), ours(), false), "takes SELECT from it"),
+        (taken(None, privileges("system", &[], "USAGE"), ours(), true), "takes GRANT OPTION from it"),
+        (taken(None, Granted::Membership("used".into()), ours(), false), "takes the role used from it"),
+        (execute(Verb::Drop, "role", &["used"], vec![]), "takes the role used from it"),
+    ] {
+        let shown = server.preview(&refused, &NoBlobs).await.unwrap().text;
+        assert!(shown.starts_with("own-access: Tidelock signs in as own@127.0.0.1") && shown.contains(says), "{shown}");
+        let ends = perform(&server, vec![refused]).await;
+        let fault = fault(&ends[0]);
+        assert!(fault.code == "own-access" && fault.message.contains(says), "{fault}");
+        assert_eq!(said(), before);
+    }
+    // What it has everywhere by itself, and what its sessions do not use, may go.
+    let app = || privileges("table", &["*"], "SELECT");
+    let fine = vec![
+        taken(Some("app"), app(), ours(), false),
+        taken(Some("app"), app(), Grantee::Role("used".into()), false),
+        taken(None, Granted::Membership("spare".into()), ours(), false),
+        taken(None, privileges("system", &[], "SELECT"), Grantee::User("own".into(), "10.0.0.1".into()), false),
+    ];
+    for effect in &fine {
+        assert_eq!(server.preview(effect, &NoBlobs).await.unwrap().text, "");
+    }
+    let ends = perform(&server, fine).await;
+    assert!(ends.iter().take(3).all(|end| *end == EffectEnd::Done), "{ends:?}");
+}
+
+#[tokio::test]
 async fn a_target_that_has_the_next_password_of_mariadb_is_let_in_before_and_after() {
     let bed = own();
     let server = as_own(&bed, "first", Some("second"));

@@ -6,6 +6,7 @@ mod connect;
 mod error;
 mod own;
 mod read;
+mod taken;
 mod verifier;
 
 use std::path::PathBuf;
@@ -137,6 +138,11 @@ impl MariaDb {
         Ok(own::ours(&self.pool, statement).await?.map(|(_, who)| who))
     }
 
+    /// What a statement takes from the account that performs for good: it will not be performed.
+    pub(super) async fn taken(&self, statement: &SqlEffect) -> Result<Option<Fault>, SqlFault> {
+        taken::taken(&self.pool, statement).await
+    }
+
     pub(super) async fn turn(&self, limits: &Limits) -> Result<Turn, SqlFault> {
         let mut session = self.pool.session(Purpose::Write).await?;
         let failed = |error| of(&error, "the lock of the server could not be taken");
@@ -193,6 +199,12 @@ impl MariaDb {
             EffectBody::Sql(statement) => Some(statement),
             _ => None,
         };
+        if let Some(statement) = statement
+            && let Some(taken) = self.taken(statement).await.map_err(failed)?
+        {
+            session.give_back();
+            return Err(failed(taken.into()));
+        }
         let own = match statement {
             Some(statement) => Own::look(&self.pool, &mut session, statement).await.map_err(failed)?,
             None => None,
