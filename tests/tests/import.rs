@@ -103,6 +103,40 @@ fn what_is_there_becomes_resources_and_a_plan_changes_nothing() {
 }
 
 #[test]
+fn all_fields_find_each_change_by_hand() {
+    let site = grown(&[TABLES]);
+    let ran = site.tidelock(["import", "pg", "--kind", "postgres.role"]).run().ok();
+    let _ =
+        ran.says("postgres.role/web, reports, migrate: its password is left as it is").says("--all-fields writes them");
+    let before = site.server().dump();
+    let ran = site.tidelock(["import", "pg", "--all-fields", "--into", "infra/db"]).run().ok();
+    let _ = ran.never_says("--all-fields writes them");
+    site.commit("All that the server has");
+    let roles = site.world().read("infra/db/postgres.role.yaml");
+    assert!(roles.contains("valid_until: infinity") && roles.contains("inherit: true"), "{roles}");
+    assert_eq!(effects(&site), "", "a plan of what was imported has effects");
+    site.apply();
+    assert_eq!(site.server().dump(), before, "taking it over changed something");
+    for (database, by_hand) in [
+        ("postgres", "ALTER ROLE migrate NOINHERIT"),
+        ("postgres", "ALTER ROLE migrate VALID UNTIL '2001-01-01'"),
+        ("postgres", "GRANT staff TO migrate"),
+        ("postgres", "ALTER ROLE migrate SET geqo = off"),
+        ("postgres", "ALTER DATABASE shop CONNECTION LIMIT 3"),
+        ("shop", "GRANT DELETE ON sales.orders TO web"),
+        ("shop", "COMMENT ON SCHEMA sales IS 'mine'"),
+    ] {
+        site.by_hand(database, by_hand);
+        let plan = site.tidelock(["plan", "--detailed-exitcode"]).run();
+        assert_eq!(plan.code, 2, "{by_hand}: {}", plan.story());
+        site.apply();
+    }
+    // Without an end and with one that never comes are the same, and spelled apart.
+    let after = site.server().dump().replace(" VALID UNTIL 'infinity'", "");
+    assert_eq!(lines(&after), lines(&before));
+}
+
+#[test]
 fn what_alter_system_has_written_is_found_and_what_no_spec_can_say_is_told() {
     let site = grown(&[]);
     for set in

@@ -127,3 +127,33 @@ fn it_writes_what_a_person_would() {
         .says("role: public")
         .says("grant_option: true");
 }
+
+#[test]
+fn who_needs_no_password_is_told_and_all_fields_find_what_is_changed_by_hand() {
+    let site = grown();
+    site.by_hand(
+        "CREATE USER open@'%'; CREATE USER shut@'%' ACCOUNT LOCK; GRANT staff TO admin@'127.0.0.1' WITH ADMIN OPTION",
+    );
+    let ran = site.tidelock(["import", "my", "--kind", "mysql.user"]).run().ok();
+    let ran = ran.says("mysql.user/open: it has no password: whoever reaches the server signs in as it");
+    let _ = ran.says("--all-fields").never_says("shut: it has no password");
+    let ran = site.tidelock(["import", "my", "--all-fields", "--into", "infra/db"]).run().ok();
+    let _ = ran.never_says("--all-fields writes them");
+    site.commit("All that the server has");
+    let before = said(&site);
+    let plan = site.tidelock(["plan", "--output", "json"]).run().ok().json();
+    let groups = plan["groups"].as_array().unwrap();
+    assert!(groups.iter().all(|group| group["effects"].as_array().unwrap().is_empty()), "{groups:#?}");
+    site.apply();
+    for by_hand in [
+        "ALTER USER open@'%' REQUIRE X509",
+        "ALTER USER open@'%' WITH MAX_USER_CONNECTIONS 1",
+        "GRANT SUPER ON *.* TO reports@localhost",
+        "GRANT staff TO open@'%'",
+    ] {
+        site.by_hand(by_hand);
+        let _ = site.tidelock(["plan", "--detailed-exitcode"]).run().exit(2).says("drift");
+        site.apply();
+    }
+    assert_eq!(said(&site), before);
+}

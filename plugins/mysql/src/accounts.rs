@@ -16,7 +16,7 @@ use crate::own::Own;
 
 /// Without what changes by itself, and without privileges, which are kept there too and are
 /// another kind's.
-const ACCOUNTS: &str = "SELECT User, Host, several, \
+const ACCOUNTS: &str = "SELECT User, Host, several, passwordless, \
     JSON_REMOVE(Priv, '$.access', '$.version_id', '$.password_last_changed') AS Priv FROM mysql.global_priv";
 
 const MEMBERS: &str = "SELECT User, Host, Role, Admin_option FROM mysql.roles_mapping";
@@ -30,6 +30,8 @@ pub(crate) struct Account {
     pub(crate) kept: Map<String, Json>,
     /// Whether it can be signed in to in several ways.
     pub(crate) several: bool,
+    /// Whether anybody may sign in to it without a password.
+    pub(crate) passwordless: bool,
     /// Whether it is a role.
     pub(crate) is_role: bool,
     /// The roles that it is a member of, and whether it may make others members.
@@ -56,9 +58,9 @@ impl Accounts {
                 let kept: Json = row.get("Priv")?;
                 let kept = kept.as_object().cloned().unwrap_or_default();
                 let is_role = kept.get("is_role") == Some(&json!(true));
-                let several = row.get("several")?;
+                let (several, passwordless) = (row.get("several")?, row.get("passwordless")?);
                 let who = Who { name: row.get("User")?, host: row.get("Host")? };
-                all.insert(who, Account { kept, several, is_role, member_of: BTreeMap::new() });
+                all.insert(who, Account { kept, several, passwordless, is_role, member_of: BTreeMap::new() });
             }
             for row in &*home.query(MEMBERS, &[])? {
                 let who = Who { name: row.get("User")?, host: row.get("Host")? };

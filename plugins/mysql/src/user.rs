@@ -19,6 +19,9 @@ use require::Require;
 /// The plugin whose hashes can be made and compared.
 const NATIVE: &str = "mysql_native_password";
 
+/// What stands for the plugin of an account that can be signed in to in several ways.
+const SEVERAL: &str = "several";
+
 /// What a `mysql.user` is to be.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -143,6 +146,11 @@ impl Kind for User {
                     .hint(format!("use {NATIVE}, or leave `password` out and set it by hand")),
             );
         }
+        if spec.plugin.as_deref() == Some(SEVERAL) {
+            remarks.push(
+                Diagnostic::error("this stands for several ways to sign in, which no spec can say").at("/plugin"),
+            );
+        }
         if spec.plugin.as_deref().is_some_and(|plugin| !plugin.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')) {
             remarks.push(Diagnostic::error("this is no name of a plugin").at("/plugin"));
         }
@@ -226,7 +234,7 @@ fn present(subject: &Subject, all: Map<String, Json>, seen: String) -> Observati
 fn fields(who: &Who, account: &Account) -> Map<String, Json> {
     let kept = |key: &str| account.kept.get(key);
     let plugin = match kept("plugin").and_then(Json::as_str) {
-        _ if account.several => "several",
+        _ if account.several => SEVERAL,
         None | Some("") => NATIVE,
         Some(plugin) => plugin,
     };
@@ -266,6 +274,12 @@ fn found(who: &Who, account: &Account) -> Found {
             .push("it can be signed in to in several ways, which a spec cannot say: they are left as they are".into());
     } else if all["plugin"] != NATIVE {
         spec.insert("plugin".into(), all["plugin"].clone());
+    } else if account.passwordless && all["locked"] != true {
+        remarks.push(
+            "it has no password: whoever reaches the server signs in as it; add `password: { $secret: NAME }`, or `locked: \
+             true`"
+                .into(),
+        );
     } else {
         remarks.push("its password is left as it is; to manage it, add `password: { $secret: NAME }`".into());
     }

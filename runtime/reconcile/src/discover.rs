@@ -4,8 +4,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
-use tidelock_model::error::{Blame, Fault};
+use tidelock_model::error::{Blame, Fault, Severity};
+use tidelock_model::kind::KindInfo;
 use tidelock_model::name::{Identity, Kind, Name, NameError};
+use tidelock_model::observation::{Observation, Subject};
 use tidelock_model::port::{Declared, Found, Provider};
 
 use crate::error::RunError;
@@ -35,10 +37,13 @@ pub struct Discovery {
     pub found: Vec<Discovered>,
     /// What is there besides, by the kind that passed it over, in sentences.
     pub left_out: Vec<(Kind, String)>,
+    /// Whether specs are silent about fields that they could say.
+    pub silent: bool,
 }
 
 /// Finds all that kinds of a plugin could manage on a target; `None` where it looks for none of
-/// them. No kinds are all of its kinds.
+/// them. No kinds are all of its kinds. Specs leave out what is as a new one would have it, unless `all_fields`
+/// asks for that too.
 ///
 /// # Errors
 /// The plugin is not there, has no such kind, or failed.
@@ -47,6 +52,7 @@ pub async fn discover(
     target: &Name,
     plugin: &str,
     kinds: &[Kind],
+    all_fields: bool,
 ) -> Result<Option<Discovery>, RunError> {
     let provider = runtime.plugins.provider(plugin, target).await?;
     crate::confirm::learned(runtime)?;
@@ -70,10 +76,95 @@ pub async fn discover(
             let (left_out, found): (Vec<Found>, Vec<Found>) = found.into_iter().partition(|found| found.left_out);
             let remarks = left_out.into_iter().flat_map(|found| found.remarks);
             all.left_out.extend(remarks.map(|remark| (kind.clone(), remark)));
-            all.found.extend(named(provider.as_ref(), &kind, found, &owned).await?);
+            let mut found = named(provider.as_ref(), &kind, found, &owned).await?;
+            let sayable = Sayable::of(&info);
+            if all_fields {
+                filled(provider.as_ref(), &sayable, &mut found).await?;
+            }
+            all.silent |= !all_fields && found.iter().any(|one| sayable.is_silent(&one.spec));
+            all.found.extend(found);
         }
     }
     Ok(all)
+}
+
+/// The field in which a spec says whether what it does not list is taken away, and its word for that.
+const OWNS: (&str, &str) = ("owns", "all");
+
+/// What a spec of a kind can say of what is seen.
+struct Sayable<'i> {
+    fields: Vec<&'i String>,
+    owns: bool,
+}
+
+impl<'i> Sayable<'i> {
+    fn of(info: &'i KindInfo) -> Self {
+        let role = |name: &str| info.fields.iter().find(|field| field.path.strip_prefix('/') == Some(name));
+        let seen = |name: &&String| role(name).is_none_or(|field| !field.roles.how && !field.roles.sensitive);
+        let properties = info.schema.get("properties").and_then(Value::as_object);
+        let fields = properties.into_iter().flat_map(|properties| properties.keys()).filter(seen).collect();
+        Self { fields, owns: properties.is_some_and(|properties| properties.contains_key(OWNS.0)) }
+    }
+
+    fn is_silent(&self, spec: &Value) -> bool {
+        (self.owns && spec.get(OWNS.0).is_none()) || self.fields.iter().any(|name| spec.get(name.as_str()).is_none())
+    }
+}
+
+/// Says in each spec what a person would have left out: every field as it is seen, and that nothing is to
+/// be there beside what is listed.
+async fn filled(provider: &dyn Provider, sayable: &Sayable<'_>, found: &mut [Discovered]) -> Result<(), RunError> {
+    let Sayable { fields, owns } = sayable;
+    let subject = |found: &Discovered| Subject {
+        identity: found.identity.clone(),
+        kind: found.kind.clone(),
+        handle: None,
+        fields: fields.iter().map(|name| format!("/{name}")).collect(),
+        commands: Vec::new(),
+    };
+    let subjects: Vec<Subject> = found.iter().map(subject).collect();
+    let observed = provider.observe(&subjects).await?;
+    let mut added: Vec<Vec<String>> = Vec::with_capacity(found.len());
+    for (found, observation) in found.iter_mut().zip(observed) {
+        let mut new = Vec::new();
+        let Some(spec) = found.spec.as_object_mut() else {
+            added.push(new);
+            continue;
+        };
+        if let Observation::Present { observed: Value::Object(mut observed), .. } = observation {
+            for name in fields.iter().filter(|name| !spec.contains_key(name.as_str())).collect::<Vec<_>>() {
+                if let Some(value) = observed.remove(name.as_str()).filter(|value| !value.is_null()) {
+                    spec.insert((*name).clone(), value);
+                    new.push((*name).clone());
+                }
+            }
+        }
+        if *owns && !spec.contains_key(OWNS.0) {
+            spec.insert(OWNS.0.to_owned(), OWNS.1.into());
+            new.push(OWNS.0.to_owned());
+        }
+        added.push(new);
+    }
+    // What is seen and cannot be said stays out.
+    let checked = provider.check(&declared(found)).await?;
+    for ((found, added), checked) in found.iter_mut().zip(added).zip(checked) {
+        for remark in checked.diagnostics.iter().filter(|remark| remark.severity == Severity::Error) {
+            let field = remark.field.as_deref().and_then(|field| field.split('/').nth(1)).unwrap_or_default();
+            if let Some(spec) = found.spec.as_object_mut().filter(|_| added.iter().any(|added| added == field)) {
+                spec.remove(field);
+            }
+        }
+    }
+    Ok(())
+}
+
+fn declared(found: &[Discovered]) -> Vec<Declared> {
+    let one = |found: &Discovered| Declared {
+        address: format!("{}/{}", found.kind, found.name),
+        kind: found.kind.clone(),
+        spec: found.spec.clone(),
+    };
+    found.iter().map(one).collect()
 }
 
 /// Gives each a name that a file can hold, and asks the plugin what it is.

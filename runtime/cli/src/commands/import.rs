@@ -39,6 +39,10 @@ pub(crate) struct Args {
     /// Also what a stack owns already
     #[arg(long)]
     owned: bool,
+    /// Also what is as a new one would have it, and `owns: all` where a kind knows that: each change of it by
+    /// hand is then found
+    #[arg(long)]
+    all_fields: bool,
 }
 
 pub(crate) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
@@ -67,12 +71,13 @@ pub(crate) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
     plugins.sort_unstable();
     plugins.dedup();
     let (mut found, mut left_out) = (Vec::new(), Vec::new());
-    let mut silent = Vec::new();
+    let (mut silent, mut terse) = (Vec::new(), false);
     for plugin in &plugins {
-        match wire::block_on(tidelock_reconcile::discover(&runtime, &target, plugin, &args.kind))?? {
+        match wire::block_on(tidelock_reconcile::discover(&runtime, &target, plugin, &args.kind, args.all_fields))?? {
             Some(more) => {
                 found.extend(more.found);
                 left_out.extend(more.left_out);
+                terse |= more.silent;
             }
             None => silent.push(plugin.as_str()),
         }
@@ -95,10 +100,8 @@ pub(crate) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
         context.out.json(&as_json(&target, &found, &left_out))?;
         return Ok(Exit::Done);
     }
-    for one in &found {
-        for remark in &one.remarks {
-            context.out.note(&remark_on(format!("{}/{}: {remark}", one.kind, one.name)));
-        }
+    for remark in remarks(&found) {
+        context.out.note(&remark_on(remark));
     }
     for (kind, remark) in &left_out {
         context.out.note(&remark_on(format!("{kind}: {remark}")));
@@ -118,7 +121,40 @@ pub(crate) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
         let owned = count(all - found.len(), "resource");
         context.out.note(&remark_on(format!("left out: {owned} that stacks own already (--owned shows them)")));
     }
+    if terse && !found.is_empty() {
+        let remark = "left out: fields that are as a new one would have them; who changes one by hand is not found \
+            out (--all-fields writes them, and `owns: all`)";
+        context.out.note(&remark_on(remark.to_owned()));
+    }
     Ok(Exit::Done)
+}
+
+/// So many resources are named that have the same remark.
+const NAMED: usize = 3;
+
+/// What is remarked, each sentence once for all resources of a kind that have it.
+fn remarks(found: &[Discovered]) -> Vec<String> {
+    let mut of: BTreeMap<(&ResourceKind, &str), Vec<&Name>> = BTreeMap::new();
+    let mut order = Vec::new();
+    for one in found {
+        for remark in &one.remarks {
+            let names = of.entry((&one.kind, remark.as_str())).or_default();
+            if names.is_empty() {
+                order.push((&one.kind, remark.as_str()));
+            }
+            names.push(&one.name);
+        }
+    }
+    let said = |key: &(&ResourceKind, &str)| {
+        let names = &of[key];
+        let named: Vec<&str> = names.iter().take(NAMED).map(|name| name.as_str()).collect();
+        let more = match names.len().saturating_sub(NAMED) {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
+        format!("{}/{}{more}: {}", key.0, named.join(", "), key.1)
+    };
+    order.iter().map(said).collect()
 }
 
 fn remark_on(message: String) -> Note {
@@ -223,6 +259,22 @@ mod tests {
     use tidelock_reconcile::read::stack;
 
     use super::*;
+
+    #[test]
+    fn one_remark_on_many_is_said_once() {
+        let one = |name: &str, remark: &str| Discovered {
+            kind: ResourceKind::new("postgres.role").unwrap(),
+            name: Name::new(name).unwrap(),
+            identity: tidelock_model::name::Identity::new(format!("role:{name}")),
+            spec: json!({}),
+            remarks: vec![remark.to_owned()],
+            owned: false,
+        };
+        let found = [one("a", "no password"), one("b", "odd"), one("c", "no password")];
+        assert_eq!(remarks(&found), ["postgres.role/a, c: no password", "postgres.role/b: odd"]);
+        let many: Vec<Discovered> = (0..2_000).map(|at| one(&format!("r{at}"), "no password")).collect();
+        assert_eq!(remarks(&many), ["postgres.role/r0, r1, r2 and 1997 more: no password"]);
+    }
 
     #[test]
     fn a_new_stack_is_read_as_it_was_meant_whatever_it_is_called() {

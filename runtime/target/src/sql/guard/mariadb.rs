@@ -19,10 +19,12 @@ const MYSQL: &str = "\
     columns_priv component db default_roles plugin procs_priv proxies_priv role_edges roles_mapping \
     tables_priv";
 
-/// What a row of an account says, without what proves a password. Of several ways to sign in, one
-/// may be left over in the list.
+/// What a row of an account says, without what proves a password; and whether there is none, which is no
+/// secret to whoever knows the name. Of several ways to sign in, one may be left over in the list.
 const GLOBAL_PRIV: &str = "SELECT Host, User, JSON_REMOVE(Priv, '$.authentication_string', '$.auth_or') AS Priv, \
-    JSON_EXISTS(Priv, '$.auth_or[1]') AS several FROM mysql.global_priv";
+    JSON_EXISTS(Priv, '$.auth_or[1]') AS several, \
+    IFNULL(JSON_VALUE(Priv, '$.plugin'), '') IN ('', 'mysql_native_password', 'mysql_old_password') \
+    AND IFNULL(JSON_VALUE(Priv, '$.authentication_string'), '') = '' AS passwordless FROM mysql.global_priv";
 
 const USER_OF_MYSQL: &str = "SELECT Host, User, Select_priv, Insert_priv, Update_priv, Delete_priv, Create_priv, \
     Drop_priv, Reload_priv, Shutdown_priv, Process_priv, File_priv, Grant_priv, References_priv, Index_priv, \
