@@ -55,6 +55,7 @@ impl Kind for Address {
             Ok((_, most)) if !address.contains('/') => Some(format!(
                 "{address} has no length: write {address}/{most} for itself alone, or that of its network"
             )),
+            Ok((address, _)) if address.is_unspecified() => Some(format!("{address} is nobody's address")),
             split => split.err(),
         };
         wrong.map(|why| Diagnostic::error(why).at("/address")).into_iter().collect()

@@ -176,6 +176,12 @@ fn values(spec: &LinkSpec) -> Vec<(&'static str, String)> {
     if let Some(mtu) = spec.mtu.filter(|mtu| !(MIN_MTU..=MAX_MTU).contains(mtu)) {
         wrong.push(("/mtu", format!("{mtu} is no size of packets: {MIN_MTU} to {MAX_MTU} bytes")));
     }
+    if spec.port == Some(0) {
+        wrong.push(("/port", "0 is no port; left out it is 4789".to_owned()));
+    }
+    if spec.mac.is_some() && spec.mode.as_deref() == Some("passthru") {
+        wrong.push(("/mac", "a macvlan of the mode `passthru` has the address of the link beneath".to_owned()));
+    }
     if let Some(mode) = spec.mode.as_deref().filter(|mode| !MODES.contains(mode)) {
         wrong.push(("/mode", format!("{mode:?} is no mode of a macvlan: {}", MODES.join(", "))));
     }
@@ -196,6 +202,9 @@ fn values(spec: &LinkSpec) -> Vec<(&'static str, String)> {
     for (field, text) in ends {
         let Some(text) = text else { continue };
         match text.parse::<std::net::IpAddr>() {
+            Ok(address) if address.is_unspecified() => {
+                wrong.push((field, format!("{address} is nobody's address: leave `{}` out", &field[1..])))
+            }
             Ok(address) => parsed.push(address),
             Err(_) => wrong.push((field, format!("{text:?} is no address, such as 192.0.2.1"))),
         }

@@ -1,5 +1,7 @@
 //! `network.nftables`: a whole table of nftables, from nft's own language.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 use tidelock_sdk::effect::network::{remove_table, replace_table};
 use tidelock_sdk::schemars::{self, JsonSchema};
@@ -9,7 +11,7 @@ use tidelock_sdk::{
 };
 
 use crate::kept::{self, Persist};
-use crate::see;
+use crate::{link, see};
 
 /// What a `network.nftables` is to be.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -48,6 +50,10 @@ impl Kind for Nftables {
 
     fn identity(spec: &NftablesSpec) -> String {
         format!("nftables:{}/{}", spec.family, spec.name)
+    }
+
+    fn requires(spec: &NftablesSpec) -> Vec<String> {
+        links_of(&spec.ruleset).into_iter().map(link::identity).collect()
     }
 
     fn check(spec: &NftablesSpec) -> Vec<Diagnostic> {
@@ -92,5 +98,45 @@ impl Kind for Nftables {
         let persist = change.desired.as_ref().and_then(|spec| spec.persist.as_ref());
         kept::steps(change, persist, None, machine, propose)?;
         Ok(Step::Proposed)
+    }
+}
+
+/// The links that a ruleset asks for by their numbers, which are there before it is loaded: `iif lan0`,
+/// `oif { lan0, "lan1" }`, `devices = { lan0 }`. Names that are computed (`define`) are not found.
+fn links_of(ruleset: &str) -> BTreeSet<&str> {
+    let is_name = |c: char| c.is_alphanumeric() || matches!(c, '_' | '.' | '-' | '@' | '+');
+    let mut links = BTreeSet::new();
+    for line in ruleset.lines() {
+        let line = line.split('#').next().unwrap_or_default();
+        for asks in ["iif", "oif", "device", "devices"] {
+            for (at, _) in line.match_indices(asks) {
+                let (before, after) = (&line[..at], &line[at + asks.len()..]);
+                if before.ends_with(is_name) || after.starts_with(is_name) {
+                    continue;
+                }
+                let after = after.trim_start_matches(|c: char| c.is_whitespace() || matches!(c, '=' | '!'));
+                let after = after.strip_prefix("vmap").unwrap_or(after).trim_start();
+                let list = after.strip_prefix('{').and_then(|rest| rest.split('}').next());
+                let names = list.unwrap_or_else(|| after.split_whitespace().next().unwrap_or_default());
+                let plain = names.split(',').filter_map(|part| part.split(':').next());
+                let plain = plain.map(|name| name.trim().trim_matches(['"', ';']));
+                links.extend(plain.filter(|name| !name.is_empty() && name.chars().all(is_name)));
+            }
+        }
+    }
+    links
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn links_that_are_asked_for_by_number_are_found() {
+        let text = "table inet t { # iif none\n flowtable f { devices = { eth1, \"eth2\" } }\n chain c {\n iif \"lan0\" accept\n \
+            oif != lan1 drop; meta iif { a.1, b-2 } accept\n iif vmap { x : accept, y : drop }\n iifname \"no\" accept\n }\n}";
+        let links: Vec<&str> = links_of(text).into_iter().collect();
+        assert_eq!(links, ["a.1", "b-2", "eth1", "eth2", "lan0", "lan1", "x", "y"]);
+        assert!(links_of("iif").is_empty());
     }
 }

@@ -231,7 +231,12 @@ impl Kind for Route {
         remarks
     }
 
-    fn normalise(spec: RouteSpec, machine: &Machine<'_>) -> Result<RouteSpec, Error> {
+    fn normalise(mut spec: RouteSpec, machine: &Machine<'_>) -> Result<RouteSpec, Error> {
+        // Several of which there is one.
+        if let [hop] = &spec.hops[..] {
+            (spec.via, spec.dev) = (hop.via.clone(), hop.dev.clone());
+            spec.hops.clear();
+        }
         let address = |field: &str, text: Option<&String>| -> Result<Option<String>, Error> {
             let parsed = text.map(|text| text.parse::<IpAddr>().map(|address| address.to_string())).transpose();
             parsed.map_err(|_| bad(field, "this is no address".to_owned()))

@@ -85,6 +85,10 @@ impl Kind for Rule {
                 _ => {}
             }
         }
+        if spec.mark == Some(0) {
+            let why = "0 is what packets without a mark have, and the kernel takes it for any; leave `mark` out";
+            wrong("/mark", why.to_owned());
+        }
         if let Some(TableNumber(0)) = spec.table {
             wrong("/table", "0 is no routing table: `main` is 254".to_owned());
         }
@@ -103,7 +107,9 @@ impl Kind for Rule {
 
     fn normalise(spec: RuleSpec, machine: &Machine<'_>) -> Result<RuleSpec, Error> {
         let network = |field: &str, text: Option<&String>| {
-            text.map(|text| prefix(text, false)).transpose().map_err(|why| bad(field, why))
+            let network = text.map(|text| prefix(text, false)).transpose().map_err(|why| bad(field, why))?;
+            // Everybody is what the kernel takes nothing said for.
+            Ok::<_, Error>(network.filter(|network| !network.ends_with("/0")))
         };
         let spec = RuleSpec {
             from: network("/from", spec.from.as_ref())?,

@@ -6,6 +6,9 @@ use tidelock_sdk::{Error, Machine, Observation, Seen, Subject};
 use crate::kept::{self, Live};
 use crate::spelling::MAIN;
 
+/// The number of the protocol of routes and rules that are Tidelock's.
+const OURS: u64 = 201;
+
 /// Looks at all subjects at once. `names` are the fields that the identity is made of.
 pub(crate) fn objects(subjects: &[Subject], machine: &Machine<'_>, names: &[&str]) -> Result<Vec<Observation>, Error> {
     let seen = machine.network().look(&identities(subjects))?;
@@ -21,7 +24,12 @@ pub(crate) fn identities(subjects: &[Subject]) -> Vec<String> {
 pub(crate) fn observation(subject: &Subject, seen: Seen, names: &[&str], machine: &Machine<'_>) -> Observation {
     let live = match seen {
         Seen::Found { state: Value::Object(mut fields), seen } => {
-            fields.retain(|field, _| names.contains(&field.as_str()) || subject.manages(&format!("/{field}")));
+            // That it is somebody else's is told of a route or rule, however little is managed of it.
+            let others = fields.get("protocol").is_some_and(|protocol| *protocol != OURS);
+            fields.retain(|field, _| {
+                let asked = names.contains(&field.as_str()) || subject.manages(&format!("/{field}"));
+                asked || others && field == "protocol"
+            });
             Live::There(fields, seen)
         }
         Seen::Found { .. } => return Observation::Failed(Error::plugin(format!("{} is no object", subject.identity))),

@@ -21,6 +21,19 @@ pub struct SysctlSpec {
     pub(crate) persist: Option<Persist>,
 }
 
+/// A number as the kernel prints it: it reads `010` as 8 and `0x10` as 16.
+fn number(word: &str) -> String {
+    let (digits, radix) = match word.strip_prefix("0x") {
+        Some(hex) => (hex, 16),
+        None => (word, 8),
+    };
+    let octal_or_hex = word.len() > 1 && word.starts_with('0');
+    match u64::from_str_radix(digits, radix) {
+        Ok(number) if octal_or_hex => number.to_string(),
+        _ => word.to_owned(),
+    }
+}
+
 /// `network.sysctl`.
 pub struct Sysctl;
 
@@ -52,14 +65,18 @@ impl Kind for Sysctl {
     }
 
     fn check(spec: &SysctlSpec) -> Vec<Diagnostic> {
-        if spec.name.starts_with("net.") {
-            return Vec::new();
+        let mut remarks = Vec::new();
+        if !spec.name.starts_with("net.") {
+            remarks.push(Diagnostic::error("settings of the network begin with `net.`").at("/name"));
         }
-        vec![Diagnostic::error("settings of the network begin with `net.`").at("/name")]
+        if spec.value.trim().is_empty() {
+            remarks.push(Diagnostic::error("a setting needs a value").at("/value"));
+        }
+        remarks
     }
 
     fn normalise(spec: SysctlSpec, machine: &Machine<'_>) -> Result<SysctlSpec, Error> {
-        let value = spec.value.split_whitespace().collect::<Vec<_>>().join(" ");
+        let value = spec.value.split_whitespace().map(number).collect::<Vec<_>>().join(" ");
         let spec = SysctlSpec { value, ..spec };
         let persist = kept::normalise(spec.persist.clone(), machine, |_| kept::sysctl(&spec.name, &spec.value))?;
         Ok(SysctlSpec { persist, ..spec })

@@ -274,7 +274,8 @@ pub(crate) fn steps<S>(
     let wanted = match desired {
         // As an undo of what healed it would have it.
         Some(Persist::Halves(Halves { live: false, .. })) => {
-            let why = "it was gone, with its files left over, and nothing keeps it so: what should not be there leaves Git";
+            let why =
+                "it was gone, with its files left over, and nothing keeps it so: what should not be there leaves Git";
             return Err(bad("/persist", why.to_owned()));
         }
         Some(Persist::Halves(halves)) => &halves.kept,
