@@ -438,6 +438,69 @@ fn what_the_same_apply_makes_is_no_mistake_at_its_end() {
 }
 
 #[test]
+fn a_route_and_a_rule_of_ours_are_told_from_those_that_others_put_at_their_place() {
+    let (site, space) = site(GRANT);
+    put(&site, "link", "lan", "{ name: br0, type: bridge, up: true }");
+    put(&site, "address", "lan-v4", "{ link: br0, address: 10.0.0.1/24 }");
+    put(&site, "route", "ours", "{ to: 10.8.0.0/16, via: 10.0.0.2 }");
+    put(&site, "rule", "rule", "{ family: 4, priority: 1000, from: 10.0.5.0/24, table: 100 }");
+    site.repo().commit("A route and a rule");
+    site.apply();
+    space.ip("route append 10.8.0.0/16 via 10.0.0.7 proto static");
+    space.ip("rule add priority 1000 from 10.0.6.0/24 lookup 100");
+    site.converged();
+    put(&site, "route", "ours", "{ to: 10.8.0.0/16, via: 10.0.0.3 }");
+    put(&site, "rule", "rule", "{ family: 4, priority: 1000, from: 10.0.7.0/24, table: 100 }");
+    site.repo().commit("Others");
+    site.apply();
+    site.converged();
+    // Somebody's route before ours is not replaced either.
+    space.ip("route prepend 10.8.0.0/16 via 10.0.0.8 proto static");
+    put(&site, "route", "ours", "{ to: 10.8.0.0/16, via: 10.0.0.4 }");
+    site.repo().commit("Another one again");
+    site.apply();
+    let routes = space.ip("route show 10.8.0.0/16");
+    assert!(["10.0.0.8", "10.0.0.4", "10.0.0.7"].iter().all(|via| routes.contains(via)), "{routes}");
+    assert!(!routes.contains("10.0.0.3"), "{routes}");
+    site.repo().remove("net/ours.yaml").remove("net/rule.yaml").commit("Neither");
+    site.apply();
+    let routes = space.ip("route show 10.8.0.0/16");
+    assert!(!routes.contains("10.0.0.4") && routes.contains("10.0.0.7"), "{routes}");
+    assert!(space.ip("rule").contains("from 10.0.6.0/24") && !space.ip("rule").contains("from 10.0.7.0/24"));
+    site.converged();
+}
+
+#[test]
+fn a_ruleset_that_asks_for_a_link_by_its_number_comes_after_it() {
+    let (site, space) = site(GRANT);
+    let chain = "chain input { type filter hook input priority 0; iif lan0 accept; iif { lan0, lo } counter; }";
+    put(&site, "nftables", "filter", &format!("{{ name: filter, ruleset: \"table inet filter {{ {chain}; }}\" }}"));
+    put(&site, "link", "lan", "{ name: lan0, type: bridge, up: true }");
+    put(&site, "address", "lan-v4", "{ link: lan0, address: 10.0.0.1/24 }");
+    site.repo().commit("A link and a table that asks for it");
+    site.apply();
+    site.converged();
+    space.ip("link del lan0");
+    site.apply();
+    assert!(space.ip("-br -4 address show lan0").contains("10.0.0.1/24"));
+    assert!(space.run(&["nft", "list", "table", "inet", "filter"]).contains("iif \"lan0\" accept"));
+    site.converged();
+    // One that nobody makes fails alone.
+    put(
+        &site,
+        "nftables",
+        "filter",
+        &format!("{{ name: filter, ruleset: \"table inet filter {{ {}; }}\" }}", chain.replace("lan0", "lan9")),
+    );
+    put(&site, "route", "more", "{ to: 10.9.0.0/16, via: 10.0.0.2 }");
+    site.repo().commit("A link that is not there");
+    let ran = site.tidelock(["apply", "--yes"]).run();
+    assert_ne!(ran.code, 0);
+    let _ = ran.says("Interface does not exist").says("iifname");
+    assert!(space.ip("route").contains("10.9.0.0/16 via 10.0.0.2"), "the others go on");
+}
+
+#[test]
 fn an_address_goes_alone() {
     let (site, space) = site(GRANT);
     put(&site, "link", "lan", "{ name: br0, type: bridge, up: true }");

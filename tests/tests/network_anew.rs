@@ -197,6 +197,102 @@ fn a_link_is_not_confirmed_without_what_went_along_with_it() {
     assert!(made(&space, "v0").contains("veth"));
 }
 
+#[test]
+fn a_guard_takes_back_what_the_same_change_put_on_a_link_that_was_made_anew() {
+    let (site, space) = site("");
+    let config = site.world().read("tidelock.toml").replace("\"net.ipv4.*\"", "\"net.ipv4.conf.*.rp_filter\"");
+    site.world().write("tidelock.toml", config);
+    let vx =
+        |vni| put(&site, "link", "vx", &format!("{{ name: vx7, type: vxlan, vni: {vni}, local: 10.0.0.1, up: true }}"));
+    let route = |to: &str, via: &str| format!("{{ to: {to}, via: {via} }}");
+    vx(7);
+    put(&site, "address", "vx-address", "{ link: vx7, address: 10.7.0.1/24 }");
+    put(&site, "route", "one", &route("10.66.0.0/16", "10.7.0.2"));
+    site.repo().commit("A link");
+    site.apply();
+    space.ip("address add 10.7.1.1/24 dev vx7");
+    let before = space.picture();
+    vx(9);
+    put(&site, "address", "vx-address", "{ link: vx7, address: 10.7.0.5/24 }");
+    put(&site, "route", "one", &route("10.66.0.0/16", "10.7.0.3"));
+    put(&site, "route", "two", &route("10.67.0.0/16", "10.7.0.4"));
+    put(&site, "sysctl", "reverse", "{ name: net.ipv4.conf.vx7.rp_filter, value: \"2\" }");
+    put(&site, "link", "mv", "{ name: mv9, type: macvlan, parent: vx7, mode: bridge, up: true }");
+    put(&site, "address", "mv-address", "{ link: mv9, address: 10.99.0.1/24 }");
+    site.repo().commit("Another link of that name, with more on it");
+    site.tidelock(["apply", "--yes", "--confirm-within", "3s"]).run().exit(5).says("goes back at");
+    assert!(made(&space, "vx7").contains("vxlan id 9") && space.ip("route").contains("10.67.0.0/16"));
+    space.wait("the old network", Duration::from_secs(10), |space| space.picture() == before);
+    assert_ne!(space.run(&["sysctl", "-n", "net.ipv4.conf.vx7.rp_filter"]).trim(), "2");
+    let told = site.tidelock(["history", "route/two"]).run().ok();
+    let _ = told.says("taken-back").never_says("not all of it");
+}
+
+#[test]
+fn what_a_link_had_as_a_port_and_a_route_over_two_links_are_kept() {
+    let (site, space) = site("");
+    let vx =
+        |vni| put(&site, "link", "vx", &format!("{{ name: vx7, type: vxlan, vni: {vni}, local: 10.0.0.1, up: true }}"));
+    vx(7);
+    put(&site, "link", "mv", "{ name: mv0, type: macvlan, parent: vx7, mode: bridge, up: true }");
+    put(&site, "address", "vx-address", "{ link: vx7, address: 10.7.0.1/24 }");
+    put(&site, "address", "mv-address", "{ link: mv0, address: 10.3.0.1/24 }");
+    site.repo().commit("A link, and one above it");
+    site.apply();
+    space.ip("route add 10.93.0.0/16 proto 12 nexthop via 10.7.0.33 nexthop via 10.3.0.33");
+    space.ip("link add br5 type bridge");
+    put(&site, "link", "port", "{ name: vx8, type: vxlan, vni: 8, local: 10.0.0.1, up: true }");
+    site.repo().commit("A port");
+    site.apply();
+    space.ip("link set vx8 master br5");
+    space.ip("link set vx8 alias uplink-of-lyon txqueuelen 77");
+    space.ip("link set vx8 type bridge_slave isolated on learning off cost 77");
+    space.ip("link set vx8 type vxlan ttl 5 nolearning");
+    let (before, port) = (space.picture(), made(&space, "vx8"));
+    assert!(
+        ["isolated on", "cost 77", "nolearning", "ttl 5", "alias uplink-of-lyon", "qlen 77"]
+            .iter()
+            .all(|is| port.contains(is)),
+        "{port}"
+    );
+    vx(9);
+    put(&site, "link", "port", "{ name: vx8, type: vxlan, vni: 10, local: 10.0.0.1, up: true }");
+    site.repo().commit("Made anew");
+    let _ = site.tidelock(["apply", "--yes"]).run().ok().never_says("put back").never_says("set again");
+    assert_eq!(space.picture(), before);
+    let port = made(&space, "vx8");
+    for is in [
+        "vxlan id 10",
+        "isolated on",
+        "learning off",
+        "cost 77",
+        "nolearning",
+        "ttl 5",
+        "alias uplink-of-lyon",
+        "qlen 77",
+    ] {
+        assert!(port.contains(is), "{is}: {port}");
+    }
+    site.converged();
+}
+
+#[test]
+fn a_link_above_one_whose_packets_shrink_is_made_anew_in_the_same_change() {
+    let (site, space) = site("");
+    let links = |mtu, mode| {
+        put(&site, "link", "one", &format!("{{ name: v0, type: veth, peer: v1, up: true, mtu: {mtu} }}"));
+        put(&site, "link", "mv", &format!("{{ name: mv0, type: macvlan, parent: v0, mode: {mode}, up: true }}"));
+    };
+    links(1500, "bridge");
+    site.repo().commit("A link above another");
+    site.apply();
+    links(1300, "private");
+    site.repo().commit("Smaller, and in another mode");
+    site.apply();
+    assert!(made(&space, "mv0").contains("mode private") && made(&space, "v0").contains("mtu 1300"));
+    site.converged();
+}
+
 /// Rounds until a kill has met the moment at which the link is not there.
 const KILLS: usize = 60;
 

@@ -309,6 +309,31 @@ fn what_others_take_away_while_a_guard_stands_stays_away() {
     }
 }
 
+#[test]
+fn a_route_goes_back_with_all_that_it_said_and_a_table_with_what_ran_out_in_it() {
+    let (site, space) = site("");
+    let table = |set: &str| {
+        let set = format!("set {set} {{ type ipv4_addr; flags timeout; }}");
+        put(&site, "nftables", "more", &format!("{{ name: more, ruleset: \"table inet more {{ {set}; }}\" }}"));
+    };
+    let config = site.world().read("tidelock.toml").replace("\"inet filter\"", "\"inet filter\", \"inet more\"");
+    site.world().write("tidelock.toml", config);
+    table("ban");
+    site.repo().commit("A set that others fill");
+    site.apply();
+    space.nft("add element inet more ban { 10.0.0.66 timeout 1h, 10.0.0.67 timeout 2h }");
+    space.ip("route add 10.8.0.0/16 via 10.0.0.9 proto static mtu 1300 advmss 1200");
+    let before = space.picture();
+    put(&site, "route", "over", "{ to: 10.8.0.0/16, via: 10.0.0.2 }");
+    table("banned");
+    site.repo().commit("The route is taken over, and the set has another name");
+    site.tidelock(["apply", "--yes", "--confirm-within", "3s"]).run().exit(5).says("goes back at");
+    assert!(space.ip("route").contains("10.8.0.0/16 via 10.0.0.2"));
+    space.wait("the old network", Duration::from_secs(10), |space| space.picture() == before);
+    let set = space.nft("list set inet more ban");
+    assert!(set.contains("10.0.0.66") && set.contains("10.0.0.67"), "{set}");
+}
+
 /// Waits until a command says something.
 fn said(site: &Site, command: &[&str], text: &str) {
     let since = std::time::Instant::now();

@@ -283,8 +283,8 @@ pub(crate) fn learned(runtime: &Runtime) -> Result<BTreeSet<Lane>, RunError> {
 /// The store cannot be written.
 pub fn learn(store: &dyn Store, guards: &[Guarded], now: Timestamp) -> Result<BTreeSet<Lane>, StoreError> {
     let mut news = BTreeSet::new();
-    for Guarded { guard, state, why, whole, written_ms } in guards {
-        if *state != GuardState::Restored || store.take_back(now, &guard.id, *whole, why)? == 0 {
+    for Guarded { guard, state, why, left, written_ms } in guards {
+        if *state != GuardState::Restored || store.take_back(now, &guard.id, left.as_deref(), why)? == 0 {
             continue;
         }
         news.insert(guard.lane.clone());
@@ -516,7 +516,7 @@ mod tests {
         let (id, until) = ("1".into(), at(60));
         let guard = Guard { id, lane: lane.clone(), within_ms: 60_000, until, effects, tried, applied: None };
         let (why, written_ms) = ("nobody confirmed it".to_owned(), at(written).as_millisecond());
-        let guarded = Guarded { guard, state, why, whole: true, written_ms };
+        let guarded = Guarded { guard, state, why, left: Some(vec![]), written_ms };
         let known = LaneRecord::unknown(lane);
         let mut record = LaneRecord { status: Status::Converged, seen: Some(at(seen)), ..known };
         let wait = standing(&mut record, &Guards { known: vec![guarded], ..Guards::default() }, at(10));

@@ -157,11 +157,11 @@ impl Store for SqliteStore {
     }
 
     // Asked by every look, and nearly always known already.
-    fn take_back(&self, at: Timestamp, run: &str, whole: bool, why: &str) -> Result<usize, StoreError> {
-        if self.read(|connection| taken_back::open(connection, run, whole))?.is_empty() {
+    fn take_back(&self, at: Timestamp, run: &str, left: Option<&[Identity]>, why: &str) -> Result<usize, StoreError> {
+        if self.read(|connection| taken_back::open(connection, run, left))?.is_empty() {
             return Ok(0);
         }
-        self.write(Now, |tx| taken_back::take_back(tx, at, run, whole, why))
+        self.write(Now, |tx| taken_back::take_back(tx, at, run, left, why))
     }
 
     fn open_intents(&self, lane: &Lane) -> Result<Vec<Intent>, StoreError> {

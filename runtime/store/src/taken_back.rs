@@ -23,16 +23,16 @@ pub(crate) struct Guarded {
 }
 
 /// Puts the ledger back to where it was before what a run did under a guard, and says how many changes
-/// that were. What they asked of others is due again: it was done for what is not there any more. Of what
-/// is not back `whole`, what the run made may be there still: it stays ours.
+/// that were. What they asked of others is due again: it was done for what is not there any more. What the
+/// run made and is `left` is there still, or may be where nobody knows what is: it stays ours.
 pub(crate) fn take_back(
     transaction: &Transaction<'_>,
     at: Timestamp,
     run: &str,
-    whole: bool,
+    left: Option<&[Identity]>,
     why: &str,
 ) -> Kept<usize> {
-    let all = open(transaction, run, whole)?;
+    let all = open(transaction, run, left)?;
     let intent = Intent { run: run.to_owned(), group: 0, changes: vec![], effects: vec![], triggers: vec![] };
     for Guarded { intent: id, change, .. } in &all {
         triggers::due_again(transaction, *id, &change.address.resource)?;
@@ -66,15 +66,14 @@ pub(crate) fn take_back(
 }
 
 /// What a run did under its guard and is not known to be taken back, the last first.
-pub(crate) fn open(connection: &Connection, run: &str, whole: bool) -> Kept<Vec<Guarded>> {
+pub(crate) fn open(connection: &Connection, run: &str, left: Option<&[Identity]>) -> Kept<Vec<Guarded>> {
     let mut select = connection.prepare_cached(
         "SELECT intent, n, address, identity, action, cause, intent_changes.packed, moved_from, before
          FROM intent_changes JOIN intents ON intents.id = intent_changes.intent
          WHERE run = ?1 AND guarded AND outcome = 'done' AND taken_back IS NULL
-           AND (?2 OR before IS NOT NULL)
          ORDER BY intent DESC, n DESC",
     )?;
-    let mut rows = select.query(params![run, whole])?;
+    let mut rows = select.query(params![run])?;
     let mut all = Vec::new();
     while let Some(row) = rows.next()? {
         let line = |column: usize| -> Kept<Option<InventoryEntry>> {
@@ -91,7 +90,10 @@ pub(crate) fn open(connection: &Connection, run: &str, whole: bool) -> Kept<Vec<
             moved_from: moved_from.map(|text| parse("an intent's old address", &text)).transpose()?,
             guarded: true,
         };
-        all.push(Guarded { intent: row.get(0)?, n: row.get(1)?, change, before: line(8)? });
+        let before = line(8)?;
+        if before.is_some() || left.is_some_and(|left| !left.contains(&change.identity)) {
+            all.push(Guarded { intent: row.get(0)?, n: row.get(1)?, change, before });
+        }
     }
     Ok(all)
 }

@@ -384,11 +384,12 @@ pub trait Store: Send + Sync {
     /// Puts the ledger back to where it was before what a run did under a guard that took it back, in one
     /// transaction with history and with how the run ended; says how many changes that were, none where it
     /// is known already. What was struck out is ours again, and what was made is ours no more, unless it
-    /// is not the `whole` that went back: then it may be there still. Lines that were written since stay.
+    /// is among what is `left`, or nobody knows what is (`None`): then it may be there still. Lines that were
+    /// written since stay.
     ///
     /// # Errors
     /// The store cannot be written.
-    fn take_back(&self, at: Timestamp, run: &str, whole: bool, why: &str) -> Result<usize, StoreError>;
+    fn take_back(&self, at: Timestamp, run: &str, left: Option<&[Identity]>, why: &str) -> Result<usize, StoreError>;
 
     /// Intents of a lane that were never settled.
     ///

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::digest::Digest;
 use crate::effect::Effect;
 use crate::error::{Blame, Fault};
-use crate::name::{Lane, Name};
+use crate::name::{Identity, Lane, Name};
 use crate::observation::SecretProbe;
 use crate::plan::{Group, Preview};
 use crate::revision::Revision;
@@ -108,8 +108,8 @@ pub struct Guarded {
     pub state: GuardState,
     /// Why it took the effects back.
     pub why: String,
-    /// Whether all of them went back.
-    pub whole: bool,
+    /// What of them did not go back, by identity; `None` where something did not and nobody knows what.
+    pub left: Option<Vec<Identity>>,
     /// When its file was last written, in ms since 1970: for one that took effects back, when that was.
     pub written_ms: i64,
 }

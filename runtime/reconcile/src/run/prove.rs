@@ -8,6 +8,7 @@ use serde_json::Value;
 use tidelock_model::event::RunEvent;
 use tidelock_model::kind::{FieldInfo, KindInfo, covers};
 use tidelock_model::name::{Address, Identity, Name};
+use tidelock_model::network::ObjectName;
 use tidelock_model::observation::{Observation, Readiness, Subject, commands};
 use tidelock_model::plan::{Action, Change, FieldChange};
 
@@ -158,6 +159,7 @@ async fn unlike<'a>(
 fn differs(change: &Change, seen: Option<&Observation>, info: Option<&KindInfo>) -> Option<String> {
     match (&change.after, seen) {
         (None, Some(Observation::Absent { .. })) => None,
+        (None, Some(Observation::Present { observed, .. })) if is_others(change, observed) => None,
         (None, Some(Observation::Present { .. })) => Some("it is still there".to_owned()),
         (Some(_), Some(Observation::Absent { .. })) => {
             Some(format!("it is not there: the plugin {} proposed effects that do not make it", change.kind.plugin()))
@@ -187,6 +189,13 @@ fn differs(change: &Change, seen: Option<&Observation>, info: Option<&KindInfo>)
         (_, Some(Observation::Waits { why, .. })) => Some(format!("it waits: {why}")),
         (_, None) => Some("it was not looked at".to_owned()),
     }
+}
+
+/// Whether what stands at the place of a route or rule that is gone was always somebody else's: the kernel lets
+/// several stand there.
+fn is_others(change: &Change, observed: &Value) -> bool {
+    let name = change.identity.as_str().parse();
+    matches!(name, Ok(ObjectName::Route { .. } | ObjectName::Rule { .. })) && observed.get("protocol").is_some()
 }
 
 /// Whether a list of strays holds only what the plan let be: what others own is seen

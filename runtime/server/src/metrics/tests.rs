@@ -106,7 +106,7 @@ fn what_a_guard_stands_over_waits_and_what_it_took_back_is_pending() {
         let (effects, tried, until) = (vec![], vec![], Timestamp::MAX);
         let guard =
             Guard { id: stack.to_owned(), lane: lane(stack), within_ms: 60_000, until, effects, tried, applied: None };
-        Guarded { guard, state, why: "nobody confirmed it".to_owned(), whole: true, written_ms: 0 }
+        Guarded { guard, state, why: "nobody confirmed it".to_owned(), left: Some(vec![]), written_ms: 0 }
     };
     let known = vec![guarded("waits", GuardState::Armed), guarded("went-back", GuardState::Restored)];
     let watch = move || Ok(Guards { known: known.clone(), ..Guards::default() });

@@ -336,13 +336,13 @@ fn ended(id: &str, lane: &Lane) -> Run {
 #[test]
 fn what_a_guard_took_back_is_as_before_and_history_says_so_once() {
     let (store, lane, _) = guarded();
-    assert_eq!(store.take_back(at(3), "r2", true, "nobody confirmed it").unwrap(), 3);
+    assert_eq!(store.take_back(at(3), "r2", Some(&[]), "nobody confirmed it").unwrap(), 3);
     assert_eq!(identities(&store), ["path:/srv/f00001", "path:/srv/f00002", "path:/srv/f00004"]);
     let lines = store.inventory(&name("local")).unwrap();
     assert_eq!(lines[..2].iter().map(|line| line.run.as_str()).collect::<Vec<_>>(), ["r1", "r1"]);
     assert_eq!(lines[0], create("r1", &lane, 1).changes[0].entry.clone().unwrap());
-    assert_eq!(store.take_back(at(4), "r2", true, "again").unwrap(), 0);
-    assert_eq!(store.take_back(at(4), "r1", true, "no guard stood there").unwrap(), 0);
+    assert_eq!(store.take_back(at(4), "r2", Some(&[]), "again").unwrap(), 0);
+    assert_eq!(store.take_back(at(4), "r1", Some(&[]), "no guard stood there").unwrap(), 0);
 
     let mut history = store.history(&Filter { run: Some("r2".into()), ..Filter::default() }).unwrap();
     let back: Vec<_> = history.iter().filter(|line| line.end == HistoryLine::TAKEN_BACK).collect();
@@ -360,14 +360,14 @@ fn what_a_guard_took_back_is_as_before_and_history_says_so_once() {
 #[test]
 fn what_may_be_there_still_stays_ours_and_what_was_written_since_is_left() {
     let (store, _, _) = guarded();
-    assert_eq!(store.take_back(at(3), "r2", false, "and not all of it could be taken back").unwrap(), 2);
+    assert_eq!(store.take_back(at(3), "r2", None, "and not all of it could be taken back").unwrap(), 2);
     assert_eq!(identities(&store), ["path:/srv/f00001", "path:/srv/f00002", "path:/srv/f00003", "path:/srv/f00004"]);
 
     let (store, lane, lease) = guarded();
     store.begin_run(&run("r3", &lane)).unwrap();
     let gone = change(&address("infra:web:server.file/f1@local"), "path:/srv/f00001", Action::Release, None);
     apply(&store, &lease, &[intent("r3", 1, gone), create("r3", &lane, 2)], "done");
-    assert_eq!(store.take_back(at(3), "r2", true, "late").unwrap(), 3);
+    assert_eq!(store.take_back(at(3), "r2", Some(&[]), "late").unwrap(), 3);
     assert_eq!(identities(&store), ["path:/srv/f00002", "path:/srv/f00004"]);
     assert_eq!(store.inventory(&name("local")).unwrap()[0].run, "r3");
 }
@@ -393,7 +393,7 @@ fn what_was_let_go_is_ours_again_and_whom_it_notified_is_due_again() {
     apply(&store, &lease, &[intent("r2", 9, reload)], "done");
     assert_eq!(store.due_triggers(&lane).unwrap(), []);
     assert_eq!(identities(&store), ["path:/srv/f00001", "path:/srv/f00003", "path:/srv/f00004"]);
-    assert_eq!(store.take_back(at(3), "r2", true, "nobody confirmed it").unwrap(), 2);
+    assert_eq!(store.take_back(at(3), "r2", Some(&[]), "nobody confirmed it").unwrap(), 2);
     assert_eq!(identities(&store), ["path:/srv/f00001", "path:/srv/f00002", "path:/srv/f00004"]);
     assert_eq!(store.due_triggers(&lane).unwrap(), asked, "what stays done asks for nothing again");
 }
@@ -405,6 +405,6 @@ fn what_never_came_to_its_end_is_not_taken_back() {
         let mut one = create("r1", &lane, 1);
         one.changes[0].guarded = true;
         apply(&store, &lease, &[one], outcome);
-        assert_eq!(store.take_back(at(3), "r1", true, "late").unwrap(), 0, "{outcome}");
+        assert_eq!(store.take_back(at(3), "r1", Some(&[]), "late").unwrap(), 0, "{outcome}");
     }
 }

@@ -11,13 +11,14 @@ use tidelock_model::config::{DnsDecl, Given, Hosts};
 use tidelock_model::dns::{DnsEffect, Rrset, RrsetName};
 use tidelock_model::effect::{Effect, EffectBody};
 use tidelock_model::error::Fault;
-use tidelock_model::name::Name;
+use tidelock_model::name::{Identity, Name};
 use tidelock_model::port::Until;
 use tidelock_model::run::EffectEnd;
 use tidelock_model::secret::SecretValue;
 
 use super::update::{self, Job, Part};
 use super::{DnsOptions, DnsServer, Found, look};
+use crate::network::Stuck;
 use crate::right::Right;
 
 /// How long a server that does not answer is tried again: less than who called the guard waits.
@@ -39,6 +40,9 @@ pub(crate) struct Names {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Back {
     effect: DnsEffect,
+    /// Whose it is.
+    #[serde(default)]
+    identity: Option<Identity>,
     /// What the effect that it takes back left there.
     left: Option<Rrset>,
 }
@@ -53,7 +57,7 @@ impl Back {
             DnsEffect::PutRecords { set, .. } => Some(set.clone()),
             DnsEffect::RemoveRecords { .. } => None,
         };
-        Some(Self { effect: inverse.clone(), left })
+        Some(Self { effect: inverse.clone(), identity: Some(effect.identity.clone()), left })
     }
 
     fn rrset(&self) -> &RrsetName {
@@ -96,22 +100,28 @@ impl Names {
 
     /// Takes everything back; what could not be is said. Blocking, and in no task: it makes the
     /// threads that it needs.
-    pub(crate) fn take_back(&self, server: &DnsServer) -> Vec<String> {
+    pub(crate) fn take_back(&self, server: &DnsServer) -> Stuck {
         let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
             Ok(runtime) => runtime,
-            Err(error) => return vec![format!("nothing can be sent: {error}")],
+            Err(error) => {
+                let mut stuck = Stuck::default();
+                stuck.add(&self.back.iter().collect::<Vec<_>>(), format!("nothing can be sent: {error}"));
+                return stuck;
+            }
         };
         runtime.block_on(self.send(server))
     }
 
-    async fn send(&self, server: &DnsServer) -> Vec<String> {
+    async fn send(&self, server: &DnsServer) -> Stuck {
         let ends = Instant::now() + PATIENCE;
-        let mut troubles = Vec::new();
+        let mut troubles = Stuck::default();
         let mut open: Vec<&Vec<Back>> = self.back.iter().collect();
         loop {
             let again = try_once(server, open, &mut troubles).await;
             if again.is_empty() || Instant::now() >= ends {
-                troubles.extend(again.into_iter().map(|(_, why)| why));
+                for (together, why) in again {
+                    troubles.add(&[together], why);
+                }
                 return troubles;
             }
             open = again.into_iter().map(|(together, _)| together).collect();
@@ -120,12 +130,19 @@ impl Names {
     }
 }
 
+impl Stuck {
+    fn add(&mut self, of: &[&Vec<Back>], why: String) {
+        self.troubles.push(why);
+        self.left.extend(of.iter().flat_map(|together| together.iter()).filter_map(|one| one.identity.clone()));
+    }
+}
+
 /// Tries once. Gives what may go better another time, and why it did not now; what stays as it is
 /// goes to `troubles`.
 async fn try_once<'b>(
     server: &DnsServer,
     open: Vec<&'b Vec<Back>>,
-    troubles: &mut Vec<String>,
+    troubles: &mut Stuck,
 ) -> Vec<(&'b Vec<Back>, String)> {
     let jobs = open.iter().map(|together| {
         let parts: Vec<Part<'_>> = together.iter().map(|one| (&one.effect, one.left.as_ref())).collect();
@@ -155,9 +172,9 @@ async fn try_once<'b>(
         }
         match end {
             EffectEnd::Failed { fault } if fault.code == "changed" => {
-                troubles.push(format!("{} is not as it was put, and is left so", together[0].rrset()));
+                troubles.add(&[together], format!("{} is not as it was put, and is left so", together[0].rrset()));
             }
-            EffectEnd::Failed { fault } if !fault.retryable => troubles.push(fault.message),
+            EffectEnd::Failed { fault } if !fault.retryable => troubles.add(&[together], fault.message),
             EffectEnd::Failed { fault } => again.push((together, fault.message)),
             EffectEnd::Unknown { why } => again.push((together, why)),
             EffectEnd::Done | EffectEnd::NotReached => {}

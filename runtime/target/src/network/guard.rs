@@ -24,7 +24,7 @@ use std::time::{Duration, Instant, SystemTime};
 use serde::{Deserialize, Serialize};
 use tidelock_model::effect::{Effect, EffectBody};
 use tidelock_model::error::{Blame, Fault};
-use tidelock_model::name::Name;
+use tidelock_model::name::{Identity, Name};
 use tidelock_model::network::{NetworkEffect, Object, ObjectName};
 use tidelock_model::port::{Guard, GuardState, Guarded, Guards};
 use tidelock_model::secret::SecretValue;
@@ -75,6 +75,9 @@ struct Order {
     /// Whether something of it did not.
     #[serde(default)]
     partly: bool,
+    /// What of it did not, by identity, where that is known.
+    #[serde(default)]
+    left: Option<Vec<Identity>>,
 }
 
 /// One guard among those of a folder.
@@ -114,6 +117,15 @@ fn settle(folder: &Path) -> io::Result<()> {
     File::open(folder)?.sync_all()
 }
 
+/// What of effects could not be taken back.
+#[derive(Debug, Default)]
+pub(crate) struct Stuck {
+    /// In words, one for each.
+    pub(crate) troubles: Vec<String>,
+    /// Identities whose effects are not, or not surely, back. What others lost is none of these.
+    pub(crate) left: Vec<Identity>,
+}
+
 /// What takes effects back.
 enum Hands<'s> {
     /// On this system.
@@ -137,8 +149,8 @@ impl<'s> Hands<'s> {
         }
     }
 
-    /// Brings back what was there; what could not be is said.
-    fn restore(&self, order: &Order) -> Vec<String> {
+    /// Brings back what was there; what could not be is said, with what effects it is of.
+    fn restore(&self, order: &Order) -> Stuck {
         match self {
             Self::Here(session, namespace) => back::restore(session, namespace, order),
             Self::Server(server) => order.names.as_ref().map(|names| names.take_back(server)).unwrap_or_default(),
@@ -179,6 +191,7 @@ pub(crate) fn arm(helper: &GuardHelper, namespace: &Namespace, root: &Path, guar
         names: None,
         why: None,
         partly: false,
+        left: None,
     };
     stand(helper, &order, None)
 }
@@ -202,6 +215,7 @@ pub(crate) fn arm_names(helper: &GuardHelper, names: Names, key: &SecretValue, g
         names,
         why: None,
         partly: false,
+        left: None,
     };
     stand(helper, &order, Some(key))
 }
@@ -362,8 +376,11 @@ fn take_back(place: &Place<'_>, hands: &Hands<'_>, mut order: Order, otherwise: 
         // Whoever goes on where this one ends sees what this one took along.
         held = Some(write(&restoring, &order)?);
     }
-    let mut troubles = hands.restore(&order);
-    troubles.extend(before::put_back(&order.root, &order.files));
+    let Stuck { mut troubles, left } = hands.restore(&order);
+    let files = before::put_back(&order.root, &order.files);
+    // Nobody knows whose file it is.
+    order.left = Some(left).filter(|_| files.is_empty());
+    troubles.extend(files);
     troubles.dedup();
     order.partly = !troubles.is_empty();
     order.why = Some(match troubles.is_empty() {
@@ -401,8 +418,9 @@ pub fn listed(folder: &Path) -> Result<Guards, Fault> {
         };
         match read(&path) {
             Ok(order) => {
-                let (why, whole, written_ms) = (order.why.unwrap_or_default(), !order.partly, written_at(&path));
-                guards.known.push(Guarded { guard: order.guard, state, why, whole, written_ms });
+                let (why, written_ms) = (order.why.unwrap_or_default(), written_at(&path));
+                let left = if order.partly { order.left } else { Some(vec![]) };
+                guards.known.push(Guarded { guard: order.guard, state, why, left, written_ms });
             }
             // It went on while we looked.
             Err(_) if !path.exists() => {}

@@ -35,7 +35,7 @@ use tidelock_model::secret::SecretValue;
 use self::anew::Notes;
 pub(crate) use self::difference::difference;
 pub use self::guard::{GuardHelper, keep_guard, listed as guards_in};
-pub(crate) use self::guard::{arm, arm_names, call, confirm, listed, mark, relieve};
+pub(crate) use self::guard::{Stuck, arm, arm_names, call, confirm, listed, mark, relieve};
 pub use self::namespace::Namespace;
 use self::rtnetlink::Rtnetlink;
 use self::session::Session;

@@ -4,7 +4,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE};
+use netlink_packet_core::{NLM_F_APPEND, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE};
 use netlink_packet_route::address::{AddressAttribute, AddressHeaderFlags, AddressMessage};
 use netlink_packet_route::link::{
     InfoData, InfoMacVlan, InfoVeth, InfoVxlan, LinkAttribute, LinkFlags, LinkInfo, LinkMessage,
@@ -68,19 +68,9 @@ pub(super) fn remove(view: &mut View, name: &ObjectName, now: Option<&Object>) -
             RouteNetlinkMessage::DelLink(message)
         }
         Object::Address(address) => RouteNetlinkMessage::DelAddress(address_message(view, address)?),
-        Object::Route(route) => {
-            let mut message = RouteMessage::default();
-            destination(&mut message, route.to);
-            table(&mut message, route.table);
-            message.header.protocol = RouteProtocol::from(PROTOCOL);
-            message.header.scope = RouteScope::NoWhere;
-            if route.metric != 0 {
-                message.attributes.push(RouteAttribute::Priority(route.metric));
-            }
-            RouteNetlinkMessage::DelRoute(message)
-        }
+        Object::Route(route) => without(route),
         Object::Rule(_) => {
-            let found = view.rules(name)?.pop();
+            let found = view.rule(name)?;
             let (_, message) = found.ok_or_else(|| fault("changed", format!("{name} is gone")).retryable())?;
             RouteNetlinkMessage::DelRule(message)
         }
@@ -372,6 +362,13 @@ fn put_route(view: &mut View, route: &Route) -> Result<(), Fault> {
         message.attributes.push(RouteAttribute::Priority(route.metric));
     }
     let change = RouteNetlinkMessage::NewRoute(message);
+    if route.protocol.is_none() && view.is_behind(&name)? {
+        // What replaces would replace the one before it, which is not ours.
+        let doing = format!("put {name} behind the one that somebody else put there");
+        let said = |refused: Refused| refused.while_doing(&doing);
+        view.rtnetlink().change(without(route), 0).map_err(said)?;
+        return view.rtnetlink().change(change, NLM_F_CREATE | NLM_F_APPEND).map_err(said);
+    }
     let mut put = view.rtnetlink().change(change.clone(), NLM_F_CREATE | NLM_F_REPLACE);
     for _ in 0..TRIES {
         let refused = matches!(put, Err(Refused::Kernel(Errno::INVAL | Errno::HOSTUNREACH | Errno::NETUNREACH, _)));
@@ -382,6 +379,19 @@ fn put_route(view: &mut View, route: &Route) -> Result<(), Fault> {
         put = view.rtnetlink().change(change.clone(), NLM_F_CREATE | NLM_F_REPLACE);
     }
     put.map_err(|refused| refused.while_doing(&format!("put {name}")))
+}
+
+/// What removes a route of ours, and none of others' at its place.
+fn without(route: &Route) -> RouteNetlinkMessage {
+    let mut message = RouteMessage::default();
+    destination(&mut message, route.to);
+    table(&mut message, route.table);
+    message.header.protocol = RouteProtocol::from(PROTOCOL);
+    message.header.scope = RouteScope::NoWhere;
+    if route.metric != 0 {
+        message.attributes.push(RouteAttribute::Priority(route.metric));
+    }
+    RouteNetlinkMessage::DelRoute(message)
 }
 
 /// Whether what an IPv6 route needs is there and may be too new: an address can be no source before the kernel
@@ -408,7 +418,7 @@ fn hop(view: &mut View, name: &ObjectName, each: &Hop) -> Result<RouteNextHop, F
 
 fn put_rule(view: &mut View, rule: &Rule) -> Result<(), Fault> {
     let name = Object::Rule(rule.clone()).name();
-    let old = view.rules(&name)?;
+    let old = view.rule(&name)?;
     let mut message = RuleMessage::default();
     message.header.family = if rule.family == 6 { AddressFamily::Inet6 } else { AddressFamily::Inet };
     message.header.action = match rule.action.as_str() {
@@ -445,7 +455,7 @@ fn put_rule(view: &mut View, rule: &Rule) -> Result<(), Fault> {
         Err(Refused::Kernel(Errno::EXIST, _)) => false,
         made => made.map(|()| true).map_err(|refused| refused.while_doing(&doing))?,
     };
-    for (_, old) in old {
+    if let Some((_, old)) = old {
         view.rtnetlink().change(RouteNetlinkMessage::DelRule(old), 0).map_err(|refused| refused.while_doing(&doing))?;
     }
     if made { Ok(()) } else { add(view).map_err(|refused| refused.while_doing(&doing)) }

@@ -31,6 +31,8 @@ pub(crate) struct Visit {
     notes: Option<Notes>,
     /// What stood on links that are made anew, by their names.
     stood: BTreeMap<String, Anew>,
+    /// Tables with their elements, as they were when an effect on them was first to be taken back.
+    tables: BTreeMap<ObjectName, String>,
     /// Addresses and routes that were there when somebody asked to remember them.
     words: Option<Words>,
     /// Whether nothing is said of what of that could not be put back: somebody looks for it.
@@ -60,8 +62,8 @@ impl Visit {
     pub(super) fn begin(namespace: &Namespace, answers: Option<Arc<PathBuf>>) -> Result<Self, Fault> {
         namespace.stay()?;
         let (looked, remembered, stood) = ((Instant::now(), None), Remembered::new(), BTreeMap::new());
-        let (notes, words, silent) = (None, None, false);
-        Ok(Self { answers, looked, remembered, notes, stood, words, silent, of_this_thread: PhantomData })
+        let (notes, tables, words, silent) = (None, BTreeMap::new(), None, false);
+        Ok(Self { answers, looked, remembered, notes, stood, tables, words, silent, of_this_thread: PhantomData })
     }
 
     /// The same, which writes down what stands on links that it makes anew.
@@ -105,7 +107,7 @@ impl Visit {
         before: Option<&Option<Object>>,
         keys: &Keys,
     ) -> Result<Vec<String>, Fault> {
-        let mut wires = Wires { keys, remembered: &mut self.remembered };
+        let mut wires = Wires { keys, remembered: &mut self.remembered, tables: &self.tables };
         let answers = self.answers.as_ref().map(|folder| folder.as_path());
         perform(&mut self.looked, effect, before, &mut wires, answers)
     }
@@ -173,13 +175,13 @@ impl Visit {
     }
 
     /// Remembers, for the length of the visit, what stands on a link that is about to be removed and then
-    /// made anew: it is put on the new one. Blocking.
+    /// made anew: it is put on the new one, but what is called like `except`. Blocking.
     ///
     /// # Errors
     /// The kernel cannot be asked; it cannot be written down.
-    pub(crate) fn made_anew(&mut self, link: &str) -> Result<(), Fault> {
+    pub(crate) fn made_anew(&mut self, link: &str, except: &[ObjectName]) -> Result<(), Fault> {
         self.looked = (Instant::now(), None);
-        if let Some(stood) = Stood::on(opened(&mut self.looked.1)?, link)? {
+        if let Some(stood) = Stood::on(opened(&mut self.looked.1)?, link, except)? {
             let note = self.notes.as_ref().map(|notes| notes.write(&stood)).transpose()?;
             self.stood.insert(link.to_owned(), Anew { stood, note });
         }
@@ -191,6 +193,15 @@ impl Visit {
         self.looked = (Instant::now(), None);
         self.words = Some(Words::of(opened(&mut self.looked.1)?)?);
         Ok(())
+    }
+
+    /// Performs an inverse, whatever is there, with what only the kernel's words say of a route.
+    fn take_back(&mut self, inverse: &NetworkEffect) -> Result<Vec<String>, Fault> {
+        let told = self.perform(inverse, None, &Keys::default())?;
+        if let (NetworkEffect::Put { object: object @ Object::Route(_) }, Some(words)) = (inverse, &self.words) {
+            words.complete(opened(&mut self.looked.1)?, &object.name())?;
+        }
+        Ok(told)
     }
 
     /// Puts an object that is gone as it was, in the kernel's own words where these are remembered.
@@ -234,7 +245,7 @@ impl Visit {
     /// The interface cannot be asked.
     fn remember(&mut self, inverse: &NetworkEffect) -> Result<(), Fault> {
         if let Some(link) = inverse.makes_link() {
-            self.made_anew(&link.name)?;
+            self.made_anew(&link.name, &[])?;
             // One that is made anew has no keys; where these cannot be asked for, that is said once it is made.
             return match link.kind.as_deref() {
                 Some(WIREGUARD) => remember(&mut self.remembered, &link.name).or(Ok(())),
@@ -243,6 +254,10 @@ impl Visit {
         }
         match inverse {
             NetworkEffect::Put { object: Object::Wireguard(set) } => remember(&mut self.remembered, &set.link),
+            NetworkEffect::Put { object: Object::Table(table) } => {
+                self.tables.extend(nft::remembered(table)?.map(|whole| (inverse.object(), whole)));
+                Ok(())
+            }
             _ => Ok(()),
         }
     }
@@ -261,7 +276,7 @@ struct Job {
 enum Work {
     Perform(Box<NetworkEffect>),
     Remember(Box<NetworkEffect>),
-    MadeAnew(String),
+    MadeAnew(String, Vec<ObjectName>),
     Listen,
     Revive(Box<Object>),
 }
@@ -290,8 +305,8 @@ impl Session {
     ///
     /// # Errors
     /// As [`Visit::made_anew`].
-    pub(super) fn made_anew(&self, link: &str) -> Result<(), Fault> {
-        self.have(Work::MadeAnew(link.to_owned())).map(drop)
+    pub(super) fn made_anew(&self, link: &str, except: &[ObjectName]) -> Result<(), Fault> {
+        self.have(Work::MadeAnew(link.to_owned(), except.to_vec())).map(drop)
     }
 
     /// See [`Visit::remember`]. Blocking.
@@ -330,9 +345,9 @@ fn serve(namespace: &Namespace, mut work: mpsc::UnboundedReceiver<Job>) {
     let mut visit = Visit::begin(namespace, None).map(|visit| Visit { silent: true, ..visit });
     while let Some(job) = work.blocking_recv() {
         let done = match (&mut visit, &job.work) {
-            (Ok(visit), Work::Perform(effect)) => visit.perform(effect, None, &Keys::default()),
+            (Ok(visit), Work::Perform(effect)) => visit.take_back(effect),
             (Ok(visit), Work::Remember(inverse)) => visit.remember(inverse).map(|()| vec![]),
-            (Ok(visit), Work::MadeAnew(link)) => visit.made_anew(link).map(|()| vec![]),
+            (Ok(visit), Work::MadeAnew(link, except)) => visit.made_anew(link, except).map(|()| vec![]),
             (Ok(visit), Work::Listen) => visit.listen().map(|()| vec![]),
             (Ok(visit), Work::Revive(object)) => visit.revive(object).map(|()| vec![]),
             (Err(fault), _) => Err(fault.clone()),
@@ -345,10 +360,11 @@ fn serve(namespace: &Namespace, mut work: mpsc::UnboundedReceiver<Job>) {
 /// What WireGuard interfaces were set to when the visit first changed them.
 type Remembered = BTreeMap<String, SecretValue>;
 
-/// What only the settings of WireGuard need.
+/// What some objects need that stands in no effect: keys of WireGuard, and elements of tables as they were.
 struct Wires<'v> {
     keys: &'v Keys,
     remembered: &'v mut Remembered,
+    tables: &'v BTreeMap<ObjectName, String>,
 }
 
 impl Wires<'_> {
@@ -381,7 +397,16 @@ fn harmless(effect: &NetworkEffect, before: Option<&Object>, now: Option<&Object
         NetworkEffect::Put { object: Object::Sysctl(_) } => true,
         _ => false,
     };
-    now.is_none() || before.is_none() && sets || now.is_some_and(|now| is_as_wanted(effect, now))
+    now.is_none()
+        || before.is_none() && sets
+        || now.is_some_and(|now| is_as_wanted(effect, now))
+        || before.zip(now).is_some_and(|(before, now)| follows(before, now))
+}
+
+/// Whether a link differs by the size of its packets alone, and stands on another: the kernel has it follow that one.
+fn follows(before: &Object, now: &Object) -> bool {
+    let (Object::Link(before), Object::Link(now)) = (before, now) else { return false };
+    now.parent.is_some() && Link { mtu: now.mtu, ..before.clone() } == *now
 }
 
 /// Whether an object is by now what an effect would make of it. At the start of a system its own
@@ -424,7 +449,8 @@ fn perform(
                 Some(Object::Table(now)) => Some(now),
                 _ => None,
             };
-            nft::replace(table, now, &links_here()?, answers).map(|told| lost = told)
+            let before = wires.tables.get(&name).map(String::as_str);
+            nft::replace(table, now, before, &links_here()?, answers).map(|told| lost = told)
         }
         NetworkEffect::Put { object: Object::Wireguard(wanted) } => match (&now, is_wireguard(view, &wanted.link)?) {
             (Some(Object::Wireguard(now)), _) => wires.put(wanted, Some(now)),

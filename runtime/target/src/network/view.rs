@@ -1,6 +1,7 @@
 //! What the kernel shows of its network, in the words of `tidelock_model::network`. Each
 //! sort of object is asked for once, when it is first looked for.
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::net::IpAddr;
 
@@ -15,7 +16,7 @@ use netlink_packet_route::route::{
 use netlink_packet_route::rule::{RuleAction, RuleAttribute, RuleMessage};
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use tidelock_model::error::Fault;
-use tidelock_model::network::{Address, Hop, Link, Object, ObjectName, Prefix, Route, Rule};
+use tidelock_model::network::{Address, Hop, Link, Object, ObjectName, PROTOCOL, Prefix, Route, Rule};
 
 use super::rtnetlink::Rtnetlink;
 use super::{WIREGUARD, fault, wireguard};
@@ -37,6 +38,8 @@ pub(super) struct View {
     rules: Option<HashMap<ObjectName, Vec<(Object, RuleMessage)>>>,
     /// Routes that were changed since all were asked for.
     stale: HashSet<ObjectName>,
+    /// Routes of ours that stand behind others' at the same place.
+    behind: HashSet<ObjectName>,
 }
 
 /// The kernel's choice of a way.
@@ -54,7 +57,8 @@ pub(super) struct Way {
 
 impl View {
     pub(super) fn new(rtnetlink: Rtnetlink) -> Self {
-        Self { rtnetlink, links: None, addresses: None, routes: None, rules: None, stale: HashSet::new() }
+        let (stale, behind) = (HashSet::new(), HashSet::new());
+        Self { rtnetlink, links: None, addresses: None, routes: None, rules: None, stale, behind }
     }
 
     /// The socket, to change things over.
@@ -105,12 +109,7 @@ impl View {
                 }
                 Ok(self.routes()?.get(name).cloned())
             }
-            ObjectName::Rule { .. } => match self.rules(name)?.as_slice() {
-                [] => Ok(None),
-                [(rule, _)] => Ok(Some(rule.clone())),
-                _ => Err(fault("invalid", format!("{name}: several rules stand at this priority"))
-                    .hint("give the resource a priority of its own, or remove the others by hand")),
-            },
+            ObjectName::Rule { .. } => Ok(self.rule(name)?.map(|(rule, _)| rule)),
             ObjectName::Sysctl { .. } | ObjectName::Table { .. } | ObjectName::Wireguard { .. } => Ok(None),
         }
     }
@@ -195,8 +194,31 @@ impl View {
         }
     }
 
+    /// Whether a route of ours stands behind another one of its name: what replaces one replaces the first.
+    pub(super) fn is_behind(&mut self, route: &ObjectName) -> Result<bool, Fault> {
+        self.routes()?;
+        Ok(self.behind.contains(route))
+    }
+
+    /// The rule that is meant by a priority, with the kernel's own words: ours, where there are several.
+    ///
+    /// # Errors
+    /// Several stand there, of which none or more than one is ours.
+    pub(super) fn rule(&mut self, name: &ObjectName) -> Result<Option<(Object, RuleMessage)>, Fault> {
+        let mut rules = self.rules(name)?;
+        if rules.len() > 1 {
+            rules.retain(|(rule, _)| is_ours(rule));
+        }
+        match rules.len() {
+            0 if self.rules(name)?.is_empty() => Ok(None),
+            1 => Ok(rules.pop()),
+            _ => Err(fault("invalid", format!("{name}: several rules stand at this priority"))
+                .hint("give the resource a priority of its own, or remove the others by hand")),
+        }
+    }
+
     /// The rules at a priority, with the kernel's own words for each.
-    pub(super) fn rules(&mut self, name: &ObjectName) -> Result<Vec<(Object, RuleMessage)>, Fault> {
+    fn rules(&mut self, name: &ObjectName) -> Result<Vec<(Object, RuleMessage)>, Fault> {
         if self.rules.is_none() {
             let mut rules: HashMap<ObjectName, Vec<(Object, RuleMessage)>> = HashMap::new();
             for family in [AddressFamily::Inet, AddressFamily::Inet6] {
@@ -235,6 +257,16 @@ impl View {
     /// The names of links by their numbers.
     pub(super) fn names(&mut self) -> Result<HashMap<u32, String>, Fault> {
         Ok(self.links()?.iter().map(|(index, link)| (*index, link.name.clone())).collect())
+    }
+
+    /// The link of this number, as the kernel tells it.
+    pub(super) fn link_message(&mut self, link: u32) -> Result<Option<LinkMessage>, Fault> {
+        let mut question = LinkMessage::default();
+        question.header.index = link;
+        Ok(match self.rtnetlink.ask(RouteNetlinkMessage::GetLink(question))? {
+            Some(RouteNetlinkMessage::NewLink(message)) => Some(message),
+            _ => None,
+        })
     }
 
     /// The addresses of the link of this number, as the kernel tells them.
@@ -299,7 +331,7 @@ impl View {
     fn routes(&mut self) -> Result<&HashMap<ObjectName, Object>, Fault> {
         if self.routes.is_none() {
             let names = self.names()?;
-            let mut routes = HashMap::new();
+            let (mut routes, mut behind) = (HashMap::new(), HashSet::new());
             for family in [AddressFamily::Inet, AddressFamily::Inet6] {
                 let mut question = RouteMessage::default();
                 question.header.address_family = family;
@@ -307,14 +339,33 @@ impl View {
                     if let RouteNetlinkMessage::NewRoute(message) = answer
                         && let Some((name, found)) = route(&message, &names)
                     {
-                        routes.insert(name, found);
+                        match routes.entry(name) {
+                            Entry::Vacant(place) => drop(place.insert(found)),
+                            // Of several at one place ours is the one that is meant, and else the first, by which
+                            // packets go.
+                            Entry::Occupied(mut place) if is_ours(&found) && !is_ours(place.get()) => {
+                                behind.insert(place.key().clone());
+                                place.insert(found);
+                            }
+                            Entry::Occupied(_) => {}
+                        }
                     }
                 }
             }
             self.stale.clear();
+            self.behind = behind;
             self.routes = Some(routes);
         }
         Ok(self.routes.get_or_insert_default())
+    }
+}
+
+/// Whether Tidelock made it: a route or rule of its protocol.
+fn is_ours(object: &Object) -> bool {
+    match object {
+        Object::Route(Route { protocol, .. }) => *protocol == Some(PROTOCOL),
+        Object::Rule(Rule { protocol, .. }) => *protocol == Some(PROTOCOL),
+        _ => false,
     }
 }
 

@@ -47,6 +47,18 @@ impl Words {
         Ok(Self { names, addresses, routes })
     }
 
+    /// Gives a route that was put again in our own words the rest of what it said.
+    pub(super) fn complete(&self, view: &mut View, name: &ObjectName) -> Result<(), Fault> {
+        let Some(message) = self.routes.get(name) else { return Ok(()) };
+        let mut message = message.clone();
+        let number = |link: u32| view.index(self.names.get(&link)?).ok();
+        if !renumber(&mut message, number) {
+            return Ok(());
+        }
+        let put = view.rtnetlink().change(RouteNetlinkMessage::NewRoute(message), NLM_F_CREATE | NLM_F_REPLACE);
+        put.map_err(|refused| refused.while_doing(&format!("put back {name}")))
+    }
+
     /// Puts what was there under a name; `None` where our own words tell all of it.
     pub(super) fn put(&self, view: &mut View, name: &ObjectName) -> Option<Result<(), Fault>> {
         if let (ObjectName::Address { link, .. }, Some(message)) = (name, self.addresses.get(name)) {

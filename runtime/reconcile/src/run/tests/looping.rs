@@ -156,7 +156,7 @@ async fn a_guard_that_is_gone_wakes_its_target_once_and_what_fails_then_waits_it
     };
     // The fakes have none of their own, so nobody can stand in for it.
     it.fleet.guards.lock().unwrap().known =
-        vec![Guarded { guard, state: GuardState::Gone, why: String::new(), whole: true, written_ms: 0 }];
+        vec![Guarded { guard, state: GuardState::Gone, why: String::new(), left: Some(vec![]), written_ms: 0 }];
     it.pass(10 * SECOND).await;
     assert_eq!((it.status("t0"), it.status("t1")), (Status::Converged, Status::Failed), "it is woken");
     let before = it.handle.pulse().failed;

@@ -155,7 +155,7 @@ async fn a_guard_that_is_gone_and_cannot_be_stood_in_for_holds_up_its_own_target
     let guard = Guard { id: "a-run".into(), lane, within_ms: 1, until, effects, tried, applied: None };
     // The fakes of a fleet have none of their own.
     fleet.guards.lock().unwrap().known =
-        vec![Guarded { guard, state: GuardState::Gone, why: String::new(), whole: true, written_ms: 0 }];
+        vec![Guarded { guard, state: GuardState::Gone, why: String::new(), left: Some(vec![]), written_ms: 0 }];
     let applied = world.apply(true).await.unwrap();
     assert_eq!((applied.end, fleet.with("two")), (RunEnd::Partly, vec!["t0".to_owned()]), "{applied:?}");
     assert!(applied.plan.errors[0].message.contains("t1"), "{:?}", applied.plan.errors);

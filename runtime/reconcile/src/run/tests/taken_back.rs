@@ -165,6 +165,24 @@ async fn what_a_guard_could_not_take_back_is_told_by_the_pass_that_called_it() {
 }
 
 #[tokio::test]
+async fn what_went_back_is_not_tried_again_because_something_else_did_not() {
+    let world = world().await;
+    world.resource("more.json", "more", "/net/more", "text", "");
+    assert_eq!(apply_for_now(&world).await.end, RunEnd::Done);
+    world.machine.broken.lock().unwrap().insert("/net/more".into());
+    goes_back(&world);
+    let on_machine = world.on_machine();
+    assert_eq!(on_machine, ["/etc/file", "/net/changed", "/net/gone", "/net/more"]);
+    world.machine.broken.lock().unwrap().clear();
+    for _ in 0..2 {
+        pass(&world).await;
+        assert_eq!(world.on_machine(), on_machine);
+        assert!(owned(&world).contains(&"path:/net/more".to_owned()), "it is there still");
+        assert!(!owned(&world).contains(&"path:/net/made".to_owned()), "it is gone");
+    }
+}
+
+#[tokio::test]
 async fn what_was_let_go_is_owned_again_once_the_rest_of_its_change_went_back() {
     let world = World::new();
     let whole = || {

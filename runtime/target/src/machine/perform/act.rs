@@ -62,7 +62,7 @@ impl Performer<'_> {
         if let NetworkEffect::Remove { object: ObjectName::Link { name } } = network
             && made.any(|link| link.name == *name)
         {
-            self.visit()?.made_anew(name)?;
+            self.visit()?.made_anew(name, &[])?;
         }
         let told = self.visit()?.perform(network, before, keys)?;
         work.lost.extend(told.into_iter().map(|what| Lost { effect: index, what }));

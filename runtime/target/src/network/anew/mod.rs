@@ -10,12 +10,15 @@
 //! process was killed.
 
 mod note;
+mod options;
 
 use std::net::{IpAddr, Ipv6Addr};
 
 use netlink_packet_route::AddressFamily;
 use netlink_packet_route::address::{AddressAttribute, AddressHeaderFlags, AddressMessage};
+use netlink_packet_route::link::LinkMessage;
 use netlink_packet_route::route::{RouteAttribute, RouteMessage, RouteProtocol};
+use std::collections::BTreeMap;
 use tidelock_model::error::Fault;
 use tidelock_model::network::{Link, Object, ObjectName, Sysctl};
 
@@ -34,6 +37,8 @@ const STOREYS: usize = 8;
 pub(super) struct Stood {
     link: Link,
     number: u32,
+    /// What else it had, as far as it can be set again.
+    options: LinkMessage,
     settings: Vec<Sysctl>,
     addresses: Vec<AddressMessage>,
     routes: Vec<RouteMessage>,
@@ -42,32 +47,42 @@ pub(super) struct Stood {
 }
 
 impl Stood {
-    /// What stands on a link now; nothing where it is not there.
+    /// What stands on a link now, but what is called like `except`; nothing where it is not there.
     ///
     /// # Errors
     /// The kernel cannot be asked.
-    pub(super) fn on(view: &mut View, name: &str) -> Result<Option<Self>, Fault> {
-        Self::below(view, name, STOREYS)
+    pub(super) fn on(view: &mut View, name: &str, except: &[ObjectName]) -> Result<Option<Self>, Fault> {
+        Self::below(view, name, except, STOREYS)
     }
 
-    fn below(view: &mut View, name: &str, storeys: usize) -> Result<Option<Self>, Fault> {
+    fn below(view: &mut View, name: &str, except: &[ObjectName], storeys: usize) -> Result<Option<Self>, Fault> {
         let Some(Object::Link(link)) = view.find(&ObjectName::Link { name: name.to_owned() })? else {
             return Ok(None);
         };
         let number = view.index(name)?;
         let mut addresses = view.address_messages(number)?;
-        addresses.retain(|message| !comes_by_itself(message, &link));
+        let names = view.names()?;
+        let stays = |name: &ObjectName| !except.contains(name);
+        let its_own =
+            |message: &AddressMessage| view::address(message, &names).map(|found| Object::Address(found).name());
+        addresses
+            .retain(|message| !comes_by_itself(message, &link) && its_own(message).is_none_or(|name| stays(&name)));
         let mut routes = view.set_routes(AddressFamily::Inet)?;
         routes.extend(view.set_routes(AddressFamily::Inet6)?);
         routes.retain(|route| route.header.protocol != RouteProtocol::Ra && goes_over(route, number));
+        routes.retain(|route| view::route(route, &names).is_none_or(|(name, _)| stays(&name)));
         routes.iter_mut().for_each(words::unnumber);
         let mut above = Vec::new();
         for other in view.all_links()? {
-            if storeys > 0 && other.name != name && other.parent.as_deref() == Some(name) {
-                above.extend(Self::below(view, &other.name, storeys - 1)?);
+            let on_it = other.name != name && other.parent.as_deref() == Some(name);
+            if storeys > 0 && on_it && stays(&ObjectName::Link { name: other.name.clone() }) {
+                above.extend(Self::below(view, &other.name, except, storeys - 1)?);
             }
         }
-        Ok(Some(Self { settings: sysctl::of_link(name), link, number, addresses, routes, above }))
+        let mut settings = sysctl::of_link(name);
+        settings.retain(|setting| stays(&ObjectName::Sysctl { name: setting.name.clone() }));
+        let options = view.link_message(number)?.as_ref().map(options::of).unwrap_or_default();
+        Ok(Some(Self { options, settings, link, number, addresses, routes, above }))
     }
 
     /// The link.
@@ -95,35 +110,52 @@ impl Stood {
 
     /// Puts it on the link that was made anew. Gives what could not be put back.
     pub(super) fn put_back(&self, view: &mut View) -> Vec<String> {
-        let mut lost = Vec::new();
-        let mut said = |put: Result<(), Fault>| lost.extend(put.err().map(|fault| fault.message));
+        let (mut lost, mut numbers) = (Vec::new(), BTreeMap::new());
+        self.put_up(view, &mut numbers, &mut lost);
+        // A route may lead over several of the links.
+        let mut routes = Vec::new();
+        self.collect(&mut routes);
+        for route in &mut routes {
+            let _ = words::renumber(route, |link| Some(numbers.get(&link).copied().unwrap_or(link)));
+        }
+        lost.extend(put_routes(view, routes));
+        lost
+    }
+
+    /// Settings and addresses of the link, then the links above it. `numbers` are those of before with those of now.
+    fn put_up(&self, view: &mut View, numbers: &mut BTreeMap<u32, u32>, lost: &mut Vec<String>) {
         for setting in &self.settings {
             if sysctl::read(&setting.name).is_ok_and(|now| now.is_some_and(|now| now.value != setting.value)) {
-                said(sysctl::write(setting));
+                lost.extend(sysctl::write(setting).err().map(|fault| fault.message));
             }
         }
         view.forget(&ObjectName::Link { name: self.link.name.clone() });
         let number = match view.index(&self.link.name) {
             Ok(number) => number,
-            Err(fault) => return vec![fault.message],
+            Err(fault) => return lost.push(fault.message),
         };
+        numbers.insert(self.number, number);
+        lost.extend(options::put(view, &self.options, &self.link, number));
         for message in &self.addresses {
-            said(words::put_address(view, message.clone(), number));
+            lost.extend(words::put_address(view, message.clone(), number).err().map(|fault| fault.message));
         }
-        said(self.put_routes(view, number));
-        lost.extend(self.above.iter().flat_map(|above| above.make(view)));
-        lost
+        for above in &self.above {
+            match above.make(view) {
+                Ok(()) => above.put_up(view, numbers, lost),
+                Err(why) => lost.push(why),
+            }
+        }
     }
 
-    /// Makes a link again that stood on another, with what stood on it. Gives what could not be.
-    fn make(&self, view: &mut View) -> Vec<String> {
+    /// Makes a link again that stood on another.
+    fn make(&self, view: &mut View) -> Result<(), String> {
         let Link { name, kind, .. } = &self.link;
         let kind = kind.as_deref().unwrap_or_default();
         let not_again =
-            |why: &str| vec![format!("{name}, a link of the type {kind:?} that stood on it, is not made again: {why}")];
+            |why: &str| format!("{name}, a link of the type {kind:?} that stood on it, is not made again: {why}");
         // One whose keys nobody remembers is no tunnel.
         if view::kind(kind).is_none() || kind == WIREGUARD {
-            return not_again("links of that type are not made here");
+            return Err(not_again("links of that type are not made here"));
         }
         let object = Object::Link(self.link.clone());
         view.forget(&object.name());
@@ -133,32 +165,41 @@ impl Stood {
             Ok(None) => put::put(view, &object, None),
             Err(fault) => Err(fault),
         };
-        match made {
-            Ok(()) => self.put_back(view),
-            Err(fault) => not_again(&fault.message),
-        }
+        made.map_err(|fault| not_again(&fault.message))
     }
 
-    fn put_routes(&self, view: &mut View, number: u32) -> Result<(), Fault> {
-        let mut open: Vec<RouteMessage> = self.routes.clone();
-        let renumbered = |link: u32| Some(if link == self.number { number } else { link });
-        for route in &mut open {
-            let _ = words::renumber(route, renumbered);
+    /// Its routes, and those of the links above it. One that leads over several is there once.
+    fn collect(&self, routes: &mut Vec<RouteMessage>) {
+        for route in &self.routes {
+            if !routes.contains(route) {
+                routes.push(route.clone());
+            }
         }
-        let mut refused = None;
-        for _ in 0..ROUNDS {
-            refused = None;
-            open.retain(|route| match words::put_route(view, route.clone()) {
-                Ok(()) => false,
-                Err(why) => {
-                    refused.get_or_insert(why);
-                    true
-                }
-            });
-        }
-        let doing = format!("put back {} of the routes over {}, the first of them", open.len(), self.link.name);
-        refused.map_or(Ok(()), |why| Err(why.while_doing(&doing)))
+        self.above.iter().for_each(|above| above.collect(routes));
     }
+}
+
+/// Puts routes of links that are there. Gives which could not be.
+fn put_routes(view: &mut View, mut open: Vec<RouteMessage>) -> Option<String> {
+    let mut refused = None;
+    for _ in 0..ROUNDS {
+        refused = None;
+        open.retain(|route| match words::put_route(view, route.clone()) {
+            Ok(()) => false,
+            Err(why) => {
+                refused.get_or_insert((why, route.clone()));
+                true
+            }
+        });
+    }
+    let (why, first) = refused?;
+    let name = view.names().ok().and_then(|names| view::route(&first, &names)).map(|(name, _)| name.to_string());
+    let first = name.unwrap_or_else(|| "one that has no name here".to_owned());
+    let doing = match open.len() {
+        1 => format!("put back {first}"),
+        number => format!("put back {number} routes, {first} the first of them"),
+    };
+    Some(why.while_doing(&doing).message)
 }
 
 /// Whether the kernel gives a link an address by itself: its own of the link, or one that a router told.

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use netlink_packet_core::{NetlinkMessage, NetlinkPayload};
 use netlink_packet_route::RouteNetlinkMessage;
+use netlink_packet_route::link::LinkMessage;
 use serde::{Deserialize, Serialize};
 use tidelock_model::error::Fault;
 use tidelock_model::network::{Link, Sysctl};
@@ -114,12 +115,14 @@ struct Words {
     link: Link,
     number: u32,
     settings: Vec<Sysctl>,
+    /// Its options, its addresses, its routes.
     messages: Vec<Vec<u8>>,
     above: Vec<Words>,
 }
 
 impl From<&Stood> for Words {
     fn from(stood: &Stood) -> Self {
+        let options = std::iter::once(RouteNetlinkMessage::NewLink(stood.options.clone()));
         let addresses = stood.addresses.iter().cloned().map(RouteNetlinkMessage::NewAddress);
         let routes = stood.routes.iter().cloned().map(RouteNetlinkMessage::NewRoute);
         let bytes = |message: RouteNetlinkMessage| {
@@ -133,7 +136,7 @@ impl From<&Stood> for Words {
             link: stood.link.clone(),
             number: stood.number,
             settings: stood.settings.clone(),
-            messages: addresses.chain(routes).map(bytes).collect(),
+            messages: options.chain(addresses).chain(routes).map(bytes).collect(),
             above: stood.above.iter().map(Self::from).collect(),
         }
     }
@@ -144,6 +147,7 @@ impl From<Words> for Stood {
         let mut stood = Self {
             link: words.link,
             number: words.number,
+            options: LinkMessage::default(),
             settings: words.settings,
             addresses: vec![],
             routes: vec![],
@@ -155,6 +159,7 @@ impl From<Words> for Stood {
                     stood.addresses.push(address);
                 }
                 Ok(NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewRoute(route))) => stood.routes.push(route),
+                Ok(NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewLink(options))) => stood.options = options,
                 // What this process wrote it can read; another version's is not worth stopping for.
                 _ => {}
             }
@@ -166,6 +171,7 @@ impl From<Words> for Stood {
 #[cfg(test)]
 mod tests {
     use netlink_packet_route::address::{AddressAttribute, AddressMessage};
+    use netlink_packet_route::link::{InfoBridgePort, InfoPortData, InfoPortKind, LinkAttribute, LinkInfo};
     use netlink_packet_route::route::{RouteAttribute, RouteMessage};
 
     use super::*;
@@ -178,7 +184,15 @@ mod tests {
         route.attributes = vec![RouteAttribute::Oif(7), RouteAttribute::Priority(5)];
         let settings = vec![Sysctl { name: "net.ipv4.conf.a.rp_filter".into(), value: "2".into() }];
         let link = Link { name: name.into(), mtu: Some(1400), ..Link::default() };
-        Stood { link, number: 7, settings, addresses: vec![address], routes: vec![route], above }
+        let mut options = LinkMessage::default();
+        options.attributes = vec![
+            LinkAttribute::Group(3),
+            LinkAttribute::LinkInfo(vec![
+                LinkInfo::PortKind(InfoPortKind::Bridge),
+                LinkInfo::PortData(InfoPortData::BridgePort(vec![InfoBridgePort::Isolated(true)])),
+            ]),
+        ];
+        Stood { link, number: 7, options, settings, addresses: vec![address], routes: vec![route], above }
     }
 
     #[test]

@@ -11,10 +11,10 @@ use std::net::IpAddr;
 use std::path::Path;
 
 use tidelock_model::error::Fault;
-use tidelock_model::name::Name;
+use tidelock_model::name::{Identity, Name};
 use tidelock_model::network::{Link, NetworkEffect, Object, ObjectName, Route, Wireguard};
 
-use super::{Order, Place, read, whole};
+use super::{Order, Place, Stuck, read, whole};
 use crate::network::rtnetlink::Rtnetlink;
 use crate::network::view::View;
 use crate::network::{Namespace, Network, Session, WIREGUARD, fault};
@@ -155,14 +155,16 @@ fn with_what_stands_on(mut links: BTreeSet<String>, there: &[Object]) -> BTreeSe
 
 /// Brings back what was there; what could not be is said. One thing may need another first, a
 /// route its link, so what fails is tried again after the others.
-pub(super) fn restore(session: &Session, namespace: &Namespace, order: &Order) -> Vec<String> {
+pub(super) fn restore(session: &Session, namespace: &Namespace, order: &Order) -> Stuck {
     let mut open: Vec<&NetworkEffect> = order.inverses.iter().collect();
     let (mut troubles, mut lost) = (Vec::new(), Vec::new());
-    // What stands on a link by now goes on standing there: what others did meanwhile is theirs.
+    // What stands on a link by now goes on standing there: what others did meanwhile is theirs. What the effects
+    // did is not.
+    let ours: Vec<ObjectName> = order.inverses.iter().map(NetworkEffect::object).collect();
     for inverse in &order.inverses {
         let NetworkEffect::Remove { object: ObjectName::Link { name } } = inverse else { continue };
         if anew(order).any(|link| link.name == *name) {
-            troubles.extend(session.made_anew(name).err().map(|fault| fault.message));
+            troubles.extend(session.made_anew(name, &ours).err().map(|fault| fault.message));
         }
     }
     for _ in 0..ROUNDS {
@@ -185,7 +187,8 @@ pub(super) fn restore(session: &Session, namespace: &Namespace, order: &Order) -
         }
     }
     troubles.extend(lost);
-    troubles
+    let left = open.iter().map(|inverse| Identity::new(inverse.object().to_string())).collect();
+    Stuck { troubles, left }
 }
 
 /// Puts again what is gone, and sets again what was made anew.

@@ -30,6 +30,7 @@ pub(super) fn order(target: &str, id: &str) -> Order {
         names: None,
         why: None,
         partly: false,
+        left: None,
     }
 }
 

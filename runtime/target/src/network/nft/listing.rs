@@ -98,6 +98,11 @@ impl Listing {
         out
     }
 
+    /// Whether it has a set of that name.
+    pub(super) fn has_set(&self, name: &str) -> bool {
+        self.sets().any(|set| set.name == name)
+    }
+
     /// Elements of its largest set that last.
     pub(super) fn largest_set(&self) -> usize {
         let lasting = |set: &Set| set.elements.iter().filter(|element| !set.runs_out(element)).count();

@@ -36,11 +36,13 @@ pub(super) fn list(family: &str, name: &str) -> Result<Option<Table>, Fault> {
 
 /// Puts a table in place of what is there under its name, `now`, as one transaction of the kernel.
 /// Elements that run out by themselves, or that packets added, go over to sets of the same
-/// name and type; what is said of those that cannot is given. `links` are those that are there, and `answers`
+/// name and type, and those of `before`, as [`remembered`] gave it, into sets that are not there now; what is said of
+/// those that cannot is given. `links` are those that are there, and `answers`
 /// is where those of trials are kept.
 pub(super) fn replace(
     table: &Table,
     now: Option<&Table>,
+    before: Option<&str>,
     links: &[String],
     answers: Option<&Path>,
 ) -> Result<Vec<String>, Fault> {
@@ -51,18 +53,37 @@ pub(super) fn replace(
         }
     })?;
     let Table { family, name, ruleset } = table;
-    let (carried, mut lost) = match now.filter(|now| listing::may_run_out(&now.ruleset)) {
-        Some(_) => {
-            let now = printed(&[], family, name)?.unwrap_or_default();
-            Listing::read(&now).carried_over_to(&Listing::read(ruleset))
-        }
+    let wanted = Listing::read(ruleset);
+    let (mut carried, mut lost) = match now.filter(|now| listing::may_run_out(&now.ruleset)) {
+        Some(_) => Listing::read(&printed(&[], family, name)?.unwrap_or_default()).carried_over_to(&wanted),
         None => (vec![], vec![]),
     };
+    if let Some(before) = before {
+        // Sets that are there by now know better.
+        let is_there = |set: &str| now.is_some_and(|now| Listing::read(&now.ruleset).has_set(set));
+        let (old, _) = Listing::read(before).carried_over_to(&wanted);
+        carried.extend(old.into_iter().filter(|(set, _)| !is_there(set)));
+    }
     // `add` makes `delete` succeed where there is none yet.
     let head = format!("add table {family} {name}\ndelete table {family} {name}\n{ruleset}\n");
     let of = format!("{family} {name}");
-    lost.extend(carry::load(&head, &of, carried)?);
+    let loaded = carry::load(&head, &of, carried).map_err(|fault| match fault.message.contains(trial::NO_LINK) {
+        true => {
+            fault.hint("have the link made, or name it by `iifname` and `oifname`, which ask for no link that is there")
+        }
+        false => fault,
+    });
+    lost.extend(loaded?);
     Ok(carry::told(&of, &lost))
+}
+
+/// A table with the elements that run out and those that packets added, to be brought back with it; `None` where it
+/// has no sets of that sort.
+///
+/// # Errors
+/// It cannot be listed.
+pub(super) fn remembered(table: &Table) -> Result<Option<String>, Fault> {
+    if listing::may_run_out(&table.ruleset) { printed(&[], &table.family, &table.name) } else { Ok(None) }
 }
 
 /// Removes a table; nothing to do where it is not there.

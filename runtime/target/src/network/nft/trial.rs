@@ -5,7 +5,7 @@
 //! what was found is kept: the answer to a text, and that the answer prints itself, which is
 //! all that is asked once more before it goes to the target.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
@@ -27,6 +27,8 @@ const MAX_TEXT: usize = 8 << 20;
 const MAX_SET: u64 = 1 << 20;
 /// Placeholders of one trial.
 const MAX_LINKS: usize = 256;
+/// What nft says of a link that is not there.
+pub(super) const NO_LINK: &str = "Interface does not exist";
 /// How often a text is printed anew until it prints itself. nft merges some intervals only
 /// when it reads them back.
 const TURNS: usize = 4;
@@ -124,7 +126,18 @@ fn printed(family: &str, name: &str, text: &str, links: &[&str]) -> Result<Strin
         let placeholder = Link { name: (*link).to_owned(), kind: Some("bridge".to_owned()), ..Link::default() };
         put::put(&mut view, &Object::Link(placeholder), None)?;
     }
-    let all = program::tried(text).map_err(|fault| fault.at("/ruleset"))?;
+    let tried = match program::tried(text) {
+        // One that is made later, or was lost: the text may name it, and the target is asked when it is loaded.
+        Err(fault) if fault.message.contains(NO_LINK) => {
+            for name in may_be_links(text).filter(|name| !links.contains(name)).take(MAX_LINKS) {
+                let placeholder = Link { name: name.to_owned(), kind: Some("bridge".to_owned()), ..Link::default() };
+                put::put(&mut view, &Object::Link(placeholder), None)?;
+            }
+            program::tried(text)
+        }
+        tried => tried,
+    };
+    let all = tried.map_err(|fault| fault.at("/ruleset"))?;
     // Nothing in a table stands at the beginning of a line, unless in a string, and then there is
     // one too many.
     let found: Vec<&str> = all.lines().filter(|line| line.starts_with("table ")).collect();
@@ -176,10 +189,26 @@ fn number(word: &str) -> Option<u64> {
     all.then(|| u64::from_str_radix(digits, radix).unwrap_or(u64::MAX))
 }
 
+/// Words of a text that could be names of links that it asks for by their numbers, those first that stand on a line
+/// with such a question. A word that is none costs a placeholder.
+fn may_be_links(text: &str) -> impl Iterator<Item = &str> {
+    let is_name = |c: char| c.is_alphanumeric() || matches!(c, '_' | '.' | '-' | '@' | '+');
+    let asks = |line: &&str| ["iif", "oif", "device", "define"].iter().any(|word| line.contains(word));
+    let (asking, rest): (Vec<&str>, Vec<&str>) = text.lines().partition(asks);
+    let words = asking.into_iter().chain(rest).flat_map(move |line| line.split(move |c| !is_name(c)));
+    let mut seen = BTreeSet::new();
+    words.filter(move |word| {
+        (1..=15).contains(&word.len())
+            && word.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
+            && !matches!(*word, "all" | "default" | "lo")
+            && seen.insert(*word)
+    })
+}
+
 /// The links that a text may name, of those that are there.
 fn named_in<'a>(text: &str, links: &'a [String]) -> Vec<&'a str> {
     let is_name = |c: char| c.is_alphanumeric() || matches!(c, '_' | '.' | '-' | '@' | '+');
-    let words: std::collections::BTreeSet<&str> = text.split(|c| !is_name(c)).collect();
+    let words: BTreeSet<&str> = text.split(|c| !is_name(c)).collect();
     links.iter().map(String::as_str).filter(|link| words.contains(link)).take(MAX_LINKS).collect()
 }
 
@@ -206,5 +235,9 @@ mod tests {
     fn links_are_found_as_words() {
         let links = ["eth0", "eth0.100", "br-lan", "wan"].map(String::from);
         assert_eq!(named_in("iif \"eth0.100\" oifname br-lan; wan0", &links), ["eth0.100", "br-lan"]);
+        let text = "table inet t {\n set s { type iface_index; elements = {\n lan9, lo } }\n iif { lan0, \"lan-1\" } accept\n}";
+        let words: Vec<&str> = may_be_links(text).collect();
+        assert_eq!(words[..4], ["iif", "lan0", "lan-1", "accept"]);
+        assert!(words.contains(&"lan9") && !words.contains(&"lo"), "{words:?}");
     }
 }

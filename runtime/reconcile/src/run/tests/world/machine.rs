@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use tidelock_model::digest::Digest;
 use tidelock_model::effect::{Effect, EffectBody, PathState, Precondition};
 use tidelock_model::error::{Blame, Fault};
-use tidelock_model::name::Name;
+use tidelock_model::name::{Identity, Name};
 use tidelock_model::network::{NetworkEffect, Object};
 use tidelock_model::plan::{Group, Preview};
 use tidelock_model::port::{Blobs, Guard, GuardState, Guarded, Guards, Target, Targets, Until};
@@ -132,7 +132,7 @@ impl Target for Machine {
         let mut guards = self.guards.lock().unwrap();
         guards.retain(|(old, _)| old.state != GuardState::Restored || old.guard.lane != guard.lane);
         let guard = Guard { effects: vec![], ..guard.clone() };
-        let armed = Guarded { guard, state: GuardState::Armed, why: String::new(), whole: true, written_ms: 0 };
+        let armed = Guarded { guard, state: GuardState::Armed, why: String::new(), left: Some(vec![]), written_ms: 0 };
         guards.push((armed, self.of_network()));
         Ok(())
     }
@@ -172,9 +172,11 @@ impl Machine {
         paths.retain(|path, _| left(path));
         let back: Vec<_> = before.iter().filter(|(path, _)| !left(path)).collect();
         paths.extend(back.into_iter().map(|(path, digest)| (path.clone(), *digest)));
-        guarded.whole = !stuck.iter().any(|path| is_network(path));
-        let left = if guarded.whole { "" } else { "; and not all of it could be taken back: it is read-only" };
-        (guarded.state, guarded.why) = (GuardState::Restored, format!("{why}{left}"));
+        let stuck = stuck.iter().filter(|path| is_network(path));
+        let identities: Vec<Identity> = stuck.map(|path| Identity::new(format!("path:{path}"))).collect();
+        let told = if identities.is_empty() { "" } else { "; and not all of it could be taken back: it is read-only" };
+        guarded.left = Some(identities);
+        (guarded.state, guarded.why) = (GuardState::Restored, format!("{why}{told}"));
         true
     }
 
