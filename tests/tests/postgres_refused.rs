@@ -131,6 +131,22 @@ fn what_is_not_there_or_out_of_range_is_told_with_its_field() {
 }
 
 #[test]
+fn a_column_of_one_table_is_taken_back_where_all_tables_are_meant() {
+    let site = site();
+    site.write("all.yaml", &grant("all", "on: table, all: true, privileges: [SELECT], owns: all"));
+    site.commit("All tables");
+    site.apply();
+    site.by_hand("postgres", "GRANT UPDATE (b), DELETE ON t TO web; GRANT INSERT (a) ON u TO web WITH GRANT OPTION");
+    let plan = site.tidelock(["plan", "--full"]).run();
+    let _ = plan.says("REVOKE DELETE ON ALL TABLES").says("REVOKE UPDATE (\"b\") ON TABLE \"public\".\"t\"");
+    site.apply();
+    site.converged();
+    let held = "SELECT has_any_column_privilege('web', 't', 'UPDATE'), has_table_privilege('web', 't', 'DELETE'), \
+        has_any_column_privilege('web', 'u', 'INSERT'), has_table_privilege('web', 't', 'SELECT')";
+    assert_eq!(site.by_hand("postgres", held), "f|f|f|t");
+}
+
+#[test]
 fn a_role_that_owns_a_database_is_not_dropped_with_what_it_owns() {
     let role = "kind: postgres.role\nname: o\non_remove: delete\nspec: { name: owner, drop_owned: true }\n";
     let site = Databases::with_files([("o.yaml", role), ("web.yaml", WEB)]);

@@ -48,7 +48,14 @@ pub(super) fn steps(change: &Change<GrantSpec>, machine: &Machine<'_>, propose: 
             // What comes later is found by the next look; a schema that is not there yet is not.
             found.grant.clone_from(&wanted);
         }
+        // What is on a column of one table is said of that table: the others have no such column.
+        let (columns, whole): (Set, Set) = found.revoke.into_iter().partition(|one| one.contains(" ("));
+        found.revoke = whole;
         differences.push((None, found));
+        for object in there.iter().filter(|_| !columns.is_empty()) {
+            let revoke: Set = of(object).intersection(&columns).cloned().collect();
+            differences.push((Some(object.clone()), Difference { revoke, grant: Set::new() }));
+        }
     } else {
         let mut names: BTreeSet<String> = if gone { BTreeSet::new() } else { spec.objects().into_iter().collect() };
         if let Some(missing) = names.iter().find(|name| looked_for(spec.on) && !there.contains(*name)) {
@@ -59,7 +66,7 @@ pub(super) fn steps(change: &Change<GrantSpec>, machine: &Machine<'_>, propose: 
         for name in names {
             let wanted = if listed.contains(&name) { &wanted } else { &empty };
             let before = last.as_ref().map(|last| last.granted(Some(&name))).unwrap_or_default();
-            let new = if there.contains(&name) { Set::new() } else { from_the_start(spec, &name, version) };
+            let new = if there.contains(&name) { Set::new() } else { from_the_start(spec, &name, version, propose) };
             let held = if there.contains(&name) { of(&name) } else { &new };
             let found = difference(held, wanted, &before, all && listed.contains(&name));
             differences.push((Some(name), found));
@@ -167,15 +174,31 @@ fn spoken_of(name: &str, propose: &Proposals<'_>) -> (BTreeSet<Class>, BTreeSet<
 
 /// What the server grants by itself on something that is not there yet: it is taken back in the
 /// same plan that makes the thing.
-fn from_the_start(spec: &GrantSpec, name: &str, version: u32) -> Set {
+fn from_the_start(spec: &GrantSpec, name: &str, version: u32, propose: &Proposals<'_>) -> Set {
+    let owned = || will_own(spec, name, propose);
     let words: &[&str] = match (spec.role.as_str(), spec.on) {
         ("public", Class::Database) => &["CONNECT", "TEMPORARY"],
         ("public", Class::Schema) if name == "public" && version < 150_000 => &["CREATE", "USAGE"],
         ("public", Class::Schema) if name == "public" => &["USAGE"],
         ("public", Class::Language) => &["USAGE"],
+        (_, Class::Database) if owned() => &["CONNECT", "CREATE", "TEMPORARY"],
+        (_, Class::Schema) if owned() => &["CREATE", "USAGE"],
         _ => &[],
     };
     words.iter().map(ToString::to_string).collect()
+}
+
+/// Whether the plan makes a database or schema whose owner the grantee is.
+fn will_own(spec: &GrantSpec, name: &str, propose: &Proposals<'_>) -> bool {
+    let parts = match spec.on {
+        Class::Database => vec![name.to_owned()],
+        _ => vec![spec.database.to_string(), name.to_owned()],
+    };
+    let identity = identity::of(spec.on.word(), parts);
+    let made = propose.all_changes().iter().find(|change| change.identity == identity);
+    let desired = made.and_then(|change| change.desired.as_deref());
+    let desired = desired.and_then(|text| serde_json::from_str::<serde_json::Value>(text).ok());
+    desired.is_some_and(|desired| desired["owner"] == spec.role.as_str())
 }
 
 fn change_kind() -> String {
