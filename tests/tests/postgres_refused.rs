@@ -171,6 +171,27 @@ fn what_gets_another_name_is_no_new_one() {
     let _ = plan.says("(renamed from web)").says("1 to rename").never_says("to create");
     site.apply();
     assert_eq!(site.by_hand("postgres", "SELECT count(*) FROM pg_roles WHERE rolname = 'site'"), "1");
+    // One address is one resource, whatever it was called before.
+    let _ = site.tidelock(["undo", "postgres.role/web", "--reason", "a slip", "--yes"]).run().never_says("several");
+    let _ = site.tidelock(["history", "postgres.role/nobody"]).run().ok().says("Nothing was done yet to what");
+}
+
+#[test]
+fn what_is_ignored_is_as_planned_after_an_apply() {
+    let site = site();
+    site.by_hand("postgres", "CREATE ROLE other CREATEDB LOGIN");
+    let role = |comment: &str| {
+        format!(
+            "kind: postgres.role\nname: o\nignore: [/createdb]\nspec: {{ name: other, login: true, comment: {comment} }}\n"
+        )
+    };
+    for comment in ["x", "y"] {
+        site.write("o.yaml", &role(comment));
+        site.commit("A comment");
+        let _ = site.tidelock(["apply", "--yes"]).run().ok().never_says("not as planned");
+    }
+    let held = "SELECT rolcreatedb, shobj_description(oid, 'pg_authid') FROM pg_roles WHERE rolname = 'other'";
+    assert_eq!(site.by_hand("postgres", held), "t|y");
 }
 
 #[test]

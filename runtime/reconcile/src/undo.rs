@@ -260,8 +260,11 @@ fn last_change(store: &dyn Store, is_meant: Meant<'_>) -> Result<HistoryLine, Ru
     lines.retain(|line| matches!(line.end.as_str(), "done" | "unknown") && line.action != Action::Trigger);
     let mut newest: Vec<HistoryLine> = Vec::new();
     for line in lines {
-        let known =
-            |other: &HistoryLine| other.address.target == line.address.target && other.identity == line.identity;
+        // What an address was before it was renamed is not meant by it any more.
+        let known = |other: &HistoryLine| {
+            other.address == line.address
+                || (other.address.target == line.address.target && other.identity == line.identity)
+        };
         if !newest.iter().any(known) {
             newest.push(line);
         }

@@ -8,7 +8,7 @@ use crate::address::Short;
 use crate::context::Context;
 use crate::error::{CliError, Exit};
 use crate::output::table::{Cell, Look, table};
-use crate::output::{Output, time};
+use crate::output::{Output, one_line, time};
 
 /// Arguments of `history`.
 #[derive(Debug, clap::Args)]
@@ -47,7 +47,7 @@ pub(crate) fn run(context: &Context, args: &Args) -> Result<Exit, CliError> {
     if context.out.is_json() {
         context.out.json(&json!({ "format": "tidelock.history/1", "history": lines }))?;
     } else {
-        show(&context.out, &lines)?;
+        show(&context.out, &lines, args.address.as_deref())?;
     }
     Ok(Exit::Done)
 }
@@ -72,9 +72,12 @@ pub(super) fn lines(
     Ok(lines)
 }
 
-fn show(out: &Output, lines: &[HistoryLine]) -> Result<(), CliError> {
+fn show(out: &Output, lines: &[HistoryLine], of: Option<&str>) -> Result<(), CliError> {
     if lines.is_empty() {
-        return out.text("Nothing was done yet.\n");
+        return match of {
+            Some(of) => out.text(&format!("Nothing was done yet to what {} means.\n", one_line(of))),
+            None => out.text("Nothing was done yet.\n"),
+        };
     }
     let rows: Vec<Vec<Cell>> = lines
         .iter()

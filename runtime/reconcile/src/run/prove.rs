@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use futures::{StreamExt as _, stream};
 use serde_json::Value;
+use tidelock_model::desired::DesiredResource;
 use tidelock_model::event::RunEvent;
 use tidelock_model::kind::{FieldInfo, KindInfo, covers};
 use tidelock_model::name::{Address, Identity, Name};
@@ -141,14 +142,17 @@ async fn unlike<'a>(
     let hands = runtime.targets.target(target)?;
     let desired = &lane.rendered.desired;
     secrets::compare(hands.as_ref(), desired, &lane.rendered.blobs, &mut seen).await;
-    let specs: BTreeMap<&Identity, &Value> =
-        desired.resources.iter().map(|resource| (&resource.identity, &resource.spec)).collect();
+    let resources: BTreeMap<&Identity, &DesiredResource> =
+        desired.resources.iter().map(|resource| (&resource.identity, resource)).collect();
     let mut failing = Vec::new();
     for change in changes {
         let info = lane.rendered.kinds.get(&change.kind);
         let there = seen.get(&change.identity);
-        let secret = || secrets::unlike(specs.get(&change.identity)?, there?.value()?);
-        if let Some(why) = differs(change, there, info).or_else(secret) {
+        let resource = resources.get(&change.identity);
+        let secret = || secrets::unlike(&resource?.spec, there?.value()?);
+        // What is ignored was left as it was, whatever a field that nobody wrote down would be.
+        let ignore = resource.map_or(&[][..], |resource| &resource.ignore);
+        if let Some(why) = differs(change, there, info, ignore).or_else(secret) {
             failing.push((*change, why));
         }
     }
@@ -156,7 +160,7 @@ async fn unlike<'a>(
 }
 
 /// How what is there is not what the plan said would be; `None` where it is.
-fn differs(change: &Change, seen: Option<&Observation>, info: Option<&KindInfo>) -> Option<String> {
+fn differs(change: &Change, seen: Option<&Observation>, info: Option<&KindInfo>, ignore: &[String]) -> Option<String> {
     match (&change.after, seen) {
         (None, Some(Observation::Absent { .. })) => None,
         (None, Some(Observation::Present { observed, .. })) if is_others(change, observed) => None,
@@ -165,7 +169,7 @@ fn differs(change: &Change, seen: Option<&Observation>, info: Option<&KindInfo>)
             Some(format!("it is not there: the plugin {} proposed effects that do not make it", change.kind.plugin()))
         }
         (Some(after), Some(Observation::Present { observed, readiness, .. })) => {
-            let mut fields = tidelock_plan::diff::fields(after, observed, info, &[]);
+            let mut fields = tidelock_plan::diff::fields(after, observed, info, ignore);
             // Withheld values are words in a plan; what can be said of them says `secrets`.
             let withheld = |field: &FieldChange| {
                 let covered = |known: &FieldInfo| known.roles.sensitive && covers(&known.path, &field.path);
