@@ -419,5 +419,10 @@ fn a_setting_that_the_server_would_refuse_is_refused_by_the_plan() {
     );
     site.write("s.yaml", &setting("name: archive_timeout, value: 60s"));
     site.commit("What can be");
+    // What is a superuser's to set is granted by its name.
+    let _ = site.tidelock(["plan"]).run().says("sql = [\"setting:role/r//log_statement\"]");
+    let config = site.world().read("tidelock.toml");
+    site.world()
+        .write("tidelock.toml", config.replace("sql = [\"**\"]", "sql = [\"**\", \"setting:role/*//log_statement\"]"));
     site.apply();
 }

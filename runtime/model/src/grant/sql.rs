@@ -58,7 +58,26 @@ impl Grant {
         if let (Some(role), Some(membership)) = (statement.joins(), touches.first()) {
             self.joins(&role, membership)?;
         }
+        if let (Some(setting), Some(identity)) = (statement.reserved(), touches.first()) {
+            self.reserved(setting, identity)?;
+        }
         Ok(())
+    }
+
+    /// A setting that is a superuser's to choose, or by which programs are loaded, is granted by its name.
+    fn reserved(&self, setting: &str, identity: &Identity) -> Result<(), Fault> {
+        let names_it = |pattern: &GlobMatcher| {
+            let last = pattern.glob().glob().rsplit('/').next().unwrap_or_default();
+            pattern.is_match(identity.as_str()) && last.eq_ignore_ascii_case(setting)
+        };
+        if self.sql.iter().any(names_it) {
+            return Ok(());
+        }
+        let message = format!(
+            "plugin {} may not change {identity}, a setting that no wildcard opens, on target {}",
+            self.plugin, self.target
+        );
+        Err(self.denied(message, "sql", identity.as_str()))
     }
 
     /// Who joins a role may do what it may. So the role is granted itself, or the membership by

@@ -338,3 +338,48 @@ fn a_class_that_nothing_has_is_refused_with_those_that_there_are() {
         assert!(fault.message.contains("role, user, database") && fault.message.contains("membership"), "{fault}");
     }
 }
+
+#[test]
+fn settings_of_superusers_are_granted_by_name() {
+    use crate::sql::{Act, Dialect, Object, SqlEffect};
+    let set = |class: &str, name: &str, value: Option<&str>| {
+        let on = if class == "system" { vec![] } else { vec!["app_web".to_owned()] };
+        let object = Object { class: class.into(), name: on };
+        let value = value.map(|value| vec![value.to_owned()]);
+        let setting = crate::sql::Setting { object, in_database: None, name: name.into(), value };
+        let act = Act::Set(setting);
+        EffectBody::Sql(Box::new(SqlEffect { dialect: Dialect::Postgres, database: None, act, unread: false }))
+    };
+    let granted = |sql: &[&str]| {
+        let sql = sql.iter().map(ToString::to_string).collect();
+        let decl = GrantDecl { targets: vec!["db".into()], sql, ..GrantDecl::default() };
+        Grant::new("postgres", "db", [&decl], vec![]).unwrap()
+    };
+    let wide = granted(&["**", "setting:role/app_*/**", "setting:database/*/*", "setting:server/*"]);
+    for (class, name) in [
+        ("role", "session_preload_libraries"),
+        ("database", "local_preload_libraries"),
+        ("role", "Session_Replication_Role"),
+        ("role", "role"),
+        ("database", "log_statement"),
+        ("role", "lo_compat_privileges"),
+        ("database", "zero_damaged_pages"),
+        ("role", "dynamic_library_path"),
+        ("role", "allow_system_table_mods"),
+        ("system", "shared_preload_libraries"),
+        ("system", "hba_file"),
+    ] {
+        // Taking one back may do as much.
+        for value in [Some("x"), None] {
+            let effect = set(class, name, value);
+            let fault = wide.decide_effect(&effect).expect_err(name);
+            let hint = fault.hint.as_ref().unwrap();
+            let (_, pattern) = hint.rsplit_once("sql = [\"").unwrap();
+            granted(&[pattern.trim_end_matches("\"]")]).decide_effect(&effect).unwrap();
+        }
+    }
+    for (class, name) in [("role", "work_mem"), ("database", "my.own"), ("system", "log_min_duration_statement")] {
+        wide.decide_effect(&set(class, name, Some("x"))).unwrap();
+    }
+    granted(&["setting:role/*//log_statement"]).decide_effect(&set("role", "log_statement", Some("ddl"))).unwrap();
+}

@@ -6,6 +6,7 @@ mod identity;
 mod leans;
 mod loss;
 mod render;
+mod reserved;
 mod words;
 
 use std::ops::Deref;
