@@ -103,11 +103,32 @@ fn what_is_there_becomes_resources_and_a_plan_changes_nothing() {
 }
 
 #[test]
+fn what_was_granted_on_the_servers_own_and_on_what_extensions_brought_is_found() {
+    let site = grown(&[TABLES]);
+    site.by_hand("shop", "GRANT EXECUTE ON FUNCTION pg_catalog.pg_read_file(text) TO web");
+    site.by_hand(
+        "shop",
+        "GRANT SELECT (rolname) ON pg_catalog.pg_authid TO web; CREATE EXTENSION IF NOT EXISTS pgcrypto",
+    );
+    site.by_hand("shop", "GRANT EXECUTE ON FUNCTION gen_salt(text) TO web; REVOKE EXECUTE ON FUNCTION gen_salt(text, integer) FROM PUBLIC");
+    let before = site.server().dump();
+    import(&site);
+    let grants = site.world().read("infra/db/postgres.grant.yaml");
+    for name in ["pg_read_file(text)", "pg_authid", "gen_salt(text)", "gen_salt(text, integer)"] {
+        assert!(grants.contains(name), "{name}: {grants}");
+    }
+    assert_eq!(grants.matches("schema: pg_catalog").count(), 2, "{grants}");
+    assert_eq!(effects(&site), "", "a plan of what was imported has effects");
+    assert_eq!(site.server().dump(), before);
+}
+
+#[test]
 fn all_fields_find_each_change_by_hand() {
     let site = grown(&[TABLES]);
     let ran = site.tidelock(["import", "pg", "--kind", "postgres.role"]).run().ok();
-    let _ =
-        ran.says("postgres.role/web, reports, migrate: its password is left as it is").says("--all-fields writes them");
+    let _ = ran
+        .says("postgres.role/web, reports, migrate: if it has a password, that is left as it is")
+        .says("--all-fields writes them");
     let before = site.server().dump();
     let ran = site.tidelock(["import", "pg", "--all-fields", "--into", "infra/db"]).run().ok();
     let _ = ran.never_says("--all-fields writes them");

@@ -46,7 +46,7 @@ pub(crate) fn role(mut all: Map<String, Json>, machine: &Machine<'_>) -> Result<
         let names: Vec<Json> = members.keys().cloned().map(Json::String).collect();
         all.insert("member_of".into(), Json::Array(names));
     }
-    let remark = "its password is left as it is; to manage it, add `password: { $secret: NAME }`";
+    let remark = "if it has a password, that is left as it is; to manage it, add `password: { $secret: NAME }`";
     let remarks = if signs_in { vec![remark.to_owned()] } else { Vec::new() };
     Ok(Some(Found { name, spec: Json::Object(all), remarks }))
 }

@@ -26,21 +26,22 @@ fn query(objects: &str) -> String {
 const DATABASES: &str = "SELECT 'database' AS class, '' AS schema, d.datname::text AS name, d.datacl AS acl, \
     acldefault('d', d.datdba) AS dacl, '' AS col FROM pg_database d WHERE d.datacl IS NOT NULL AND NOT d.datistemplate";
 
-/// What lies in a database, but for what extensions brought, which has the privileges that they
-/// gave it.
+/// What lies in a database. What the server and extensions brought began with the privileges that they gave
+/// it, which the catalog keeps.
 fn within(version: u32) -> String {
-    let ours = "left(n.nspname::text, 3) <> 'pg_' AND n.nspname <> 'information_schema'";
-    let brought = |catalog: &str, oid: &str| {
+    let ours = "left(n.nspname::text, 7) <> 'pg_temp' AND left(n.nspname::text, 8) <> 'pg_toast'";
+    let begun = |catalog: &str, oid: &str, part: &str| {
         format!(
-            "NOT EXISTS (SELECT 1 FROM pg_depend e WHERE e.deptype = 'e' AND e.classid = '{catalog}'::regclass AND e.objid = {oid})"
+            "LEFT JOIN pg_init_privs i ON i.objoid = {oid} AND i.classoid = '{catalog}'::regclass AND i.objsubid = {part}"
         )
     };
     let relations = |class: &str, kinds: &str, letter: &str| {
         format!(
             "SELECT '{class}' AS class, n.nspname::text AS schema, c.relname::text AS name, c.relacl AS acl, \
-             acldefault('{letter}', c.relowner) AS dacl, '' AS col FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
-             WHERE c.relkind IN ({kinds}) AND c.relacl IS NOT NULL AND {ours} AND {}",
-            brought("pg_class", "c.oid")
+             coalesce(i.initprivs, acldefault('{letter}', c.relowner)) AS dacl, '' AS col \
+             FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace {} \
+             WHERE c.relkind IN ({kinds}) AND c.relacl IS NOT NULL AND c.relacl IS DISTINCT FROM i.initprivs AND {ours}",
+            begun("pg_class", "c.oid", "0")
         )
     };
     let routines = |class: &str, kinds: &str| {
@@ -48,16 +49,18 @@ fn within(version: u32) -> String {
             "SELECT '{class}' AS class, n.nspname::text AS schema, p.proname || '(' || coalesce((SELECT \
              string_agg(format_type(args.type, NULL), ', ' ORDER BY args.place) \
              FROM unnest(p.proargtypes) WITH ORDINALITY AS args (type, place)), '') || ')' AS name, p.proacl AS acl, \
-             acldefault('f', p.proowner) AS dacl, '' AS col FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace \
-             WHERE p.prokind IN ({kinds}) AND p.proacl IS NOT NULL AND {ours} AND {}",
-            brought("pg_proc", "p.oid")
+             coalesce(i.initprivs, acldefault('f', p.proowner)) AS dacl, '' AS col \
+             FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace {} \
+             WHERE p.prokind IN ({kinds}) AND p.proacl IS NOT NULL AND p.proacl IS DISTINCT FROM i.initprivs AND {ours}",
+            begun("pg_proc", "p.oid", "0")
         )
     };
     let columns = format!(
-        "SELECT 'table' AS class, n.nspname::text AS schema, c.relname::text AS name, t.attacl AS acl, NULL::aclitem[] AS dacl, \
-         t.attname::text AS col FROM pg_attribute t JOIN pg_class c ON c.oid = t.attrelid \
-         JOIN pg_namespace n ON n.oid = c.relnamespace WHERE t.attacl IS NOT NULL AND NOT t.attisdropped AND {ours} AND {}",
-        brought("pg_class", "c.oid")
+        "SELECT 'table' AS class, n.nspname::text AS schema, c.relname::text AS name, t.attacl AS acl, \
+         i.initprivs AS dacl, t.attname::text AS col FROM pg_attribute t JOIN pg_class c ON c.oid = t.attrelid \
+         JOIN pg_namespace n ON n.oid = c.relnamespace {} \
+         WHERE t.attacl IS NOT NULL AND t.attacl IS DISTINCT FROM i.initprivs AND NOT t.attisdropped AND {ours}",
+        begun("pg_class", "c.oid", "t.attnum")
     );
     // The schema that every database begins with has more than a new one.
     let everybody = |acl: &str, privilege: &str| {
@@ -68,15 +71,16 @@ fn within(version: u32) -> String {
     let begins = if version < 150_000 { everybody(&begins, "CREATE") } else { begins };
     let schemas = format!(
         "SELECT 'schema' AS class, '' AS schema, n.nspname::text AS name, coalesce(n.nspacl, {own}) AS acl, \
-         CASE WHEN n.nspname = 'public' THEN {begins} ELSE {own} END AS dacl, \
-         '' AS col FROM pg_namespace n WHERE {ours} AND {}",
-        brought("pg_namespace", "n.oid")
+         CASE WHEN n.nspname = 'public' THEN {begins} ELSE coalesce(i.initprivs, {own}) END AS dacl, \
+         '' AS col FROM pg_namespace n {} WHERE {ours}",
+        begun("pg_namespace", "n.oid", "0")
     );
     let types = format!(
         "SELECT 'type' AS class, n.nspname::text AS schema, t.typname::text AS name, t.typacl AS acl, \
-         acldefault('T', t.typowner) AS dacl, '' AS col FROM pg_type t JOIN pg_namespace n ON n.oid = t.typnamespace \
-         WHERE t.typacl IS NOT NULL AND {ours} AND {}",
-        brought("pg_type", "t.oid")
+         coalesce(i.initprivs, acldefault('T', t.typowner)) AS dacl, '' AS col \
+         FROM pg_type t JOIN pg_namespace n ON n.oid = t.typnamespace {} \
+         WHERE t.typacl IS NOT NULL AND t.typacl IS DISTINCT FROM i.initprivs AND {ours}",
+        begun("pg_type", "t.oid", "0")
     );
     // Extensions bring languages and wrappers without a word about privileges: what is there was said by people.
     let flat = |class: &str, table: &str, column: &str, letter: &str| {
