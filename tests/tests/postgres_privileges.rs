@@ -78,6 +78,19 @@ fn what_the_server_grants_by_itself_goes_in_the_plan_that_makes_the_database() {
 }
 
 #[test]
+fn what_its_owner_has_from_the_start_goes_in_the_plan_that_makes_a_database() {
+    let site = Databases::with_files([
+        ("web.yaml", WEB),
+        ("app.yaml", "kind: postgres.database\nname: app\nspec: { name: app, owner: web }\n"),
+        ("g.yaml", &*grant("g", "{ role: web, database: app, on: database, privileges: [CONNECT], owns: all }")),
+    ]);
+    let plan = site.tidelock(["plan", "--full"]).run().ok();
+    let _ = plan.says("REVOKE CREATE, TEMPORARY ON DATABASE \"app\" FROM \"web\"");
+    let _ = site.tidelock(["apply", "--yes"]).run().ok().never_says("not as planned");
+    site.converged();
+}
+
+#[test]
 fn what_others_granted_stays_unless_the_spec_owns_all() {
     let spec = |privileges: &str, owns: &str| {
         grant(
@@ -309,6 +322,25 @@ fn a_role_that_owns_objects_is_kept_until_the_spec_says_what_becomes_of_them() {
     site.apply();
     assert_eq!(site.by_hand("postgres", "SELECT tableowner FROM pg_tables WHERE tablename = 't'"), "heir");
     assert_eq!(site.by_hand("postgres", "SELECT count(*) FROM pg_roles WHERE rolname = 'owner'"), "0");
+}
+
+#[test]
+fn a_role_goes_after_what_leaves_git_together_with_it() {
+    let schema =
+        "kind: postgres.schema\nname: s\non_remove: delete\nspec: { database: postgres, name: s, owner: owner }\n";
+    let role = "kind: postgres.role\nname: o\non_remove: delete\n\
+        spec: { name: owner, reassign_owned_to: heir, drop_owned: true }\n";
+    let heir = "kind: postgres.role\nname: heir\nspec: { name: heir }\n";
+    let site = Databases::with_files([("o.yaml", role), ("s.yaml", schema), ("heir.yaml", heir)]);
+    site.apply();
+    site.remove("o.yaml");
+    site.remove("s.yaml");
+    site.commit("Neither");
+    let run = site.tidelock(["apply", "--yes"]).run();
+    let _ = run.never_says("has changed since the plan was made").never_says("somebody else changed");
+    site.apply();
+    let left = "SELECT (SELECT count(*) FROM pg_roles WHERE rolname = 'owner'), (SELECT count(*) FROM pg_namespace WHERE nspname = 's')";
+    assert_eq!(site.by_hand("postgres", left), "0|0");
 }
 
 #[test]

@@ -68,6 +68,11 @@ pub(super) fn steps(change: &Change<RoleSpec>, machine: &Machine<'_>, propose: &
         propose.add(drop("role", [&name]).seen(seen).together(ROLES_GONE))?;
         return Ok(Step::Proposed);
     }
+    // What leaves Git together with it may rest on it: then it goes after that, judged by what is left.
+    if let Some(other) = propose.all_changes().iter().find(goes).filter(|_| !any.is_empty()) {
+        let why = format!("things rest on {name}, and some may go with what leaves Git together with it");
+        return Ok(Step::Waits { on: other.identity.clone(), why });
+    }
     // What rests on it now is what was judged: nothing that came later goes with it.
     let mut seen = Some(rows.seen(&[Value::from(&name)])?);
     let home = facts.database;
