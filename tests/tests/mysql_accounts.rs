@@ -169,3 +169,31 @@ fn a_clear_password_in_git_is_said_nowhere() {
     site.commit("By another");
     let _ = site.tidelock(["plan"]).run().says("unknown key `pasword`").says("did you mean `password`?");
 }
+
+#[test]
+fn who_holds_something_on_everything_is_joined_by_nobody_that_may_not_grant_it() {
+    let site = Databases::on_mariadb([("web.yaml", "kind: mysql.user\nname: w\nspec: { name: app_web }\n")]);
+    site.apply();
+    site.by_hand(
+        "CREATE ROLE app_super; GRANT ALL ON *.* TO app_super; CREATE ROLE app_dba; GRANT app_super TO app_dba; GRANT app_super TO admin@127.0.0.1 WITH ADMIN OPTION; GRANT app_dba TO admin@127.0.0.1 WITH ADMIN OPTION",
+    );
+    let config = site.world().read("tidelock.toml");
+    let (before, _) = config.split_once("sql = [").unwrap();
+    let narrow = |more: &str| {
+        let sql = format!("sql = [\"role:app_*\", \"user:app_*@*\", \"membership:app_*/app_*\"{more}]\n");
+        site.world().write("tidelock.toml", format!("{before}{sql}"));
+    };
+    narrow("");
+    let held = || site.by_hand("SELECT COUNT(*) FROM mysql.roles_mapping WHERE User = 'app_web'");
+    for of in ["app_super", "app_dba"] {
+        let user = format!("kind: mysql.user\nname: w\nspec: {{ name: app_web, member_of: [{of}] }}\n");
+        site.write("web.yaml", &user);
+        site.commit("More than it has");
+        let _ = site.tidelock(["plan"]).run().says("sql = [\"grant:app_super//system\"]");
+        let _ = site.tidelock(["apply", "--yes"]).run();
+        assert_eq!(held(), "0", "{of}");
+    }
+    narrow(", \"grant:app_super//system\"");
+    site.apply();
+    assert_eq!(held(), "1");
+}

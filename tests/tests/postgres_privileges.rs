@@ -444,6 +444,55 @@ fn a_commit_takes_nothing_from_beyond_its_grant() {
 }
 
 #[test]
+fn a_role_that_has_more_than_its_grant_is_lent_to_nobody() {
+    let site = Databases::with_files([("first.yaml", "kind: postgres.role\nname: w\nspec: { name: app_web }\n")]);
+    site.apply();
+    site.by_hand(
+        "postgres",
+        "CREATE ROLE app_admin SUPERUSER; CREATE ROLE app_cr CREATEROLE; CREATE ROLE app_exec; CREATE ROLE secret; \
+         GRANT pg_execute_server_program TO app_exec; CREATE ROLE app_nested IN ROLE secret",
+    );
+    let config = site.world().read("tidelock.toml");
+    let (before, _) = config.split_once("sql = [").unwrap();
+    let narrow = |sql: &str, privileges: &str| {
+        let sql = format!("sql = [\"role:app_*\", \"membership:app_*/*\"{sql}]\nprivileges = [{privileges}]\n");
+        site.world().write("tidelock.toml", format!("{before}{sql}"));
+    };
+    narrow("", "");
+    let role = |name: &str, more: &str| format!("kind: postgres.role\nname: w\n{more}spec: {{ name: {name} }}\n");
+    let joins = |of: &str| role(&format!("app_web, member_of: [{of}]"), "");
+    let server = site.server().dump();
+    for (text, says) in [
+        (joins("app_admin"), r#"privileges = ["superuser"]"#),
+        (joins("app_cr"), r#"privileges = ["createrole"]"#),
+        (joins("app_exec"), r#"privileges = ["pg_execute_server_program"]"#),
+        (joins("app_nested"), r#"sql = ["membership:app_nested/secret"]"#),
+        (role("app_admin, login: true", "ignore: [/superuser]\n"), r#"privileges = ["superuser"]"#),
+        (role("app_exec, login: true", ""), r#"privileges = ["pg_execute_server_program"]"#),
+        (role("app_nested, valid_until: 2099-01-01", ""), r#"sql = ["membership:app_nested/secret"]"#),
+    ] {
+        site.write("first.yaml", &text);
+        site.commit("More than it has");
+        let _ = site.tidelock(["plan"]).run().says(says);
+        let _ = site.tidelock(["apply", "--yes"]).run();
+        assert_eq!(site.server().dump(), server, "{text}");
+    }
+    // What the hints say to paste opens just that.
+    narrow(", \"membership:app_nested/secret\"", "\"pg_execute_server_program\"");
+    site.write("first.yaml", &joins("app_nested, app_exec"));
+    site.commit("What is granted");
+    site.apply();
+    // Who is no superuser any more may sign in.
+    let text =
+        joins("app_nested, app_exec") + "---\n" + &role("app_admin, login: true", "").replace("name: w", "name: a");
+    site.write("first.yaml", &text);
+    site.commit("A superuser no more");
+    site.tidelock(["apply", "--yes"]).run();
+    let held = "SELECT rolsuper, rolcanlogin FROM pg_roles WHERE rolname = 'app_admin'";
+    assert_eq!(site.by_hand("postgres", held), "f|t");
+}
+
+#[test]
 fn what_tidelock_could_not_give_back_to_itself_is_not_taken() {
     let site = Databases::with_files([("web.yaml", WEB)]);
     site.by_hand("postgres", "CREATE ROLE admin SUPERUSER LOGIN");

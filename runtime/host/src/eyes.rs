@@ -12,7 +12,7 @@ use tidelock_model::error::{Blame, Fault};
 use tidelock_model::grant::Grant;
 use tidelock_model::name::Name;
 use tidelock_model::network::{Object, ObjectName, Table};
-use tidelock_model::sql::{Dialect, SqlEffect};
+use tidelock_model::sql::{Dialect, Reach, SqlEffect};
 use tidelock_target::dns::{DnsServer, Found};
 use tidelock_target::sql::guard::Judged;
 use tidelock_target::sql::{Answer, Facts, Server, SqlFault};
@@ -150,6 +150,7 @@ pub(crate) trait SqlReads: Send + Sync {
     fn maintenance(&self) -> &str;
     async fn dialect(&self) -> Result<Dialect, SqlFault>;
     fn reads_as(&self, statement: &SqlEffect) -> bool;
+    async fn reach(&self) -> Result<Reach, SqlFault>;
     async fn facts(&self) -> Result<Facts, SqlFault>;
     async fn judge(&self, text: &str) -> Result<Judged, SqlFault>;
     async fn ask(
@@ -170,6 +171,9 @@ impl SqlReads for Server {
     }
     fn reads_as(&self, statement: &SqlEffect) -> bool {
         Server::reads_as(self, statement)
+    }
+    async fn reach(&self) -> Result<Reach, SqlFault> {
+        Server::reach(self).await
     }
     async fn facts(&self) -> Result<Facts, SqlFault> {
         Server::facts(self).await

@@ -9,6 +9,7 @@ use tidelock_model::kind::{ProviderInfo, RendererInfo};
 use tidelock_model::name::Name;
 use tidelock_model::plugin::Role;
 use tidelock_model::port::{Plugins, Provider, Renderer};
+use tokio::sync::OnceCell;
 
 use crate::eyes::OpenEyes;
 use crate::inspect::word;
@@ -103,7 +104,7 @@ impl Plugins for PluginRoom {
         let Linked::Provider(pre, discovering) = self.host.linked(&plugin).await? else {
             return Err(Fault::new("panic", Blame::Host, format!("{name} was linked in another role")));
         };
-        let pass = Arc::new(Pass { target: target.clone(), eyes, seen: SeenTable::new()? });
+        let pass = Arc::new(Pass { target: target.clone(), eyes, seen: SeenTable::new()?, reach: OnceCell::new() });
         let provider = WasmProvider { caller: self.host.caller(&plugin), plugin, pre, discovering, pass };
         provider.describe().await?;
         Ok(Arc::new(provider))

@@ -13,6 +13,7 @@ use tidelock_model::name::Name;
 use tidelock_model::observation::{Observation, Subject, commands};
 use tidelock_model::plugin::PluginRef;
 use tidelock_model::port::{Declared, Found, Provider, StepAnswer, StepRequest};
+use tidelock_model::sql::Reach;
 use wasmtime::Store;
 
 use crate::answers;
@@ -32,6 +33,8 @@ pub(crate) struct Pass {
     pub(crate) target: Name,
     pub(crate) eyes: Eyes,
     pub(crate) seen: SeenTable,
+    /// What the roles of a database server reach, once that was asked for.
+    pub(crate) reach: tokio::sync::OnceCell<Reach>,
 }
 
 /// A provider.

@@ -20,6 +20,7 @@ use tidelock_model::plugin::Role;
 use tidelock_model::port::{Store as _, Want};
 use tidelock_model::revision::{Signature, SourceNotice};
 use tidelock_model::run::Status;
+use tidelock_model::sql::Dialect;
 use tidelock_store::SqliteStore;
 use tidelock_target::dns::ZoneFacts;
 use tidelock_target::sql::{Facts, SqlFault};
@@ -220,8 +221,9 @@ fn targets(report: &mut Report, context: &Context, loaded: &Loaded) -> Result<()
                         running.entry(same).or_default().push(name);
                     }
                     match facts {
-                        Asked::Database(facts, reader, shut) => {
+                        Asked::Database(facts, quiet, reader, shut) => {
                             database(report, name, &loaded.config.targets[name], &facts);
+                            writes_down(report, name, &facts, quiet);
                             let looks = reader.as_ref().ok().and_then(Option::as_ref).unwrap_or(&facts).acts_as.clone();
                             reads(report, name, reader);
                             shut_out(report, &loaded.config, name, &looks, shut)?;
@@ -246,9 +248,10 @@ fn targets(report: &mut Report, context: &Context, loaded: &Loaded) -> Result<()
 /// What a target says of itself besides who it is.
 enum Asked {
     Nothing,
-    /// The server as whoever performs finds it, and as whoever reads does; and databases that do not let
+    /// The server as whoever performs finds it, whether passwords stay out of its log, the server as
+    /// whoever reads finds it, and databases that do not let
     /// the latter in, each with what would.
-    Database(Facts, Result<Option<Facts>, Fault>, Vec<(String, String)>),
+    Database(Facts, bool, Result<Option<Facts>, Fault>, Vec<(String, String)>),
     Zones(Vec<Result<ZoneFacts, Fault>>),
 }
 
@@ -264,7 +267,8 @@ async fn asked(target: Opened) -> Result<(String, Option<String>, Asked), Fault>
             let reader = server.reader().await.map_err(SqlFault::whole);
             // Who cannot sign in at all is told that already.
             let shut = if reader.is_ok() { server.shut().await.map_err(SqlFault::whole)? } else { vec![] };
-            Asked::Database(facts, reader, shut)
+            let quiet = server.quiet().await.map_err(SqlFault::whole)?;
+            Asked::Database(facts, quiet, reader, shut)
         }
         Opened::Dns(server) => Asked::Zones(server.facts().await),
         Opened::Machine(_) => Asked::Nothing,
@@ -307,6 +311,30 @@ fn database(report: &mut Report, name: &Name, decl: &TargetDecl, facts: &Facts) 
         let fix = "give reads a role of their own:\nread = { user = \"tidelock_read\", password = { file = \"read.password\" } }";
         report.warn("database", says, fix);
     }
+}
+
+/// Whether the server writes down what proves a password.
+fn writes_down(report: &mut Report, name: &Name, facts: &Facts, quiet: bool) {
+    if quiet {
+        return;
+    }
+    let says = format!(
+        "{name}: {} may not keep statements that set passwords out of the server's log and statistics; what proves a \
+         password may be read there",
+        facts.acts_as
+    );
+    let other = "let nobody else read the log";
+    let fix = match facts.dialect {
+        Dialect::Postgres if facts.number >= 150_000 => format!(
+            "let it, as a superuser:\n\nGRANT SET ON PARAMETER log_statement, log_min_error_statement, \
+             log_min_duration_statement, log_min_duration_sample, log_transaction_sample_rate, track_activities, \
+             pg_stat_statements.track_utility TO \"{}\";\n\nor {other}",
+            facts.acts_as.replace('"', "\"\"")
+        ),
+        Dialect::Postgres => other.to_owned(),
+        _ => format!("let it set sql_log_off, which takes SUPER or what that became; or {other}"),
+    };
+    report.warn("database", says, fix);
 }
 
 /// Whoever the config names for reads, who should be able to do nothing else.

@@ -12,7 +12,9 @@ use crate::bindings::sql_propose::{self as wit, Host};
 use crate::bindings::types::Error;
 use crate::call::CallState;
 use crate::convert::to_guest;
+use crate::eyes::SqlReads;
 use crate::proposals::{Offer, There};
+use crate::provider::Pass;
 
 impl Host for CallState {
     async fn execute(&mut self, common: wit::Common, given: wit::Statement) -> Result<Result<(), Error>> {
@@ -81,6 +83,10 @@ impl CallState {
         let wit::Common { change, preconditions, together, after_crash, database, extras: _ } = common;
         let mut statement = SqlEffect { dialect, database, act, unread: false };
         statement.unread = !reads.reads_as(&statement);
+        if let Some(fault) = lends(&self.door.plugin, &pass, &*reads, &statement).await {
+            self.door.denied(&fault);
+            return Ok(Err(to_guest(&fault)));
+        }
         // What cannot be part of a transaction is not promised to be.
         let together = together.filter(|_| dialect.transactional() && !statement.alone());
         let offer = Offer {
@@ -99,6 +105,23 @@ impl CallState {
         })
         .await
     }
+}
+
+/// Why somebody may not act as the roles that a statement lends, by what they reach now. It is
+/// asked again when it is performed.
+async fn lends(plugin: &str, pass: &Pass, reads: &dyn SqlReads, statement: &SqlEffect) -> Option<Fault> {
+    let lent = statement.lends();
+    let grant = pass.eyes.grant(plugin)?;
+    if lent.is_empty() || grant.decide_effect(&EffectBody::Sql(Box::new(statement.clone()))).is_err() {
+        // What is not granted at all is told by the offer.
+        return None;
+    }
+    let reach = match pass.reach.get_or_try_init(|| reads.reach()).await {
+        Ok(reach) => reach,
+        Err(fault) => return Some(fault.whole()),
+    };
+    let refused = |role: String| grant.decide_reach(&role, reach, |power| statement.takes(power)).err();
+    lent.into_iter().find_map(refused)
 }
 
 fn object(object: wit::Object) -> Object {

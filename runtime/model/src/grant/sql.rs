@@ -5,7 +5,7 @@ use globset::GlobMatcher;
 use super::Grant;
 use crate::error::{Blame, Fault};
 use crate::name::Identity;
-use crate::sql::{Act, SqlEffect, granted_classes};
+use crate::sql::{Act, EVERYTHING, Reach, SqlEffect, granted_classes};
 
 /// A class that nothing has would open nothing, and nobody would know why.
 pub(super) fn known_class(plugin: &str, pattern: &str) -> Result<(), Fault> {
@@ -78,6 +78,42 @@ impl Grant {
             self.plugin, self.target
         );
         Err(self.denied(message, "sql", identity.as_str()))
+    }
+
+    /// Decides whether somebody may come to act as a role or account, by what that reaches on the server:
+    /// attributes and the server's own roles are named in `privileges`, what is held on everything can be
+    /// granted by the plugin, and other roles that it is a member of are granted as if they were joined. `taken` are attributes that it is about to lose.
+    ///
+    /// # Errors
+    /// `denied`, with the lines that would grant it.
+    pub fn decide_reach(&self, role: &str, reach: &Reach, taken: impl Fn(&str) -> bool) -> Result<(), Fault> {
+        for other in reach.of(role) {
+            let itself = other == role;
+            let who = if itself { role.to_owned() } else { format!("{role}, a member of {other}") };
+            for power in reach.powers(other).filter(|power| !itself || !taken(power)) {
+                let message = format!(
+                    "plugin {} may not let anybody act as {who}, which has {power}, on target {}",
+                    self.plugin, self.target
+                );
+                let grants_it = format!("grant:{other}//system");
+                let (open, key, value) = match power {
+                    EVERYTHING => (self.sql.iter().any(|open| open.is_match(&grants_it)), "sql", grants_it.as_str()),
+                    _ => (self.privileges.iter().any(|open| open == power), "privileges", power),
+                };
+                if !open {
+                    return Err(self.denied(message, key, value));
+                }
+            }
+            if !itself && !reach.predefined(other) {
+                let membership = Identity::new(format!("membership:{role}/{other}"));
+                self.joins(&Identity::new(format!("role:{other}")), &membership).map_err(|fault| {
+                    let message =
+                        format!("plugin {} may not let anybody act as {who}, on target {}", self.plugin, self.target);
+                    Fault { message, ..fault }
+                })?;
+            }
+        }
+        Ok(())
     }
 
     /// Who joins a role may do what it may. So the role is granted itself, or the membership by

@@ -383,3 +383,55 @@ fn settings_of_superusers_are_granted_by_name() {
     }
     granted(&["setting:role/*//log_statement"]).decide_effect(&set("role", "log_statement", Some("ddl"))).unwrap();
 }
+
+#[test]
+fn who_acts_as_a_role_reaches_what_it_reaches() {
+    use crate::sql::Reach;
+    let granted = |sql: &[&str], privileges: &[&str]| {
+        let texts = |list: &[&str]| list.iter().map(ToString::to_string).collect();
+        let (sql, privileges) = (texts(sql), texts(privileges));
+        let decl = GrantDecl { targets: vec!["db".into()], sql, privileges, ..GrantDecl::default() };
+        Grant::new("postgres", "db", [&decl], vec![]).unwrap()
+    };
+    let pair = |member: &str, of: &str| (member.to_owned(), of.to_owned());
+    let reach = Reach::new(
+        [("app_admin", "superuser"), ("pg_execute_server_program", "pg_execute_server_program")]
+            .map(|(who, what)| (who.to_owned(), vec![what.to_owned()])),
+        [pair("app_exec", "pg_execute_server_program"), pair("app_nested", "secret"), pair("app_deep", "app_exec")],
+    );
+    let closed = granted(&["role:app_*", "membership:app_*/*"], &[]);
+    closed.decide_reach("app_web", &reach, |_| false).unwrap();
+    for (role, hint) in [
+        ("app_admin", r#"privileges = ["superuser"]"#),
+        ("app_exec", r#"privileges = ["pg_execute_server_program"]"#),
+        ("app_deep", r#"privileges = ["pg_execute_server_program"]"#),
+        ("app_nested", r#"sql = ["membership:app_nested/secret"]"#),
+    ] {
+        let fault = closed.decide_reach(role, &reach, |_| false).expect_err(role);
+        assert!(fault.code == "denied" && fault.hint.as_ref().unwrap().contains(hint), "{role}: {fault:?}");
+    }
+    closed.decide_reach("app_admin", &reach, |taken| taken == "superuser").unwrap();
+    let open = granted(&["role:app_*", "membership:app_nested/secret"], &["superuser", "pg_execute_server_program"]);
+    for role in ["app_admin", "app_exec", "app_deep", "app_nested"] {
+        open.decide_reach(role, &reach, |_| false).unwrap();
+    }
+}
+
+#[test]
+fn who_holds_something_on_everything_of_mariadb_is_lent_to_nobody() {
+    use crate::sql::Reach;
+    let granted = |sql: &[&str]| {
+        let sql = sql.iter().map(ToString::to_string).collect();
+        let decl = GrantDecl { targets: vec!["db".into()], sql, ..GrantDecl::default() };
+        Grant::new("mysql", "db", [&decl], vec![]).unwrap()
+    };
+    let members = [("app@%25".to_owned(), "app_dba".to_owned())];
+    let reach = Reach::of_accounts(["app_super".to_owned(), "app_dba".to_owned()], members);
+    let closed = granted(&["role:app_*", "user:app@*", "membership:app@*/app_*", "grant:*/app/**"]);
+    for (who, hint) in [("app_super", "grant:app_super//system"), ("app@%25", "grant:app_dba//system")] {
+        let fault = closed.decide_reach(who, &reach, |_| false).expect_err(who);
+        assert!(fault.hint.as_ref().unwrap().contains(hint), "{fault:?}");
+        granted(&["role:app_*", hint]).decide_reach(who, &reach, |_| false).unwrap();
+    }
+    closed.decide_reach("app_web", &reach, |_| false).unwrap();
+}

@@ -5,6 +5,7 @@
 mod identity;
 mod leans;
 mod loss;
+mod reach;
 mod render;
 mod reserved;
 mod words;
@@ -18,6 +19,8 @@ use crate::digest::Digest;
 
 pub use self::identity::{covers, part};
 pub use self::leans::is_privilege;
+pub(crate) use self::reach::EVERYTHING;
+pub use self::reach::Reach;
 pub(crate) use self::render::granted_classes;
 pub use self::render::{Piece, SECRET_OPEN};
 pub use self::words::Known;

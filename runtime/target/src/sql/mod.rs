@@ -30,7 +30,7 @@ use tidelock_model::plan::{Group, Preview};
 use tidelock_model::port::{Blobs, Target, Until};
 use tidelock_model::run::{EffectEnd, Outcome};
 use tidelock_model::secret::SecretValue;
-use tidelock_model::sql::{Dialect, SqlEffect};
+use tidelock_model::sql::{Dialect, Reach, SqlEffect};
 
 use self::guard::{Judged, judge};
 pub use self::keyed::Keyed;
@@ -144,15 +144,16 @@ impl Driver {
     async fn perform(
         &self,
         limits: &Limits,
+        grants: &BTreeMap<String, Grant>,
         database: &str,
         effects: &[Ready<'_>],
         alone: bool,
         right: &Right,
     ) -> Vec<EffectEnd> {
         match self {
-            Self::Postgres(server) => server.perform(limits, database, effects, alone, right).await,
+            Self::Postgres(server) => server.perform(limits, grants, database, effects, alone, right).await,
             // None of its statements is part of a transaction: each is a stretch by itself.
-            Self::MariaDb(server) => vec![server.perform(limits, &effects[0], right).await],
+            Self::MariaDb(server) => vec![server.perform(limits, grants, &effects[0], right).await],
             Self::Sqlite(server) => server.perform(limits, effects, right).await,
         }
     }
@@ -243,6 +244,18 @@ impl Server {
         guard::understood(statement)
     }
 
+    /// What its roles reach beyond what they were granted; nothing where it has no such roles.
+    ///
+    /// # Errors
+    /// As [`Server::facts`].
+    pub async fn reach(&self) -> Result<Reach, SqlFault> {
+        match &self.inner.driver {
+            Driver::Postgres(server) => server.reach().await,
+            Driver::MariaDb(server) => server.reach().await,
+            Driver::Sqlite(_) => Ok(Reach::default()),
+        }
+    }
+
     /// What the server is.
     ///
     /// # Errors
@@ -265,6 +278,18 @@ impl Server {
             Driver::Postgres(server) => server.reader().await,
             Driver::MariaDb(server) => server.reader().await,
             Driver::Sqlite(_) => Ok(None),
+        }
+    }
+
+    /// Whether statements that set passwords, which hold what proves them, stay out of the server's log.
+    ///
+    /// # Errors
+    /// As [`Server::facts`].
+    pub async fn quiet(&self) -> Result<bool, SqlFault> {
+        match &self.inner.driver {
+            Driver::Postgres(server) => server.quiet().await,
+            Driver::MariaDb(server) => server.quiet().await,
+            Driver::Sqlite(_) => Ok(true),
         }
     }
 

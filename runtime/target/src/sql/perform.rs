@@ -207,7 +207,7 @@ impl Server {
         alone: bool,
         right: &Right,
     ) -> Vec<EffectEnd> {
-        self.inner.driver.perform(&self.inner.limits, database, stretch, alone, right).await
+        self.inner.driver.perform(&self.inner.limits, &self.inner.grants, database, stretch, alone, right).await
     }
 
     async fn turn(&self) -> Result<Turn, super::SqlFault> {

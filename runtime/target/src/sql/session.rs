@@ -82,6 +82,11 @@ impl<K: Eq + Hash + Send + 'static, C: SignedIn> Sessions<K, C> {
         };
         Ok(Session { conn, key, idle: Arc::clone(&self.idle), _place: place })
     }
+
+    /// Ends idle sessions by what they are for.
+    pub(super) fn end_idle(&self, ends: impl Fn(&K) -> bool) {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner).retain(|key, _| !ends(key));
+    }
 }
 
 impl<K: Eq + Hash + Send + 'static, C: SignedIn> Session<K, C> {
@@ -257,7 +262,10 @@ fn standby(name: &Name, standbys: &[String]) -> Fault {
     let list = standbys.join(", ");
     fault("standby", format!("target {name} has no primary: {list} only copies another server"))
         .retryable()
-        .hint("wait until one of its hosts takes writes, or name the primary in `host`")
+        .hint(
+            "wait until one of its hosts takes writes, or name the primary in `host`; a MariaDB or MySQL server is taken for \
+             a copy while its `read_only` is on",
+        )
 }
 
 fn no_host(name: &Name) -> Fault {

@@ -55,7 +55,9 @@ fn authorities(ca: &str, base: &Path) -> Result<RootCertStore, Fault> {
 fn certificates(file: &str, base: &Path) -> Result<Vec<CertificateDer<'static>>, Fault> {
     let file = path(file, base);
     let failed = |error: rustls::pki_types::pem::Error| {
-        fault("tls", format!("the certificates of {} cannot be read: {error}", file.display()))
+        fault("tls", format!("the certificates of {} cannot be read: {error}", file.display())).hint(
+            "see `tls` of the target in tidelock.toml: `ca` and `cert` are files in PEM, whose relative paths start at that file",
+        )
     };
     let found: Result<Vec<_>, _> = CertificateDer::pem_file_iter(&file).map_err(failed)?.collect();
     match found.map_err(failed)? {

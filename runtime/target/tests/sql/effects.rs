@@ -1,11 +1,12 @@
 //! Performing on a real server: transactions, preconditions, who is in the way, and grants.
 
-use tidelock_model::effect::Effect;
+use tidelock_model::config::{Given, Kept, ServerDecl};
+use tidelock_model::effect::{Effect, EffectBody};
 use tidelock_model::port::{Target as _, Until};
 use tidelock_model::run::EffectEnd;
-use tidelock_model::sql::{Act, Grant, Granted, Grantee, Privilege, Verb};
+use tidelock_model::sql::{Act, Grant, Granted, Grantee, Part, Privilege, Statement, Verb};
 
-use crate::support::{Bed, NoBlobs, effect, execute, fault, grant, group, look, object, perform};
+use crate::support::{Bed, NoBlobs, effect, execute, fault, grant, group, look, object, perform, private};
 
 fn create_role(name: &str) -> Effect {
     execute(Verb::Create, "role", &[name], None, "LOGIN")
@@ -201,4 +202,98 @@ async fn a_server_that_dies_leaves_nothing_half_done() {
     bed.postgres.restart();
     assert_eq!(bed.postgres.psql("postgres", "SELECT count(*) FROM pg_roles WHERE rolname LIKE 'r%'"), "0");
     assert_eq!(perform(&server, vec![create_role("r0")]).await, [EffectEnd::Done], "and goes on with it");
+}
+
+fn joining(role: &str, of: &str) -> Effect {
+    let grant = Grant {
+        revoke: false,
+        granted: Granted::Membership(of.into()),
+        grantee: Grantee::Role(role.into()),
+        with_option: false,
+        options: vec![],
+        granted_by: None,
+        cascade: false,
+    };
+    effect(None, Act::Grant(grant))
+}
+
+#[tokio::test]
+async fn nobody_comes_to_act_as_a_role_beyond_the_grant() {
+    let bed = Bed::new();
+    bed.postgres.psql("postgres", "CREATE ROLE boss SUPERUSER; CREATE ROLE runs; CREATE ROLE deep; CREATE ROLE fine");
+    bed.postgres.psql("postgres", "GRANT pg_execute_server_program TO runs; GRANT runs TO deep");
+    bed.postgres.psql("postgres", "CREATE ROLE web; CREATE ROLE secret; CREATE ROLE nested; GRANT secret TO nested");
+    let server = bed.server_with(bed.decl(), grant(&["role:[!s]*", "membership:*/*"], &["*"]));
+    let alter = |role: &str, words: &str| execute(Verb::Alter, "role", &[role], None, words);
+    let renamed = |role: &str, to: &str| effect(None, Act::Rename { object: object("role", &[role]), to: to.into() });
+    let heir = || {
+        let parts = vec![Part::Text("TO".into()), Part::Identifier(vec!["boss".into()])];
+        effect(None, Act::Execute(Statement { verb: Verb::Reassign, object: object("owned", &["web"]), parts }))
+    };
+    let before = bed.postgres.dump();
+    for (effects, at, says) in [
+        (vec![joining("web", "boss")], 0, "superuser"),
+        (vec![joining("web", "deep")], 0, "pg_execute_server_program"),
+        (vec![joining("web", "nested")], 0, "a member of secret"),
+        (vec![alter("boss", "LOGIN")], 0, "superuser"),
+        (vec![alter("nested", "LOGIN")], 0, "a member of secret"),
+        // Another name is the same role.
+        (vec![renamed("boss", "chief"), alter("chief", "LOGIN")], 1, "superuser"),
+        (vec![alter("boss", "LOGIN"), renamed("boss", "chief")], 0, "superuser"),
+        (vec![create_role("new"), joining("new", "runs")], 0, "pg_execute_server_program"),
+        (vec![heir()], 0, "superuser"),
+    ] {
+        let ends = perform(&server, effects).await;
+        let fault = fault(&ends[at]);
+        assert!(fault.code == "denied" && fault.message.contains(says), "{says}: {ends:?}");
+        assert_eq!(bed.postgres.dump(), before, "{says}");
+    }
+    // What is taken in the same transaction is not lent.
+    for effects in [vec![joining("web", "fine")], vec![alter("boss", "NOSUPERUSER LOGIN")]] {
+        let ends = perform(&server, effects).await;
+        assert!(ends.iter().all(|end| *end == EffectEnd::Done), "{ends:?}");
+    }
+}
+
+#[tokio::test]
+async fn settings_of_the_role_that_performs_stop_nothing() {
+    let bed = Bed::new();
+    bed.postgres.psql("postgres", "CREATE ROLE weak; CREATE ROLE boss SUPERUSER LOGIN PASSWORD 'the boss''s'");
+    bed.postgres.psql("postgres", "ALTER ROLE boss SET role TO weak; ALTER ROLE boss SET search_path TO public");
+    bed.postgres.psql("postgres", "ALTER ROLE boss SET default_transaction_read_only TO on");
+    private(&bed.folder.path().join("boss"), "the boss's");
+    let decl = ServerDecl {
+        user: Some(Given::Literal("boss".into())),
+        password: Some(Kept::File("boss".into())),
+        ..bed.decl()
+    };
+    let server = bed.server_with(decl, grant(&["**"], &["*"]));
+    assert_eq!(server.facts().await.unwrap().acts_as, "boss");
+    for _ in 0..2 {
+        let effects = vec![
+            create_role("owner"),
+            execute(Verb::Create, "database", &["app"], None, ""),
+            execute(Verb::Create, "schema", &["inner"], Some("app"), ""),
+        ];
+        assert_eq!(perform(&server, effects).await, vec![EffectEnd::Done; 3]);
+        bed.postgres.psql("postgres", "DROP ROLE owner");
+        let gone = vec![execute(Verb::Drop, "database", &["app"], None, "")];
+        assert_eq!(perform(&server, gone).await, [EffectEnd::Done]);
+    }
+}
+
+#[tokio::test]
+async fn our_own_sessions_are_in_the_way_of_no_rename_and_no_copy() {
+    let bed = Bed::new();
+    bed.postgres.psql("postgres", "CREATE DATABASE app");
+    let server = bed.server();
+    let mut copy = execute(Verb::Create, "database", &["copy"], None, "");
+    let EffectBody::Sql(statement) = &mut copy.body else { panic!("no statement") };
+    let Act::Execute(create) = &mut statement.act else { panic!("not executed") };
+    create.parts = vec![Part::Text("TEMPLATE".into()), Part::Identifier(vec!["app".into()])];
+    copy.precondition = Some(look(&server, Some("app"), "SELECT nspname FROM pg_namespace", &[]).await);
+    let renamed = effect(None, Act::Rename { object: object("database", &["app"]), to: "shop".into() });
+    let since = std::time::Instant::now();
+    assert_eq!(perform(&server, vec![copy, renamed]).await, vec![EffectEnd::Done; 2]);
+    assert!(since.elapsed() < std::time::Duration::from_secs(4), "{:?}", since.elapsed());
 }

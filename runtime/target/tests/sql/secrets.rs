@@ -1,6 +1,7 @@
 //! Passwords: only what the server keeps of them is sent, and whether one is still the same is
 //! told without anybody seeing it.
 
+use tidelock_model::config::{Given, Kept, ServerDecl};
 use tidelock_model::effect::Effect;
 use tidelock_model::observation::SecretProbe;
 use tidelock_model::port::Target as _;
@@ -8,7 +9,7 @@ use tidelock_model::run::EffectEnd;
 use tidelock_model::secret::SecretValue;
 use tidelock_model::sql::{Act, Part, SecretForm, Statement, Verb};
 
-use crate::support::{Bed, SECRET, effect, object, perform};
+use crate::support::{Bed, SECRET, effect, grant, object, perform, private};
 
 fn with_password(verb: Verb) -> Effect {
     let parts = vec![
@@ -52,7 +53,10 @@ async fn a_password_becomes_a_verifier_and_stands_in_no_log() {
     let said = client.arg("-p").arg(bed.postgres.port().to_string()).output().unwrap();
     assert_eq!(String::from_utf8_lossy(&said.stdout).trim(), "a/pp", "{}", String::from_utf8_lossy(&said.stderr));
     let log = bed.postgres.log();
-    assert!(log.contains("SCRAM-SHA-256$") && !log.contains(SECRET) && !log.contains("g''eheim"));
+    assert!(!log.contains(SECRET) && !log.contains("g''eheim"));
+    // What proves a password is as good as one: it stays out of the log, as what fails does.
+    assert!(log.contains("BEGIN READ WRITE") && !log.contains("SCRAM-SHA-256$"), "{log}");
+    assert!(server.quiet().await.unwrap());
     let shown = with_password(Verb::Alter).body.summary();
     assert_eq!(shown, r#"ALTER ROLE "a/pp" LOGIN PASSWORD <secret app/password>"#);
 }
@@ -65,6 +69,7 @@ async fn an_error_of_a_statement_with_a_secret_quotes_nothing() {
     let ends = perform(&server, vec![with_password(Verb::Alter)]).await;
     let said = format!("{ends:?}");
     assert!(said.contains("SQLSTATE 42704") && !said.contains("SCRAM") && !said.contains("does not exist"), "{said}");
+    assert!(!bed.postgres.log().contains("SCRAM-SHA-256$"));
     // Where a verifier is no password, it is not sent at all.
     for (verb, class, words) in [
         (Verb::Create, "role", "INHERIT"),
@@ -79,4 +84,29 @@ async fn an_error_of_a_statement_with_a_secret_quotes_nothing() {
         assert!(crate::support::fault(&ends[0]).message.contains("where no password stands"), "{words}: {ends:?}");
     }
     assert!(!bed.postgres.log().contains("SCRAM-SHA-256$") || !bed.postgres.log().contains("INHERIT"));
+}
+
+#[tokio::test]
+async fn who_may_not_leave_it_out_of_the_log_sets_passwords_all_the_same() {
+    let bed = Bed::new();
+    bed.postgres.psql("postgres", "CREATE ROLE limited LOGIN CREATEROLE PASSWORD 'its own'");
+    private(&bed.folder.path().join("limited"), "its own");
+    let decl = ServerDecl {
+        user: Some(Given::Literal("limited".into())),
+        password: Some(Kept::File("limited".into())),
+        ..bed.decl()
+    };
+    let server = bed.server_with(decl, grant(&["**"], &["*"]));
+    assert!(!server.quiet().await.unwrap());
+    assert_eq!(perform(&server, vec![with_password(Verb::Create)]).await, [EffectEnd::Done]);
+    assert!(bed.postgres.log().contains("SCRAM-SHA-256$"));
+    bed.postgres.psql(
+        "postgres",
+        "GRANT SET ON PARAMETER log_statement, log_min_error_statement, log_min_duration_statement, \
+         log_min_duration_sample, log_transaction_sample_rate, track_activities TO limited",
+    );
+    assert!(server.quiet().await.unwrap());
+    let before = bed.postgres.log().len();
+    assert_eq!(perform(&server, vec![with_password(Verb::Alter)]).await, [EffectEnd::Done]);
+    assert!(!bed.postgres.log()[before..].contains("SCRAM-SHA-256$"));
 }

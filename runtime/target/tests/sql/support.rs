@@ -57,8 +57,13 @@ impl Blobs for NoBlobs {
 
 pub(crate) fn grant(sql: &[&str], databases: &[&str]) -> Grant {
     let texts = |list: &[&str]| list.iter().map(ToString::to_string).collect();
-    let decl =
-        GrantDecl { targets: vec!["db".into()], sql: texts(sql), databases: texts(databases), ..GrantDecl::default() };
+    let decl = GrantDecl {
+        targets: vec!["db".into()],
+        sql: texts(sql),
+        databases: texts(databases),
+        privileges: texts(&["createrole"]),
+        ..GrantDecl::default()
+    };
     Grant::new("postgres", "db", [&decl], vec![]).unwrap()
 }
 

@@ -5,10 +5,12 @@
 mod connect;
 mod error;
 mod own;
+mod reach;
 mod read;
 mod taken;
 mod verifier;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -16,9 +18,10 @@ use mysql_async::prelude::Queryable as _;
 use tidelock_model::config::ServerDecl;
 use tidelock_model::effect::{EffectBody, Precondition};
 use tidelock_model::error::Fault;
+use tidelock_model::grant::{Grant, ungranted};
 use tidelock_model::name::Name;
 use tidelock_model::run::EffectEnd;
-use tidelock_model::sql::{Dialect, SqlEffect};
+use tidelock_model::sql::{Dialect, Reach, SqlEffect};
 use tokio::sync::OnceCell;
 
 use self::connect::{Pool, Session};
@@ -34,6 +37,11 @@ use crate::right::Right;
 
 /// Who holds it performs.
 const LOCK: &str = "tidelock";
+
+/// Keeps what a session says out of the server's general log, where whoever signs in may: a hash of a
+/// password proves it as well as the password.
+const LOGS_NOTHING: &str = "SET SESSION sql_log_off = 1";
+const LOGS_AGAIN: &str = "SET SESSION sql_log_off = @@GLOBAL.sql_log_off";
 
 /// A MariaDB or MySQL server.
 pub(super) struct MariaDb {
@@ -61,6 +69,15 @@ impl MariaDb {
 
     pub(super) async fn reader(&self) -> Result<Option<Facts>, SqlFault> {
         self.pool.access.as_reader(|purpose| self.facts_as(purpose)).await
+    }
+
+    /// Whether passwords stay out of the server's general log.
+    pub(super) async fn quiet(&self) -> Result<bool, SqlFault> {
+        let mut session = self.pool.session(Purpose::Write).await?;
+        // Who may not leave it out may not say what holds already.
+        let quiet = session.query_drop(LOGS_AGAIN).await.is_ok();
+        session.give_back();
+        Ok(quiet)
     }
 
     async fn facts_as(&self, purpose: Purpose) -> Result<Facts, SqlFault> {
@@ -138,6 +155,15 @@ impl MariaDb {
         Ok(own::ours(&self.pool, statement).await?.map(|(_, who)| who))
     }
 
+    /// What accounts and roles reach.
+    pub(super) async fn reach(&self) -> Result<Reach, SqlFault> {
+        let dialect = self.dialect().await?;
+        let mut session = self.pool.session(Purpose::Write).await?;
+        let reach = reach::read(&mut session, dialect).await?;
+        session.give_back();
+        Ok(reach)
+    }
+
     /// What a statement takes from the account that performs for good: it will not be performed.
     pub(super) async fn taken(&self, statement: &SqlEffect) -> Result<Option<Fault>, SqlFault> {
         taken::taken(&self.pool, statement).await
@@ -163,10 +189,16 @@ impl MariaDb {
     }
 
     /// Performs one statement by itself.
-    pub(super) async fn perform(&self, limits: &Limits, ready: &Ready<'_>, right: &Right) -> EffectEnd {
+    pub(super) async fn perform(
+        &self,
+        limits: &Limits,
+        grants: &BTreeMap<String, Grant>,
+        ready: &Ready<'_>,
+        right: &Right,
+    ) -> EffectEnd {
         let mut wait = WAIT;
         for tries in 1.. {
-            match self.once(limits, ready).await {
+            match self.once(limits, grants, ready).await {
                 Ok(()) => return EffectEnd::Done,
                 Err((end, again)) => {
                     if !again || tries == TRIES {
@@ -184,7 +216,12 @@ impl MariaDb {
     }
 
     /// Says how it ended, and whether to try again.
-    async fn once(&self, limits: &Limits, ready: &Ready<'_>) -> Result<(), (EffectEnd, bool)> {
+    async fn once(
+        &self,
+        limits: &Limits,
+        grants: &BTreeMap<String, Grant>,
+        ready: &Ready<'_>,
+    ) -> Result<(), (EffectEnd, bool)> {
         let failed = |fault: SqlFault| {
             let again = fault.passes();
             (EffectEnd::Failed { fault: fault.whole() }, again)
@@ -205,10 +242,23 @@ impl MariaDb {
             session.give_back();
             return Err(failed(taken.into()));
         }
+        if let Some(statement) = statement.filter(|statement| !statement.lends().is_empty()) {
+            let reach = reach::read(&mut session, dialect).await.map_err(failed)?;
+            let plugin = &ready.effect.plugin;
+            let refused = |who: String| {
+                let by = |grant: &Grant| grant.decide_reach(&who, &reach, |_| false);
+                grants.get(plugin).map_or_else(|| Err(ungranted(plugin, self.name.as_str(), by)), by).err()
+            };
+            if let Some(fault) = statement.lends().into_iter().find_map(refused) {
+                session.give_back();
+                return Err(failed(fault.into()));
+            }
+        }
         let own = match statement {
             Some(statement) => Own::look(&self.pool, &mut session, statement).await.map_err(failed)?,
             None => None,
         };
+        let quiet = ready.holds_secret() && session.query_drop(LOGS_NOTHING).await.is_ok();
         let mut ended = session.exec_drop(ready.sql.as_str(), ()).await;
         // Sent as text, a statement could be two: only what was composed in full goes that way.
         let whole = statement.is_some_and(|statement| !statement.unread);
@@ -221,7 +271,10 @@ impl MariaDb {
                     (Some(own), Some(statement)) => own.prove(&self.pool, &mut session, statement).await,
                     _ => Ok(()),
                 };
-                session.give_back();
+                // A session that cannot be as it was is closed.
+                if !quiet || session.query_drop(LOGS_AGAIN).await.is_ok() {
+                    session.give_back();
+                }
                 proved.map_err(|(fault, unknown)| match unknown {
                     true => (EffectEnd::Unknown { why: fault.message }, false),
                     false => (EffectEnd::Failed { fault }, false),

@@ -26,6 +26,12 @@ use crate::sql::value::{SqlFault, fault};
 /// How long a connection may be idle before it is asked whether it still stands.
 const KEEPALIVE: Duration = Duration::from_secs(30);
 
+/// What makes a session one as we want it, whatever settings its role, its database or the server
+/// have: somebody else's functions do not stand before the catalog's, writes are not refused beforehand, and
+/// whoever signed in is who acts.
+pub(super) const AS_NEW: &str =
+    "RESET ALL; SET search_path TO ''; SET default_transaction_read_only TO off; SET ROLE NONE";
+
 /// How the driver says that the server has no TLS.
 const NO_TLS: &str = "server does not support TLS";
 
@@ -79,6 +85,11 @@ impl Pool {
     pub(super) async fn session(&self, purpose: Purpose, database: &str) -> Result<Session, SqlFault> {
         let purpose = self.access.purpose(purpose);
         self.sessions.lend((purpose, database.to_owned()), self.connect(purpose, database)).await
+    }
+
+    /// Ends idle sessions with all databases but the one that is opened where none is named.
+    pub(super) fn leave_databases(&self) {
+        self.sessions.end_idle(|(_, database)| database != self.maintenance());
     }
 
     /// Signs in with the first host that will do.
@@ -150,6 +161,9 @@ impl Pool {
                 return Ok(Tried::Failed(why));
             }
         };
+        if let Err(error) = client.batch_execute(AS_NEW).await {
+            return Ok(Tried::Failed(of(&error, &what)));
+        }
         if decl.require == Require::Any {
             return Ok(Tried::In(client));
         }

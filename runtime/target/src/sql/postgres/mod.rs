@@ -3,6 +3,8 @@
 mod connect;
 mod error;
 mod own;
+mod quiet;
+mod reach;
 mod read;
 mod verifier;
 mod watch;
@@ -13,9 +15,10 @@ use std::path::PathBuf;
 
 use tidelock_model::config::ServerDecl;
 use tidelock_model::error::Fault;
+use tidelock_model::grant::Grant;
 use tidelock_model::name::Name;
 use tidelock_model::run::EffectEnd;
-use tidelock_model::sql::{Dialect, SqlEffect};
+use tidelock_model::sql::{Dialect, Reach, SqlEffect};
 
 use self::connect::{Pool, Session};
 use super::guard::Judged;
@@ -85,6 +88,22 @@ impl Postgres {
         })
     }
 
+    /// Whether passwords stay out of the server's log.
+    pub(super) async fn quiet(&self) -> Result<bool, SqlFault> {
+        let session = self.pool.session(Purpose::Write, self.pool.maintenance()).await?;
+        let quiet = quiet::whole(&session).await?;
+        session.give_back();
+        Ok(quiet)
+    }
+
+    /// What the roles reach.
+    pub(super) async fn reach(&self) -> Result<Reach, SqlFault> {
+        let session = self.pool.session(Purpose::Write, self.pool.maintenance()).await?;
+        let reach = reach::read(&session).await?;
+        session.give_back();
+        Ok(reach)
+    }
+
     /// What tells this server from another: made when its data were.
     pub(super) async fn fingerprint(&self) -> Result<String, SqlFault> {
         let session = self.pool.session(Purpose::Write, self.pool.maintenance()).await?;
@@ -135,12 +154,13 @@ impl Postgres {
     pub(super) async fn perform(
         &self,
         limits: &Limits,
+        grants: &BTreeMap<String, Grant>,
         database: &str,
         effects: &[Ready<'_>],
         alone: bool,
         right: &Right,
     ) -> Vec<EffectEnd> {
-        write::perform(&self.pool, limits, database, effects, alone, right).await
+        write::perform(&self.pool, limits, grants, database, effects, alone, right).await
     }
 
     /// Whether passwords of roles, by their identities, are given ones; `None` where that cannot

@@ -14,7 +14,7 @@ use tokio_postgres::types::Type;
 
 use super::connect::{Pool, Session};
 use super::error::of;
-use super::verifier;
+use super::{quiet, verifier};
 use crate::sql::session::{Purpose, not_put_back, put_back};
 use crate::sql::value::{SqlFault, fault};
 
@@ -117,7 +117,10 @@ impl Own {
             let gone = || fault("not-found", format!("the role {} is gone", before.name));
             let now = now.get(number).ok_or_else(gone)?;
             password |= before.verifier != now.verifier;
+            // With a verifier in it, it stands in nobody's log.
+            let hush = quiet::statements(session, true).await?;
             for statement in before.from(now) {
+                let statement = format!("BEGIN READ WRITE{hush}; {statement}; COMMIT");
                 session.batch_execute(&statement).await.map_err(|error| of(&error, "a role could not be put back"))?;
             }
         }

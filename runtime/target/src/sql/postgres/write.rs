@@ -6,13 +6,15 @@ use std::collections::btree_map::Entry;
 use futures::future::join_all;
 use tidelock_model::effect::{EffectBody, Precondition};
 use tidelock_model::error::Fault;
+use tidelock_model::grant::Grant;
 use tidelock_model::run::EffectEnd;
 use tidelock_model::sql::{Act, Dialect, Look, Statement, Verb};
 
-use super::connect::{Pool, Session};
+use super::connect::{AS_NEW, Pool, Session};
 use super::error::{of, passes};
 use super::own::{Own, touched};
 use super::read::{ask, ask_within};
+use super::{quiet, reach};
 use crate::right::Right;
 use crate::sql::Limits;
 use crate::sql::guard::{Judged, judge};
@@ -69,7 +71,15 @@ impl Stop {
     fn at(index: usize, ready: &Ready<'_>, error: &tokio_postgres::Error) -> Self {
         Self {
             at: Some(index),
-            fault: of(error, "the server refused it").hushed(ready.holds_secret()).whole(),
+            fault: of(
+                error,
+                match error.as_db_error() {
+                    Some(_) => "the server refused it",
+                    None => "the connection was lost while it was performed",
+                },
+            )
+            .hushed(ready.holds_secret())
+            .whole(),
             passes: passes(error),
             unknown: false,
             but: None,
@@ -81,6 +91,7 @@ impl Stop {
 pub(super) async fn perform(
     pool: &Pool,
     limits: &Limits,
+    grants: &BTreeMap<String, Grant>,
     database: &str,
     effects: &[Ready<'_>],
     alone: bool,
@@ -89,9 +100,9 @@ pub(super) async fn perform(
     let mut wait = WAIT;
     for tries in 1.. {
         let ended = if alone {
-            by_itself(pool, limits, database, &effects[0]).await
+            by_itself(pool, limits, grants, database, &effects[0]).await
         } else {
-            transaction(pool, limits, database, effects, right).await
+            transaction(pool, limits, grants, database, effects, right).await
         };
         let Err(stop) = ended else { return vec![EffectEnd::Done; effects.len()] };
         if stop.passes && tries < TRIES {
@@ -120,15 +131,20 @@ pub(super) async fn perform(
 async fn transaction(
     pool: &Pool,
     limits: &Limits,
+    grants: &BTreeMap<String, Grant>,
     database: &str,
     effects: &[Ready<'_>],
     right: &Right,
 ) -> Result<(), Stop> {
     let session = pool.session(Purpose::Write, database).await.map_err(Stop::all)?;
+    let hush = match effects.iter().any(Ready::holds_secret) {
+        true => quiet::statements(&session, true).await.map_err(Stop::all)?,
+        false => String::new(),
+    };
     let begin = format!(
-        "BEGIN; SET LOCAL search_path TO ''; SET LOCAL standard_conforming_strings TO on; \
+        "BEGIN READ WRITE; SET LOCAL search_path TO ''; SET LOCAL standard_conforming_strings TO on; \
          SET LOCAL lock_timeout TO {}; SET LOCAL statement_timeout TO {}; \
-         SET LOCAL idle_in_transaction_session_timeout TO 60000",
+         SET LOCAL idle_in_transaction_session_timeout TO 60000{hush}",
         limits.lock_ms, limits.write_ms
     );
     let failed = |error| Stop::all(of(&error, "a transaction could not begin"));
@@ -153,7 +169,7 @@ async fn transaction(
         }
     }
     session.batch_execute(&begin).await.map_err(failed)?;
-    let mut ended = within(pool, &session, limits, database, effects).await;
+    let mut ended = within(pool, &session, limits, grants, database, effects).await;
     if ended.is_ok() && right.is_over() {
         let late = fault("late", "the lease ended before the transaction did; nothing of it happened").retryable();
         ended = Err(Stop::all(late.into()));
@@ -202,31 +218,67 @@ async fn within(
     pool: &Pool,
     session: &Session,
     limits: &Limits,
+    grants: &BTreeMap<String, Grant>,
     database: &str,
     effects: &[Ready<'_>],
 ) -> Result<(), Stop> {
     check(pool, Some(session), limits, database, effects).await?;
+    leave_databases(pool, effects);
     for (chunk, first) in effects.chunks(AHEAD).zip((0..).step_by(AHEAD)) {
         let results = join_all(chunk.iter().map(|ready| session.execute_typed(&ready.sql, &[]))).await;
         for ((result, ready), i) in results.into_iter().zip(chunk).zip(first..) {
             result.map_err(|error| Stop::at(i, ready, &error))?;
         }
     }
-    Ok(())
+    // By what roles are once all of it is done: a name may have been another's at the beginning.
+    lent(session, grants, effects).await
+}
+
+/// Refuses what would let somebody act as a role beyond the grant.
+async fn lent(session: &Session, grants: &BTreeMap<String, Grant>, effects: &[Ready<'_>]) -> Result<(), Stop> {
+    match reach::refused(session, grants, effects).await.map_err(Stop::all)? {
+        None => Ok(()),
+        Some((i, fault)) => Err(Stop { at: Some(i), fault, passes: false, unknown: false, but: None }),
+    }
+}
+
+/// Ends our own idle sessions with other databases where one is renamed, copied or dropped: the server
+/// waits for all that are in it.
+fn leave_databases(pool: &Pool, effects: &[Ready<'_>]) {
+    let on_database = |ready: &Ready<'_>| {
+        matches!(&ready.effect.body, EffectBody::Sql(statement)
+            if matches!(&statement.act, Act::Execute(Statement { object, .. }) | Act::Rename { object, .. } if object.class == "database"))
+    };
+    if effects.iter().any(on_database) {
+        pool.leave_databases();
+    }
 }
 
 /// What the server takes only outside of a transaction.
-async fn by_itself(pool: &Pool, limits: &Limits, database: &str, ready: &Ready<'_>) -> Result<(), Stop> {
-    check(pool, None, limits, database, std::slice::from_ref(ready)).await?;
+async fn by_itself(
+    pool: &Pool,
+    limits: &Limits,
+    grants: &BTreeMap<String, Grant>,
+    database: &str,
+    ready: &Ready<'_>,
+) -> Result<(), Stop> {
+    let effects = std::slice::from_ref(ready);
+    check(pool, None, limits, database, effects).await?;
+    leave_databases(pool, effects);
     let session = pool.session(Purpose::Write, database).await.map_err(Stop::all)?;
+    lent(&session, grants, effects).await?;
+    let hush = match ready.holds_secret() {
+        true => quiet::statements(&session, false).await.map_err(Stop::all)?,
+        false => String::new(),
+    };
     let prepare = format!(
-        "SET search_path TO ''; SET standard_conforming_strings TO on; SET lock_timeout TO {}; SET statement_timeout TO {}",
+        "SET search_path TO ''; SET standard_conforming_strings TO on; SET lock_timeout TO {}; SET statement_timeout TO {}{hush}",
         limits.lock_ms, limits.write_ms
     );
     session.batch_execute(&prepare).await.map_err(|error| Stop::at(0, ready, &error))?;
     match session.execute_typed(&ready.sql, &[]).await {
         Ok(_) => {
-            if session.batch_execute("RESET ALL").await.is_ok() {
+            if session.batch_execute(AS_NEW).await.is_ok() {
                 session.give_back();
             }
             Ok(())
