@@ -203,7 +203,7 @@ fn values(spec: &LinkSpec) -> Vec<(&'static str, String)> {
         let Some(text) = text else { continue };
         match text.parse::<std::net::IpAddr>() {
             Ok(address) if address.is_unspecified() => {
-                wrong.push((field, format!("{address} is nobody's address: leave `{}` out", &field[1..])))
+                wrong.push((field, format!("{address} is nobody's address: leave `{}` out", &field[1..])));
             }
             Ok(address) => parsed.push(address),
             Err(_) => wrong.push((field, format!("{text:?} is no address, such as 192.0.2.1"))),
