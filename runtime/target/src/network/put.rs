@@ -362,7 +362,7 @@ fn put_route(view: &mut View, route: &Route) -> Result<(), Fault> {
         message.attributes.push(RouteAttribute::Priority(route.metric));
     }
     let change = RouteNetlinkMessage::NewRoute(message);
-    if route.protocol.is_none() && view.is_behind(&name)? {
+    if route.protocol.is_none_or(|protocol| protocol == PROTOCOL) && view.is_behind(&name)? {
         // What replaces would replace the one before it, which is not ours.
         let doing = format!("put {name} behind the one that somebody else put there");
         let said = |refused: Refused| refused.while_doing(&doing);

@@ -12,13 +12,13 @@
 mod note;
 mod options;
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv6Addr};
 
 use netlink_packet_route::AddressFamily;
 use netlink_packet_route::address::{AddressAttribute, AddressHeaderFlags, AddressMessage};
 use netlink_packet_route::link::LinkMessage;
 use netlink_packet_route::route::{RouteAttribute, RouteMessage, RouteProtocol};
-use std::collections::BTreeMap;
 use tidelock_model::error::Fault;
 use tidelock_model::network::{Link, Object, ObjectName, Sysctl};
 
@@ -168,13 +168,10 @@ impl Stood {
         made.map_err(|fault| not_again(&fault.message))
     }
 
-    /// Its routes, and those of the links above it. One that leads over several is there once.
+    /// Its routes, and those of the links above it. One that leads over several is there for each of them, and is
+    /// put once: where it is, that is no error.
     fn collect(&self, routes: &mut Vec<RouteMessage>) {
-        for route in &self.routes {
-            if !routes.contains(route) {
-                routes.push(route.clone());
-            }
-        }
+        routes.extend(self.routes.iter().cloned());
         self.above.iter().for_each(|above| above.collect(routes));
     }
 }
