@@ -374,26 +374,6 @@ fn an_address_that_a_route_still_needs_stays_and_is_told_until_it_goes() {
 }
 
 #[test]
-fn what_goes_along_with_a_link_that_is_made_anew_is_put_back() {
-    let (site, space) = site(GRANT);
-    put(&site, "link", "lan", "{ name: br0, type: bridge, up: true }");
-    put(&site, "link", "upper", "{ name: mv0, type: macvlan, parent: br0, mode: bridge, up: true }");
-    put(&site, "address", "upper-v4", "{ link: mv0, address: 10.0.0.1/24 }");
-    put(&site, "route", "branch", "{ to: 10.1.0.0/16, via: 10.0.0.2 }");
-    site.repo().commit("A link above another");
-    site.apply();
-    put(&site, "link", "upper", "{ name: mv0, type: macvlan, parent: br0, mode: private, up: true }");
-    site.repo().commit("In another mode");
-    site.apply();
-    let link = space.ip("-d link show mv0");
-    assert!(link.contains("mode private"), "{link}");
-    assert!(space.ip("-br -4 address show mv0").contains("10.0.0.1/24"));
-    assert!(space.ip("route").contains("10.1.0.0/16 via 10.0.0.2 dev mv0"));
-    site.converged();
-    let _ = site.tidelock(["status", "--detailed-exitcode"]).run().exit(0);
-}
-
-#[test]
 fn a_route_of_a_routing_daemon_is_refused_when_it_is_planned_and_left_when_it_leaves_git() {
     let (site, space) = site(GRANT);
     put(&site, "link", "lan", "{ name: br0, type: bridge, up: true }");

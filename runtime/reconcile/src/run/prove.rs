@@ -9,7 +9,7 @@ use tidelock_model::desired::DesiredResource;
 use tidelock_model::event::RunEvent;
 use tidelock_model::kind::{FieldInfo, KindInfo, covers};
 use tidelock_model::name::{Address, Identity, Name};
-use tidelock_model::network::ObjectName;
+use tidelock_model::network::{ObjectName, PROTOCOL};
 use tidelock_model::observation::{Observation, Readiness, Subject, commands};
 use tidelock_model::plan::{Action, Change, FieldChange};
 
@@ -199,7 +199,8 @@ fn differs(change: &Change, seen: Option<&Observation>, info: Option<&KindInfo>,
 /// several stand there.
 fn is_others(change: &Change, observed: &Value) -> bool {
     let name = change.identity.as_str().parse();
-    matches!(name, Ok(ObjectName::Route { .. } | ObjectName::Rule { .. })) && observed.get("protocol").is_some()
+    matches!(name, Ok(ObjectName::Route { .. } | ObjectName::Rule { .. }))
+        && observed.get("protocol").is_some_and(|protocol| *protocol != PROTOCOL)
 }
 
 /// Whether a list of strays holds only what the plan let be: what others own is seen

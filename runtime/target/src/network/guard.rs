@@ -330,7 +330,7 @@ pub fn keep_guard(folder: &Path, order: impl Read, mut out: impl io::Write) -> R
     let server = order.names.as_ref().map(|names| names.server(key)).transpose()?;
     let hands = Hands::of(&order, server.as_ref())?;
     if let Hands::Here(session, _) = &hands {
-        session.listen()?;
+        session.memorise()?;
         for inverse in &order.inverses {
             session.remember(inverse)?;
         }

@@ -20,7 +20,7 @@ use tidelock_model::network::{Address, Hop, Link, Object, ObjectName, PROTOCOL, 
 
 use super::rtnetlink::Refused;
 use super::view::{self, MACVLAN_MODES, View};
-use super::{WIREGUARD, fault, wireguard};
+use super::{WIREGUARD, fault, wireguard, words};
 
 /// The port that vxlan has by its standard; the kernel's own default is an older one.
 const VXLAN_PORT: u16 = 4789;
@@ -114,7 +114,7 @@ fn keep(view: &mut View, removed: &Address, before: Beside) -> Result<(), Fault>
         return Ok(());
     }
     let left = ipv4(view, &removed.link)?;
-    for mut message in addresses {
+    for message in addresses {
         let is = |other: &AddressMessage| {
             other.header.prefix_len == message.header.prefix_len && local(other) == local(&message)
         };
@@ -124,12 +124,8 @@ fn keep(view: &mut View, removed: &Address, before: Beside) -> Result<(), Fault>
             continue;
         }
         // Which one is the first the kernel says anew.
-        message.header.flags = AddressHeaderFlags::empty();
-        message.attributes.retain(|attribute| !matches!(attribute, AddressAttribute::Flags(_)));
-        let doing = format!("put back an address of {} that went with {}", removed.link, removed.address);
-        view.rtnetlink()
-            .change(RouteNetlinkMessage::NewAddress(message), NLM_F_CREATE | NLM_F_REPLACE)
-            .map_err(|refused| refused.while_doing(&doing))?;
+        let link = message.header.index;
+        words::put_address(view, message, link)?;
     }
     if routes.is_empty() {
         return Ok(());
@@ -137,9 +133,9 @@ fn keep(view: &mut View, removed: &Address, before: Beside) -> Result<(), Fault>
     let left = view.set_routes(AddressFamily::Inet)?;
     for message in routes.into_iter().filter(|message| !left.contains(message)) {
         let doing = format!("put back a route that went with {}", removed.address);
-        match view.rtnetlink().change(RouteNetlinkMessage::NewRoute(message), NLM_F_CREATE | NLM_F_EXCL) {
+        match words::put_route(view, message) {
             // One that needs just this address, or whose neighbours were reached through it.
-            Err(Refused::Kernel(Errno::INVAL | Errno::NETUNREACH | Errno::EXIST, _)) => {}
+            Err(Refused::Kernel(Errno::INVAL | Errno::NETUNREACH, _)) => {}
             put => put.map_err(|refused| refused.while_doing(&doing))?,
         }
     }

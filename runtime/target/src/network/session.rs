@@ -189,7 +189,7 @@ impl Visit {
     }
 
     /// Remembers the addresses and routes that are there, in the kernel's own words and in memory alone.
-    fn listen(&mut self) -> Result<(), Fault> {
+    fn memorise(&mut self) -> Result<(), Fault> {
         self.looked = (Instant::now(), None);
         self.words = Some(Words::of(opened(&mut self.looked.1)?)?);
         Ok(())
@@ -277,7 +277,7 @@ enum Work {
     Perform(Box<NetworkEffect>),
     Remember(Box<NetworkEffect>),
     MadeAnew(String, Vec<ObjectName>),
-    Listen,
+    Memorise,
     Revive(Box<Object>),
 }
 
@@ -317,12 +317,12 @@ impl Session {
         self.have(Work::Remember(Box::new(inverse.clone()))).map(drop)
     }
 
-    /// See [`Visit::listen`]. Blocking.
+    /// See [`Visit::memorise`]. Blocking.
     ///
     /// # Errors
-    /// As [`Visit::listen`].
-    pub(super) fn listen(&self) -> Result<(), Fault> {
-        self.have(Work::Listen).map(drop)
+    /// As [`Visit::memorise`].
+    pub(super) fn memorise(&self) -> Result<(), Fault> {
+        self.have(Work::Memorise).map(drop)
     }
 
     /// See [`Visit::revive`]. Blocking.
@@ -348,7 +348,7 @@ fn serve(namespace: &Namespace, mut work: mpsc::UnboundedReceiver<Job>) {
             (Ok(visit), Work::Perform(effect)) => visit.take_back(effect),
             (Ok(visit), Work::Remember(inverse)) => visit.remember(inverse).map(|()| vec![]),
             (Ok(visit), Work::MadeAnew(link, except)) => visit.made_anew(link, except).map(|()| vec![]),
-            (Ok(visit), Work::Listen) => visit.listen().map(|()| vec![]),
+            (Ok(visit), Work::Memorise) => visit.memorise().map(|()| vec![]),
             (Ok(visit), Work::Revive(object)) => visit.revive(object).map(|()| vec![]),
             (Err(fault), _) => Err(fault.clone()),
         };

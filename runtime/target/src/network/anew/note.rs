@@ -56,7 +56,7 @@ impl Notes {
         let path = self.path(&stood.link.name)?;
         let io = |error: io::Error| failed("write", &path, &error);
         fs::DirBuilder::new().recursive(true).mode(0o700).create(&self.folder).map_err(io)?;
-        let written = Written { start: start().map_err(io)?, stood: Words::from(stood) };
+        let written = Written { start: start().map_err(io)?, stood: Record::from(stood) };
         let held = serde_json::to_vec(&written).map_err(io::Error::from).and_then(|bytes| whole(&path, &bytes));
         Ok(Note { _held: held.map_err(io)?, path })
     }
@@ -106,21 +106,21 @@ fn start() -> io::Result<String> {
 #[derive(Serialize, Deserialize)]
 struct Written {
     start: String,
-    stood: Words,
+    stood: Record,
 }
 
 /// [`Stood`], with addresses and routes as the kernel's own messages in bytes.
 #[derive(Serialize, Deserialize)]
-struct Words {
+struct Record {
     link: Link,
     number: u32,
     settings: Vec<Sysctl>,
     /// Its options, its addresses, its routes.
     messages: Vec<Vec<u8>>,
-    above: Vec<Words>,
+    above: Vec<Record>,
 }
 
-impl From<&Stood> for Words {
+impl From<&Stood> for Record {
     fn from(stood: &Stood) -> Self {
         let options = std::iter::once(RouteNetlinkMessage::NewLink(stood.options.clone()));
         let addresses = stood.addresses.iter().cloned().map(RouteNetlinkMessage::NewAddress);
@@ -142,18 +142,18 @@ impl From<&Stood> for Words {
     }
 }
 
-impl From<Words> for Stood {
-    fn from(words: Words) -> Self {
+impl From<Record> for Stood {
+    fn from(record: Record) -> Self {
         let mut stood = Self {
-            link: words.link,
-            number: words.number,
+            link: record.link,
+            number: record.number,
             options: LinkMessage::default(),
-            settings: words.settings,
+            settings: record.settings,
             addresses: vec![],
             routes: vec![],
-            above: words.above.into_iter().map(Self::from).collect(),
+            above: record.above.into_iter().map(Self::from).collect(),
         };
-        for bytes in words.messages {
+        for bytes in record.messages {
             match NetlinkMessage::deserialize(&bytes).map(|message| message.payload) {
                 Ok(NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewAddress(address))) => {
                     stood.addresses.push(address);
